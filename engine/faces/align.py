@@ -59,7 +59,7 @@ def crop_square(box_px: Sequence[float] | F32) -> CropSquare:
 def crop_affine(box_px: Sequence[float] | F32, size: int) -> F32:
     """Return the [2, 3] map from crop pixels to displayed-frame pixels for a box ``x, y, w, h`` in pixels.
 
-    Both in continuous coordinates: the crop's corner (0, 0) is the square's corner, (size, size) its opposite.
+    Both in continuous coordinates: (0, 0) maps to the square's corner, (size, size) to the opposite one.
     """
     square = crop_square(box_px)
     scale = square.side / size
@@ -96,14 +96,16 @@ def crop_face(rgb: U8, box_px: Sequence[float] | F32, size: int) -> tuple[U8, F3
 
 @dataclass(frozen=True)
 class FaceBatch:
-    """The crops of one group of frames, ready for the network, in the order of the tracks' rows."""
+    """The crops of one group of frames, ready for the network.
+
+    They stand in the order of those rows of ``FaceTracks`` whose ``exclude`` is None.
+    """
 
     crops: U8  # [B, 3, S, S] RGB
     track: I64  # [B] ordinal of the track
     pts_us: I64  # [B] presentation time of the frame
     to_frame: F32  # [B, 2, 3] crop pixels to displayed-frame pixels
     frame: I64  # [B] index of the frame in its group
-    row: I64  # [B] row of the face in the FaceTracks that it was cropped for
 
     def __post_init__(self) -> None:
         count = len(self.crops)
@@ -113,14 +115,14 @@ class FaceBatch:
             raise ValueError(f"crops are square, not {self.crops.shape}")
         if self.to_frame.shape != (count, 2, 3):
             raise ValueError(f"to_frame is [{count}, 2, 3], not {self.to_frame.shape}")
-        for name in ("track", "pts_us", "frame", "row"):
+        for name in ("track", "pts_us", "frame"):
             if getattr(self, name).shape != (count,):
                 raise ValueError(f"{name} has not one entry for each of {count} crops")
 
 
 def crop_faces(frames: "SampledFrames", tracks: "FaceTracks", size: int) -> FaceBatch:
     """Crop every face of a group that carries no reason for exclusion, at the network's input size."""
-    rows = [row for row, reason in enumerate(tracks.exclude) if reason is None]
+    rows = np.flatnonzero([reason is None for reason in tracks.exclude])
     height, width = frames.rgb.shape[1:3]
     crops = np.empty((len(rows), 3, size, size), np.uint8)
     to_frame = np.empty((len(rows), 2, 3), np.float32)
@@ -129,4 +131,4 @@ def crop_faces(frames: "SampledFrames", tracks: "FaceTracks", size: int) -> Face
         crop, to_frame[place] = crop_face(frames.rgb[tracks.frame[row]], box_px, size)
         crops[place] = crop.transpose(2, 0, 1)
     frame = tracks.frame[rows]
-    return FaceBatch(crops, tracks.track[rows], frames.pts_us[frame], to_frame, frame, np.array(rows, np.int64))
+    return FaceBatch(crops, tracks.track[rows], frames.pts_us[frame], to_frame, frame)
