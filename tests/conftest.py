@@ -1,0 +1,72 @@
+"""What holds for every test: no network but localhost, fixed random states, the rule for GPU tests."""
+
+import os
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+SEED = 20_240_611
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
+
+# The same examples on every machine, and no failure because a shared core was busy.
+settings.register_profile(
+    "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fixed")
+
+
+class NetworkForbidden(RuntimeError):
+    """A test tried to reach a host other than this one."""
+
+
+def _refuse_far_hosts(address: object) -> None:
+    """Raise for internet addresses other than localhost; unix sockets are paths and pass."""
+    if isinstance(address, tuple) and str(address[0]) not in LOCAL_HOSTS:
+        raise NetworkForbidden(f"a test opened a connection to {address[0]}; only localhost is allowed")
+
+
+@pytest.fixture(autouse=True)
+def _localhost_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections and name look-ups that leave the machine, in this process."""
+    connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: object) -> None:
+        _refuse_far_hosts(address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: object) -> int:
+        _refuse_far_hosts(address)
+        return connect_ex(self, address)
+
+    def guarded_resolve(host: object, *args: object, **options: object) -> object:
+        _refuse_far_hosts(("" if host is None else host,))
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> Iterator[None]:
+    """Start every test from the same random states and leave none of its own behind."""
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries use the global one
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002 - as above
+    yield
+    random.setstate(before)
+    np.random.set_state(numpy_before)  # noqa: NPY002 - as above
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip GPU tests where there is no GPU, unless this machine was declared to have one."""
+    if item.get_closest_marker("needs_gpu") is None or shutil.which("nvidia-smi"):
+        return
+    if os.environ.get("REQUIRE_GPU") == "1":
+        pytest.fail("REQUIRE_GPU=1 is set and this machine has no CUDA device", pytrace=False)
+    pytest.skip("needs a CUDA device")

@@ -1,0 +1,1 @@
+"""Every tolerance of the test suite, once, with the reason for its size."""
