@@ -55,12 +55,12 @@ def _localhost_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _fixed_seeds() -> Iterator[None]:
     """Start every test from the same random states and leave none of its own behind."""
-    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries use the global one
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries draw from it
     random.seed(SEED)
-    np.random.seed(SEED)  # noqa: NPY002 - as above
+    np.random.seed(SEED)  # noqa: NPY002 - libraries draw from it
     yield
     random.setstate(before)
-    np.random.set_state(numpy_before)  # noqa: NPY002 - as above
+    np.random.set_state(numpy_before)  # noqa: NPY002 - libraries draw from it
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

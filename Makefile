@@ -1,0 +1,64 @@
+# Everything that people and CI run. Needs python 3.11 to 3.13 with pip, and make; nothing else.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PINS := pyproject.toml constraints.txt
+# Arguments for the commands below: make bench ARGS=--full
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench train clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/stamp-base ## install what scanning needs, then scan real clips and a forged copy
+	$(BIN)/fakesieve demo $(ARGS)
+
+test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes: what CI runs before the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_shape.py
+	$(BIN)/python -m pytest -q tests/contracts/test_imports.py
+
+bench: $(VENV)/stamp-test ## compare with two peers on the same clips and weights; ARGS=--full for the long setting
+	$(BIN)/python -m bench.run $(ARGS)
+
+train: $(VENV)/stamp-train ## train a model: make train ARGS="--data DIR --out DIR"
+	$(BIN)/fakesieve train $(ARGS)
+
+clean: ## remove the environment, caches and everything that the commands above made
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist demo-out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A machine may have pip but not the package that venv takes pip from; pip then installs itself.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "hint: install python 3.11, 3.12 or 3.13, or set PYTHON=/path/to/it" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+
+# A stamp per extra: a second run installs nothing, and no run takes away what another one added.
+$(VENV)/stamp-base: $(PINS) | $(BIN)/python
+	@echo "installing fakesieve into $(VENV); later runs skip this"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/stamp-train $(VENV)/stamp-dev: $(VENV)/stamp-%: $(PINS) | $(BIN)/python
+	$(PIP) --editable '.[$*]'
+	@touch $@ $(VENV)/stamp-base
+
+# facenet-pytorch is the yardstick of the parity tests; its metadata contradicts torch, hence --no-deps.
+$(VENV)/stamp-test: $(PINS) | $(BIN)/python
+	@echo "installing fakesieve with training, all engines and the test tools into $(VENV)"
+	$(PIP) --editable '.[test]'
+	$(PIP) --no-deps facenet-pytorch==2.6.0
+	@touch $@ $(VENV)/stamp-base $(VENV)/stamp-train
