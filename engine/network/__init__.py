@@ -1,1 +1,1 @@
-"""The two-stream "Locate and Verify" network in PyTorch: built, trained and exported from here, never needed to scan."""
+"""The two-stream network "Locate and Verify" in PyTorch, for training and export: scanning does without."""

@@ -43,7 +43,7 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
 class GuidedAttention(nn.Module):
     """LFGA: the localisation map says where to look, the classification map is gathered there.
 
-    Dot products are not scaled by the root of their width, and ``gamma`` starts at zero, as in the paper's code.
+    As in the paper's code, dot products are not scaled by the root of their width; ``gamma`` starts at 0.
     """
 
     def __init__(self, channels: int, *, rectify: bool) -> None:
@@ -85,7 +85,7 @@ class PatchFeatures(nn.Module):
         )
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """Maps x0 to x5, the last ``[B, C, g, g]``, to ``[B, sum of patch areas + C, g, g]``."""
+        """Turn maps x0 to x5, the last ``[B, C, g, g]``, to ``[B, sum of patch areas + C, g, g]``."""
         guide = self.scores[len(maps) - 1](maps[-1])
         levels = [
             patch_agreement(pad_to_grid(score(level), self.grid), guide)
@@ -95,7 +95,7 @@ class PatchFeatures(nn.Module):
 
 
 def grid_padding(side: int, cells: int) -> tuple[int, int, int]:
-    """Padding before, padding after and cell side that make a map of this side a whole number of cells."""
+    """Return padding before and after, and the cell side, that make a map of this side whole cells."""
     cell = -(-side // cells)
     missing = cell * cells - side
     return missing // 2, missing - missing // 2, cell
@@ -131,7 +131,7 @@ class BilinearFusion(nn.Module):
         self.out = nn.Conv2d(hidden, out, 1)
 
     def forward(self, shallow: tuple[Tensor, ...], deep: Tensor) -> Tensor:
-        """Maps of any side and ``[B, deep, h, h]`` to ``[B, out, h, h]``."""
+        """Join maps of any side and ``[B, deep, h, h]`` to ``[B, out, h, h]``."""
         pooled = torch.cat([pool_to_grid(level, deep.shape[-1]) for level in shallow], dim=1)
         return self.out(self.dropout(torch.tanh(self.shallow(pooled) * self.deep(deep))))
 

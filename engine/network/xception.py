@@ -1,8 +1,10 @@
 """Xception cut into the seven parts between which the two streams meet.
 
-Two things differ from the network as it is commonly ported: both stem convolutions are padded by one (299 gives
-150, not 147), and every block hands on its sum before the ReLU.
+Two things differ from the network as it is commonly ported: both stem convolutions are padded by one
+(299 gives 150, not 147), and every block hands on its sum before the ReLU.
 """
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,7 +36,7 @@ class XceptionBlock(nn.Module):
         super().__init__()
         self.separable = nn.ModuleList(
             SeparableConvNorm(before, after, rectify=starts_with_relu or index > 0)
-            for index, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for index, (before, after) in enumerate(pairwise(widths))
         )
         self.skip = ConvNorm(widths[0], widths[-1], stride=2) if downsample else None
 
