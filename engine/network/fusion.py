@@ -86,12 +86,17 @@ class PatchFeatures(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
         """Turn maps x0 to x5, the last ``[B, C, g, g]``, to ``[B, sum of patch areas + C, g, g]``."""
-        guide = self.scores[len(maps) - 1](maps[-1])
+        scores = self.score_layers()
+        guide = scores[-1](maps[-1])
         levels = [
             patch_agreement(pad_to_grid(score(level), self.grid), guide)
-            for score, level in zip(list(self.scores)[:-1], maps[:-1], strict=True)
+            for score, level in zip(scores[:-1], maps[:-1], strict=True)
         ]
         return torch.cat([*levels, maps[-1].float()], dim=1)
+
+    def score_layers(self) -> list[ConvNorm]:
+        """Return the score convolutions of x0 to x5."""
+        return [layer for layer in self.scores if isinstance(layer, ConvNorm)]
 
 
 def grid_padding(side: int, cells: int) -> tuple[int, int, int]:

@@ -113,7 +113,8 @@ class TwoStreamNet(nn.Module):
         self.rgb = rgb
         self.noise = noise
         self.enhance = ConsistencyEnhancement(rectify=sizes.rectify)
-        self.attend = nn.ModuleList(GuidedAttention(width, rectify=sizes.rectify) for width in channels[3:])
+        attentions = [GuidedAttention(width, rectify=sizes.rectify) for width in channels[3:]]
+        self.attend = nn.ModuleList(attentions)
         self.patch_features = PatchFeatures(channels, sizes.score_channels, sizes.grid)
         self.fusion = BilinearFusion(
             sum(channels) - channels[4],
@@ -125,6 +126,10 @@ class TwoStreamNet(nn.Module):
         self.class_head = ClassHead(sizes.fusion_out, sizes.dropout)
         self.patch_head = PatchHead(patch_areas + channels[5], 2)
         self.projection = PatchHead(channels[5], sizes.projection_channels) if projection else None
+
+    def attention_layers(self) -> list[GuidedAttention]:
+        """Return the guided attentions behind x3, x4 and x5."""
+        return [layer for layer in self.attend if isinstance(layer, GuidedAttention)]
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 RGB ``[B, 3, H, W]`` to logits ``[B, 2]`` and patch logits ``[B, 2, g, g]``, float32."""

@@ -1,0 +1,1 @@
+"""Makes model bundles: reads checkpoints, writes graphs, checks them. Scanning does without this package."""
