@@ -174,7 +174,7 @@ class MtcnnDetector:
         places = corner + size * points[passed].reshape(-1, 2, 5).transpose(0, 2, 1) - 1
         found = replace(found, boxes=shift_boxes(found.boxes, found.offsets, 1.0))
         kept = suppress_groups(found.boxes, found.scores, found.frame, 0.7, "smaller")
-        return found.take(kept), places[kept]
+        return found.take(kept), np.asarray(places[kept], np.float32)
 
     def _faces_of(self, found: _Candidates, points: F32, frame: int, width: int, height: int) -> FaceBoxes:
         rows = np.flatnonzero((found.frame == frame) & (found.boxes[:, 2:] > found.boxes[:, :2]).all(axis=1))

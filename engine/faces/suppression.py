@@ -52,7 +52,7 @@ def suppress_groups(boxes: F32, scores: F32, group: I64, limit: float, measure: 
 def shift_boxes(boxes: F32, offsets: F32, extra: float) -> F32:
     """Move the four sides by the network's offsets, which are shares of the box's sides plus ``extra`` px."""
     size = boxes[:, 2:] - boxes[:, :2] + np.float32(extra)
-    return boxes + offsets * np.concatenate([size, size], axis=1)
+    return np.asarray(boxes + offsets * np.concatenate([size, size], axis=1), np.float32)
 
 
 def square_boxes(boxes: F32) -> F32:

@@ -1,0 +1,114 @@
+"""Cuts between successive sampled frames, about a second apart, by colour and by structure.
+
+Neither measure alone will do at that distance: a moved head or a pan changes the structure and keeps the
+colours, a change of light does the reverse. A cut changes both.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from engine.arrays import F32, U8
+
+THUMB_HEIGHT, THUMB_WIDTH = 18, 32
+_COLOUR_BINS = (8, 12, 12)  # lightness, green-red, blue-yellow
+_THUMB_SIZE = THUMB_HEIGHT * THUMB_WIDTH
+VIEW_SIZE = _THUMB_SIZE + 8 * 12 * 12
+
+
+@dataclass(frozen=True)
+class ShotRules:
+    """How different two successive samples must be to belong to different shots.
+
+    Change is the share of the picture whose colours differ plus ``structure_weight`` times one minus the
+    best correlation of the shifted thumbnails. Of samples one second apart within a shot of people who
+    speak or move a camera by hand, nearly all stay below 0.36; pairs of different scenes lie above 0.41
+    in all but one of a hundred cases.
+    """
+
+    change: float = 0.4
+    structure_weight: float = 0.5
+    same_structure: float = 0.75  # correlated this well, they show one scene, however the light changed
+    same_colours: float = 0.1  # with less than this share changed they do too, however things moved
+    shift_across: int = 8  # a quarter of the picture's width: a pan in one second
+    shift_down: int = 3  # a sixth of its height
+
+
+def view_frame(rgb: U8) -> U8:
+    """Reduce a uint8 [H, W, 3] frame to what shots are told apart by: uint8 [``VIEW_SIZE``].
+
+    First the luma of a thumbnail, then a softened histogram of its colours, scaled to its greatest bin.
+    """
+    thumb = cv2.resize(rgb, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+    luma = np.asarray(cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY), np.uint8)
+    small = cv2.resize(rgb, (2 * THUMB_WIDTH, 2 * THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+    lab = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.int64).reshape(-1, 3)
+    # Colours of pictures keep near grey: bins cover a and b from 64 to 192, the few beyond go to the ends.
+    bins = np.stack([lab[:, 0] * 8 // 256, *((lab[:, 1:].T - 64) * 12 // 128)]).clip(0, [[7], [11], [11]])
+    counts = np.bincount(np.ravel_multi_index(tuple(bins), _COLOUR_BINS), minlength=8 * 12 * 12)
+    planes = counts.reshape(_COLOUR_BINS).astype(np.float32)
+    soft = np.stack([cv2.GaussianBlur(plane, (3, 3), 0.8) for plane in planes])
+    soft = soft / soft.max() * 255
+    return np.concatenate([luma.ravel(), np.rint(soft).astype(np.uint8).ravel()])
+
+
+def is_cut(before: U8, after: U8, rules: ShotRules = ShotRules()) -> bool:
+    """Tell from the views of two successive samples whether a cut lies between them."""
+    colours = [view[_THUMB_SIZE:].astype(np.float32) for view in (before, after)]
+    changed = 1 - float(np.minimum(*(counts / counts.sum() for counts in colours)).sum())
+    first, second = (
+        view[:_THUMB_SIZE].reshape(THUMB_HEIGHT, -1).astype(np.float32) for view in (before, after)
+    )
+    if changed < rules.same_colours or _correlation(first, second) >= rules.same_structure:
+        return False
+    structure = _best_correlation(first, second, rules)
+    if structure >= rules.same_structure:
+        return False
+    return changed + rules.structure_weight * (1 - structure) > rules.change
+
+
+def _best_correlation(before: F32, after: F32, rules: ShotRules) -> float:
+    """Return the best correlation of the two thumbnails' common part over the shifts of a moving camera."""
+    best = -1.0
+    for down in range(-rules.shift_down, rules.shift_down + 1):
+        for across in range(-rules.shift_across, rules.shift_across + 1):
+            best = max(best, _correlation(_part(before, down, across), _part(after, -down, -across)))
+    return best
+
+
+def _part(thumb: F32, down: int, across: int) -> F32:
+    height, width = thumb.shape
+    return thumb[max(0, down) : height + min(0, down), max(0, across) : width + min(0, across)]
+
+
+def _correlation(first: F32, second: F32) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    spread = float(np.sqrt((first * first).sum() * (second * second).sum()))
+    # A flat picture, black or white, is like no other in structure; equal colours were asked before.
+    return float((first * second).sum()) / spread if spread > first.size else 0.0
+
+
+class ShotCutter:
+    """Fed the samples of a video in order, tells before which of them a cut lies."""
+
+    def __init__(self, rules: ShotRules = ShotRules()) -> None:
+        self._rules = rules
+        self.first_view: U8 | None = None
+        self.last_view: U8 | None = None
+
+    def starts_shot(self, rgb: U8) -> bool:
+        """Tell whether a cut lies between the frame before and this one; never before the first frame."""
+        view = view_frame(rgb)
+        cut = self.last_view is not None and is_cut(self.last_view, view, self._rules)
+        if self.first_view is None:
+            self.first_view = view
+        self.last_view = view
+        return cut
+
+    @property
+    def border_views(self) -> U8 | None:
+        """Views of the first and last frame, [2, ``VIEW_SIZE``]: for ``is_cut`` between shards; or None."""
+        if self.first_view is None or self.last_view is None:
+            return None
+        return np.stack([self.first_view, self.last_view])
