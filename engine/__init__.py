@@ -1,0 +1,1 @@
+"""Turns a video file into a located, scored verdict. Knows no database, queue, HTTP or environment."""

@@ -1,0 +1,60 @@
+"""``fakesieve train``: trains lv-compact on real faces and the forgeries made from them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.network.two_stream import TwoStreamNet
+from engine.network.variants import build_lv_compact, initialise_from_imagenet
+from engine.training.allocator import keep_heap
+from engine.training.checkpoint import load_weights
+from engine.training.faces import read_faces
+from engine.training.loop import RunSettings, TrainingRun
+from engine.training.pairs import PairRecipe
+from engine.training.prepare import detect_boxes
+from engine.training.schedule import Schedule
+
+
+def _load_start(network: TwoStreamNet, imagenet: Path | None, weights: Path | None) -> None:
+    if imagenet is not None:
+        initialise_from_imagenet(network, imagenet)
+    if weights is not None:
+        load_weights(network, weights)
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder with index.csv, landmarks68.npz and the pictures.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there is resumed.")],
+    imagenet: Annotated[Path | None, typer.Option(help="EfficientNet-Lite0 weights to start from.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="lv-compact weights to start from.")] = None,
+    steps: Annotated[int, typer.Option(help="Last step of the run.")] = 20_000,
+    cooldown: Annotated[int, typer.Option(help="Steps at the end over which the rate falls to 0.")] = 1_000,
+    rate: Annotated[float, typer.Option(help="Learning rate between warm-up and cool-down.")] = 4e-4,
+    pairs: Annotated[int, typer.Option(help="Real faces per step, each with one forgery.")] = 16,
+    threads: Annotated[int, typer.Option(help="Threads of the network.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
+    similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
+) -> None:
+    """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
+    keep_heap()
+    boxes = detect_boxes(data, out / "boxes.npz")
+    faces = read_faces(data, boxes)
+    network = build_lv_compact(projection=similarity)
+    _load_start(network, imagenet, weights)
+    settings = RunSettings(
+        directory=out,
+        schedule=Schedule(peak=rate, warmup=200, total=steps, cooldown=cooldown),
+        pairs=pairs,
+        seed=seed,
+        similarity=similarity,
+        workers=workers,
+        threads=threads,
+    )
+    split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
+    recipe = PairRecipe(size=network.sizes.input_px, grid=network.sizes.grid)
+    run = TrainingRun(network, split["train"], split["val"], recipe, settings)
+    run.execute(lambda line: typer.echo(json.dumps(line), err=True))

@@ -1,0 +1,191 @@
+"""The training run: draws pairs, steps, averages, measures, and survives being stopped."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from engine.network.two_stream import TrainOutputs, TwoStreamNet
+from engine.training.checkpoint import (
+    AveragedWeights,
+    RunState,
+    load_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
+from engine.training.faces import FaceRecord
+from engine.training.judge import FixedPairs, draw_fixed_pairs, measure
+from engine.training.losses import classification_loss, patch_loss, similarity_loss
+from engine.training.pairs import PairRecipe, PairStream
+from engine.training.schedule import Schedule
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run. Times in seconds; ``similarity`` switches SSPSL on (needs a projection head)."""
+
+    directory: Path
+    schedule: Schedule
+    pairs: int = 16  # a batch holds as many real faces and as many forgeries
+    seed: int = 20231106
+    weight_decay: float = 0.02
+    averaging: float = 0.998
+    clip: float = 5.0
+    patch_weight: float = 1.0
+    similarity: bool = False
+    workers: int = 1
+    threads: int = 2
+    validation_pairs: int = 60  # per method
+    measure_every_s: float = 1500.0
+    save_every_s: float = 300.0
+
+
+class TrainingRun:
+    """A run in a folder: ``last.pt`` to resume from, ``best.pt`` to ship, ``log.jsonl`` to read."""
+
+    def __init__(
+        self,
+        network: TwoStreamNet,
+        train: list[FaceRecord],
+        val: list[FaceRecord],
+        recipe: PairRecipe,
+        run: RunSettings,
+    ) -> None:
+        torch.set_num_threads(run.threads)
+        torch.manual_seed(run.seed)
+        run.directory.mkdir(parents=True, exist_ok=True)
+        self._run = run
+        self._network = _channels_last(network).train()
+        self._optimizer = torch.optim.AdamW(
+            _parameter_groups(network, run.weight_decay), lr=run.schedule.peak
+        )
+        self._averaged = AveragedWeights(network, run.averaging)
+        self._state = load_checkpoint(run.directory, network, self._averaged, self._optimizer)
+        self._fixed: FixedPairs = draw_fixed_pairs(val, recipe, run.validation_pairs, run.seed)
+        # Another seed after each resumption: the same pairs again would be no new data.
+        self._stream = PairStream(train, recipe, run.pairs, run.seed + self._state.step)
+
+    @property
+    def network(self) -> TwoStreamNet:
+        """The network that is being trained."""
+        return self._network
+
+    @property
+    def state(self) -> RunState:
+        """Steps, images, best figures and the curve so far."""
+        return self._state
+
+    def execute(self, on_log: Callable[[dict[str, float]], None] = lambda _: None) -> RunState:
+        """Train until the schedule ends, or a file named ``stop`` appears in the folder."""
+        loader = self._loader()
+        saved = measured = started = time.monotonic()
+        before = self._state.seconds
+        sums: dict[str, float] = {}
+        for batch in loader:
+            if self._state.step >= self._run.schedule.total or (self._run.directory / "stop").exists():
+                break
+            for name, value in self._step(batch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            now = time.monotonic()
+            self._state.seconds = before + now - started
+            if self._state.step % 50 == 0:
+                self._log({k: v / 50 for k, v in sums.items()}, on_log)
+                sums = {}
+            if now - measured > self._run.measure_every_s:
+                self._measure(on_log)
+                measured = time.monotonic()
+            if now - saved > self._run.save_every_s:
+                self._save()
+                saved = time.monotonic()
+        self._measure(on_log)
+        self._save()
+        return self._state
+
+    def _loader(self) -> DataLoader[Batch]:
+        if not self._run.workers:
+            return DataLoader(self._stream, batch_size=None)
+        # Spawned, not forked: OpenCV's thread pool does not survive a fork and waits for ever.
+        return DataLoader(
+            self._stream,
+            batch_size=None,
+            num_workers=self._run.workers,
+            prefetch_factor=4,
+            multiprocessing_context="spawn",
+        )
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        images, labels, patches = batch
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._run.schedule.rate(self._state.step)
+        pictures = (images.float() / 255.0).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs: TrainOutputs = self._network.forward_train(pictures)
+        terms = self._losses(outputs, labels, patches)
+        total = torch.stack(list(terms.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise FloatingPointError(f"loss is not finite at step {self._state.step}: {terms}")
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._run.clip)
+        self._optimizer.step()
+        self._state.step += 1
+        self._state.images += len(labels)
+        self._averaged.update(self._network, self._state.step)
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def _losses(self, outputs: TrainOutputs, labels: Tensor, patches: Tensor) -> dict[str, Tensor]:
+        terms = {
+            "class": classification_loss(outputs.logits, labels),
+            "patch": self._run.patch_weight * patch_loss(outputs.patch_logits, patches),
+        }
+        if self._run.similarity and outputs.projection is not None:
+            similarity = similarity_loss(outputs.patch_logits, outputs.projection, labels, patches)
+            if similarity is not None:
+                terms["similarity"] = similarity.segmentation
+                terms["projection"] = similarity.projection
+        return terms
+
+    def _measure(self, on_log: Callable[[dict[str, float]], None]) -> None:
+        """Judge the averaged weights; keep them as ``best.pt`` when the unseen method is told best."""
+        kept = {k: v.clone() for k, v in self._network.state_dict().items()}
+        self._network.load_state_dict(self._averaged.tensors)
+        figures = measure(self._network, self._fixed)
+        self._network.load_state_dict(kept)
+        self._log(figures, on_log)
+        self._state.curve.append({"step": float(self._state.step), "seconds": self._state.seconds, **figures})
+        if figures["auc"] > self._state.best:
+            self._state.best, self._state.best_step = figures["auc"], self._state.step
+            save_weights(self._run.directory / "best.pt", self._averaged.tensors)
+
+    def _save(self) -> None:
+        save_checkpoint(self._run.directory, self._network, self._averaged, self._optimizer, self._state)
+
+    def _log(self, figures: dict[str, float], on_log: Callable[[dict[str, float]], None]) -> None:
+        line = {"step": float(self._state.step), "seconds": round(self._state.seconds, 1), **figures}
+        with (self._run.directory / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        on_log(line)
+
+
+def _channels_last(network: TwoStreamNet) -> TwoStreamNet:
+    """Lay convolution weights out by channel: bf16 convolutions run at twice the speed that way."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def _parameter_groups(network: TwoStreamNet, decay: float) -> list[dict[str, object]]:
+    """Norms, biases and scalars are not decayed."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]

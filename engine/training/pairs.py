@@ -1,0 +1,165 @@
+"""Pairs of a real face and a forgery of it, cropped by the rule of screening."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from engine.arrays import F32, U8
+from engine.faces.align import crop_face
+from engine.training.degrade import degrade_picture, draw_degradation
+from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
+from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
+from engine.training.targets import flip_crop, patch_targets, warp_to_crop
+
+Box = tuple[float, float, float, float]
+
+
+class FacePair(NamedTuple):
+    """A real crop and its forgery under one degradation and one framing."""
+
+    real: U8  # [3, S, S] RGB
+    forged: U8  # [3, S, S] RGB
+    patches: F32  # [g, g] share of each cell that was replaced in the forgery
+    method: ForgeryMethod
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """What is drawn for each pair. Shares of methods are relative weights."""
+
+    size: int = 224
+    grid: int = 14
+    methods: dict[ForgeryMethod, float] = field(
+        default_factory=lambda: {
+            ForgeryMethod.SELF_BLEND: 0.35,
+            ForgeryMethod.RESYNTHESIS: 0.25,
+            ForgeryMethod.SWAP_FEATHER: 0.28,
+            ForgeryMethod.PART_SWAP: 0.12,
+        }
+    )
+    source_weights: dict[str, float] = field(
+        default_factory=lambda: {"ytf": 3.0, "nomask": 2.0, "humans": 1.0, "celeba100": 4.0}
+    )
+    degradation: float = 1.0
+    box_jitter: float = 0.04  # standard deviation of the box's shift and size over its longer side
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("a recipe needs at least one forgery method")
+        if self.size % self.grid:
+            raise ValueError(f"crop side {self.size} is no multiple of the grid {self.grid}")
+
+
+class PairMaker:
+    """Draws pairs from records with one random generator; the same seed gives the same pairs."""
+
+    def __init__(self, records: list[FaceRecord], recipe: PairRecipe, rng: np.random.Generator) -> None:
+        if not records:
+            raise ValueError("no face to draw from: is the split named train or val in index.csv?")
+        self._records = records
+        self._recipe = recipe
+        self._rng = rng
+        self._cumulative = np.cumsum(sampling_weights(records, recipe.source_weights), dtype=np.float64)
+        self._poses = np.stack([_pose(r.landmarks) for r in records])
+
+    def draw(self) -> FacePair:
+        """A pair of a randomly drawn face and method."""
+        return self.make(self._draw_index(), self._draw_method())
+
+    def make(self, index: int, method: ForgeryMethod) -> FacePair:
+        """A pair of record ``index`` forged by ``method``."""
+        face = load_context(self._records[index])
+        donor = load_context(self._records[self._donor_of(index)]) if method.needs_donor else None
+        return self._crop_pair(forge_face(face, donor, method, self._rng), face, method)
+
+    def _draw_index(self) -> int:
+        drawn = int(np.searchsorted(self._cumulative, self._rng.random() * float(self._cumulative[-1])))
+        return min(drawn, len(self._records) - 1)
+
+    def _draw_method(self) -> ForgeryMethod:
+        methods = list(self._recipe.methods)
+        weights = np.array([self._recipe.methods[m] for m in methods])
+        return methods[int(self._rng.choice(len(methods), p=weights / weights.sum()))]
+
+    def _donor_of(self, index: int) -> int:
+        """Another person in a similar pose: the nearest of some random candidates, as forgers choose."""
+        candidates = self._rng.integers(0, len(self._records), 60)
+        distance = np.abs(self._poses[candidates] - self._poses[index]).sum(1)
+        identity = self._records[index].identity
+        for nearest in candidates[np.argsort(distance)]:
+            if self._records[int(nearest)].identity != identity:
+                return int(nearest)
+        return (index + 1) % len(self._records)
+
+    def _crop_pair(self, pair: ForgedFace, face: FaceContext, method: ForgeryMethod) -> FacePair:
+        recipe, rng = self._recipe, self._rng
+        chain = draw_degradation(max(face.box[2:]), rng, recipe.degradation)
+        box = self._jitter(face.box)
+        flip = rng.random() < 0.5
+        real = _crop(pair.real, box, chain.scale, degrade_picture(pair.real, chain), recipe.size)
+        forged = _crop(pair.forged, box, chain.scale, degrade_picture(pair.forged, chain), recipe.size)
+        _, affine = crop_face(pair.real, box, recipe.size)
+        mask = warp_to_crop(pair.mask, affine, recipe.size)
+        if flip:
+            real, _ = flip_crop(real, mask)
+            forged, mask = flip_crop(forged, mask)
+        return FacePair(
+            np.ascontiguousarray(real.transpose(2, 0, 1)),
+            np.ascontiguousarray(forged.transpose(2, 0, 1)),
+            patch_targets(mask, recipe.grid),
+            method,
+        )
+
+    def _jitter(self, box: Box) -> Box:
+        x, y, w, h = box
+        side = max(w, h)
+        dx, dy = self._rng.normal(0, self._recipe.box_jitter, 2) * side
+        grow = float(np.exp(self._rng.normal(0, self._recipe.box_jitter)))
+        centre = (x + w / 2 + dx, y + h / 2 + dy)
+        return (centre[0] - w * grow / 2, centre[1] - h * grow / 2, w * grow, h * grow)
+
+
+def _crop(original: U8, box: Box, scale: float, degraded: U8, size: int) -> U8:
+    fx = degraded.shape[1] / original.shape[1] if scale < 1.0 else 1.0
+    fy = degraded.shape[0] / original.shape[0] if scale < 1.0 else 1.0
+    scaled = (box[0] * fx, box[1] * fy, box[2] * fx, box[3] * fy)
+    return crop_face(degraded, scaled, size)[0]
+
+
+def _pose(landmarks: F32) -> F32:
+    """A coarse pose code: where the nose tip and mouth lie between the eyes and the jaw, [4]."""
+    span = np.ptp(landmarks, axis=0) + 1e-3
+    eyes = landmarks[36:48].mean(0)
+    return np.concatenate([(landmarks[30] - eyes) / span, (landmarks[48:68].mean(0) - eyes) / span])
+
+
+class PairStream(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Endless batches: images uint8 [2n, 3, S, S], labels int64 [2n], patch targets float32 [2n, g, g].
+
+    The first n images are real, the last n their forgeries.
+    """
+
+    def __init__(self, records: list[FaceRecord], recipe: PairRecipe, pairs: int, seed: int) -> None:
+        self._records, self._recipe, self._pairs, self._seed = records, recipe, pairs, seed
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        cv2.setNumThreads(1)
+        worker = get_worker_info()
+        rng = np.random.default_rng((self._seed, worker.id if worker else 0))
+        maker = PairMaker(self._records, self._recipe, rng)
+        while True:
+            yield stack_pairs([maker.draw() for _ in range(self._pairs)])
+
+
+def stack_pairs(pairs: list[FacePair]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Join pairs to a batch in the layout of ``PairStream``."""
+    images = np.stack([p.real for p in pairs] + [p.forged for p in pairs])
+    forged_patches = np.stack([p.patches for p in pairs])
+    patches = np.concatenate([np.zeros_like(forged_patches), forged_patches])
+    labels = np.repeat(np.array([0, 1], np.int64), len(pairs))
+    return torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(patches)

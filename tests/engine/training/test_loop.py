@@ -1,0 +1,58 @@
+"""A run learns, can be stopped, and goes on where it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.network.variants import build_lv_compact
+from engine.training.checkpoint import load_weights
+from engine.training.faces import FaceRecord, read_faces
+from engine.training.loop import RunSettings, TrainingRun
+from engine.training.pairs import PairRecipe
+from engine.training.schedule import Schedule
+from tests.engine.training.faces import write_face_set
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[FaceRecord]:
+    return read_faces(write_face_set(tmp_path_factory.mktemp("faces")))
+
+
+def _run(records: list[FaceRecord], directory: Path, steps: int, *, similarity: bool = False) -> TrainingRun:
+    torch.manual_seed(7)
+    settings = RunSettings(
+        directory=directory,
+        schedule=Schedule(peak=1e-3, warmup=2, total=steps, cooldown=0),
+        pairs=2,
+        workers=0,
+        validation_pairs=1,
+        similarity=similarity,
+    )
+    train, val = ([r for r in records if r.split == s] for s in ("train", "val"))
+    network = build_lv_compact(projection=similarity)
+    return TrainingRun(network, train, val, PairRecipe(degradation=0.0), settings)
+
+
+def test_a_stopped_run_goes_on_from_its_last_step(records: list[FaceRecord], tmp_path: Path) -> None:
+    assert _run(records, tmp_path, 2).execute().step == 2
+    resumed = _run(records, tmp_path, 3)
+    assert (resumed.state.step, resumed.state.images) == (2, 8)
+    assert resumed.execute().images == 12
+    assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
+    load_weights(build_lv_compact(), tmp_path / "best.pt")
+
+
+def test_a_stop_file_ends_the_run_with_a_checkpoint(records: list[FaceRecord], tmp_path: Path) -> None:
+    (tmp_path / "stop").touch()
+    assert _run(records, tmp_path, 5).execute().step == 0
+    assert (tmp_path / "last.pt").exists()
+
+
+def test_similarity_learning_moves_the_projection_head(records: list[FaceRecord], tmp_path: Path) -> None:
+    run = _run(records, tmp_path, 2, similarity=True)
+    before = {k: v.clone() for k, v in run.network.state_dict().items() if k.startswith("projection")}
+    run.execute()
+    after = run.network.state_dict()
+    assert (before["projection.conv.weight"] - after["projection.conv.weight"]).abs().max().item() > 0.0
