@@ -1,0 +1,65 @@
+"""What each entry point loads, seen in a fresh interpreter, where a heavy ``__init__.py`` cannot hide."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"numpy", "torch", "av", "cv2", "onnxruntime", "openvino", "decord", "onnx", "matplotlib"}
+
+_REPORT = """
+import json, sys
+before = set(sys.modules)
+{statement}
+names = sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})
+print("loaded: " + json.dumps(names))
+"""
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules that a statement adds to an interpreter that has done nothing else."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _REPORT.format(statement=statement)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    line = next(line for line in run.stdout.splitlines() if line.startswith("loaded: "))
+    return set(json.loads(line.removeprefix("loaded: ")))
+
+
+@pytest.mark.parametrize("module", ["engine.results", "engine.errors", "engine.policy"])
+def test_results_and_policy_are_standard_library_only(module: str) -> None:
+    assert loaded_by(f"import {module}") - set(sys.stdlib_module_names) == {"engine"}
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version"])
+def test_the_command_answers_without_loading_anything_heavy(arguments: str) -> None:
+    statement = (
+        f"import fakesieve.__main__ as command; sys.argv = ['fakesieve', {arguments!r}]\n"
+        "try:\n    command.main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code"
+    )
+    assert not loaded_by(statement) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "module", ["engine.screen", "engine.cli.scan", "engine.cli.demo", "engine.cli.doctor"]
+)
+def test_scanning_loads_no_torch(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert not loaded & {"torch", "onnx", "onnxscript", "openvino", "decord", "matplotlib"}
+    assert "engine" in loaded
+
+
+def test_choosing_the_default_engine_loads_no_torch() -> None:
+    statement = (
+        "from engine.bundle import DEFAULT_MODEL, load_bundle\n"
+        "from engine.backends.select import choose_backend\n"
+        "choose_backend(load_bundle(DEFAULT_MODEL), 'auto', 1)"
+    )
+    loaded = loaded_by(statement)
+    assert "onnxruntime" in loaded
+    assert not loaded & {"torch", "openvino"}
