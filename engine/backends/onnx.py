@@ -1,0 +1,84 @@
+"""ONNX Runtime, the engine that every installation has."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import _pybind_state
+
+from engine.arrays import F32, U8
+from engine.backends.protocol import check_crops, ladder_for
+from engine.bundle import GRAPH, TRIAGE_GRAPH, ModelBundle
+from engine.errors import BackendFailed, BundleInvalid
+from engine.results import RejectReason
+
+_runtime: Any = ort  # half typed
+_errors: Any = _pybind_state  # made in C++, without types
+
+# ONNX Runtime raises these for a graph that it cannot load, without a common ancestor of their own.
+_LOAD_ERRORS = (
+    _errors.Fail,
+    _errors.InvalidArgument,
+    _errors.InvalidGraph,
+    _errors.InvalidProtobuf,
+    _errors.NoSuchFile,
+    _errors.NotImplemented,
+    _errors.RuntimeException,
+)
+_RUN_ERRORS = (_errors.Fail, _errors.RuntimeException, _errors.EPFail, MemoryError)
+
+
+class OnnxBackend:
+    """Runs a bundle's graph on the CPU with ``threads`` threads, float32."""
+
+    def __init__(self, bundle: ModelBundle, *, threads: int, triage: bool = False) -> None:
+        """Load the graph. Raises BundleInvalid if it cannot be loaded."""
+        graph = TRIAGE_GRAPH if triage else GRAPH
+        path = bundle.path(graph)
+        self._session = open_graph(path, threads)
+        self._outputs = ["logits"] if triage else ["logits", "patch_logits"]
+        self.name = "onnxruntime"
+        self.precision = "f32"
+        self.input_size = bundle.input_size
+        self.grid = bundle.grid
+        self.ladder = ladder_for(bundle)
+        self.version = ort.__version__
+
+    def infer(self, crops: U8) -> tuple[F32, F32 | None]:
+        """Score crops as the protocol says."""
+        check_crops(crops, self.input_size)
+        try:
+            outputs = self._session.run(self._outputs, {"crops": crops})
+        except _RUN_ERRORS as fault:
+            raise BackendFailed(
+                RejectReason.ENGINE_UNAVAILABLE,
+                f"ONNX Runtime stopped on {len(crops)} crops: {fault}",
+                "free memory or use fewer jobs, then try again",
+            ) from fault
+        logits, *patches = [np.asarray(output, np.float32) for output in outputs]
+        return logits, patches[0] if patches else None
+
+
+def open_graph(path: Path, threads: int) -> Any:
+    """Load a graph on the CPU. Raises BundleInvalid if it cannot be loaded."""
+    try:
+        return _runtime.InferenceSession(str(path), _options(threads), ["CPUExecutionProvider"])
+    except _LOAD_ERRORS as fault:
+        raise BundleInvalid(
+            RejectReason.MODEL_INVALID,
+            f"ONNX Runtime cannot load {path}: {fault}",
+            "run 'fakesieve model verify' on the bundle, or make it again",
+        ) from fault
+
+
+def _options(threads: int) -> Any:
+    options = _runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Planned blocks are kept for every batch size: 772 against 402 MB at 16 faces, at the same speed.
+    options.enable_mem_pattern = False
+    # A spinning thread takes the core from the decoder beside it: 758 against 298 ms on two busy cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
