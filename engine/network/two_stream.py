@@ -133,8 +133,12 @@ class TwoStreamNet(nn.Module):
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 RGB ``[B, 3, H, W]`` to logits ``[B, 2]`` and patch logits ``[B, 2, g, g]``, float32."""
-        maps = self.stream_maps(crops.float() / 127.5 - 1.0)
+        maps = self.stream_maps(normalise(crops))
         return self._class_logits(maps), self._patch_logits(maps)
+
+    def class_logits(self, crops: Tensor) -> Tensor:
+        """uint8 RGB ``[B, 3, H, W]`` to logits ``[B, 2]`` alone: the triage form."""
+        return self._class_logits(self.stream_maps(normalise(crops)))
 
     def forward_train(self, images: Tensor) -> TrainOutputs:
         """float32 RGB in 0..1 ``[B, 3, H, W]`` to all outputs, the projection included."""
@@ -168,3 +172,8 @@ class TwoStreamNet(nn.Module):
         y5 = self.attend[2](x5, self.noise.part2_1(y4))
         assert self.noise.part3 is not None
         return StreamMaps((x0, x1, x2, x3, x4, x5), (y0, y1, y2, y3, y5), self.noise.part3(y5))
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """uint8 ``[B, 3, H, W]`` to float32 in -1..1."""
+    return crops.float() / 127.5 - 1.0

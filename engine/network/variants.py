@@ -1,6 +1,8 @@
 """The two configurations of the network, as numbers in functions."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from engine.network.fusion import grid_padding
 from engine.network.lite import LiteStream, load_lite0_weights, read_lite0_weights
@@ -42,6 +44,18 @@ def build_lv_compact(*, projection: bool = False) -> TwoStreamNet:
     """Build the same wiring on two EfficientNet-Lite0: 224 px, 14 x 14 patches, random weights."""
     streams = LiteStream(with_exit=False), LiteStream(with_exit=True)
     return TwoStreamNet(LV_COMPACT, *streams, patch_areas=patch_areas(LV_COMPACT), projection=projection)
+
+
+class Builder(Protocol):
+    """A function that makes one of the networks."""
+
+    def __call__(self, *, projection: bool = False) -> TwoStreamNet: ...
+
+
+BUILDERS: Mapping[str, Builder] = {
+    LV_XCEPTION.network: build_lv_xception,
+    LV_COMPACT.network: build_lv_compact,
+}
 
 
 def initialise_from_imagenet(net: TwoStreamNet, path: Path) -> None:

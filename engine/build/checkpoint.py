@@ -1,0 +1,166 @@
+"""Read checkpoints of the paper's reference implementation, strictly, and give them our names.
+
+The reference has 695 tensors, 701 with the projection head of its semi-supervised variant. Some of them
+nothing reads: they must be there with the right shape, and are dropped.
+"""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from engine.build.reference import SRM_KEY, KeyTable, key_table
+from engine.errors import BundleInvalid
+from engine.network.noise import srm_planes
+from engine.network.two_stream import TwoStreamNet
+from engine.network.variants import build_lv_xception
+from engine.results import RejectReason
+
+_PREFIX = "module."
+_NAMED_MAX = 12  # keys of each kind that a refusal names; it counts the rest
+_SRM_DIFFERENCE_MAX = 1e-6
+# What torch.load raises for files that are cut off, of another kind, or ask for more than tensors.
+_LOAD_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)
+
+
+@dataclass(frozen=True)
+class KeyFaults:
+    """How the tensors of a file differ from the reference's."""
+
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    misshaped: tuple[str, ...]  # "key (seen shape, wanted shape)"
+
+    def describe(self) -> str:
+        """Name the keys by kind; an empty string if there is no fault."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "misshaped": self.misshaped}
+        return "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in kinds.items() if keys)
+
+
+def import_checkpoint(path: Path) -> TwoStreamNet:
+    """Read a checkpoint into an lv-xception, with its projection head if the file has one.
+
+    Accepts a bare state dict or one under ``state_dict``, with or without a leading ``module.``. Nothing in
+    the file is executed. Raises BundleInvalid naming missing, unexpected and misshaped keys.
+    """
+    tensors = read_state_dict(path)
+    projection = any(key.startswith("pro_header.") for key in tensors)
+    table = key_table(projection=projection)
+    faults = find_faults(tensors, table)
+    if text := faults.describe():
+        raise _invalid(f"{path.name} is not a checkpoint of the reference: {text}", _hint(faults))
+    _check_values(path, tensors)
+    net = build_lv_xception(projection=projection)
+    own = net.state_dict()
+    # The fusion's layers are linear there and 1x1 convolutions here: the same numbers, shaped as ours.
+    renamed = {
+        ours: tensors[theirs].to(own[ours].dtype).view_as(own[ours]) for ours, theirs in table.live.items()
+    }
+    net.load_state_dict(renamed)
+    return net.eval()
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, names without a leading ``module.``; nothing else in it is run.
+
+    Raises BundleInvalid if the file is no checkpoint or holds anything but tensors where they belong.
+    """
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as fault:
+        raise _invalid(f"{path} cannot be read: {fault}", "check the path of the checkpoint") from fault
+    except _LOAD_ERRORS as fault:
+        first_line = (str(fault).splitlines() or [repr(fault)])[0]
+        raise _invalid(
+            f"{path.name} is not a checkpoint of tensors alone: {first_line}",
+            "give a file written by torch.save that holds tensors, numbers and texts; code is never run",
+        ) from fault
+    entries = _entries_of(content)
+    if entries is None:
+        raise _invalid(f"{path.name} holds no state dict", "give the reference's checkpoint-NN.pth.tar")
+    tensors = {str(key).removeprefix(_PREFIX): value for key, value in entries.items()}
+    strange = [str(key) for key, value in tensors.items() if not isinstance(value, Tensor)]
+    if strange or len(tensors) < len(entries):
+        seen = f"no tensor at {_listed(strange)}" if strange else "the same key with and without 'module.'"
+        raise _invalid(f"{path.name}: {seen}", "give the file as the reference's training wrote it")
+    return cast("dict[str, Tensor]", tensors)
+
+
+def _entries_of(content: object) -> Mapping[object, object] | None:
+    if isinstance(content, Mapping):
+        entries = cast("Mapping[object, object]", content)
+        inner = entries.get("state_dict", entries)
+        if isinstance(inner, Mapping):
+            return cast("Mapping[object, object]", inner)
+    return None
+
+
+def find_faults(tensors: Mapping[str, Tensor], table: KeyTable) -> KeyFaults:
+    """Compare names and shapes with the reference's. Trailing ones of a shape do not count."""
+    misshaped = [
+        f"{key} (is {tuple(tensors[key].shape)}, should be {shape})"
+        for key, shape in table.shapes.items()
+        if key in tensors and _significant(tensors[key].shape) != _significant(shape)
+    ]
+    missing = tuple(key for key in table.shapes if key not in tensors)
+    return KeyFaults(missing, tuple(key for key in tensors if key not in table.shapes), tuple(misshaped))
+
+
+def _significant(shape: Iterable[int]) -> tuple[int, ...]:
+    sizes = list(shape)
+    while sizes and sizes[-1] == 1:
+        sizes.pop()
+    return tuple(sizes)
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    counters = "num_batches_tracked"
+    wrong = [
+        key
+        for key, tensor in tensors.items()
+        if not key.endswith(counters)
+        and not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all()))
+    ]
+    wrong += [
+        key for key, tensor in tensors.items() if key.endswith("running_var") and bool((tensor < 0).any())
+    ]
+    if wrong:
+        raise _invalid(
+            f"{path.name} holds numbers that no training gives in {_listed(wrong)}",
+            "the file is damaged or its training diverged: use an earlier checkpoint",
+        )
+    kernel = tensors[SRM_KEY]
+    difference = float((kernel.float() - srm_planes().expand(3, 3, 5, 5)).abs().max())
+    if difference > max(_SRM_DIFFERENCE_MAX, torch.finfo(kernel.dtype).eps):
+        raise _invalid(
+            f"{path.name}: {SRM_KEY} differs by {difference:.1e} from the fixed noise filters",
+            "this network was trained on other filters and cannot be run as lv-xception",
+        )
+
+
+def _hint(faults: KeyFaults) -> str:
+    if len(faults.missing) > len(faults.unexpected) and not faults.unexpected:
+        return "the file is cut down or of another network: give the whole checkpoint of LVNet or LVNet_semi"
+    return "files of ports rename keys: give the checkpoint of the reference implementation itself"
+
+
+def _listed(keys: Iterable[str]) -> str:
+    names = list(keys)
+    rest = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return ", ".join(names[:_NAMED_MAX]) + rest
+
+
+def _invalid(seen: str, hint: str) -> BundleInvalid:
+    return BundleInvalid(RejectReason.MODEL_INVALID, seen, hint)

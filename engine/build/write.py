@@ -1,0 +1,82 @@
+"""Write a network as a bundle: weights, graphs that passed the parity gate, and the manifest."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from safetensors.torch import save
+
+from engine.backends.parity import probe_crops
+from engine.build.export import GraphKind, export_graph
+from engine.build.parity import ask_network, check_graph
+from engine.build.shared import SharedWeights
+from engine.bundle import GRAPH, MANIFEST, TRIAGE_GRAPH, WEIGHTS, ModelBundle, file_sha256, write_manifest
+from engine.calibrate import Calibration
+from engine.errors import BundleInvalid
+from engine.network.two_stream import TwoStreamNet
+from engine.policy import Threshold
+from engine.results import RejectReason
+
+_GRAPHS = {GRAPH: GraphKind.FULL, TRIAGE_GRAPH: GraphKind.TRIAGE}
+
+
+def write_bundle(
+    net: TwoStreamNet,
+    directory: Path,
+    *,
+    name: str,
+    share_weights: bool,
+    calibration: Calibration | None = None,
+    thresholds: Sequence[Threshold] = (),
+    card: Mapping[str, str] | None = None,
+) -> ModelBundle:
+    """Write a bundle, whole or not at all; a bundle that stands there already is replaced.
+
+    With ``share_weights`` the graphs refer into ``weights.safetensors`` (one copy of the weights, for the
+    repository); without it they are folded and stand alone. Raises BundleInvalid if the folder holds
+    something else or a graph answers differently from the network.
+    """
+    _refuse_foreign(directory)
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write_files(net, partial, share_weights=share_weights)
+        files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
+        sizes, projects = net.sizes, net.projection is not None
+        bundle = ModelBundle(
+            partial, name, sizes.network, sizes.input_px, sizes.grid, projects, files,
+            calibration, tuple(thresholds), dict(card or {}),
+        )  # fmt: skip
+        write_manifest(bundle)
+        if directory.exists():
+            shutil.rmtree(directory)
+        partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return replace(bundle, directory=directory)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    if not directory.exists() or (directory / MANIFEST).is_file():
+        return
+    if not directory.is_dir() or any(directory.iterdir()):
+        raise BundleInvalid(
+            RejectReason.OUTPUT_FAILED,
+            f"{directory} exists and is not a bundle",
+            "give a new folder or one that holds a bundle, which will be replaced",
+        )
+
+
+def _write_files(net: TwoStreamNet, directory: Path, *, share_weights: bool) -> None:
+    weights = directory / WEIGHTS
+    tensors = {key: tensor.contiguous() for key, tensor in net.state_dict().items()}
+    weights.write_bytes(save(tensors, {"network": net.sizes.network}))
+    shared = SharedWeights(weights) if share_weights else None
+    crops = probe_crops(net.sizes.input_px)
+    expected = ask_network(net, crops)
+    for file, kind in _GRAPHS.items():
+        onnx.save_model(export_graph(net, kind, shared), directory / file)
+        check_graph(directory / file, crops, expected)

@@ -1,0 +1,75 @@
+"""``fakesieve model``: imports checkpoints, and lists, shows and verifies bundles."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.backends.select import check_engines
+from engine.bundle import MANIFEST, ModelBundle, list_bundles, load_bundle
+
+model = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Import, list, show and verify models.",
+)
+NameOrFolder = Annotated[
+    str, typer.Argument(help="A name from 'fakesieve model list', or a bundle's folder.")
+]
+
+
+@model.command("import")
+def import_model(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of the paper's reference implementation.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; a bundle there is replaced.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; by default the folder's.")] = None,
+) -> None:
+    """Turn a checkpoint of LVNet (695 tensors) or LVNet_semi (701) into a bundle."""
+    # Lazy: these need torch and onnx, which the other commands do without.
+    from engine.build.checkpoint import import_checkpoint
+    from engine.build.write import write_bundle
+    from engine.bundle import file_sha256
+
+    typer.echo(f"reading {checkpoint}", err=True)
+    net = import_checkpoint(checkpoint)
+    card = {
+        "source": f"checkpoint {checkpoint.name} of the reference implementation",
+        "source_sha256": file_sha256(checkpoint),
+        "error_rates": "not measured: run 'fakesieve evaluate' on material like yours",
+    }
+    typer.echo("writing and checking the graphs", err=True)
+    bundle = write_bundle(net, out, name=name or out.resolve().name, share_weights=False, card=card)
+    typer.echo(f"{bundle.directory}")
+
+
+@model.command("list")
+def list_models(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False
+) -> None:
+    """List the models that are shipped."""
+    names = list_bundles()
+    typer.echo(json.dumps(names) if as_json else "\n".join(names))
+
+
+@model.command("show")
+def show_model(name_or_folder: NameOrFolder) -> None:
+    """Print a model's manifest as JSON, after its files were verified."""
+    bundle = load_bundle(name_or_folder)
+    typer.echo((bundle.directory / MANIFEST).read_text(encoding="utf-8"), nl=False)
+
+
+@model.command("verify")
+def verify_model(name_or_folder: NameOrFolder) -> None:
+    """Check every hash of a model, and that all installed engines answer alike with it."""
+    bundle = load_bundle(name_or_folder)
+    for file in sorted(bundle.files):
+        typer.echo(f"{file}: SHA-256 as in the manifest")
+    _report_engines(bundle)
+
+
+def _report_engines(bundle: ModelBundle) -> None:
+    for line in check_engines(bundle):
+        typer.echo(line)
