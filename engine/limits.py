@@ -1,0 +1,29 @@
+"""What an input may cost at most. Every bound can be set; the defaults are those of the documentation."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that refuse an input before it is decoded, or stop its decoding.
+
+    ``wall_s`` is the time that one call into the sandbox may keep its caller waiting; ``memory_bytes`` what
+    the decoding child may map beyond the interpreter and its libraries, frames in shared memory included.
+    """
+
+    size_bytes: int = 4 << 30
+    duration_us: int = 4 * 3600 * 1_000_000
+    pixels: int = 7680 * 4320
+    side_px: int = 16_384
+    min_side_px: int = 32
+    streams: int = 16
+    frames: int = 2_000_000
+    wall_s: float = 120.0
+    memory_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"limit {field.name} must be positive, is {getattr(self, field.name)}")
+        if self.min_side_px > self.side_px:
+            raise ValueError("min_side_px is above side_px: nothing could pass")
