@@ -16,7 +16,7 @@ from engine.arrays import I64, U8
 from engine.decoders.job import MissKind
 from engine.errors import MediaRejected
 from engine.limits import Limits
-from engine.probe import Probe, clean_words, crash, given_or_own, open_source, rejection
+from engine.probe import Probe, clean_words, crash, given_or_own, open_source, rejection, sandbox_lost
 from engine.results import EvidenceReason, MediaWarning, RejectReason
 from engine.sampling import SampleTarget
 from engine.sandbox.channel import FrameNotice, Kind, Message, ProtocolBroken, pack_slot
@@ -143,17 +143,11 @@ class SampleStream:
                     f"{status.st_size} bytes now, {self._probe.size_bytes} when it was probed",
                     "scan it again when nothing writes to it",
                 )
-            for attempt in (1, 2):
-                try:
-                    yield from self._decode(sandbox, descriptor)
-                    break
-                except SandboxLost:
-                    if attempt == 2:
-                        raise
+            yield from self._decode(sandbox, descriptor, tries=2)
         self._report = _report(ledger)
 
-    def _decode(self, sandbox: Sandbox, descriptor: int) -> Iterator[SampledFrames]:
-        """One child for all targets that are still open."""
+    def _decode(self, sandbox: Sandbox, descriptor: int, tries: int) -> Generator[SampledFrames]:
+        """One child for all targets that are still open, another one if the zygote is lost."""
         ledger = self._ledger
         numbers = ledger.open_numbers()
         if not numbers:
@@ -163,13 +157,23 @@ class SampleStream:
         call, memory = sandbox.call_with_slabs(
             job.to_json(), descriptor, shape.total_bytes, self._limits.wall_s
         )
-        with call:
+        with call, closing(_map_slots(memory, shape)) as slots:
             try:
-                slots = FrameSlots(memory, shape, writable=False)
-            finally:
-                os.close(memory)
-            with closing(slots):
                 yield from _Receiver(call, slots, ledger, numbers).groups()
+            except SandboxLost as error:
+                sandbox.recover(call)
+                if tries == 1:
+                    raise sandbox_lost() from error
+            else:
+                return
+        yield from self._decode(sandbox, descriptor, tries - 1)
+
+
+def _map_slots(memory: int, shape: SlotShape) -> FrameSlots:
+    try:
+        return FrameSlots(memory, shape, writable=False)
+    finally:
+        os.close(memory)
 
 
 def _report(ledger: TargetLedger) -> DecodeReport:

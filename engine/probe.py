@@ -14,7 +14,7 @@ import numpy as np
 from engine.arrays import I64
 from engine.container import HEAD_BYTES, Container, MediaKind, is_extension_wrong, sniff_container
 from engine.decoders.job import MediaFacts, ProbeJob, read_record
-from engine.errors import MediaRejected
+from engine.errors import MediaRejected, Unavailable
 from engine.limits import Limits
 from engine.results import MediaWarning, RejectReason
 from engine.sandbox.channel import Kind, ProtocolBroken
@@ -150,17 +150,26 @@ class _Answer:
     keyframes_us: I64 | None = None
 
 
-def _ask(sandbox: Sandbox, job: ProbeJob, descriptor: int) -> tuple[_Answer, str]:
-    for attempt in (1, 2):
-        wall_s = job.limits.wall_s + job.size_bytes / _SLOW_DISK_BYTES_PER_S
-        with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
-            try:
-                sha256 = _hash(descriptor)  # while the child reads the same pages
-                return _collect(call, job), sha256
-            except SandboxLost:
-                if attempt == 2:
-                    raise
-    raise AssertionError("unreachable")
+def _ask(sandbox: Sandbox, job: ProbeJob, descriptor: int, tries: int = 2) -> tuple[_Answer, str]:
+    wall_s = job.limits.wall_s + job.size_bytes / _SLOW_DISK_BYTES_PER_S
+    with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
+        try:
+            sha256 = _hash(descriptor)  # while the child reads the same pages
+            return _collect(call, job), sha256
+        except SandboxLost as error:
+            sandbox.recover(call)
+            if tries == 1:
+                raise sandbox_lost() from error
+    return _ask(sandbox, job, descriptor, tries - 1)
+
+
+def sandbox_lost() -> Unavailable:
+    """The failure of a machine that ends our processes."""
+    return Unavailable(
+        RejectReason.SANDBOX_UNAVAILABLE,
+        "the process that starts decoders was ended from outside, twice",
+        "see whether the machine runs out of memory",
+    )
 
 
 def _hash(descriptor: int) -> str:

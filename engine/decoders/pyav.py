@@ -1,8 +1,10 @@
 """Decoding by PyAV: one pass over the packets, of which only those are decoded that a target needs."""
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
+from typing import NamedTuple
 
 import av
 from av.stream import Discard
@@ -42,11 +44,20 @@ class PyavSource:
 
 
 def _decode_video(descriptor: int, job: DecodeJob) -> _Answers:
-    packets = _Packets(descriptor, job)
-    decoder = _GroupDecoder(packets, job)
-    numbered = list(enumerate(job.targets))
-    for seek_us, group in groupby(numbered, key=lambda item: item[1][1]):
-        yield from decoder.decode_group(seek_us, [(number, pts) for number, (pts, _) in group])
+    groups = deque(
+        _Group(seek_us, [(number, pts) for number, (pts, _) in members])
+        for seek_us, members in groupby(enumerate(job.targets), key=lambda item: item[1][1])
+    )
+    decoder = _GroupDecoder(_Packets(descriptor, job), job)
+    while groups:
+        yield from decoder.decode_group(groups.popleft(), groups)
+
+
+class _Group(NamedTuple):
+    """Targets of (number, time), sorted by time, that are decoded from one keyframe."""
+
+    key_us: int
+    targets: list[tuple[int, int]]
 
 
 class _Packets:
@@ -190,18 +201,28 @@ class _GroupDecoder:
     def _new_converter(self) -> FrameConverter:
         return FrameConverter(self._facts.width, self._facts.height, self._orientation)
 
-    def decode_group(self, key_us: int, targets: list[tuple[int, int]]) -> _Answers:
-        """Answers for ``targets`` of (number, time), sorted by time."""
-        wanted = _Wanted(targets, self._job.tolerance_us)
-        self._segment, self._why = _Segment(key_us), ""
-        if self._packets.advance_to(key_us):
-            while wanted.is_unfed and (packet := self._packets.next()) is not None:
+    def decode_group(self, group: _Group, later: deque[_Group]) -> _Answers:
+        """Answers for one group, and for those of ``later`` whose keyframe comes by on the way.
+
+        That happens where pictures that are shown before a keyframe are stored behind it (open groups).
+        """
+        wanted = _Wanted(group.targets, self._job.tolerance_us)
+        self._segment, self._why = _Segment(group.key_us), ""
+        if self._packets.advance_to(group.key_us):
+            while self._is_open(wanted) and (packet := self._packets.next()) is not None:
                 if self._is_past(packet, wanted):
                     self._packets.put_back(packet)
                     break
+                if packet.is_keyframe and later and later[0].key_us == self._packets.time_us:
+                    wanted.extend(later.popleft().targets)
                 yield from self._answer(self._feed(packet, wanted), wanted)
             yield from self._answer(self._drain(), wanted)
         yield from self._missed(wanted)
+
+    def _is_open(self, wanted: "_Wanted") -> bool:
+        # By index, the packet of a frame is known only when the frame has come out: order of storage and of
+        # presentation differ.
+        return wanted.is_unanswered if self._facts.is_index_timed else wanted.is_unfed
 
     def _is_past(self, packet: VideoPacket, wanted: "_Wanted") -> bool:
         earliest = self._packets.decoding_time_us(packet)
@@ -217,9 +238,10 @@ class _GroupDecoder:
             self._segment = _Segment(time_us or 0)
             self._packets.put_back(packet)
             return frames
-        if time_us is not None and time_us < segment.key_us:
-            return []  # leads the keyframe and is predicted from what was not decoded
         is_wanted = wanted.note_fed(time_us)
+        if time_us is not None and time_us < segment.key_us:
+            self._why = self._why or "it is predicted from frames that are missing"
+            return []
         segment.note_fed(time_us)
         if packet.is_corrupt:
             segment.note_damage(back=0)
@@ -293,12 +315,28 @@ class _Wanted:
     """The targets of one group: which were fed, which were answered."""
 
     def __init__(self, targets: list[tuple[int, int]], tolerance_us: int) -> None:
-        self._numbers = [number for number, _ in targets]
-        self._times = [time_us for _, time_us in targets]
+        self._numbers: list[int] = []
+        self._times: list[int] = []
+        self._unfed: set[int] = set()
+        self._unanswered: set[int] = set()
         self._tolerance = tolerance_us
-        self._unfed = set(self._numbers)
-        self._unanswered = set(self._numbers)
-        self.last_us = self._times[-1]
+        self.extend(targets)
+
+    def extend(self, targets: list[tuple[int, int]]) -> None:
+        """Add targets of (number, time) later than those already here."""
+        numbers = [number for number, _ in targets]
+        self._numbers += numbers
+        self._times += [time_us for _, time_us in targets]
+        self._unfed.update(numbers)
+        self._unanswered.update(numbers)
+
+    @property
+    def last_us(self) -> int:
+        return self._times[-1]
+
+    @property
+    def is_unanswered(self) -> bool:
+        return bool(self._unanswered)
 
     @property
     def is_unfed(self) -> bool:

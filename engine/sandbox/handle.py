@@ -50,7 +50,7 @@ class CallDied(Exception):
 
 
 class SandboxLost(Exception):
-    """The zygote is gone; what was called did nothing wrong."""
+    """The zygote is gone; what was called did nothing wrong. `Sandbox.recover` makes another try possible."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,14 @@ class SandboxState:
 class SandboxCall:
     """One forked child and the talk with it. Always close it; closing ends the child."""
 
-    def __init__(self, channel: socket.socket, status: socket.socket, wall_s: float) -> None:
+    def __init__(
+        self,
+        channel: socket.socket,
+        status: socket.socket,
+        wall_s: float,
+        zygote: subprocess.Popen[bytes] | None,
+    ) -> None:
+        self.zygote = zygote
         self._channel = channel
         self._status = status
         self._left_s = wall_s
@@ -238,6 +245,12 @@ class Sandbox:
                 self._ensure_ready()
                 return self._fork(request, source, slab_bytes, wall_s)
 
+    def recover(self, lost: SandboxCall) -> None:
+        """After `SandboxLost` of a call: have the next call start a new zygote, unless one was started."""
+        with self._lock:
+            if self._process is lost.zygote:
+                self._stop()
+
     def close(self) -> None:
         """End the zygote and every child that still runs."""
         with self._lock:
@@ -325,7 +338,7 @@ class Sandbox:
         slabs = create_shared_memory(slab_bytes)
         ours, theirs = socket.socketpair()
         status, zygotes = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        call = SandboxCall(ours, status, wall_s)
+        call = SandboxCall(ours, status, wall_s, self._process)
         try:
             with theirs, zygotes:
                 descriptors = [source, theirs.fileno(), slabs, zygotes.fileno()]

@@ -38,6 +38,9 @@ class _Zygote:
         """Fork on request until the parent is gone; then end every child that is left."""
         while True:
             for key, _ in self._selector.select():
+                current = self._selector.get_map().get(key.fileobj)
+                if current is None or current.data is not key.data:
+                    continue  # released by an earlier event of this round
                 if key.data is None:
                     _, descriptors, _, _ = socket.recv_fds(self._control, 16, DESCRIPTORS_PER_CALL)
                     if not descriptors:
