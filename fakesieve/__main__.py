@@ -1,0 +1,129 @@
+"""The command ``fakesieve``: a table of names, each loaded only when it is used.
+
+The table holds strings, so that ``fakesieve --help`` imports no decoder and no network, and so that this
+package does not depend on what it starts.
+"""
+
+import importlib
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import FrameType
+from typing import cast
+
+import typer
+
+from engine.errors import EngineError
+from engine.results import RejectReason
+
+EXIT_ERROR, EXIT_USAGE, EXIT_TERMINATED = 1, 2, 143
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lives, as ``package.module:name`` of a function or a typer application."""
+
+    target: str
+    summary: str
+
+    def load(self) -> typer.Typer:
+        """Import the command."""
+        module, _, name = self.target.partition(":")
+        found = cast("typer.Typer | Callable[..., object]", getattr(importlib.import_module(module), name))
+        if isinstance(found, typer.Typer):
+            return found
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command()(found)
+        return app
+
+
+COMMANDS: Mapping[str, Command] = {
+    "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces."),
+    "demo": Command("engine.cli.demo:demo", "Scan real clips and a copy forged on the spot."),
+    "doctor": Command("engine.cli.doctor:doctor", "Check that this machine can scan."),
+    "model": Command("engine.cli.model:model", "Import, list, show and verify models."),
+    "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
+    "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),
+    "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
+}
+
+EXIT_CODES = """\
+Exit codes:
+  0    done
+  1    error: the run stopped
+  2    the command was not understood
+  3    done, but at least one input has no score
+  130  interrupted"""
+
+
+def describe_commands() -> str:
+    """Return the text of ``fakesieve --help``."""
+    rows = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    return (
+        "Usage: fakesieve COMMAND [ARGUMENTS]\n\n"
+        "Screens videos for manipulated faces and shows where on the face, for people to judge.\n\n"
+        f"Commands:\n{rows}\n\n"
+        "Run 'fakesieve COMMAND --help' for what a command takes, 'fakesieve --version' for the version.\n\n"
+        f"{EXIT_CODES}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0] if given else ""
+    if name in ("--help", "-h", "help"):
+        print(describe_commands())  # noqa: T201 - the answer of this command
+    elif name in ("--version", "-V"):
+        print(f"fakesieve {version('fakesieve')}")  # noqa: T201 - the answer of this command
+    elif name in COMMANDS:
+        sys.exit(_run_command(name, given[1:]))
+    else:
+        seen = f"no command {name!r}" if name else "a command is missing"
+        _complain(seen, f"one of: {', '.join(COMMANDS)}; see 'fakesieve --help'")
+        sys.exit(EXIT_USAGE)
+
+
+def _run_command(name: str, arguments: list[str]) -> int:
+    """Run one command; the only place where a fault of this program ends in a message."""
+    # A plain kill would leave no chance to end children and remove temporary files.
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        COMMANDS[name].load()(arguments, prog_name=f"fakesieve {name}")
+    except EngineError as fault:
+        _complain(f"{fault.reason}: {fault.seen}", fault.hint)
+    except ModuleNotFoundError as fault:
+        if (fault.name or "").partition(".")[0] in ("engine", "fakesieve"):
+            raise
+        _complain(
+            f"{RejectReason.ENGINE_UNAVAILABLE}: {fault.name} is not installed",
+            f"'fakesieve {name}' needs an extra: pip install 'fakesieve[train]'",
+        )
+    except Exception as fault:  # noqa: BLE001 - process edge: whatever it is, it gets a reason and a hint
+        traceback.print_exc()
+        _complain(
+            f"{RejectReason.INTERNAL}: {type(fault).__name__}: {fault}",
+            "this is a fault of fakesieve: please report it with the lines above",
+        )
+    return EXIT_ERROR
+
+
+def _stop(signal_number: int, frame: FrameType | None) -> None:
+    del signal_number, frame
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def _complain(seen: str, hint: str) -> None:
+    print(f"error: {escape_line(seen)}\nhint: {escape_line(hint)}", file=sys.stderr)  # noqa: T201 - to the user
+
+
+def escape_line(text: str) -> str:
+    """Return text on one line, with everything that could steer a terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+if __name__ == "__main__":
+    main()
