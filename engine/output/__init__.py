@@ -1,0 +1,1 @@
+"""What a scan gives to people and programs: documents, tables, overlays and reports."""

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+from pathlib import Path
+
+from engine.errors import Unavailable
+from engine.results import RejectReason
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all. Raises Unavailable (OUTPUT_FAILED)."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as fault:
+        partial.unlink(missing_ok=True)
+        raise unwritable(path, fault.strerror or str(fault)) from fault
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises Unavailable (OUTPUT_FAILED)."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise unwritable(path, fault.strerror or str(fault)) from fault
+
+
+def unwritable(path: Path, why: str) -> Unavailable:
+    """Return the failure of an output, whatever kind of file it was."""
+    return Unavailable(
+        RejectReason.OUTPUT_FAILED,
+        f"{path} could not be written: {why}",
+        "check that the folder exists, may be written to, and has space left",
+    )
