@@ -1,0 +1,124 @@
+"""Writes a copy of a clip in which a span of a face was swapped, and knows where."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.arrays import F32, F64, U8
+from engine.decode import decode_samples
+from engine.demo.forge import UPPER_FACE, WHOLE_FACE, Donor, draw_mask, follow_points, swap_face
+from engine.errors import MediaRejected
+from engine.faces.detect import FaceBoxes, FaceDetector
+from engine.output.encode import VideoWriter
+from engine.output.frames import plan_frames
+from engine.probe import Probe, probe_video
+from engine.results import RejectReason
+from engine.sampling import SampleTarget
+from engine.sandbox.handle import Sandbox
+
+START_US, END_US = 6_000_000, 14_000_000
+CLEAR_US = 9_900_000
+"""Until then the woman of the demonstration clip holds a hand before her mouth; it must stay in front."""
+_DETECT_EVERY = 3  # frames; the head moves little in between, and the detector is the slow part
+_CRF = 18  # like the source in size
+
+
+@dataclass(frozen=True)
+class ForgedClip:
+    """A forged video and where it is forged."""
+
+    path: Path
+    start_us: int
+    end_us: int
+    width: int
+    height: int
+    times_us: tuple[int, ...]  # [n] of the forged frames
+    points: F64  # [n, 5, 2] of the face in them, pixels
+    clear_us: int  # from then on the whole face is swapped, before it the upper part
+
+    def mask_at(self, time_us: int) -> F32:
+        """Return the opacity [height, width] of the forgery in the frame at a time, zeros if untouched."""
+        if time_us not in self.times_us:
+            return np.zeros((self.height, self.width), np.float32)
+        points = self.points[self.times_us.index(time_us)]
+        return draw_mask(points, self._outline(time_us), self.width, self.height)
+
+    def forge(self, rgb: U8, time_us: int, donor: Donor) -> U8:
+        """Return the frame as it stands in the forged clip."""
+        if time_us not in self.times_us:
+            return rgb
+        points = self.points[self.times_us.index(time_us)]
+        return swap_face(rgb, points, donor, self._outline(time_us)).rgb
+
+    def _outline(self, time_us: int) -> F64:
+        return UPPER_FACE if time_us < self.clear_us else WHOLE_FACE
+
+
+def write_forged_clip(
+    source: Path,
+    donor_picture: Path,
+    path: Path,
+    detector: FaceDetector,
+    sandbox: Sandbox,
+    *,
+    start_us: int = START_US,
+    end_us: int = END_US,
+    clear_us: int = CLEAR_US,
+) -> ForgedClip:
+    """Write a copy of ``source`` with the largest face swapped from ``start_us`` to before ``end_us``.
+
+    Frames keep their times; sound is left out. Raises MediaRejected if a file is unreadable or has no face.
+    """
+    probe = probe_video(source, sandbox=sandbox)
+    targets = plan_frames(probe)
+    span = tuple(target for target in targets if start_us <= target.pts_us < end_us)
+    donor = read_donor(donor_picture, detector, sandbox)
+    points = _find_points(source, probe, span, detector, sandbox)
+    times = tuple(target.pts_us for target in span)
+    clip = ForgedClip(path, start_us, end_us, probe.width, probe.height, times, points, clear_us)
+    with (
+        VideoWriter(path, probe.width, probe.height, crf=_CRF, preset="fast") as writer,
+        decode_samples(source, probe, targets, sandbox=sandbox) as stream,
+    ):
+        for group in stream:
+            for time_us, rgb in zip(group.pts_us.tolist(), group.rgb, strict=True):
+                writer.write(clip.forge(rgb, time_us, donor), time_us, probe.frame_us)
+    return clip
+
+
+def read_donor(picture: Path, detector: FaceDetector, sandbox: Sandbox, *, place: int = 1) -> Donor:
+    """Return the face of a picture that is number ``place`` by size, from 0, or the last one."""
+    probe = probe_video(picture, sandbox=sandbox)
+    with decode_samples(picture, probe, plan_frames(probe), sandbox=sandbox) as stream:
+        rgb = next(stream).rgb
+    (found,) = detector.detect(rgb)
+    if not len(found.boxes):
+        raise _no_face(picture)
+    points = found.landmarks[min(place, len(found.boxes) - 1)].astype(np.float64)
+    return Donor(rgb[0], points * np.array([probe.width, probe.height], np.float64))
+
+
+def _find_points(
+    source: Path, probe: Probe, span: tuple[SampleTarget, ...], detector: FaceDetector, sandbox: Sandbox
+) -> F64:
+    """Return the points [n, 5, 2] of the largest face in every frame of the span, in pixels."""
+    seen_us: list[int] = []
+    faces: list[FaceBoxes] = []
+    with decode_samples(source, probe, span[::_DETECT_EVERY], sandbox=sandbox) as stream:
+        for group in stream:
+            seen_us += group.pts_us.tolist()
+            faces += detector.detect(group.rgb)
+    kept = [place for place, found in enumerate(faces) if len(found.boxes)]
+    if not kept:
+        raise _no_face(source)
+    seen = np.stack([faces[place].landmarks[0] for place in kept]).astype(np.float64)
+    seen *= np.array([probe.width, probe.height], np.float64)
+    times = [target.pts_us for target in span]
+    return follow_points(times, [seen_us[place] for place in kept], seen)
+
+
+def _no_face(path: Path) -> MediaRejected:
+    return MediaRejected(
+        RejectReason.NO_FRAMES, f"no face was found in {path}", "delete it and fetch it again"
+    )
