@@ -6,10 +6,11 @@ import numpy as np
 
 from engine.arrays import F32, U8
 
-# Engines sum in different orders. Float32 noise of the reference itself is 3e-5 on logits of size 1; what is
-# left of bfloat16 was up to 0.1 on logits and 0.4 on patch logits of size 1 with random weights.
+# Engines sum in different orders. Float32 noise of the reference itself is 3e-5 on logits of size 1 and was
+# 3.5e-6 of the largest logit with weights that blow it up to 4000. With bfloat16, logits of size 1 were off
+# by up to 0.1 and patch logits by 0.4 with random weights.
 ABSOLUTE_MAX = {"f32": 1e-4, "bf16": 0.4}
-RELATIVE_MAX = {"f32": 1e-5, "bf16": 0.1}
+RELATIVE_MAX = {"f32": 3e-5, "bf16": 0.1}
 _PROBE_SEED = 20_240_611
 
 
@@ -57,7 +58,7 @@ def compare_answers(expected: Answers, seen: Answers, precision: str = "f32") ->
     )
 
 
-def probe_crops(side: int, count: int = 4) -> U8:
+def probe_crops(side: int, count: int) -> U8:
     """Draw fixed crops ``[count, 3, side, side]``: shades, noise and edges, none of them a face."""
     random = np.random.default_rng(_PROBE_SEED)
     rows, columns = np.mgrid[0:side, 0:side] / side

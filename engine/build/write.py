@@ -75,7 +75,7 @@ def _write_files(net: TwoStreamNet, directory: Path, *, share_weights: bool) -> 
     tensors = {key: tensor.contiguous() for key, tensor in net.state_dict().items()}
     weights.write_bytes(save(tensors, {"network": net.sizes.network}))
     shared = SharedWeights(weights) if share_weights else None
-    crops = probe_crops(net.sizes.input_px)
+    crops = probe_crops(net.sizes.input_px, 2)
     expected = ask_network(net, crops)
     for file, kind in _GRAPHS.items():
         onnx.save_model(export_graph(net, kind, shared), directory / file)
