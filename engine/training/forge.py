@@ -183,5 +183,7 @@ def _poisson(face: FaceContext, pasted: U8, mask: F32) -> ForgedFace:
     if len(xs) < 64:
         return ForgedFace(face.picture, _blend(face.picture, pasted, mask), mask)
     centre = (int((xs.min() + xs.max() + 1) // 2), int((ys.min() + ys.max() + 1) // 2))
-    forged = cv2.seamlessClone(pasted, face.picture, core * 255, centre, cv2.NORMAL_CLONE)
-    return ForgedFace(face.picture, np.asarray(forged, np.uint8), core.astype(np.float32))
+    cloned = cv2.seamlessClone(pasted, face.picture, core * 255, centre, cv2.NORMAL_CLONE)
+    # The solver rounds pixels next to the mask by a level; the mask must stay exact.
+    forged = np.where(core[..., None] > 0, np.asarray(cloned, np.uint8), face.picture)
+    return ForgedFace(face.picture, forged, core.astype(np.float32))
