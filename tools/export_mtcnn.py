@@ -4,6 +4,12 @@
 
 Needs torch, onnx and ``pip install --no-deps facenet-pytorch==2.6.0``. The package is not imported, because
 that needs a torchvision which fits torch; the classes' source is taken out of its file and run by itself.
+
+The graphs compute what the originals compute, arranged for ONNX Runtime on a CPU, where half of the time of
+the plain export goes into PReLU before max pooling (PNet on 385x217 pixels: 7.7 ms, as arranged here 3.8 ms,
+one thread). A PReLU is moved behind its pool, to a quarter of the values: where the slope a is not negative,
+it commutes with the maximum. Where it is, max prelu(x) = max(max x, max a x), for which the convolution
+computes a x as well. All heads are one layer, and the softmax over two is a logit.
 """
 
 import argparse
@@ -14,12 +20,13 @@ import os
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 SIDES = {"PNet": 24, "RNet": 24, "ONet": 48}
 """Side of the example input; PNet is fully convolutional and takes any side from 12 px."""
 
 
-def read_networks() -> dict[str, torch.nn.Module]:
+def read_networks() -> dict[str, nn.Module]:
     """Return PNet, RNet and ONet of the installed facenet-pytorch with its weights, ready for inference."""
     spec = importlib.util.find_spec("facenet_pytorch")
     if spec is None or spec.origin is None:
@@ -27,16 +34,103 @@ def read_networks() -> dict[str, torch.nn.Module]:
     source = Path(spec.origin).parent / "models" / "mtcnn.py"
     tree = ast.parse(source.read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in SIDES]
-    namespace: dict[str, object] = {"torch": torch, "nn": torch.nn, "os": os, "__file__": str(source)}
+    namespace: dict[str, object] = {"torch": torch, "nn": nn, "os": os, "__file__": str(source)}
     exec(compile(tree, str(source), "exec"), namespace)
     return {name: namespace[name]().eval() for name in SIDES}  # type: ignore[operator]
 
 
-def export_network(network: torch.nn.Module, name: str, path: Path) -> None:
+def pool_first(convolution: nn.Conv2d, prelu: nn.PReLU, pool: nn.Module) -> nn.Sequential:
+    """Return the same function as convolution, PReLU and max pool with the rectifier behind the pool.
+
+    With p = max x and, for channels of negative slope a, q = max a x: one of p and q is never negative, so
+    that max(p, q) = p + relu(q - p). For the others prelu(p) = relu(p) - a relu(-p).
+    """
+    slope, width = prelu.weight.data, convolution.out_channels
+    falling = torch.nonzero(slope < 0)[:, 0]
+    count = len(falling)
+    first = nn.Conv2d(convolution.in_channels, width + count, convolution.kernel_size)
+    scaled = convolution.weight.data[falling] * slope[falling, None, None, None]
+    first.weight.data = torch.cat([convolution.weight.data, scaled])
+    first.bias.data = torch.cat([convolution.bias.data, convolution.bias.data[falling] * slope[falling]])
+    identity, chosen = torch.eye(width), torch.eye(width)[falling]
+    apart = nn.Conv2d(width + count, 2 * width + count, 1, bias=False)  # to p, -p, q - p
+    parts = [identity, torch.zeros(width, count), -identity, torch.zeros(width, count)]
+    rows = [torch.cat(parts[:2], 1), torch.cat(parts[2:], 1), torch.cat([-chosen, torch.eye(count)], 1)]
+    apart.weight.data = torch.cat(rows)[:, :, None, None]
+    together = nn.Conv2d(2 * width + count, width, 1, bias=False)
+    # p = relu(p) - relu(-p) for falling channels, which is a slope of 1.
+    weights = [identity, -torch.diag(torch.where(slope < 0, 1.0, slope)), chosen.T]
+    together.weight.data = torch.cat(weights, 1)[:, :, None, None]
+    return nn.Sequential(first, pool, apart, nn.ReLU(), together)
+
+
+def join_heads(face: nn.Module, *others: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of one layer for all heads; the first output is the logit of 'a face'."""
+    weights = [face.weight.data[1:] - face.weight.data[:1], *(head.weight.data for head in others)]
+    biases = [face.bias.data[1:] - face.bias.data[:1], *(head.bias.data for head in others)]
+    return torch.cat(weights), torch.cat(biases)
+
+
+class FullyConvolutional(nn.Module):
+    """PNet: picture [N, 3, H, W] to heads [N, 5, h, w]: logit, four offsets."""
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        front = pool_first(original.conv1, original.prelu1, original.pool1)
+        self.body = nn.Sequential(front, original.conv2, original.prelu2, original.conv3, original.prelu3)
+        self.heads = nn.Conv2d(32, 5, 1)
+        self.heads.weight.data, self.heads.bias.data = join_heads(original.conv4_1, original.conv4_2)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Run the network."""
+        return self.heads(self.body(picture))
+
+
+class WithDenseHeads(nn.Module):
+    """RNet and ONet: pictures [N, 3, S, S] to heads [N, 5 or 15]: logit, offsets, x and then y of points."""
+
+    def __init__(self, stages: list[nn.Module], grid: int, dense: nn.Linear, prelu: nn.PReLU) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(*stages, nn.Flatten())
+        self.dense = nn.Linear(dense.in_features, dense.out_features)
+        # The original flattens as width, height, channel.
+        weight = dense.weight.data.view(dense.out_features, grid, grid, -1)
+        self.dense.weight.data = weight.permute(0, 3, 2, 1).flatten(1).contiguous()
+        self.dense.bias.data = dense.bias.data
+        self.prelu = prelu
+        self.heads = nn.Linear(1, 1)
+
+    def with_heads(self, *heads: nn.Module) -> "WithDenseHeads":
+        """Set the last layer from the original's."""
+        self.heads.weight.data, self.heads.bias.data = join_heads(*heads)
+        return self
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Run the network."""
+        return self.heads(self.prelu(self.dense(self.stages(picture))))
+
+
+def rearrange(name: str, net: nn.Module) -> nn.Module:
+    """Return the network with the same function in the form that runs fast."""
+    if name == "PNet":
+        return FullyConvolutional(net).eval()
+    stages = [
+        pool_first(net.conv1, net.prelu1, net.pool1),
+        pool_first(net.conv2, net.prelu2, net.pool2),
+    ]
+    if name == "RNet":
+        stages += [net.conv3, net.prelu3]
+        lean = WithDenseHeads(stages, 3, net.dense4, net.prelu4).with_heads(net.dense5_1, net.dense5_2)
+    else:
+        stages += [pool_first(net.conv3, net.prelu3, net.pool3), net.conv4, net.prelu4]
+        heads = net.dense6_1, net.dense6_2, net.dense6_3
+        lean = WithDenseHeads(stages, 3, net.dense5, net.prelu5).with_heads(*heads)
+    return lean.eval()
+
+
+def export_network(network: nn.Module, name: str, path: Path) -> None:
     """Write one network as ONNX with a dynamic batch and, for PNet, dynamic height and width."""
     axes = {0: "batch", 2: "height", 3: "width"} if name == "PNet" else {0: "batch"}
-    outputs = ["offsets", "points", "faces"] if name == "ONet" else ["offsets", "faces"]
-    dynamic = {"picture": axes} | {output: (axes if name == "PNet" else {0: "batch"}) for output in outputs}
     torch.onnx.export(
         network,
         (torch.zeros(2, 3, SIDES[name], SIDES[name]),),
@@ -44,8 +138,8 @@ def export_network(network: torch.nn.Module, name: str, path: Path) -> None:
         dynamo=False,  # the older exporter writes smaller files here and needs no onnxscript
         opset_version=17,
         input_names=["picture"],
-        output_names=outputs,
-        dynamic_axes=dynamic,
+        output_names=["heads"],
+        dynamic_axes={"picture": axes, "heads": axes},
     )
 
 
@@ -57,7 +151,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, network in read_networks().items():
         path = folder / f"{name.lower()}.onnx"
-        export_network(network, name, path)
+        export_network(rearrange(name, network), name, path)
         print(f"{path} {path.stat().st_size} bytes sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 

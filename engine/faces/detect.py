@@ -10,21 +10,25 @@ import hashlib
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
 
 from engine.arrays import F32, I64, U8
-from engine.faces.pyramid import SumTable, shrink_boxes, shrink_picture, sum_table
+from engine.faces.pyramid import SumTable, shrink_boxes, shrink_by, shrink_picture, sum_table
 from engine.faces.suppression import shift_boxes, square_boxes, suppress_groups
 
 if TYPE_CHECKING:  # types only: the detector takes any frames and needs no decoder
     from engine.decode import SampledFrames
 
+_runtime: Any = ort  # half typed
+
 WEIGHTS = Path(__file__).parent / "mtcnn"
 CELL_PX, STRIDE_PX = 12, 2  # what one output of the first network sees of its input, and their distance
-BATCH = 256  # candidates at a time in the later networks; the first layer holds 54 KB for each
+PART_PIXELS = 1 << 17  # of pictures in one call of the first network; its first layer stays in the caches
+PART_CANDIDATES = 256  # in one call of the later networks
+TABLE_BYTES = 64 << 20  # of running sums held at a time: five frames of 1280x720 go through together
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class MtcnnParameters:
     third_threshold: float = 0.7
     pyramid_step: float = 0.709
     smallest_px: float = 20.0  # the original's smallest face
-    smallest_share: float = 0.0333  # and as a share of the root of the picture's area; 32 px at 1280x720
+    smallest_share: float = 1 / 22  # and as a share of the root of the picture's area: 44 px at 1280x720
+    working_face_px: float = 40.0  # pictures are first shrunk by a whole step that leaves it this side
     max_candidates: int = 1000  # per frame into the second network, best first
     max_faces: int = 64  # per frame, largest first
 
@@ -130,25 +135,33 @@ class MtcnnDetector:
         """Find the faces of uint8 [N, H, W, 3] RGB frames; one entry for each frame."""
         if rgb.dtype != np.uint8 or rgb.ndim != 4 or rgb.shape[3] != 3:
             raise ValueError(f"frames are uint8 [N, H, W, 3], not {rgb.dtype} {rgb.shape}")
-        tables = [sum_table(frame) for frame in rgb]
-        faces, points = self._locate(tables, self._refine(tables, self._propose(tables)))
         height, width = rgb.shape[1:3]
-        return [self._faces_of(faces, points, frame, width, height) for frame in range(len(rgb))]
+        smallest_px = self._settings.smallest_face_px(width, height)
+        step = max(1, int(smallest_px / self._settings.working_face_px))
+        count = max(1, TABLE_BYTES * step**2 // (12 * height * width))
+        faces: list[FaceBoxes] = []
+        for start in range(0, len(rgb), count):
+            tables = [sum_table(shrink_by(frame, step)) for frame in rgb[start : start + count]]
+            found, points = self._locate(
+                tables, self._refine(tables, self._propose(tables, smallest_px / step))
+            )
+            size = tables[0].width, tables[0].height
+            faces += [self._faces_of(found, points, frame, *size) for frame in range(len(tables))]
+        return faces
 
-    def _propose(self, tables: list[SumTable]) -> _Candidates:
+    def _propose(self, tables: list[SumTable], smallest_px: float) -> _Candidates:
         """Slide the first network over the pyramid of all frames; boxes come squared."""
-        if not tables:
-            return _join([])
         height, width = tables[0].height, tables[0].width
         found: list[_Candidates] = []
-        for scale in _pyramid_scales(height, width, self._settings):
+        for scale in _pyramid_scales(min(height, width), smallest_px, self._settings.pyramid_step):
             size = int(height * scale + 1), int(width * scale + 1)
             pictures = np.stack([shrink_picture(table, *size) for table in tables])
-            offsets, faces = _run(self._pnet, pictures)
-            frame, row, column = np.nonzero(faces[:, 1] >= self._settings.first_threshold)
+            heads = _run_in_parts(self._pnet, pictures, max(1, PART_PIXELS // (size[0] * size[1])))
+            frame, row, column = np.nonzero(heads[:, 0] >= _logit(self._settings.first_threshold))
+            found_heads = heads[frame, :, row, column]
             cell = np.stack([column, row], axis=1).astype(np.float32) * STRIDE_PX
             boxes = np.floor(np.concatenate([cell + 1, cell + CELL_PX], axis=1) / np.float32(scale))
-            here = _Candidates(boxes, offsets[frame, :, row, column], faces[frame, 1, row, column], frame)
+            here = _Candidates(boxes, found_heads[:, 1:], _probability(found_heads[:, 0]), frame)
             found.append(here.take(suppress_groups(boxes, here.scores, frame, 0.5)))
         merged = _join(found)
         merged = merged.take(suppress_groups(merged.boxes, merged.scores, merged.frame, 0.7))
@@ -158,28 +171,32 @@ class MtcnnDetector:
     def _refine(self, tables: list[SumTable], candidates: _Candidates) -> _Candidates:
         """Let the second network judge and move each candidate; boxes come squared."""
         candidates, pixels = _cut_out(tables, candidates, 24)
-        offsets, faces = _run_in_parts(self._rnet, pixels)
-        passed = np.flatnonzero(faces[:, 1] > self._settings.second_threshold)
-        left = replace(candidates, offsets=offsets, scores=faces[:, 1]).take(passed)
+        heads = _run_in_parts(self._rnet, pixels, PART_CANDIDATES)
+        passed = np.flatnonzero(heads[:, 0] > _logit(self._settings.second_threshold))
+        left, heads = candidates.take(passed), heads[passed]
+        left = replace(left, offsets=heads[:, 1:], scores=_probability(heads[:, 0]))
         left = left.take(suppress_groups(left.boxes, left.scores, left.frame, 0.7))
         return replace(left, boxes=square_boxes(shift_boxes(left.boxes, left.offsets, 1.0)))
 
     def _locate(self, tables: list[SumTable], candidates: _Candidates) -> tuple[_Candidates, F32]:
         """Let the third network decide, and place the box and the five points [n, 5, 2] in pixels."""
         candidates, pixels = _cut_out(tables, candidates, 48)
-        offsets, points, faces = _run_in_parts(self._onet, pixels)
-        passed = np.flatnonzero(faces[:, 1] > self._settings.third_threshold)
-        found = replace(candidates, offsets=offsets, scores=faces[:, 1]).take(passed)
+        heads = _run_in_parts(self._onet, pixels, PART_CANDIDATES)
+        passed = np.flatnonzero(heads[:, 0] > _logit(self._settings.third_threshold))
+        found, heads = candidates.take(passed), heads[passed]
+        found = replace(found, offsets=heads[:, 1:5], scores=_probability(heads[:, 0]))
         corner, size = found.boxes[:, None, :2], found.boxes[:, None, 2:] - found.boxes[:, None, :2] + 1
-        places = corner + size * points[passed].reshape(-1, 2, 5).transpose(0, 2, 1) - 1
+        places = corner + size * heads[:, 5:].reshape(-1, 2, 5).transpose(0, 2, 1) - 1
         found = replace(found, boxes=shift_boxes(found.boxes, found.offsets, 1.0))
         kept = suppress_groups(found.boxes, found.scores, found.frame, 0.7, "smaller")
         return found.take(kept), np.asarray(places[kept], np.float32)
 
     def _faces_of(self, found: _Candidates, points: F32, frame: int, width: int, height: int) -> FaceBoxes:
-        rows = np.flatnonzero((found.frame == frame) & (found.boxes[:, 2:] > found.boxes[:, :2]).all(axis=1))
-        sizes = found.boxes[rows, 2:] - found.boxes[rows, :2]
-        rows = rows[np.argsort(-sizes.prod(axis=1), kind="stable")]
+        sizes = found.boxes[:, 2:] - found.boxes[:, :2]
+        centres = found.boxes[:, :2] + sizes / 2
+        is_seen = (sizes > 0) & (centres >= 0) & (centres < np.array([width, height]))
+        rows = np.flatnonzero((found.frame == frame) & is_seen.all(axis=1))
+        rows = rows[np.argsort(-sizes[rows].prod(axis=1), kind="stable")]
         capped = max(0, len(rows) - self._settings.max_faces)
         rows = rows[: self._settings.max_faces]
         picture = np.array([width, height], np.float32)
@@ -188,12 +205,12 @@ class MtcnnDetector:
         return FaceBoxes(boxes, np.clip(found.scores[rows], 0, 1), points[rows] / picture, capped)
 
 
-def _pyramid_scales(height: int, width: int, settings: MtcnnParameters) -> list[float]:
-    scale = CELL_PX / settings.smallest_face_px(width, height)
+def _pyramid_scales(side_px: int, smallest_px: float, step: float) -> list[float]:
+    scale = CELL_PX / smallest_px
     scales: list[float] = []
-    while min(height, width) * scale >= CELL_PX:
+    while side_px * scale >= CELL_PX:
         scales.append(scale)
-        scale *= settings.pyramid_step
+        scale *= step
     return scales
 
 
@@ -215,8 +232,6 @@ def _join(parts: list[_Candidates]) -> _Candidates:
 
 def _cut_out(tables: list[SumTable], candidates: _Candidates, size: int) -> tuple[_Candidates, F32]:
     """Resample what each candidate shows of its frame to [n, 3, size, size]; drop those that show nothing."""
-    if not tables:
-        return candidates, np.empty((0, 3, size, size), np.float32)
     # The original counts pixels from 1 and includes the last one: the slice starts one before.
     inside = np.trunc(candidates.boxes).astype(np.int64)
     inside[:, :2] = np.maximum(inside[:, :2], 1) - 1
@@ -224,31 +239,37 @@ def _cut_out(tables: list[SumTable], candidates: _Candidates, size: int) -> tupl
     rows = np.flatnonzero((inside[:, 2:] > inside[:, :2]).all(axis=1))
     candidates, inside = candidates.take(rows), inside[rows]
     pixels = np.empty((len(rows), 3, size, size), np.float32)
-    for frame in np.unique(candidates.frame):
+    for frame, table in enumerate(tables):
         members = candidates.frame == frame
-        pixels[members] = shrink_boxes(tables[frame], inside[members], size)
+        pixels[members] = shrink_boxes(table, inside[members], size)
     return candidates, pixels
 
 
-def _open_network(data: bytes, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+def _open_network(data: bytes, threads: int) -> Any:
+    options = _runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # plans per input shape, and every scale and candidate count is one
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other stages want the cores
     options.log_severity_level = 3
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return _runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
-def _run(network: ort.InferenceSession, pictures: F32) -> list[F32]:
-    return [np.asarray(output, np.float32) for output in network.run(None, {"picture": pictures})]
+def _run_in_parts(network: Any, pictures: F32, count: int) -> F32:
+    """Run at most ``count`` pictures [n, 3, H, W] at a time: large ones take memory and miss the caches."""
+    if not len(pictures):  # the graphs cannot reshape an empty batch; one blank picture tells the shape
+        return _run_in_parts(network, np.zeros((1, *pictures.shape[1:]), np.float32), 1)[:0]
+    parts = [pictures[at : at + count] for at in range(0, len(pictures), count)]
+    heads: list[F32] = [network.run(None, {"picture": part})[0] for part in parts]
+    return np.concatenate(heads)
 
 
-def _run_in_parts(network: ort.InferenceSession, pictures: F32) -> list[F32]:
-    """Run at most ``BATCH`` pictures at a time, so that a crowd does not cost memory."""
-    if not len(pictures):  # the graphs cannot reshape an empty batch; one blank picture tells the widths
-        return [column[:0] for column in _run(network, np.zeros((1, *pictures.shape[1:]), np.float32))]
-    parts = [_run(network, pictures[at : at + BATCH]) for at in range(0, len(pictures), BATCH)]
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _probability(logits: F32) -> F32:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
 def load_detector(*, threads: int = 1) -> MtcnnDetector:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.arrays import F32, I64, U8
+
+I32 = NDArray[np.int32]
 
 CENTER, SCALE = 127.5, 0.0078125
 """What the detector's networks were trained to read: (value - 127.5) / 128."""
@@ -21,7 +24,7 @@ CENTER, SCALE = 127.5, 0.0078125
 class SumTable:
     """Running sums of one RGB picture, from which any box is resampled in the same time."""
 
-    sums: np.ndarray[tuple[int, ...], np.dtype[np.int32]]  # [H + 1, W + 1, 3]
+    sums: I32  # [H + 1, W + 1, 3]
 
     def __post_init__(self) -> None:
         if self.sums.dtype != np.int32 or self.sums.ndim != 3 or self.sums.shape[2] != 3:
@@ -38,6 +41,14 @@ class SumTable:
         return self.sums.shape[1] - 1
 
 
+def shrink_by(rgb: U8, step: int) -> U8:
+    """Shrink a uint8 [H, W, 3] picture to a ``step``-th of its sides, rounded down."""
+    if step == 1:
+        return rgb
+    size = max(1, rgb.shape[1] // step), max(1, rgb.shape[0] // step)
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def sum_table(rgb: U8) -> SumTable:
     """Build the running sums of a uint8 [H, W, 3] picture.
 
@@ -49,15 +60,13 @@ def sum_table(rgb: U8) -> SumTable:
 
 def shrink_picture(table: SumTable, height: int, width: int) -> F32:
     """Resample the whole picture to float32 [3, height, width], normalised for the detector."""
-    rows = np.arange(height + 1) * table.height
-    columns = np.arange(width + 1) * table.width
+    rows, columns = np.arange(height + 1) * table.height, np.arange(width + 1) * table.width
     top, bottom = rows[:-1] // height, -(-rows[1:] // height)
     left, right = columns[:-1] // width, -(-columns[1:] // width)
-    bands = table.sums[bottom] - table.sums[top]
-    sums = bands[:, right] - bands[:, left]
-    area = (bottom - top)[:, None] * (right - left)[None, :]
-    weight = (SCALE / area).astype(np.float32)
-    return (sums.astype(np.float32) * weight[:, :, None] - np.float32(CENTER * SCALE)).transpose(2, 0, 1)
+    # numpy.take is three times as fast as the same by indexing
+    bands = np.take(table.sums, bottom, axis=0) - np.take(table.sums, top, axis=0)
+    sums = np.take(bands, right, axis=1) - np.take(bands, left, axis=1)
+    return _normalise(sums[None], (bottom - top)[None], (right - left)[None])[0]
 
 
 def shrink_boxes(table: SumTable, boxes: I64, size: int) -> F32:
@@ -67,11 +76,22 @@ def shrink_boxes(table: SumTable, boxes: I64, size: int) -> F32:
     """
     left, top, right, bottom = boxes.T[:, :, None]
     steps = np.arange(size)
-    starts_x, ends_x = left + steps * (right - left) // size, left - (-(steps + 1) * (right - left) // size)
-    starts_y, ends_y = top + steps * (bottom - top) // size, top - (-(steps + 1) * (bottom - top) // size)
-    sums = table.sums
-    above, below = starts_y[:, :, None], ends_y[:, :, None]
-    before, after = starts_x[:, None, :], ends_x[:, None, :]
-    total = sums[below, after] - sums[below, before] - sums[above, after] + sums[above, before]
-    weight = (SCALE / ((below - above) * (after - before))).astype(np.float32)
-    return (total.astype(np.float32) * weight[..., None] - np.float32(CENTER * SCALE)).transpose(0, 3, 1, 2)
+    before, after = left + steps * (right - left) // size, left - (-(steps + 1) * (right - left) // size)
+    above, below = top + steps * (bottom - top) // size, top - (-(steps + 1) * (bottom - top) // size)
+    corners = table.sums.reshape(-1, 3)
+    row_above, row_below = (table.width + 1) * above[:, :, None], (table.width + 1) * below[:, :, None]
+    sums = np.take(corners, row_below + after[:, None], axis=0)
+    sums -= np.take(corners, row_below + before[:, None], axis=0)
+    sums -= np.take(corners, row_above + after[:, None], axis=0)
+    sums += np.take(corners, row_above + before[:, None], axis=0)
+    return _normalise(sums, below - above, after - before)
+
+
+def _normalise(sums: I32, heights: I64, widths: I64) -> F32:
+    """Bring sums [n, h, w, 3] over areas heights [n, h] by widths [n, w] to normalised means [n, 3, h, w]."""
+    weight = (SCALE / heights[:, :, None] / widths[:, None, :]).astype(np.float32)
+    means = np.empty((len(sums), 3, *sums.shape[1:3]), np.float32)
+    for channel in range(3):
+        np.multiply(sums[..., channel], weight, out=means[:, channel])
+    means -= np.float32(CENTER * SCALE)
+    return means
