@@ -84,6 +84,8 @@ _REFUSED: tuple[tuple[bytes, str], ...] = (
     (b"8BPS", "a Photoshop picture"),
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "an MXF file"),
+    (b"\x84\x10\xff\xff\xff\xff", "an id RoQ video"),
+    (b"\x1b[", "text for a terminal"),
     (b"NUTnut/multimedia container\x00", "a NUT file"),
     (b"<?xpacket", "metadata without media"),
 )

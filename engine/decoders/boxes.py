@@ -13,6 +13,7 @@ from engine.results import RejectReason
 
 _MAX_BOXES = 20_000
 _MAX_DEPTH = 12
+_MAX_BOX_BYTES = 1 << 48  # no disk holds a file of such a box; above it a size is a lie, not a cut
 
 _CONTAINERS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"mvex", b"udta", b"sinf"})
 _SAMPLE_ENTRY_BYTES = 78  # fixed fields of a video sample entry before its own boxes
@@ -40,6 +41,11 @@ def _corrupt(seen: str) -> MediaRejected:
     return MediaRejected(RejectReason.CORRUPT, seen, "the file is damaged; get it again from its source")
 
 
+def _truncated(seen: str) -> MediaRejected:
+    hint = "the recording or the transfer stopped early; get the whole file"
+    return MediaRejected(RejectReason.TRUNCATED, seen, hint)
+
+
 def _read_header(descriptor: int, place: int, end: int) -> tuple[bytes, int, int]:
     """Kind, first byte of the content and first byte behind the box."""
     head = os.pread(descriptor, 16, place)
@@ -56,11 +62,16 @@ def _read_header(descriptor: int, place: int, end: int) -> tuple[bytes, int, int
         size = end - place
     if place + size < content:
         raise _corrupt(f"a box of {size} bytes at byte {place} is smaller than its header")
+    if size > _MAX_BOX_BYTES:
+        raise _corrupt(f"a box at byte {place} claims {size} bytes")
     return kind, content, place + size
 
 
 def walk_boxes(descriptor: int, size_bytes: int) -> BoxFindings:
-    """Look over an MP4 file. Raises `MediaRejected` with CORRUPT when its boxes contradict each other."""
+    """Look over an MP4 file.
+
+    Raises `MediaRejected`: CORRUPT when its boxes contradict each other, TRUNCATED when its index is cut.
+    """
     found = BoxFindings()
     spans = [_Span(0, size_bytes, 0)]
     seen = 0
@@ -73,7 +84,9 @@ def walk_boxes(descriptor: int, size_bytes: int) -> BoxFindings:
                 return found  # a long fragmented file: what is known so far is enough
             kind, content, behind = _read_header(descriptor, place, span.end)
             _note(found, kind, behind, size_bytes)
-            if behind > span.end and not (span.depth == 0 and kind in (b"mdat", b"moov", b"moof", b"free")):
+            if span.depth == 0 and kind == b"moov" and behind > span.end:
+                raise _truncated(f"the index (moov) at byte {place} is cut off")
+            if behind > span.end and not (span.depth == 0 and kind in (b"mdat", b"moof", b"free")):
                 raise _corrupt(f"a box {_name(kind)} at byte {place} reaches beyond what holds it")
             inner = _inner_span(kind, content, min(behind, span.end), span.depth)
             if inner is not None:
@@ -116,9 +129,5 @@ def check_boxes(descriptor: int, size_bytes: int) -> BoxFindings:
             RejectReason.ENCRYPTED, "the video track is encrypted (sinf/encv)", "give an unprotected copy"
         )
     if not found.has_moov and not found.has_moof:
-        raise MediaRejected(
-            RejectReason.TRUNCATED,
-            "the file has no moov box: its end, or the whole index, is missing",
-            "the recording or the transfer stopped early; get the whole file",
-        )
+        raise _truncated("the file has no moov box: its end, or the whole index, is missing")
     return found

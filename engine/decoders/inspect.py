@@ -24,6 +24,7 @@ from engine.decoders.opening import (
     codec_of,
     is_attached,
     open_input,
+    too_many_streams,
     translated_errors,
 )
 from engine.decoders.pictures import inspect_picture
@@ -88,11 +89,7 @@ def _inspect_video(source: InputContainer, job: ProbeJob) -> Inspection:
 def choose_stream(source: InputContainer, limits: Limits) -> VideoStream:
     """The video stream that is screened: the first that is no cover picture. Raises `MediaRejected`."""
     if len(source.streams) > limits.streams:
-        raise MediaRejected(
-            RejectReason.LIMIT_STREAMS,
-            f"{len(source.streams)} streams, at most {limits.streams} are taken",
-            "extract the video stream of interest",
-        )
+        raise too_many_streams(f"{len(source.streams)} streams, at most {limits.streams} are taken")
     stream = next((s for s in source.streams.video if not is_attached(s)), None)
     if stream is None:
         raise MediaRejected(
@@ -132,6 +129,7 @@ class _PacketReader:
         context = self._stream.codec_context
         context.thread_count = 1
         context.options = {"max_pixels": str(self._limits.pixels)}
+        self._check_count(len(self._stream.index_entries))  # reading two million packets takes seconds
         for packet in source.demux(self._stream):
             if packet.size:
                 self._take(packet)
@@ -142,13 +140,16 @@ class _PacketReader:
                 RejectReason.NO_FRAMES, "the video stream holds no frame data", "get the whole file"
             )
 
-    def _take(self, packet: VideoPacket) -> None:
-        if len(self) >= self._limits.frames:
+    def _check_count(self, frames: int) -> None:
+        if frames > self._limits.frames:
             raise MediaRejected(
                 RejectReason.LIMIT_FRAMES,
                 f"more than {self._limits.frames} frames",
                 "cut the video into parts, or raise the limit",
             )
+
+    def _take(self, packet: VideoPacket) -> None:
+        self._check_count(len(self) + 1)
         if packet.is_corrupt:
             self.damaged_packets += 1
         self._pts.append(NO_TIME if packet.pts is None else packet.pts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import av
 from av.container import InputContainer
+from av.logging import Capture
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -73,11 +74,23 @@ def translated_errors(doing: str, limits: Limits) -> Iterator[None]:
 def open_input(descriptor: int, container: Container, limits: Limits) -> InputContainer:
     """Open a video container on a descriptor. Raises `MediaRejected`."""
     os.lseek(descriptor, 0, os.SEEK_SET)  # FFmpeg begins to read where the descriptor stands
-    with translated_errors("reading the container", limits):
-        return av.open(
-            "fd:", mode="r", format=_FORMATS[container], options=_options(descriptor, limits),
-            metadata_errors="replace",
-        )  # fmt: skip
+    with translated_errors("reading the container", limits), Capture() as words:
+        try:
+            return av.open(
+                "fd:", mode="r", format=_FORMATS[container], options=_options(descriptor, limits),
+                metadata_errors="replace",
+            )  # fmt: skip
+        except MemoryError as error:
+            # FFmpeg answers too many streams with ENOMEM; only what it logs tells the two apart.
+            if any("max_streams" in text for _, _, text in words):
+                raise too_many_streams(f"more than {limits.streams} streams") from error
+            raise
+
+
+def too_many_streams(seen: str) -> MediaRejected:
+    """The refusal of a container with more streams than may be."""
+    hint = "extract the video stream of interest, or raise the limit"
+    return MediaRejected(RejectReason.LIMIT_STREAMS, seen, hint)
 
 
 def codec_of(stream: VideoStream) -> str:

@@ -239,7 +239,8 @@ class _GroupDecoder:
             self._packets.put_back(packet)
             return frames
         is_wanted = wanted.note_fed(time_us)
-        if time_us is not None and time_us < segment.key_us:
+        # What an edit list cuts off is fed all the same: what it shows is predicted from that.
+        if time_us is not None and time_us < segment.key_us and not packet.is_discard:
             self._why = self._why or "it is predicted from frames that are missing"
             return []
         segment.note_fed(time_us)
