@@ -24,6 +24,7 @@ else:
     VideoPacket = Packet
 
 DECODER_THREADS = 2
+_ONE_THREAD_FROM_PX = 4096 * 2304  # every decoder thread holds frames of its own: 100 MB each at 8K, 10 bit
 
 _FORMATS = {
     Container.MP4: "mov",
@@ -110,7 +111,8 @@ def prepare_decoder(stream: VideoStream, limits: Limits) -> None:
     """Bound the decoder of a stream before its first packet."""
     context = stream.codec_context
     context.thread_type = "AUTO"
-    context.thread_count = DECODER_THREADS
+    is_large = stream.width * stream.height > _ONE_THREAD_FROM_PX
+    context.thread_count = 1 if is_large else DECODER_THREADS
     context.options = {"max_pixels": str(limits.pixels)}
 
 

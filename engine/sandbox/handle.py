@@ -271,7 +271,13 @@ class Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         # One thread each: forking needs it, and a memory arena per thread would eat the address space.
-        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+        environment |= {
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_MMAP_THRESHOLD_": "33554432",
+            "MALLOC_TRIM_THRESHOLD_": "134217728",
+        }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), str(_ROOT)],

@@ -6,6 +6,9 @@ Source: https://docs.kernel.org/userspace-api/landlock.html. Needs no privilege,
 import ctypes
 import os
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.syscall.restype = ctypes.c_long
+
 _CREATE_RULESET = 444  # the numbers are the same on every architecture
 _RESTRICT_SELF = 446
 _VERSION_FLAG = 1
@@ -25,9 +28,7 @@ class _RulesetAttr(ctypes.Structure):
 
 
 def _syscall(number: int, *arguments: int | ctypes.c_void_p | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return int(libc.syscall(ctypes.c_long(number), *arguments))
+    return int(_LIBC.syscall(ctypes.c_long(number), *arguments))
 
 
 def landlock_abi() -> int:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from engine.sandbox.landlock import restrict_process
 from engine.sandbox.seccomp import install_filter
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_DUMPABLE = 4
@@ -28,8 +30,7 @@ class Confinement:
 
 
 def _prctl(option: int, value: int) -> bool:
-    libc = ctypes.CDLL(None, use_errno=True)
-    return libc.prctl(option, value, 0, 0, 0) == 0
+    return _LIBC.prctl(option, value, 0, 0, 0) == 0
 
 
 def die_with_parent(parent: int) -> None:

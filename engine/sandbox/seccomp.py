@@ -11,6 +11,8 @@ import os
 import struct
 from collections.abc import Iterable
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
 _ALLOW = 0x7FFF0000
 _KILL_PROCESS = 0x80000000
 _ERRNO = 0x00050000
@@ -175,6 +177,5 @@ def install_filter() -> bool:
         return False
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    libc = ctypes.CDLL(None, use_errno=True)
     set_seccomp, mode_filter = 22, 2
-    return libc.prctl(set_seccomp, mode_filter, ctypes.byref(program), 0, 0) == 0
+    return _LIBC.prctl(set_seccomp, mode_filter, ctypes.byref(program), 0, 0) == 0
