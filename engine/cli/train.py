@@ -37,6 +37,7 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads of the network.")] = 2,
     workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
     similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
+    degradation: Annotated[float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
@@ -55,6 +56,6 @@ def train(
         threads=threads,
     )
     split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
-    recipe = PairRecipe(size=network.sizes.input_px, grid=network.sizes.grid)
+    recipe = PairRecipe(size=network.sizes.input_px, grid=network.sizes.grid, degradation=degradation)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
     run.execute(lambda line: typer.echo(json.dumps(line), err=True))

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -68,7 +68,9 @@ class TrainingRun:
         )
         self._averaged = AveragedWeights(network, run.averaging)
         self._state = load_checkpoint(run.directory, network, self._averaged, self._optimizer)
-        self._fixed: FixedPairs = draw_fixed_pairs(val, recipe, run.validation_pairs, run.seed)
+        # Judged under full degradation whatever is trained on, so that figures of all runs compare.
+        judged = replace(recipe, degradation=1.0)
+        self._fixed: FixedPairs = draw_fixed_pairs(val, judged, run.validation_pairs, run.seed)
         # Another seed after each resumption: the same pairs again would be no new data.
         self._stream = PairStream(train, recipe, run.pairs, run.seed + self._state.step)
 
