@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,24 +85,25 @@ class Probe:
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+def open_source(path: Path) -> Generator[tuple[int, os.stat_result]]:
     """A read-only descriptor of a regular file. Raises `MediaRejected`."""
+    shown = clean_words(path)  # a name may hold what moves a terminal's cursor
     try:
         # Non-blocking: opening a named pipe must not wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise MediaRejected(
-            RejectReason.SOURCE_NOT_FOUND, f"there is no file {path}", "check the path"
+            RejectReason.SOURCE_NOT_FOUND, f"there is no file {shown}", "check the path"
         ) from error
     except OSError as error:
         raise MediaRejected(
-            RejectReason.SOURCE_ACCESS_DENIED, f"{error.strerror}: {path}", "check the file's permissions"
+            RejectReason.SOURCE_ACCESS_DENIED, f"{error.strerror}: {shown}", "check the file's permissions"
         ) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise MediaRejected(
-                RejectReason.NOT_VIDEO, f"{path} is no regular file", "give a file, not a folder or device"
+                RejectReason.NOT_VIDEO, f"{shown} is no regular file", "give a file, not a folder or device"
             )
         yield descriptor, status
     finally:
@@ -110,7 +111,7 @@ def open_source(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 
 
 @contextmanager
-def given_or_own(sandbox: Sandbox | None) -> Iterator[Sandbox]:
+def given_or_own(sandbox: Sandbox | None) -> Generator[Sandbox]:
     """The sandbox of the caller, or one of our own for this call."""
     if sandbox is not None:
         yield sandbox
@@ -225,7 +226,7 @@ def rejection(value: dict[str, object]) -> MediaRejected:
 
 
 def clean_words(value: object) -> str:
-    """At most 500 printable characters of whatever a child sent."""
+    """At most 500 printable characters of whatever a child sent or a name holds."""
     return "".join(c if c.isprintable() else " " for c in str(value)[:500])
 
 

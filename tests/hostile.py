@@ -4,7 +4,10 @@ The rows, F01 to F72, are those of the threat list in docs; letters are variants
 no command-line encoder is needed. A file is the same, byte for byte, on every run.
 """
 
+import atexit
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.hostile_recipes import faces, formats, not_video, sizes, spoiled_mp4, timestamps
 from tests.hostile_recipes.drawing import plain_clip, remux
@@ -48,3 +51,11 @@ class Corpus:
             path.parent.mkdir(parents=True, exist_ok=True)
             recipe.make(path)
         return path
+
+
+@cache
+def shared_corpus() -> Corpus:
+    """Return the corpus of this test run; its folder goes when the run ends."""
+    folder = TemporaryDirectory(prefix="hostile-")
+    atexit.register(folder.cleanup)
+    return Corpus(Path(folder.name))

@@ -1,0 +1,78 @@
+"""Who looks where he should not: a web server that counts, and a watch on files that must stay unread."""
+
+import ctypes
+import os
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_IN_ACCESS, _IN_OPEN = 0x1, 0x20
+_EVENT = struct.Struct("iIII")
+
+
+class HitCounter:
+    """A web server on this machine that keeps the paths it was asked for and answers 404."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        paths = self.paths
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                paths.append(self.path)
+                self.send_error(404)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class ReadWatch:
+    """Tells which of some files were opened or read by anyone since it began (Linux: inotify)."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._descriptor < 0:
+            raise OSError(ctypes.get_errno(), "inotify is not to be had")
+        self._paths = {self._watch(path): path for path in paths}
+
+    def _watch(self, path: Path) -> int:
+        number = self._libc.inotify_add_watch(self._descriptor, os.fsencode(path), _IN_ACCESS | _IN_OPEN)
+        if number < 0:
+            raise OSError(ctypes.get_errno(), f"cannot watch {path}")
+        return int(number)
+
+    def touched(self) -> set[str]:
+        """Return the names of the files that were opened or read since the last call."""
+        names: set[str] = set()
+        while True:
+            try:
+                events = os.read(self._descriptor, 1 << 16)
+            except BlockingIOError:
+                return names
+            place = 0
+            while place < len(events):
+                number, _, _, length = _EVENT.unpack_from(events, place)
+                names.add(self._paths[number].name)
+                place += _EVENT.size + length
+
+    def close(self) -> None:
+        os.close(self._descriptor)
