@@ -45,6 +45,34 @@ def import_model(
     typer.echo(f"{bundle.directory}")
 
 
+@model.command("pack")
+def pack(
+    weights: Annotated[
+        Path, typer.Argument(help="Trained weights: best.pt of a run, or weights.safetensors.")
+    ],
+    *,
+    faces: Annotated[Path, typer.Option(help="Face folder; its 'val' people give the thresholds.")],
+    boxes: Annotated[Path, typer.Option(help="boxes.npz of the run; made if it is not there.")],
+    card: Annotated[Path, typer.Option(help="JSON object: what a reader should know, by subject.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle there is replaced.")],
+    name: Annotated[str | None, typer.Option(help="Name of the model; by default the folder's.")] = None,
+) -> None:
+    """Turn weights trained by 'fakesieve train' into a bundle with thresholds."""
+    # Lazy: these need torch and onnx, which the other commands do without.
+    from engine.network.variants import build_lv_compact
+    from engine.training.checkpoint import load_weights
+    from engine.training.faces import read_faces
+    from engine.training.pack import pack_model, read_card
+    from engine.training.prepare import detect_boxes
+
+    network = build_lv_compact()
+    load_weights(network, weights)
+    held_out = [face for face in read_faces(faces, detect_boxes(faces, boxes)) if face.split == "val"]
+    typer.echo(f"scoring {len(held_out)} real faces", err=True)
+    bundle = pack_model(network, held_out, out, name=name or out.resolve().name, card=read_card(card))
+    typer.echo(f"{bundle.directory}")
+
+
 @model.command("list")
 def list_models(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False

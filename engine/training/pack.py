@@ -1,0 +1,69 @@
+"""Turns trained weights into a bundle, with thresholds from real faces that training never saw."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from engine.aggregate import sigmoid
+from engine.arrays import F64
+from engine.backends.protocol import Backend
+from engine.backends.select import choose_backend
+from engine.build.write import write_bundle
+from engine.bundle import ModelBundle
+from engine.calibrate import fit_threshold
+from engine.faces.align import crop_face
+from engine.network.two_stream import TwoStreamNet
+from engine.policy import Threshold
+from engine.training.faces import FaceRecord, load_context
+
+FALSE_POSITIVE_RATES = (0.10, 0.05, 0.01)
+_BATCH = 32
+
+
+def pack_model(
+    network: TwoStreamNet, faces: list[FaceRecord], directory: Path, *, name: str, card: Mapping[str, str]
+) -> ModelBundle:
+    """Write the bundle of ``network`` and fit its thresholds on ``faces``, which are real and unseen.
+
+    The scores are those of the finished graph on ONNX Runtime. Each face is one picture, so a threshold
+    states the rate of false alarms per picture. Raises ``TooFewLabels`` for fewer than 30 faces.
+    """
+    network.eval()
+    draft = write_bundle(network, directory, name=name, share_weights=True, card=card)
+    scores = score_real_faces(choose_backend(draft, "onnxruntime"), faces)
+    thresholds = [fit_threshold(scores, rate) for rate in FALSE_POSITIVE_RATES]
+    return write_bundle(
+        network, directory, name=name, share_weights=True, card=card, thresholds=_in_order(thresholds)
+    )
+
+
+def score_real_faces(backend: Backend, faces: list[FaceRecord]) -> F64:
+    """P(manipulated) of each face, [n], cropped by the rule of screening and not degraded further."""
+    logits: list[F64] = []
+    for start in range(0, len(faces), _BATCH):
+        contexts = [load_context(face) for face in faces[start : start + _BATCH]]
+        crops = [crop_face(c.picture, c.box, backend.input_size)[0] for c in contexts]
+        frame, _ = backend.infer(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+        logits.append((frame[:, 1] - frame[:, 0]).astype(np.float64))
+    return sigmoid(np.concatenate(logits))
+
+
+def _in_order(thresholds: list[Threshold]) -> list[Threshold]:
+    return sorted(thresholds, key=lambda threshold: -threshold.fpr_target)
+
+
+def read_card(file: Path) -> dict[str, str]:
+    """Read the model's card, a JSON object of subject and text. Raises ``ValueError`` for anything else."""
+    form = cast("object", json.loads(file.read_text(encoding="utf-8")))
+    fields = cast("dict[object, object]", form) if isinstance(form, dict) else {None: None}
+    card = {
+        subject: text
+        for subject, text in fields.items()
+        if isinstance(subject, str) and isinstance(text, str)
+    }
+    if len(card) != len(fields):
+        raise ValueError(f"{file} holds no JSON object whose values are all texts")
+    return card
