@@ -20,3 +20,22 @@ ENGINES_F32 = 1e-4
 
 BF16_LOGITS = 0.15
 """lv-compact with random weights in bfloat16, 8 bits of mantissa over some 50 layers (measured 0.04)."""
+
+CROP_PX = 1e-4
+"""Crop coordinates up to some hundred pixels in float32: one part in ten million of them."""
+
+AREA_F32 = 1e-6
+"""Means of pixels in float32, of size 1: a few roundings of 1e-7."""
+
+MTCNN_NETS = 1e-5
+"""One network of the detector against the original: sums in another order (measured 2e-6)."""
+
+MTCNN_BOX_PX = 2.0
+"""Boxes and points against facenet-pytorch: 1e-4 px where no candidate changes sides, and up to one pixel
+where two candidates of nearly equal score do."""
+
+DETECTION_SHARE = 1e-5
+"""Boxes as shares of the picture, found in another batch or by more threads: sums in another order."""
+
+POSE_DEGREES = 0.01
+"""Angles read back from points in float32 pixels; the formulas are exact for a turn about one axis."""

@@ -169,4 +169,8 @@ def _match_ends(last: _Ends, first: _Ends, rules: TrackRules, *, is_sure: bool) 
     allowed = (gap <= rules.max_gap_us) | (at_border & (gap <= rules.max_step_us))
     if not is_sure:
         allowed &= overlap(last.places, first.places) >= rules.unsure_overlap
-    return match_places(last.places, first.places, rules, allowed)
+    pairs: list[tuple[int, int]] = []
+    for time_us in np.unique(first.time_us):  # who comes first has the choice, as within a shard
+        allowed[[row for row, _ in pairs]] = False
+        pairs += match_places(last.places, first.places, rules, allowed & (first.time_us == time_us))
+    return pairs

@@ -1,0 +1,1 @@
+"""Tests of finding, following, judging and cropping faces."""
