@@ -47,10 +47,9 @@ EXTENSIONS: dict[Container, frozenset[str]] = {
     Container.PNG: frozenset({"png", "apng"}),
     Container.WEBP: frozenset({"webp"}),
 }
-_VIDEO_EXTENSIONS = frozenset().union(
-    *(names for container, names in EXTENSIONS.items() if container.kind is MediaKind.VIDEO),
-    {"mpg", "mpeg", "wmv", "flv", "ogv", "m3u8", "gif", "vob"},
-)
+_VIDEO_EXTENSIONS = frozenset(
+    name for container, names in EXTENSIONS.items() if container.kind is MediaKind.VIDEO for name in names
+) | {"mpg", "mpeg", "wmv", "flv", "ogv", "m3u8", "gif", "vob"}
 
 _ALWAYS_MP4 = (b"ftyp", b"moov", b"styp", b"moof")
 _MP4_IF_PLAUSIBLE = (b"mdat", b"free", b"skip", b"wide", b"pnot", b"sidx", b"uuid", b"junk")
@@ -113,7 +112,7 @@ def sniff_container(head: bytes, size_bytes: int, extension: str) -> Container:
         raise MediaRejected(
             RejectReason.UNSUPPORTED_CONTAINER,
             f"a {container.value.upper()} picture that is named like a video",
-            f"if it is meant as a picture, name it .{min(EXTENSIONS[container])}",
+            f"if it is meant as a picture, name it .{container.value}",
         )
     return container
 

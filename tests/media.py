@@ -95,7 +95,7 @@ def displayed_frame(clip: Clip, index: int) -> np.ndarray:
 
 
 def draw_clip(path: Path, clip: Clip | None = None, **changes: object) -> Path:
-    """Write a clip to ``path``; keyword arguments change fields of the `Clip`. The suffix names the format."""
+    """Write a clip; keyword arguments change fields of the `Clip`. The path's suffix names the format."""
     clip = replace(clip or Clip(), **changes)  # type: ignore[arg-type]
     with av.open(str(path), "w", format=clip.format, container_options=clip.container_options) as out:
         stream = _add_stream(out, clip)

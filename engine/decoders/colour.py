@@ -1,12 +1,15 @@
 """From decoded YUV of any matrix, range and depth to displayed 8-bit sRGB."""
 
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
 
 from engine.arrays import F32, U8
 from engine.decoders.geometry import Orientation, orientation_from_matrix
@@ -69,10 +72,14 @@ def is_hdr(source: VideoFrame | VideoCodecContext) -> bool:
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How a frame wants to be turned, from its display matrix."""
     try:
-        matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        # The stub asks for a string; PyAV itself keys by its enum.
+        matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)  # pyright: ignore[reportCallIssue, reportArgumentType, reportUnknownVariableType]
     except ValueError:  # PyAV 18 refuses to list side data of a kind that it does not know
         return Orientation(round(-frame.rotation / 90) % 4 * 90)
-    return orientation_from_matrix(bytes(matrix)) if matrix is not None else Orientation()
+    return orientation_from_matrix(bytes(cast("SideData", matrix))) if matrix is not None else Orientation()
+
+
+_Code = TypeVar("_Code", np.uint8, np.uint16)
 
 
 class FrameConverter:
@@ -94,7 +101,7 @@ class FrameConverter:
             rgb = keep_first_field(rgb)
         return self._orientation.apply(rgb)
 
-    def _reformat(self, frame: VideoFrame, colour: Colour, form: str, dtype: type) -> np.ndarray:
+    def _reformat(self, frame: VideoFrame, colour: Colour, form: str, dtype: type[_Code]) -> NDArray[_Code]:
         width, height = self._size
         is_scaled = (width, height) != (frame.width, frame.height)
         plane = self._reformatter.reformat(
@@ -109,7 +116,7 @@ class FrameConverter:
             interpolation=_SCALED if is_scaled else _PLAIN,
             threads=1,
         ).planes[0]
-        rows = np.frombuffer(plane, dtype=dtype).reshape(height, -1)
+        rows = np.frombuffer(memoryview(plane), dtype=dtype).reshape(height, -1)
         return rows[:, : width * 3].reshape(height, width, 3)
 
 
@@ -178,7 +185,7 @@ def compress_highlights(level: F32) -> F32:
     return np.where(level <= _KNEE, level, bright).astype(np.float32)
 
 
-def _tone_map_strip(code: np.ndarray, transfer: str) -> U8:
+def _tone_map_strip(code: NDArray[np.uint16], transfer: str) -> U8:
     if transfer == "pq":
         linear = _PQ_TABLE[code]
     else:
@@ -192,7 +199,7 @@ def _tone_map_strip(code: np.ndarray, transfer: str) -> U8:
     return _SRGB_TABLE[np.rint(linear * 16383).astype(np.int32).clip(0, 16383)]
 
 
-def tone_map(code: np.ndarray, transfer: str) -> U8:
+def tone_map(code: NDArray[np.uint16], transfer: str) -> U8:
     """8-bit sRGB [H, W, 3] from 16-bit PQ or HLG code values [H, W, 3] with BT.2020 primaries.
 
     Diffuse white (203 cd/m2) lands at 85 % of the range in linear light; hue is kept by scaling the

@@ -4,9 +4,9 @@ from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -46,7 +46,6 @@ from engine.results import RejectReason
 
 _FIRST_FRAME_TRIES = 100  # packets fed until one frame comes out
 _MOST_KEYFRAMES = 65_536
-_LONGEST_STEP_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class _PacketReader:
             frames = self._stream.codec_context.decode(packet)
         except MemoryError:
             raise
-        except av.error.FFmpegError:
+        except FFmpegError:
             return
         if frames:
             self.first_frame = frames[0]
@@ -194,8 +193,8 @@ class _PacketReader:
         return missing
 
     def table(self) -> PacketTable:
-        columns = (np.array(column, dtype=np.int64) for column in (self._pts, self._dts, self._duration))
-        return PacketTable(*columns, np.frombuffer(bytes(self._flags), dtype=np.uint8))
+        pts, dts, duration = (np.array(c, dtype=np.int64) for c in (self._pts, self._dts, self._duration))
+        return PacketTable(pts, dts, duration, np.frombuffer(bytes(self._flags), dtype=np.uint8))
 
 
 def is_hidden(codec: str, packet: VideoPacket) -> bool:

@@ -117,8 +117,11 @@ class ProbeJob:
     limits: Limits
 
     def to_json(self) -> dict[str, object]:
-        return {"do": "probe", "container": self.container.value, "size": self.size_bytes} | {
-            "limits": asdict(self.limits)
+        return {
+            "do": "probe",
+            "container": self.container.value,
+            "size": self.size_bytes,
+            "limits": asdict(self.limits),
         }
 
     @staticmethod

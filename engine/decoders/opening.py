@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import av
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.logging import Capture
 from av.packet import Packet
 from av.stream import Disposition
@@ -54,7 +55,7 @@ def _options(descriptor: int, limits: Limits) -> dict[str, str]:
 
 
 @contextmanager
-def translated_errors(doing: str, limits: Limits) -> Iterator[None]:
+def translated_errors(doing: str, limits: Limits) -> Generator[None]:
     """Turn FFmpeg's errors into `MediaRejected`; ``doing`` ends the sentence 'failed while ...'."""
     try:
         yield
@@ -64,7 +65,7 @@ def translated_errors(doing: str, limits: Limits) -> Iterator[None]:
             f"decoding needs more than {limits.memory_bytes >> 20} MiB while {doing}",
             "give a copy with a smaller picture or fewer streams, or raise the memory limit",
         ) from error
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         if error.errno == errno.ENOMEM:
             raise MediaRejected(
                 RejectReason.LIMIT_MEMORY, f"out of memory while {doing}", "raise the memory limit"

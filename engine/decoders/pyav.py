@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-import av
+from av.error import FFmpegError
 from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -93,7 +93,7 @@ class _Packets:
             return packet
         try:
             packet = next((p for p in self._iterator if p.size), None)
-        except av.error.FFmpegError:
+        except FFmpegError:
             packet = None
         if packet is not None:
             self._time_us = self._measure(packet)
@@ -257,7 +257,7 @@ class _GroupDecoder:
             return self._packets.stream.codec_context.decode(packet)
         except MemoryError:
             raise
-        except av.error.FFmpegError as error:
+        except FFmpegError as error:
             self._segment.note_damage(back=DECODER_THREADS)
             self._why = str(error.strerror)
             return []

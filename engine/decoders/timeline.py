@@ -13,6 +13,7 @@ DISCARDED = 2  # before the start of an edit list, or invisible by its codec's r
 LOST = 4  # listed in the container's index, absent from the file
 
 _LONGEST_LAST_FRAME_US = 10_000_000
+_LONGEST_SPAN_S = 100 * 365 * 86_400  # time stamps that claim a century are noise
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ def _presented(table: PacketTable) -> Bool:
     return shown
 
 
-def _has_usable_times(table: PacketTable, shown: Bool) -> bool:
+def _has_usable_times(table: PacketTable, shown: Bool, base: TimeBase) -> bool:
     pts = table.pts[shown]
     if np.any(pts == NO_TIME):
+        return False
+    span = int(pts.max()) - int(pts.min())
+    if span * base.numerator > _LONGEST_SPAN_S * base.denominator:
         return False
     if len(np.unique(pts)) < 0.95 * len(pts):
         return False
@@ -133,7 +137,7 @@ def build_timeline(
     shown = _presented(table)
     if not shown.any():
         raise ValueError("no packet shows a frame")
-    if is_index_timed or not _has_usable_times(table, shown):
+    if is_index_timed or not _has_usable_times(table, shown, base):
         return _index_timeline(table, shown, rate or FALLBACK_RATE)
     pts = table.pts[shown]
     origin = int(pts.min())

@@ -14,6 +14,7 @@ from typing import NoReturn, cast
 
 import av
 import numpy as np
+from av.logging import ERROR, set_level
 
 from engine.container import Container
 from engine.decoders.inspect import inspect_media
@@ -130,7 +131,7 @@ def warm_up() -> None:
     A module that Python or FFmpeg loads at first use would be refused by the sandbox.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    av.logging.set_level(av.logging.ERROR)  # errors then carry FFmpeg's own words
+    set_level(ERROR)  # errors then carry FFmpeg's own words
     with tempfile.TemporaryFile() as clip:
         _draw_clip(clip.fileno())
         size = os.fstat(clip.fileno()).st_size

@@ -1,0 +1,1 @@
+"""Tests of what runs inside the sandbox child, called here in process on media that we drew."""

@@ -1,0 +1,1 @@
+"""Tests of the sandbox: what is refused inside, and that outside nothing is lost."""
