@@ -1,0 +1,1 @@
+"""Other ways to screen a video, written from their published plans."""
