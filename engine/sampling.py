@@ -81,7 +81,7 @@ def plan_samples(probe: Probe, sampling: Sampling | None = None) -> SamplePlan:
     frames = _frame_times(probe)
     keys = np.asarray(probe.keyframes_us, dtype=np.int64)
     count = min(grid_count(probe.duration_us, sampling), len(frames))
-    is_stretched = count == sampling.max_samples
+    is_stretched = probe.duration_us * sampling.rate_hz > sampling.max_samples * 1e6
     chosen = _snapped_grid(frames, keys, probe.duration_us, count, may_thin=is_stretched)
     budget = min(sampling.max_samples, len(frames))
     chosen = _add_unseen_shots(chosen, frames, shot_starts(keys), budget)

@@ -39,3 +39,9 @@ DETECTION_SHARE = 1e-5
 
 POSE_DEGREES = 0.01
 """Angles read back from points in float32 pixels; the formulas are exact for a turn about one axis."""
+
+COLOUR_LEVELS = 3
+"""8-bit levels between a drawn colour and its decoded one: quantised YUV (1), the fast scaler (2)."""
+
+TICK_US = 1000
+"""Times in Matroska are whole milliseconds; every other container is exact to a microsecond."""
