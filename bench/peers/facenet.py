@@ -1,12 +1,5 @@
-"""The real facenet-pytorch detector, imported beside a torch that its metadata does not allow.
+"""The real facenet-pytorch detector at its full speed."""
 
-The package needs two functions of torchvision, whose wheel does not load beside torch's CPU build, and
-imports two packages for downloads that never happen here. Both are stood in for by modules made below; the
-suppression runs in OpenCV's C++ and so costs no more than torchvision's.
-"""
-
-import sys
-from types import ModuleType
 from typing import Protocol
 
 import cv2
@@ -14,6 +7,7 @@ import numpy as np
 import torch
 
 from engine.arrays import F32, U8
+from tests.engine.faces import facenet
 
 
 class Detector(Protocol):
@@ -24,17 +18,9 @@ class Detector(Protocol):
         ...
 
 
-def load_mtcnn(*, min_face_px: int = 20) -> Detector:
+def load_mtcnn() -> Detector:
     """Build facenet-pytorch's detector with its own defaults, on the CPU."""
-    for name, members in _stand_ins().items():
-        if name not in sys.modules:
-            module = ModuleType(name)
-            vars(module).update(members)
-            sys.modules[name] = module
-    # Importable only after the modules above exist.
-    from facenet_pytorch import MTCNN
-
-    return MTCNN(keep_all=True, min_face_size=min_face_px, device="cpu", post_process=False).eval()
+    return facenet.load_mtcnn(20, suppress_fast)
 
 
 def find_boxes(detector: Detector, rgb: U8) -> F32:
@@ -47,29 +33,16 @@ def find_boxes(detector: Detector, rgb: U8) -> F32:
     return boxes[(boxes[:, 2:] > 1).all(axis=1)]
 
 
-def batched_nms(
-    boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, overlap: float
+def suppress_fast(
+    boxes: torch.Tensor, scores: torch.Tensor, group: torch.Tensor, overlap: float
 ) -> torch.Tensor:
-    """Keep the best of overlapping boxes [n, 4] (corners) within each group; indices by falling score."""
+    """Keep the best of overlapping boxes [n, 4] (corners) within each group; indices by falling score.
+
+    In OpenCV's C++, so that the peers pay no more for it than with torchvision's.
+    """
     if len(boxes) == 0:
         return torch.zeros(0, dtype=torch.int64)
-    shifted = boxes + (idxs.to(boxes) * (boxes.max() + 1))[:, None]
+    shifted = boxes + (group.to(boxes) * (boxes.max() + 1))[:, None]
     sides = torch.cat([shifted[:, :2], shifted[:, 2:] - shifted[:, :2]], dim=1)
     kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), 0.0, overlap)
     return torch.as_tensor(np.asarray(kept).reshape(-1), dtype=torch.int64)
-
-
-def _stand_ins() -> dict[str, dict[str, object]]:
-    functional = ModuleType("torchvision.transforms.functional")
-    boxes = ModuleType("torchvision.ops.boxes")
-    return {
-        "torchvision": {},
-        "torchvision.transforms": {"functional": functional},
-        "torchvision.transforms.functional": vars(functional),
-        "torchvision.ops": {"boxes": boxes},
-        "torchvision.ops.boxes": {"batched_nms": batched_nms},
-        "requests": {},
-        "requests.adapters": {"HTTPAdapter": object},
-        "tqdm": {},
-        "tqdm.auto": {"tqdm": object},
-    }

@@ -8,11 +8,13 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+Suppression = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 
 torch.set_num_threads(1)  # two threads wait for each other on cores that other work shares
 
@@ -34,13 +36,13 @@ def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, group: torch.Tensor, 
 
 
 @contextmanager
-def _stand_ins() -> Iterator[None]:
+def _stand_ins(suppress: Suppression) -> Iterator[None]:
     names = ["torchvision", "torchvision.transforms", "torchvision.transforms.functional"]
     names += ["torchvision.ops", "torchvision.ops.boxes", "facenet_pytorch"]
     before = {name: sys.modules.get(name) for name in names}
     modules: dict[str, Any] = {name: types.ModuleType(name) for name in names}
     modules["torchvision.transforms"].functional = modules["torchvision.transforms.functional"]
-    modules["torchvision.ops.boxes"].batched_nms = batched_nms
+    modules["torchvision.ops.boxes"].batched_nms = suppress
     spec = importlib.util.find_spec("facenet_pytorch")
     assert spec is not None, "run 'make test', which installs facenet-pytorch 2.6.0 without dependencies"
     modules["facenet_pytorch"].__path__ = spec.submodule_search_locations  # its own __init__ loads too much
@@ -55,8 +57,8 @@ def _stand_ins() -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def load_mtcnn(smallest_px: int) -> Any:
+def load_mtcnn(smallest_px: int, suppress: Suppression = batched_nms) -> Any:
     """The package's MTCNN with its weights and defaults, for all faces from this size on."""
-    with _stand_ins():
+    with _stand_ins(suppress):
         module = importlib.import_module("facenet_pytorch.models.mtcnn")
     return module.MTCNN(min_face_size=smallest_px, keep_all=True)
