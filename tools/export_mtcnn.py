@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +35,9 @@ def read_networks() -> dict[str, nn.Module]:
     source = Path(spec.origin).parent / "models" / "mtcnn.py"
     tree = ast.parse(source.read_text())
     tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in SIDES]
-    namespace: dict[str, object] = {"torch": torch, "nn": nn, "os": os, "__file__": str(source)}
+    namespace: dict[str, Any] = {"torch": torch, "nn": nn, "os": os, "__file__": str(source)}
     exec(compile(tree, str(source), "exec"), namespace)
-    return {name: namespace[name]().eval() for name in SIDES}  # type: ignore[operator]
+    return {name: namespace[name]().eval() for name in SIDES}
 
 
 def pool_first(convolution: nn.Conv2d, prelu: nn.PReLU, pool: nn.Module) -> nn.Sequential:

@@ -2,8 +2,8 @@
 
 The networks are those of facenet-pytorch 2.6.0 (MIT), exported by ``tools/export_mtcnn.py``; method: Zhang,
 Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
-All frames of a group go through each stage together: one call per scale of the pyramid, then one batch of
-candidates for each of the two later networks.
+All frames of a group go through each stage together, scale by scale of the pyramid and then with all of their
+candidates at once, in calls of a size that stays in the processor's caches.
 """
 
 import hashlib

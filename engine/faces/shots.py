@@ -40,9 +40,9 @@ def view_frame(rgb: U8) -> U8:
 
     First the luma of a thumbnail, then a softened histogram of its colours, scaled to its greatest bin.
     """
-    thumb = cv2.resize(rgb, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
-    luma = np.asarray(cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY), np.uint8)
     small = cv2.resize(rgb, (2 * THUMB_WIDTH, 2 * THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+    thumb = cv2.resize(small, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA)
+    luma = np.asarray(cv2.cvtColor(thumb, cv2.COLOR_RGB2GRAY), np.uint8)
     lab = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB), np.int64).reshape(-1, 3)
     # Colours of pictures keep near grey: bins cover a and b from 64 to 192, the few beyond go to the ends.
     bins = np.stack([lab[:, 0] * 8 // 256, *((lab[:, 1:].T - 64) * 12 // 128)]).clip(0, [[7], [11], [11]])

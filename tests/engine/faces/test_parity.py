@@ -6,12 +6,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="facenet-pytorch runs on torch")
 
-from engine.faces.detect import WEIGHTS, MtcnnDetector, MtcnnParameters  # noqa: E402
-from tests.assets import astronaut  # noqa: E402
-from tests.engine.faces.facenet import load_mtcnn  # noqa: E402
-from tests.engine.faces.pictures import read_picture, second_by_second  # noqa: E402
-from tests.tolerance import MTCNN_BOX_PX, MTCNN_NETS  # noqa: E402
-from tools.export_mtcnn import SIDES, export_network, read_networks, rearrange  # noqa: E402
+from engine.faces.detect import WEIGHTS, MtcnnDetector, MtcnnParameters  # noqa: E402 - after the skip
+from tests.assets import astronaut  # noqa: E402 - after the skip
+from tests.engine.faces.facenet import load_mtcnn  # noqa: E402 - after the skip
+from tests.engine.faces.pictures import read_picture, second_by_second  # noqa: E402 - after the skip
+from tests.tolerance import MTCNN_BOX_PX, MTCNN_NETS  # noqa: E402 - after the skip
+from tools.export_mtcnn import SIDES, export_network, read_networks, rearrange  # noqa: E402 - after the skip
 
 SMALLEST_PX = 20
 
