@@ -16,8 +16,6 @@ import torch
 
 Suppression = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float], torch.Tensor]
 
-torch.set_num_threads(1)  # two threads wait for each other on cores that other work shares
-
 
 def batched_nms(boxes: torch.Tensor, scores: torch.Tensor, group: torch.Tensor, limit: float) -> torch.Tensor:
     """What torchvision.ops.boxes.batched_nms does: greedy suppression within each group, best score first."""

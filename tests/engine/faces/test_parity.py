@@ -23,7 +23,10 @@ def networks():
 
 @pytest.fixture(scope="module")
 def mtcnn():
-    return load_mtcnn(SMALLEST_PX)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two wait for each other on cores that other work shares
+    yield load_mtcnn(SMALLEST_PX)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
