@@ -38,6 +38,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
     similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
     degradation: Annotated[float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.")] = 1.0,
+    averaging: Annotated[float, typer.Option(help="Weight of the past in the averaged weights.")] = 0.998,
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
@@ -51,6 +52,7 @@ def train(
         schedule=Schedule(peak=rate, warmup=200, total=steps, cooldown=cooldown),
         pairs=pairs,
         seed=seed,
+        averaging=averaging,
         similarity=similarity,
         workers=workers,
         threads=threads,
