@@ -13,14 +13,14 @@ from engine.arrays import F32, F64, U8
 Colour = tuple[int, int, int]
 Point = tuple[int, int]
 
-# Okabe and Ito, Color Universal Design, 2008: told apart with any common kind of colour vision. Their
-# vermilion and orange are left out, which vanish on skin.
+# Of Okabe and Ito, Color Universal Design, 2008: told apart with any common kind of colour vision. Those on
+# which black letters cannot be read are left out.
 TRACK_COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (240, 228, 66),
     (0, 158, 115),
     (204, 121, 167),
-    (0, 114, 178),
+    (230, 159, 0),
 )
 HOT: Colour = (255, 0, 128)
 """Colour of the patch map: no skin has it, and it differs from skin in lightness for every eye."""
@@ -65,28 +65,37 @@ def draw_patch_map(rgb: U8, shown: PatchMap, strength: float = 1.0) -> None:
 
     Cells from ``HOT_THRESHOLD`` on are outlined together. ``strength`` 0 to 1 fades the whole map.
     """
-    rows, columns, cells = _cells_in_frame(shown, rgb.shape[1], rgb.shape[0])
-    if cells.size:
-        probability = np.where(cells >= 0, shown.patches.ravel()[cells], 0) / 255.0
-        alpha = np.where(probability >= _LEAST_SHOWN, probability, 0.0) * (_MOST_OPAQUE * strength)
-        part = rgb[rows, columns].astype(np.float64)
-        mixed = part + (np.array(HOT, np.float64) - part) * alpha[..., None]
-        rgb[rows, columns] = np.rint(mixed).astype(np.uint8)
+    probability = shown.patches.astype(np.float32) / 255
+    opacity = np.where(probability >= _LEAST_SHOWN, probability * np.float32(_MOST_OPAQUE * strength), 0)
+    rows, columns, alpha = _spread_cells(shown, opacity.astype(np.float32), rgb.shape[1], rgb.shape[0])
+    if alpha.size:
+        part = np.ascontiguousarray(rgb[rows, columns])
+        rgb[rows, columns] = cv2.blendLinear(part, np.full_like(part, HOT), 1 - alpha, alpha)
     for start, end in outline_hot(shown):
         cv2.line(rgb, start, end, WHITE if strength >= 0.6 else HOT, 1, cv2.LINE_AA)
 
 
-def _cells_in_frame(shown: PatchMap, width: int, height: int) -> tuple[slice, slice, np.ndarray]:
-    """Return the part of the frame that the map covers and, for its pixels, the index of their cell or -1."""
-    grid, place = len(shown.patches), shown.grid_to_frame
+def _spread_cells(shown: PatchMap, cells: F32, width: int, height: int) -> tuple[slice, slice, F32]:
+    """Return the part of the frame that the map covers, and for each of its pixels the value of its cell."""
+    grid, place = len(cells), shown.grid_to_frame
     corners = np.array([(0, 0), (grid, 0), (0, grid), (grid, grid)]) @ place[:, :2].T + place[:, 2]
-    left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int)
-    ys, xs = np.mgrid[top:bottom, left:right] + 0.5  # the middle of each pixel decides its cell
-    places = np.stack([xs - place[0, 2], ys - place[1, 2]])
-    column, row = np.floor(np.tensordot(np.linalg.inv(place[:, :2]), places, axes=1)).astype(np.int64)
-    inside = (column >= 0) & (column < grid) & (row >= 0) & (row < grid)
-    return slice(top, bottom), slice(left, right), np.where(inside, row * grid + column, -1)
+    left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int).tolist()
+    rows, columns = slice(top, bottom), slice(left, right)
+    if left >= right or top >= bottom:
+        return rows, columns, np.empty((0, 0), np.float32)
+    # The middle of a pixel decides its cell: from pixel (x, y) to the cell whose middle is nearest.
+    back = np.linalg.inv(place[:, :2])
+    shift = back @ (np.array([left, top]) + 0.5 - place[:, 2]) - 0.5
+    spread = cv2.warpAffine(
+        cells,
+        np.column_stack([back, shift]),
+        (right - left, bottom - top),
+        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0.0,),
+    )
+    return rows, columns, np.asarray(spread, np.float32)
 
 
 def outline_hot(shown: PatchMap) -> list[tuple[Point, Point]]:
@@ -108,13 +117,13 @@ def outline_hot(shown: PatchMap) -> list[tuple[Point, Point]]:
 def draw_box(rgb: U8, box_px: F64, colour: Colour, *, is_between: bool = False) -> None:
     """Draw a box ``x, y, w, h``; dashed and thin where its place was interpolated between two samples."""
     x, y, width, height = (round(float(value)) for value in box_px)
+    if not is_between:
+        cv2.rectangle(rgb, (x, y), (x + width, y + height), BLACK, 4)
+        cv2.rectangle(rgb, (x, y), (x + width, y + height), colour, 2)
+        return
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     for start, end in zip(corners, [*corners[1:], corners[0]], strict=True):
-        if is_between:
-            draw_dashed(rgb, start, end, colour)
-        else:
-            cv2.line(rgb, start, end, BLACK, 4, cv2.LINE_AA)
-            cv2.line(rgb, start, end, colour, 2, cv2.LINE_AA)
+        draw_dashed(rgb, start, end, colour)
 
 
 def draw_dashed(rgb: U8, start: Point, end: Point, colour: Colour, *, dash_px: int = 6) -> None:

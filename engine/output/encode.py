@@ -35,6 +35,7 @@ class VideoWriter:
         crf: int = 21,
         preset: str = "veryfast",
         threads: int = 2,
+        comment: str = "",
     ) -> None:
         if min(width, height) < 2 or width % 2 or height % 2:
             raise ValueError(f"4:2:0 needs even sides, not {width}x{height}")
@@ -46,6 +47,8 @@ class VideoWriter:
                 str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
             )
             self._stream = self._container.add_stream("libx264", rate=30)
+            if comment:
+                self._container.metadata["comment"] = comment
         except (FFmpegError, OSError) as fault:
             raise unwritable(path, str(fault)) from fault
         _set_up(self._stream, width, height, {"crf": str(crf), "preset": preset}, threads)

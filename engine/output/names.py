@@ -7,7 +7,8 @@ be a formula for a spreadsheet.
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import PurePath
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
@@ -47,19 +48,30 @@ def defuse_cell(text: str) -> str:
     return ("'" if text.startswith(_FORMULA_STARTS) else "") + escape_controls(text)
 
 
-def choose_stems(paths: Iterable[str | PurePath]) -> list[str]:
+def choose_stems(paths: Sequence[str | PurePath]) -> list[str]:
     """Return for each path the stem of its output files: safe characters, different from all the others.
 
-    The extension stays in the stem, because ``a.mp4`` and ``a.mov`` are two inputs.
+    The extension is kept only where two inputs would else share a stem, as ``a.mp4`` and ``a.mov``.
     """
-    taken: set[str] = set()
-    stems: list[str] = []
-    for path in paths:
-        name = _UNSAFE_IN_FILES.sub("_", to_text(PurePath(path).name))[:_STEM_LONGEST].strip("._-") or "input"
-        stem, count = name, 1
-        while stem.lower() in taken:  # some file systems do not tell upper from lower case
-            count += 1
-            stem = f"{name}-{count}"
-        taken.add(stem.lower())
-        stems.append(stem)
-    return stems
+    short = [_make_safe(PurePath(path).stem) for path in paths]
+    counts = Counter(stem.lower() for stem in short)
+    wished = [
+        stem if counts[stem.lower()] == 1 else _make_safe(PurePath(path).name)
+        for stem, path in zip(short, paths, strict=True)
+    ]
+    taken = set[str]()
+    return [_make_unique(stem, taken) for stem in wished]
+
+
+def _make_safe(name: str) -> str:
+    return _UNSAFE_IN_FILES.sub("_", to_text(name))[:_STEM_LONGEST].strip("._-") or "input"
+
+
+def _make_unique(stem: str, taken: set[str]) -> str:
+    """Number a stem that is taken. Some file systems do not tell upper from lower case."""
+    unique, count = stem, 1
+    while unique.lower() in taken:
+        count += 1
+        unique = f"{stem}-{count}"
+    taken.add(unique.lower())
+    return unique
