@@ -22,6 +22,7 @@ CLEAR_US = 9_900_000
 """Until then the woman of the demonstration clip holds a hand before her mouth; it must stay in front."""
 _DETECT_EVERY = 3  # frames; the head moves little in between, and the detector is the slow part
 _CRF = 18  # like the source in size
+_COMMENT = "Forged on purpose: a face was swapped by the demonstration of fakesieve."
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def write_forged_clip(
     times = tuple(target.pts_us for target in span)
     clip = ForgedClip(path, start_us, end_us, probe.width, probe.height, times, points, clear_us)
     with (
-        VideoWriter(path, probe.width, probe.height, crf=_CRF, preset="fast") as writer,
+        VideoWriter(path, probe.width, probe.height, crf=_CRF, preset="fast", comment=_COMMENT) as writer,
         decode_samples(source, probe, targets, sandbox=sandbox) as stream,
     ):
         for group in stream:
