@@ -1,0 +1,94 @@
+"""What the arguments of a scan mean: files, folders and patterns become one list of inputs."""
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.container import EXTENSIONS, HEAD_BYTES, sniff_container
+from engine.errors import MediaRejected
+from engine.results import RejectReason
+
+_MEDIA_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
+_NOTHING_HINT = "name files, folders that hold videos or pictures, or a quoted pattern such as 'clips/*.mp4'"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One row of the result: a path to scan, or the reason why an argument led to none."""
+
+    path: Path
+    fault: MediaRejected | None = None
+
+
+def find_inputs(arguments: Sequence[str]) -> list[Input]:
+    """Return the inputs that the arguments name, in the order of the arguments; folders and patterns by name.
+
+    Every argument gives at least one input: what leads to nothing becomes one with a fault.
+    """
+    return [found for argument in arguments for found in _find(argument)]
+
+
+def _find(argument: str) -> list[Input]:
+    path = Path(argument)
+    if path.is_dir():
+        return _walk(path)
+    if glob.has_magic(argument) and not os.path.lexists(path):
+        # Not Path.glob: it takes no absolute pattern.
+        places = sorted(glob.glob(argument, recursive=True), key=os.fsencode)  # noqa: PTH207 - as said above
+        inputs = [found for place in places for found in _match(Path(place))]
+        return inputs or [_nothing(path, "nothing matches the pattern")]
+    return [Input(path)]
+
+
+def _match(path: Path) -> list[Input]:
+    return _walk(path) if path.is_dir() else [Input(path)]
+
+
+def _walk(folder: Path) -> list[Input]:
+    """Return the media of a folder and of those below it; hidden files and folders are left out."""
+    unreadable: list[OSError] = []
+    inputs: list[Input] = []
+    for place, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(place) / name for name in files if not name.startswith(".")]
+        inputs += [Input(path) for path in paths if _is_media(path)]
+    inputs.sort(key=lambda found: os.fsencode(found.path))
+    inputs += _describe_unreadable(unreadable)
+    return inputs or [_nothing(folder, "there is no video and no picture in the folder")]
+
+
+def _is_media(path: Path) -> bool:
+    """Whether a file of a folder is meant to be scanned: by its extension, or else by its first bytes."""
+    if path.suffix.lower().lstrip(".") in _MEDIA_SUFFIXES:
+        return True
+    try:
+        # Non-blocking: a named pipe in the folder must not stop the scan.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        sniff_container(os.pread(descriptor, HEAD_BYTES, 0), status.st_size, path.suffix)
+    except (MediaRejected, OSError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _describe_unreadable(errors: Sequence[OSError]) -> Iterator[Input]:
+    for error in errors:
+        path = Path(os.fsdecode(error.filename))
+        fault = MediaRejected(
+            RejectReason.SOURCE_ACCESS_DENIED, f"{error.strerror}: {path}", "check the folder's permissions"
+        )
+        yield Input(path, fault)
+
+
+def _nothing(path: Path, seen: str) -> Input:
+    return Input(path, MediaRejected(RejectReason.SOURCE_NOT_FOUND, f"{seen}: {path}", _NOTHING_HINT))

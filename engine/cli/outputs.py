@@ -1,0 +1,72 @@
+"""The files that a scan leaves in its folder: document, patch maps, overlay and report of each input."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.cli.display import InputWatcher
+from engine.limits import Limits
+from engine.output.document import build_document, dump_document
+from engine.output.files import write_whole
+from engine.output.overlay import overlay_name, write_overlay
+from engine.output.patches import write_patches
+from engine.output.report import IndexEntry, describe_entry, write_report
+from engine.scan_result import ScanResult
+from engine.screen import ScanTools
+
+INDEX_NAME = "index.html"
+
+
+def _say_nothing(path: Path) -> str:
+    del path
+    return ""
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """What is to be written where; ``stems`` has one entry for each input."""
+
+    folder: Path
+    stems: tuple[str, ...]
+    limits: Limits
+    with_overlay: bool = False
+    with_report: bool = False
+    headline: str = ""  # above the index
+    describe_input: Callable[[Path], str] = _say_nothing  # above the report of one input
+
+    def write(self, result: ScanResult, tools: ScanTools, watcher: InputWatcher, number: int) -> IndexEntry:
+        """Write the files of input ``number`` and return its line for the index.
+
+        Raises MediaRejected if the input can no longer be read, Unavailable if a file cannot be written.
+        """
+        stem, note = self.stems[number], self.describe_input(result.path)
+        self._write_data(result, stem)
+        overlay = self._write_overlay(result, tools, watcher, stem) if self.with_overlay else None
+        report = f"{stem}.report.html" if self.with_report else None
+        if report is not None:
+            watcher.on_report()
+            write_report(
+                result,
+                tools.bundle,
+                self.folder / report,
+                tools.sandbox,
+                self.limits,
+                overlay=overlay,
+                note=note,
+            )
+        return describe_entry(result, report=report, overlay=overlay, note=note)
+
+    def _write_data(self, result: ScanResult, stem: str) -> None:
+        document = dump_document(build_document(result), indent=1)
+        write_whole(self.folder / f"{stem}.json", f"{document}\n".encode())
+        if result.evidence is not None and result.evidence.is_scored.any():
+            write_patches(result, self.folder / f"{stem}.npz")
+
+    def _write_overlay(
+        self, result: ScanResult, tools: ScanTools, watcher: InputWatcher, stem: str
+    ) -> str | None:
+        if result.score is None:
+            return None
+        name = overlay_name(result, stem)
+        write_overlay(result, self.folder / name, tools.sandbox, self.limits, watcher.on_overlay)
+        return name

@@ -1,0 +1,88 @@
+"""Results on stdout, in the form that was asked for; each input is printed and forgotten."""
+
+import sys
+from typing import Protocol
+
+from rich.text import Text
+
+from engine.cli.display import data_console
+from engine.output.document import build_document, dump_document
+from engine.output.tables import COLUMNS, build_table, csv_cells, table_cells, write_csv_row
+from engine.scan_result import ScanResult
+
+
+class Printer(Protocol):
+    """Prints results in order."""
+
+    def add(self, result: ScanResult) -> None:
+        """Take the next result."""
+        ...
+
+    def close(self) -> None:
+        """Print what is left after the last result."""
+        ...
+
+
+def _put(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+class JsonPrinter:
+    """An array of documents, also of one or none: a reader need not know how many there are."""
+
+    def __init__(self, *, with_patches: bool) -> None:
+        self._with_patches, self._count = with_patches, 0
+
+    def add(self, result: ScanResult) -> None:
+        """Print one document."""
+        document = dump_document(build_document(result, with_patches=self._with_patches), indent=1)
+        _put(("," if self._count else "[") + "\n" + document)
+        self._count += 1
+
+    def close(self) -> None:
+        """End the array."""
+        _put("\n]\n" if self._count else "[]\n")
+
+
+class JsonLinesPrinter:
+    """One document a line, each as soon as it is there."""
+
+    def __init__(self, *, with_patches: bool) -> None:
+        self._with_patches = with_patches
+
+    def add(self, result: ScanResult) -> None:
+        """Print one document."""
+        _put(dump_document(build_document(result, with_patches=self._with_patches)) + "\n")
+
+    def close(self) -> None:
+        """Print nothing more."""
+
+
+class CsvPrinter:
+    """One row for each input below a line of names."""
+
+    def __init__(self) -> None:
+        _put(write_csv_row(COLUMNS))
+
+    def add(self, result: ScanResult) -> None:
+        """Print one row."""
+        _put(write_csv_row(csv_cells(result)))
+
+    def close(self) -> None:
+        """Print nothing more."""
+
+
+class TablePrinter:
+    """A table for people; it comes at the end, when all widths are known."""
+
+    def __init__(self) -> None:
+        self._rows: list[list[Text]] = []
+
+    def add(self, result: ScanResult) -> None:
+        """Keep the cells of one row."""
+        self._rows.append(table_cells(result))
+
+    def close(self) -> None:
+        """Print the table."""
+        data_console().print(build_table(self._rows))
