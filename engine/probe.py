@@ -14,7 +14,7 @@ import numpy as np
 from engine.arrays import I64
 from engine.container import HEAD_BYTES, Container, MediaKind, is_extension_wrong, sniff_container
 from engine.decoders.job import MediaFacts, ProbeJob, read_record
-from engine.errors import MediaRejected, Unavailable
+from engine.errors import EngineError, MediaRejected, Unavailable
 from engine.limits import Limits
 from engine.results import MediaWarning, RejectReason
 from engine.sandbox.channel import Kind, ProtocolBroken
@@ -218,11 +218,12 @@ def crash(what: str) -> MediaRejected:
     )
 
 
-def rejection(value: dict[str, object]) -> MediaRejected:
-    """The refusal that a child reported; its words are not trusted further than to be shown."""
+def rejection(value: dict[str, object]) -> EngineError:
+    """The error that a child reported; its words are not trusted further than to be shown."""
     reason = RejectReason(str(value.get("reason")))
     seen, hint = (clean_words(value.get(name)) for name in ("seen", "hint"))
-    return MediaRejected(reason, seen, hint)
+    kind = Unavailable if reason is RejectReason.ENGINE_UNAVAILABLE else MediaRejected
+    return kind(reason, seen, hint)
 
 
 def clean_words(value: object) -> str:
