@@ -1,0 +1,1 @@
+"""The commands. Each reads its arguments, calls the engine and prints."""

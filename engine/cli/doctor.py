@@ -1,0 +1,192 @@
+"""``fakesieve doctor``: says whether this machine can scan, and what to do about what is missing."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import av
+import typer
+
+from engine.backends.select import default_threads, list_engines
+from engine.bundle import DEFAULT_MODEL, load_bundle
+from engine.errors import EngineError
+from engine.faces.detect import load_detector
+from engine.output.words import format_size
+from engine.sandbox.handle import Sandbox, SandboxLevel
+from engine.screen import open_tools
+
+EXIT_ERROR = 1
+_PACKAGES = ("av", "numpy", "opencv-python-headless", "onnxruntime", "jinja2", "rich", "typer")
+_LEAST_SPACE_BYTES = 500_000_000
+_FFMPEG_PARTS = ("libavformat", "libavcodec", "libavutil", "libswscale")
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. A hint says what to do unless all is well."""
+
+    name: str
+    status: Status
+    seen: str
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.status is Status.OK) == bool(self.hint):
+            raise ValueError("a check has a hint exactly when something is amiss")
+
+
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    model: Annotated[str, typer.Option(help="The model to check.")] = DEFAULT_MODEL,
+) -> None:
+    """Check that this machine can scan. Exit code 1 if something that scanning needs is missing."""
+    checks = run_checks(model)
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            typer.echo(f"{check.status:<5} {check.name}: {check.seen}")
+            if check.hint:
+                typer.echo(f"      hint: {check.hint}")
+    raise typer.Exit(EXIT_ERROR if any(check.status is Status.FAIL for check in checks) else 0)
+
+
+def run_checks(model: str = DEFAULT_MODEL) -> list[Check]:
+    """Look at everything that scanning needs; what fails does not stop the rest."""
+    checks = [check_python(), check_packages(), check_ffmpeg(), check_cpu(), *check_engines()]
+    with Sandbox.start() as sandbox:
+        steps: tuple[tuple[str, Callable[[], Check]], ...] = (
+            ("sandbox", lambda: check_sandbox(sandbox)),
+            ("face detector", check_detector),
+            ("model", lambda: check_model(model, sandbox)),
+            ("temporary folder", check_space),
+        )
+        checks += [_guard(name, step) for name, step in steps]
+    return checks
+
+
+def _guard(name: str, step: Callable[[], Check]) -> Check:
+    try:
+        return step()
+    except EngineError as fault:
+        return Check(name, Status.FAIL, f"{fault.reason}: {fault.seen}", fault.hint)
+
+
+def check_python() -> Check:
+    """Whether the interpreter is one that this program is made for."""
+    seen = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        return Check("python", Status.OK, seen)
+    return Check("python", Status.WARN, seen, "use Python 3.11, 3.12 or 3.13")
+
+
+def check_packages() -> Check:
+    """Which libraries are installed."""
+    found: list[str] = []
+    missing: list[str] = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        seen = f"missing: {', '.join(missing)}"
+        return Check("packages", Status.FAIL, seen, f"pip install {' '.join(missing)}")
+    return Check("packages", Status.OK, ", ".join(found))
+
+
+def check_ffmpeg() -> Check:
+    """Which FFmpeg the decoder carries, and whether it can write overlays."""
+    versions = {name: ".".join(map(str, av.library_versions[name])) for name in _FFMPEG_PARTS}
+    seen = ", ".join(f"{name} {number}" for name, number in versions.items())
+    if "libx264" in av.codecs_available:
+        return Check("FFmpeg", Status.OK, f"{seen}, with libx264")
+    hint = "overlay videos need it: install the av wheel from PyPI (pip install --force-reinstall av)"
+    return Check("FFmpeg", Status.WARN, f"{seen}, without libx264", hint)
+
+
+def check_cpu() -> Check:
+    """How many cores may be used, and of which processor."""
+    return Check(
+        "processor", Status.OK, f"{default_threads()} of {os.cpu_count()} cores, {_processor_name()}"
+    )
+
+
+def _processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def check_engines() -> list[Check]:
+    """Which engines can run the network; only the first one is needed."""
+    checks: list[Check] = []
+    for place, engine in enumerate(list_engines()):
+        name = f"engine {engine.name}"
+        if engine.refusal is None:
+            checks.append(Check(name, Status.OK, f"version {engine.version}"))
+        elif place:
+            checks.append(Check(name, Status.OK, f"optional and not there: {engine.refusal}"))
+        else:
+            checks.append(Check(name, Status.FAIL, engine.refusal, engine.hint or "install it"))
+    return checks
+
+
+def check_sandbox(sandbox: Sandbox) -> Check:
+    """How well the decoder is confined."""
+    state = sandbox.inspect()
+    if state.level is SandboxLevel.FULL:
+        return Check("sandbox", Status.OK, state.description)
+    hint = "use a kernel with Landlock or seccomp; until then scan needs --allow-unsandboxed"
+    return Check("sandbox", Status.FAIL, state.description, hint)
+
+
+def check_detector() -> Check:
+    """Whether the face detector loads."""
+    detector = load_detector()
+    return Check("face detector", Status.OK, f"{detector.name}, {detector.sha256[:12]}")
+
+
+def check_model(name: str, sandbox: Sandbox) -> Check:
+    """Whether the model's files are those of its manifest and the default engine can load it."""
+    bundle = load_bundle(name)
+    tools = open_tools(bundle, sandbox, engine="auto", threads=1)
+    seen = f"{bundle.name} ({bundle.network}), weights {bundle.weights_sha256[:12]}, on {tools.backend.name}"
+    return Check("model", Status.OK, f"{seen}; all hashes as in the manifest")
+
+
+def check_space() -> Check:
+    """Whether there is room for temporary files."""
+    folder = tempfile.gettempdir()
+    try:
+        free = shutil.disk_usage(folder).free
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as fault:
+        hint = "make the folder writable, or set TMPDIR to one that is"
+        return Check("temporary folder", Status.WARN, f"{folder}: {fault.strerror}", hint)
+    seen = f"{folder}, {format_size(free)} free"
+    if free < _LEAST_SPACE_BYTES:
+        return Check("temporary folder", Status.WARN, seen, "free some space, or set TMPDIR elsewhere")
+    return Check("temporary folder", Status.OK, seen)
