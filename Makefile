@@ -33,7 +33,7 @@ check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules
 bench: $(VENV)/stamp-test ## compare with two peers on the same clips and weights; ARGS=--full for the long setting
 	$(BIN)/python -m bench.run $(ARGS)
 
-train: $(VENV)/stamp-train ## train a model: make train ARGS="--data DIR --out DIR"
+train: $(VENV)/stamp-train ## train a model: make train ARGS="FACES --out DIR"
 	$(BIN)/fakesieve train $(ARGS)
 
 clean: ## remove the environment, caches and everything that the commands above made

@@ -25,6 +25,8 @@ class Naive:
         """Read, detect, crop and score frame by frame."""
         clock, logits = StageClock(), list[float]()
         capture = cv2.VideoCapture(str(path))
+        if not capture.isOpened():
+            raise OSError(f"OpenCV cannot open {path}")
         frames_in_video = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         read = 0
         while read < self._slice_frames:

@@ -60,8 +60,10 @@ class Reference:
 
 
 def grab_frames(path: Path) -> tuple[list[U8], int]:
-    """Return 32 evenly spaced RGB frames and the number of frames that were passed."""
+    """Return 32 evenly spaced RGB frames and the number of frames that were passed. Raises OSError."""
     capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise OSError(f"OpenCV cannot open {path}")
     count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     wanted = set(np.linspace(0, count - 1, FRAMES, dtype=int).tolist())
     frames = list[U8]()

@@ -1,0 +1,222 @@
+"""What the documentation says is so: links resolve, pages match the code, commands exist and run."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from engine.faces.quality import QualityRules
+from engine.limits import Limits
+from engine.results import EvidenceReason, MediaWarning, Outcome, RejectReason, VerdictReason, VerdictValue
+from engine.score import ScoringParams
+from fakesieve.__main__ import COMMANDS
+from tests.assets import pyfeat_dir
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<picture>[^)\s]+)\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page; ``kind`` is what stands behind the fence."""
+
+    page: Path
+    line: int
+    kind: str
+    body: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks() -> Iterator[Block]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield Block(page, line, match["kind"].strip(), match["body"])
+
+
+def commands() -> Iterator[tuple[Block, list[str]]]:
+    """Each ``fakesieve`` command of each shell block, continued lines joined, as words."""
+    for block in blocks():
+        if block.kind.split()[:1] == ["shell"]:
+            for line in block.body.replace("\\\n", " ").splitlines():
+                words = line.split("#")[0].split()
+                if words[:1] == ["fakesieve"]:
+                    yield block, words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_pictures_resolve(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    targets = [m["target"] or m["picture"] for m in LINK.finditer(text)]
+    local = [t.split("#")[0] for t in targets if "://" not in t and not t.startswith(("#", "mailto:"))]
+    assert [t for t in local if not (page.parent / t).exists()] == []
+
+
+def test_every_page_is_reachable_from_the_readme() -> None:
+    seen, waiting = set[Path](), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+        targets = [m["target"] for m in LINK.finditer(text) if m["target"] and "://" not in m["target"]]
+        found = [(page.parent / t.split("#")[0]).resolve() for t in targets if not t.startswith("#")]
+        waiting += [f for f in found if f.is_file()]
+        waiting += [f for folder in found if folder.is_dir() for f in folder.glob("*.md")]
+    assert [str(p.relative_to(ROOT)) for p in PAGES if p not in seen] == []
+
+
+def test_the_reasons_page_lists_exactly_the_reasons_of_the_code() -> None:
+    text = (ROOT / "docs/reference/reasons.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    expected = [*RejectReason, *EvidenceReason, *MediaWarning, *VerdictReason]
+    assert sorted(listed) == sorted(map(str, expected))
+
+
+def test_the_score_page_names_every_outcome_and_verdict() -> None:
+    text = (ROOT / "docs/explanation/score.md").read_text(encoding="utf-8")
+    assert [str(v) for v in (*Outcome, *VerdictValue) if f"`{v}`" not in text] == []
+
+
+def limit_rows() -> dict[str, str]:
+    text = (ROOT / "docs/reference/limits.md").read_text(encoding="utf-8")
+    cells = [
+        [c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    return {row[0]: row[1] for row in cells}
+
+
+def test_the_limits_page_states_the_defaults_of_the_code() -> None:
+    limits, faces, scoring = Limits(), QualityRules(), ScoringParams()
+    rows = limit_rows()
+    expected = {
+        "size of the file": f"{limits.size_bytes >> 30} GiB",
+        "duration": f"{limits.duration_us // 3_600_000_000} h",
+        "pixels of a frame": f"{limits.pixels:,} (7680 x 4320)",
+        "longest side": f"{limits.side_px:,} px",
+        "shortest side": f"{limits.min_side_px} px",
+        "streams in the file": f"{limits.streams}",
+        "frames": f"{limits.frames:,}",
+        "wall time of one look or one stretch of decoding": f"{limits.wall_s:g} s",
+        "memory of the decoder beyond its libraries": f"{limits.memory_bytes >> 30} GiB",
+        "shorter side of the face's box": f"{faces.min_size_px:g} px",
+        "area of the box over the picture": f"{faces.min_area_share * 100:g} %",
+        "part of the crop inside the picture": f"{faces.min_visible * 100:g} %",
+        "mean brightness of the face, 0 to 255": f"{faces.min_brightness:g} to {faces.max_brightness:g}",
+        "sharpness (variance of the Laplacian at 224 px)": f"{faces.min_sharpness:g}",
+        "confidence of the detector": f"{faces.min_confidence:g}",
+        "turned sideways": f"{faces.max_yaw:g} degrees",
+        "bent up or down": f"{faces.max_pitch:g} degrees",
+        "tilted": f"{faces.max_roll:g} degrees",
+        "scored frames that a face of a video needs": f"{scoring.min_frames}",
+        "planned frames that must have been decoded for a score": f"{scoring.least_decoded * 100:g} %",
+        "and for `scored` instead of `partially_scored`": f"{scoring.whole_decoded * 100:g} %",
+    }
+    assert {name: rows.get(name) for name in expected} == expected
+
+
+def test_make_targets_that_pages_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    known = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    shells = [b.body for b in blocks() if b.kind.split()[:1] == ["shell"]]
+    named = {m for body in shells for m in re.findall(r"^make ([a-z]+)", body, re.MULTILINE)}
+    assert named <= known
+
+
+@cache
+def help_of(command: tuple[str, ...]) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "fakesieve", *command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": "", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize(("block", "words"), [pytest.param(b, w, id=f"{b} {w[:2]}") for b, w in commands()])
+def test_commands_and_options_that_pages_show_exist(block: Block, words: list[str]) -> None:
+    if words[0].startswith("-"):
+        return
+    assert words[0] in COMMANDS
+    command = tuple(words[:2]) if words[0] == "model" else (words[0],)
+    text = help_of(command)
+    options = [w.split("=")[0] for w in words if w.startswith("--") and len(w) > 2]
+    assert [o for o in options if o not in text] == []
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_page_of_commands_names_every_option(name: str) -> None:
+    text = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
+    parts = (
+        [(name, sub) for sub in ("import", "list", "pack", "show", "verify")]
+        if name == "model"
+        else [(name,)]
+    )
+    options = {o for part in parts for o in re.findall(r"--[a-z][a-z-]+", help_of(part))} - {"--help"}
+    assert sorted(o for o in options if o not in section) == []
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what runnable blocks may use: clip.mp4 and a folder of videos."""
+    folder = tmp_path_factory.mktemp("docs")
+    videos = folder / "videos"
+    videos.mkdir()
+    (folder / "clip.mp4").write_bytes((pyfeat_dir() / "single_face.mp4").read_bytes())
+    (videos / "first.mp4").write_bytes((pyfeat_dir() / "single_face.mp4").read_bytes())
+    (videos / "broken.mp4").write_bytes(b"not a video")
+    assert run_in(folder, ["fakesieve", "scan", "videos", "--jsonl"], folder / "results.jsonl") == 3
+    return folder
+
+
+def run_in(folder: Path, command: list[str], stdout: Path) -> int:
+    """Run a command of this environment in a folder; fail on a traceback, return its exit code."""
+    scripts = Path(sys.executable).parent
+    with stdout.open("w") as out:
+        run = subprocess.run(
+            [str(scripts / command[0]), *command[1:]] if command[0] == "fakesieve" else command,
+            cwd=folder,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+            env={
+                "PATH": f"{scripts}:/usr/bin:/bin",
+                "PYTHONPATH": str(ROOT),
+                "HOME": str(folder),
+                "LANG": "C.UTF-8",
+            },
+        )
+    assert "Traceback" not in run.stderr, run.stderr
+    return run.returncode
+
+
+@pytest.mark.parametrize("block", [b for b in blocks() if b.kind == "shell runnable"], ids=str)
+def test_runnable_shell_blocks_run(block: Block, workplace: Path) -> None:
+    """A block may end with 3: one input of the example folder is broken and has no score."""
+    assert run_in(workplace, ["sh", "-c", block.body], workplace / "stdout.txt") in (0, 3)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks() if b.kind == "python runnable"], ids=str)
+def test_runnable_python_blocks_print_something(block: Block, workplace: Path) -> None:
+    stdout = workplace / "stdout.txt"
+    assert run_in(workplace, [sys.executable, "-c", block.body], stdout) == 0
+    assert stdout.read_text(encoding="utf-8")
