@@ -13,6 +13,7 @@ from engine.policy import (
     PRESETS,
     Policy,
     Threshold,
+    choose_policy,
     decide,
     find_policy,
     policy_from_thresholds,
@@ -163,6 +164,12 @@ def test_policy_of_a_bundle_takes_its_thresholds_from_real_videos() -> None:
 def test_bundle_without_the_needed_rates_has_no_policy() -> None:
     with pytest.raises(ValueError, match="no threshold"):
         policy_from_thresholds("lv", 1, [make_threshold(0.1, 0.2)])
+
+
+def test_model_with_thresholds_of_its_own_is_judged_by_them() -> None:
+    own = [make_threshold(0.1, 0.2), make_threshold(0.01, 0.6)]
+    assert choose_policy("lv", own) == Policy("lv", 1, 0.2, 0.6)
+    assert choose_policy("lv", own[:1]) is PRESETS[DEFAULT_POLICY]
 
 
 def test_threshold_survives_its_json_form() -> None:
