@@ -6,6 +6,7 @@ nothing reads: they must be there with the right shape, and are dropped.
 
 import math
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises BundleInvalid if the file is no checkpoint or holds anything but tensors where they belong.
     """
     try:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # A file of another pickle protocol is either read or refused; torch also warns of it.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as fault:
         raise _invalid(f"{path} cannot be read: {fault}", "check the path of the checkpoint") from fault
     except _LOAD_ERRORS as fault:
