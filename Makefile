@@ -43,7 +43,7 @@ clean: ## remove the environment, caches and everything that the commands above 
 # A machine may have pip but not the package that venv takes pip from; pip then installs itself.
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "hint: install python 3.11, 3.12 or 3.13, or set PYTHON=/path/to/it" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+	@$(PYTHON) -m venv $(VENV) || { $(PYTHON) -m venv --clear --without-pip $(VENV) \
 		&& $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 
 # A stamp per extra: a second run installs nothing, and no run takes away what another one added.
