@@ -1,7 +1,8 @@
 """The bad-file corpus: every row that a scan of a local file can meet, made on the spot and on demand.
 
-The rows, F01 to F72, are those of the threat list in docs; letters are variants. Nothing is downloaded and
-no command-line encoder is needed. A file is the same, byte for byte, on every run.
+Rows are numbered F01 to F72, letters are variants; the modules of `tests.hostile_recipes` say which they
+hold. Nothing is downloaded and no command-line encoder is needed. A file is the same, byte for byte, on
+every run.
 """
 
 import atexit

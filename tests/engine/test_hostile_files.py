@@ -18,7 +18,7 @@ from engine.probe import Probe, probe_video
 from engine.results import MediaWarning, RejectReason
 from engine.sampling import SampleTarget, plan_samples
 from engine.sandbox.handle import Sandbox
-from tests.hostile import shared_corpus
+from tests.hostile import Corpus, shared_corpus
 
 HANG_S = 60  # far above the slowest answer (3 s for 300,000 frames), also on a busy machine
 R, W = RejectReason, MediaWarning
@@ -183,6 +183,15 @@ def look(path: Path, sandbox: Sandbox, limits: Limits | None = None) -> Looked:
 def test_every_file_of_the_corpus_has_an_answer() -> None:
     answered = sorted((*REFUSED, *ACCEPTED, *SCANNED))
     assert answered == sorted(shared_corpus().rows)
+
+
+@pytest.mark.parametrize(
+    "row", ["F06", "F12", "F14", "F27", "F33", "F35", "F36", "F49", "F57", "F66", "F67d"]
+)
+def test_corpus_is_the_same_every_time(row: str, tmp_path: Path) -> None:
+    first = shared_corpus().file(row)
+    again = Corpus(tmp_path).file(row)
+    assert again.read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize("row", REFUSED)
