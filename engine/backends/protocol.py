@@ -56,8 +56,7 @@ def ladder_for(bundle: ModelBundle) -> tuple[int, ...]:
 
 def check_crops(crops: U8, input_size: int) -> None:
     """Raise ValueError unless the crops are uint8 ``[B, 3, S, S]`` with B from 1."""
-    shape = (len(crops), 3, input_size, input_size) if crops.ndim else ()
-    if crops.dtype != np.uint8 or crops.shape != shape or not len(crops):
+    if crops.dtype != np.uint8 or crops.shape[1:] != (3, input_size, input_size) or not crops.size:
         raise ValueError(
             f"crops are uint8 [B, 3, {input_size}, {input_size}], not {crops.dtype} {crops.shape}"
         )

@@ -79,7 +79,8 @@ def list_models(
 ) -> None:
     """List the models that are shipped."""
     names = list_bundles()
-    typer.echo(json.dumps(names) if as_json else "\n".join(names))
+    for line in [json.dumps(names)] if as_json else names:
+        typer.echo(line)
 
 
 @model.command("show")

@@ -1,0 +1,66 @@
+"""A bundle is written whole or not at all, and only after its graphs passed the gate."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.backends.eager import load_network
+from engine.build.write import write_bundle
+from engine.bundle import load_bundle
+from engine.calibrate import Calibration, CalibrationMethod
+from engine.errors import BundleInvalid
+from engine.policy import Threshold
+from tests.models import random_compact
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    net = random_compact(1, projection=True)
+    calibration = Calibration(CalibrationMethod.TEMPERATURE, 0.7, 0.0, 0.5, 120, "made faces")
+    threshold = Threshold(0.05, 0.8, 0.09, 12, 240, extrapolated=False)
+    written = write_bundle(
+        net,
+        tmp_path / "model",
+        name="mine",
+        share_weights=True,
+        calibration=calibration,
+        thresholds=[threshold],
+        card={"training_data": "none, random weights"},
+    )
+    read = load_bundle(tmp_path / "model")
+    assert read == written
+    assert (read.name, read.network, read.has_projection) == ("mine", "lv-compact", True)
+    assert read.calibration == calibration
+    assert read.thresholds == (threshold,)
+    restored = load_network(read).state_dict()
+    assert all(torch.equal(value, restored[key]) for key, value in net.state_dict().items())
+
+
+def test_a_shipped_form_keeps_its_weights_once(tmp_path: Path) -> None:
+    write_bundle(random_compact(1), tmp_path / "model", name="m", share_weights=True)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "model").iterdir()}
+    assert set(sizes) == {"manifest.json", "model.onnx", "triage.onnx", "weights.safetensors"}
+    assert sum(sizes.values()) < 1.05 * sizes["weights.safetensors"] < 40e6
+
+
+def test_a_bundle_may_be_replaced_but_nothing_else(tmp_path: Path) -> None:
+    net = random_compact(1)
+    write_bundle(net, tmp_path / "model", name="first", share_weights=True)
+    write_bundle(net, tmp_path / "model", name="second", share_weights=True)
+    assert load_bundle(tmp_path / "model").name == "second"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"meow")
+    with pytest.raises(BundleInvalid, match="not a bundle"):
+        write_bundle(net, tmp_path / "photos", name="third", share_weights=True)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_a_network_that_its_graph_does_not_match_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = random_compact(1)
+    # The exporter reads this constant from the graph's side only, so the two disagree.
+    monkeypatch.setattr("engine.build.export.NOISE_CLIP", 0.01)
+    with pytest.raises(BundleInvalid, match="differs from the network"):
+        write_bundle(net, tmp_path / "model", name="m", share_weights=True)
+    assert list(tmp_path.iterdir()) == []
