@@ -98,6 +98,14 @@ def find_policy(name: str) -> Policy:
         raise ValueError(f"no policy {name!r}; known: {', '.join(sorted(PRESETS))}") from None
 
 
+def choose_policy(model: str, thresholds: Sequence[Threshold]) -> Policy:
+    """Return the policy for a model: its own where thresholds were fitted for it, else the default preset."""
+    fitted = {threshold.fpr_target for threshold in thresholds}
+    if all(any(math.isclose(rate, known) for known in fitted) for rate in (LOW_FPR, HIGH_FPR)):
+        return policy_from_thresholds(model, 1, thresholds)
+    return PRESETS[DEFAULT_POLICY]
+
+
 def policy_from_thresholds(name: str, version: int, thresholds: Sequence[Threshold]) -> Policy:
     """Make the policy of a bundle from the thresholds that were fitted for it on real videos.
 
