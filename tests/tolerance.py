@@ -45,3 +45,9 @@ COLOUR_LEVELS = 3
 
 TICK_US = 1000
 """Times in Matroska are whole milliseconds; every other container is exact to a microsecond."""
+
+ENCODED_LEVELS = 4
+"""8-bit levels of a flat colour through our own H.264 or JPEG: limited-range 4:2:0 and quantisation."""
+
+ENCODED_BLOCK_LEVELS = 20
+"""The same for blocks of some 20 px in a strong colour on grey, whose colour bleeds over their edges."""

@@ -1,0 +1,162 @@
+"""The whole way of a video, with a detector and a network whose answers are known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.limits import Limits
+from engine.results import Outcome, RejectReason, VerdictValue
+from engine.sampling import Sampling
+from engine.sandbox.handle import Sandbox
+from engine.screen import ScanSettings, scan_video
+from engine.watch import Stage
+from tests.engine.fakes import FAKE_BUNDLE, OneFaceDetector, fake_tools
+from tests.media import draw_clip
+
+SIZE = {"width": 480, "height": 320}
+
+
+def textured(shade: int):
+    """A painter: noise around a shade, so that no face is too blurred."""
+
+    def paint(index: int, rgb: np.ndarray) -> None:
+        del index  # the same noise in every frame: quick to encode
+        noise = np.random.default_rng(1).integers(-40, 41, (rgb.shape[0] - 40, rgb.shape[1], 1))
+        rgb[40:] = np.clip(shade + noise, 0, 255)
+
+    return paint
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """4.4 seconds in which every face is bright, and so forged for the fake network."""
+    path = tmp_path_factory.mktemp("screen") / "bright.mp4"
+    return draw_clip(path, **SIZE, frames=110, paint=textured(190))
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.samples: list[tuple[int, int, int]] = []
+
+    def on_stage(self, stage: Stage) -> None:
+        self.stages.append(stage)
+
+    def on_samples(self, done: int, total: int, faces: int) -> None:
+        self.samples.append((done, total, faces))
+
+
+def test_a_forged_face_is_found_scored_and_decided(bright: Path, sandbox: Sandbox) -> None:
+    listener = Listener()
+    result = scan_video(bright, fake_tools(sandbox), watcher=listener)
+    assert result.outcome is Outcome.SCORED
+    assert result.verdict.value is VerdictValue.LIKELY_MANIPULATED
+    assert result.score.calibrated is None
+    assert len(result.score.tracks) == 1
+    assert result.score.coverage.frames_decoded == 32
+    assert result.score.coverage.frames_in_video == 110
+    assert result.source.sha256 == result.probe.sha256
+    assert listener.stages == [Stage.PROBE, Stage.DECODE, Stage.SCORE]
+    assert listener.samples[-1] == (32, 32, 32)
+
+
+def test_samples_carry_the_exact_times_of_their_frames(bright: Path, sandbox: Sandbox) -> None:
+    result = scan_video(bright, fake_tools(sandbox))
+    assert np.isin(result.evidence.samples_us, result.probe.frames_us).all()
+
+
+def test_groups_and_batches_stay_small(bright: Path, sandbox: Sandbox) -> None:
+    tools = fake_tools(sandbox)
+    settings = ScanSettings(sampling=Sampling(rate_hz=25, max_samples=102))
+    scan_video(bright, tools, settings)
+    assert max(tools.detector.groups) <= 8
+    assert sum(tools.detector.groups) == sum(tools.backend.batches) == 102
+    assert set(tools.backend.batches[:-1]) == {4}  # whole batches; only the rest is smaller
+    assert tools.backend.batches[-1] == 2
+
+
+def test_a_video_cut_into_shards_gives_the_same_faces(bright: Path, sandbox: Sandbox) -> None:
+    whole = scan_video(bright, fake_tools(sandbox))
+    parts = scan_video(
+        bright, fake_tools(sandbox), ScanSettings(sampling=replace(Sampling(), shard_us=2_000_000))
+    )
+    assert parts.evidence.pts_us.tolist() == whole.evidence.pts_us.tolist()
+    assert parts.evidence.logit.tolist() == whole.evidence.logit.tolist()
+    assert set(parts.evidence.track.tolist()) == {0}  # joined across the borders
+    assert parts.score.raw == whole.score.raw
+
+
+def test_progress_counts_over_all_shards(bright: Path, sandbox: Sandbox) -> None:
+    listener = Listener()
+    settings = ScanSettings(sampling=replace(Sampling(), shard_us=2_000_000))
+    scan_video(bright, fake_tools(sandbox), settings, listener)
+    done = [samples for samples, _, _ in listener.samples]
+    assert done == sorted(done)
+    assert listener.samples[-1] == (32, 32, 32)
+
+
+def test_without_a_face_there_is_no_score(tmp_path: Path, sandbox: Sandbox) -> None:
+    clip = draw_clip(tmp_path / "black.mp4", **SIZE, paint=lambda _, rgb: rgb[40:].fill(0))
+    result = scan_video(clip, fake_tools(sandbox))
+    assert result.outcome is Outcome.NO_FACE
+    assert result.score.raw is None
+    assert result.verdict.value is None
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, RejectReason.SOURCE_NOT_FOUND), (b"", RejectReason.EMPTY), (b"text", RejectReason.NOT_VIDEO)],
+)
+def test_a_bad_input_gives_a_result_with_its_fault(
+    tmp_path: Path, sandbox: Sandbox, content: bytes | None, reason: RejectReason
+) -> None:
+    path = tmp_path / "bad.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    result = scan_video(path, fake_tools(sandbox))
+    assert result.outcome is Outcome.UNSCORABLE
+    assert result.fault.reason is reason
+    assert result.fault.hint
+    assert result.source.size_bytes == (None if content is None else len(content))
+
+
+def test_a_refused_video_keeps_what_probing_knows(bright: Path, sandbox: Sandbox) -> None:
+    settings = ScanSettings(limits=Limits(duration_us=1_000_000))
+    result = scan_video(bright, fake_tools(sandbox), settings)
+    assert result.fault.reason is RejectReason.LIMIT_DURATION
+    assert len(result.source.sha256) == 64
+
+
+def test_what_a_watcher_raises_ends_the_scan(bright: Path, sandbox: Sandbox) -> None:
+    class Stop(Exception):
+        pass
+
+    class Stopper(Listener):
+        def on_samples(self, done: int, total: int, faces: int) -> None:
+            raise Stop
+
+    with pytest.raises(Stop):
+        scan_video(bright, fake_tools(sandbox), watcher=Stopper())
+    assert scan_video(bright, fake_tools(sandbox)).outcome is Outcome.SCORED  # the sandbox still serves
+
+
+def test_equal_pipelines_have_equal_fingerprints_and_other_sampling_another(sandbox: Sandbox) -> None:
+    tools, missing = fake_tools(sandbox), Path("missing.mp4")
+    first, again = (scan_video(missing, tools).fingerprint for _ in range(2))
+    other = scan_video(missing, tools, ScanSettings(sampling=Sampling(rate_hz=2))).fingerprint
+    assert first == again != other
+    assert scan_video(missing, tools).model.name == FAKE_BUNDLE.name
+
+
+def test_timings_name_every_stage(bright: Path, sandbox: Sandbox) -> None:
+    timings = scan_video(bright, fake_tools(sandbox)).timings_ms
+    assert list(timings) == [*Stage, "total"]
+    assert sum(timings[stage] for stage in Stage) <= timings["total"] + len(Stage)
+
+
+def test_the_detector_of_the_tests_is_one() -> None:
+    assert len(OneFaceDetector().detect(np.full((1, 80, 80, 3), 99, np.uint8))[0].boxes) == 1
