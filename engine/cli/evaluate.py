@@ -1,0 +1,120 @@
+"""``fakesieve evaluate``: measures a model on labelled videos and pictures."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engine.backends.select import default_threads
+from engine.bundle import DEFAULT_MODEL, ModelBundle, load_bundle
+from engine.cli.scan import EXIT_UNSCORED, EngineName, choose_sampling, default_jobs, name_policy
+from engine.evaluation.files import (
+    METRICS_NAME,
+    SCORES_NAME,
+    RunFacts,
+    named_estimates,
+    write_metrics,
+    write_scores,
+)
+from engine.evaluation.frames import draw_peak
+from engine.evaluation.manifest import Item, ManifestInvalid, read_items
+from engine.evaluation.measures import Evaluation, ItemResult, measure_results
+from engine.evaluation.report import MEASURE_NAMES, REPORT_NAME, headline, write_report
+from engine.evaluation.run import screen_items
+from engine.output.files import make_folder
+from engine.sandbox.handle import Sandbox
+from engine.screen import ScanSettings, ScanTools, describe_model, fingerprint_tools, open_tools
+
+EXIT_USAGE = 2
+
+
+def evaluate(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR_OR_MANIFEST",
+            help="CSV with path,label[,method,video_id,mask,subset,compression,pair_id], a folder that "
+            "holds manifest.csv, or one with the folders real and fake.",
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, metrics.json and scores.csv.")] = Path(
+        "evaluation"
+    ),
+    model: Annotated[str, typer.Option(help="Name of a model, or a bundle's folder.")] = DEFAULT_MODEL,
+    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = EngineName.AUTO,
+    max_samples: Annotated[
+        int | None, typer.Option(help="Frames looked at per video, at most (default: 600).", min=1)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Files at a time (default: the cores, 4 at most).", min=1, max=64)
+    ] = None,
+) -> None:
+    """Measure a model on labelled files, with intervals, and write a report."""
+    try:
+        items = read_items(source)
+    except ManifestInvalid as error:
+        typer.echo(f"error: {error}\nhint: see docs/reference/evaluation.md for the columns", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
+    bundle = load_bundle(model)
+    make_folder(out)  # before hours are spent
+    settings = ScanSettings(sampling=choose_sampling(None, max_samples), policy=name_policy(None, bundle))
+    count = min(jobs or default_jobs(), len(items))
+    threads = max(1, default_threads() // count)
+    with Sandbox.start() as sandbox:
+        tools = [open_tools(bundle, sandbox, engine=engine.value, threads=threads) for _ in range(count)]
+        results = _screen(items, tools, settings)
+        evaluation = measure_results(results, bundle.thresholds, settings.policy)
+        facts = _describe(bundle, tools[0], settings, source)
+        write_metrics(out / METRICS_NAME, evaluation, facts)
+        write_scores(out / SCORES_NAME, evaluation)
+        write_report(out / REPORT_NAME, evaluation, facts, lambda path, peak: draw_peak(path, peak, sandbox))
+    _print_summary(evaluation, out)
+    if evaluation.unscored:
+        raise typer.Exit(EXIT_UNSCORED)
+
+
+def _screen(
+    items: tuple[Item, ...], tools: list[ScanTools], settings: ScanSettings
+) -> tuple[ItemResult, ...]:
+    """Screen the files; progress goes to a terminal and nowhere else."""
+    if not sys.stderr.isatty():
+        return screen_items(items, tools, settings, lambda _: None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("screening", total=len(items))
+        return screen_items(items, tools, settings, lambda _: progress.advance(bar))
+
+
+def _describe(bundle: ModelBundle, tools: ScanTools, settings: ScanSettings, source: Path) -> RunFacts:
+    used = describe_model(tools)
+    policy = settings.policy
+    return RunFacts(
+        model=used.name,
+        weights_sha256=used.weights_sha256,
+        engine=used.engine,
+        precision=used.precision,
+        fingerprint=fingerprint_tools(tools, settings),
+        policy=f"{policy.name} version {policy.version}: low {policy.low:.3g}, high {policy.high:.3g}",
+        is_calibrated=tools.calibration is not None,
+        card=bundle.card,
+        source=source.name or str(source),
+        max_samples=settings.sampling.max_samples,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _print_summary(evaluation: Evaluation, out: Path) -> None:
+    typer.echo(headline(evaluation))
+    for name, estimate in named_estimates(evaluation.overall).items():
+        if estimate.value is None:
+            continue
+        ends = "" if estimate.low is None else f"  95 % interval {estimate.low:.3f} to {estimate.high:.3f}"
+        typer.echo(f"{MEASURE_NAMES[name]:<26}{estimate.value:.3f}{ends}")
+    if evaluation.unscored:
+        typer.echo(f"{len(evaluation.unscored)} of {len(evaluation.results)} files have no score")
+    typer.echo(f"report: {out / REPORT_NAME}")

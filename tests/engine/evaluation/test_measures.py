@@ -1,0 +1,123 @@
+"""Measures over files: which enter, how they are grouped, what stands beside them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from engine.evaluation.manifest import Item
+from engine.evaluation.measures import Evaluation, ItemResult, measure_results
+from engine.policy import Policy, Threshold
+from engine.results import Outcome
+
+POLICY = Policy("test", 1, low=0.3, high=0.7)
+
+
+def make_result(
+    name: str,
+    label: int,
+    raw: float | None,
+    *,
+    method: str = "",
+    subset: str = "",
+    pair: str = "",
+    calibrated: float | None = None,
+    frames: tuple[float, ...] | None = None,
+    overlaps: tuple[float, ...] = (),
+) -> ItemResult:
+    item = Item(Path(name), name, label, method if label else "", subset, "", name, pair)
+    outcome = Outcome.NO_FACE if raw is None else Outcome.SCORED
+    shown = (() if raw is None else (raw,)) if frames is None else frames
+    return ItemResult(item, outcome, raw=raw, calibrated=calibrated, frame_scores=shown, overlaps=overlaps)
+
+
+def measure(results: list[ItemResult], thresholds: tuple[Threshold, ...] = ()) -> Evaluation:
+    return measure_results(results, thresholds, POLICY, replicates=100)
+
+
+def drawn(count: int = 40) -> list[ItemResult]:
+    random = np.random.default_rng(1)
+    scores = np.clip(random.normal(np.repeat([0.35, 0.65], count // 2), 0.2), 0, 1)
+    return [make_result(f"{i}", int(i >= count // 2), float(s)) for i, s in enumerate(scores)]
+
+
+def test_video_measures_are_those_of_the_scores() -> None:
+    results = drawn()
+    overall = measure(results).overall
+    label = [r.item.label for r in results]
+    assert overall.video_auc.value == pytest.approx(roc_auc_score(label, [r.raw for r in results]))
+    assert overall.video_auc.low is not None
+    assert overall.video_auc.low < overall.video_auc.value < overall.video_auc.high
+    assert (overall.real, overall.manipulated, overall.video_auc.count) == (20, 20, 40)
+
+
+def test_files_without_a_score_are_counted_and_listed_and_enter_no_measure() -> None:
+    results = drawn()
+    with_lost = measure([*results, make_result("lost", 1, None), make_result("gone", 0, None)])
+    assert with_lost.overall == measure(results).overall
+    assert [r.item.name for r in with_lost.unscored] == ["lost", "gone"]
+    assert with_lost.outcomes[1, Outcome.NO_FACE] == 1
+
+
+def test_frames_take_the_label_of_their_file() -> None:
+    results = [
+        make_result("a", 0, 0.2, frames=(0.1, 0.9)),
+        make_result("b", 1, 0.8, frames=(0.95, 0.99, 0.5)),
+    ]
+    frame_auc = measure(results).overall.frame_auc
+    assert frame_auc.value == pytest.approx(roc_auc_score([0, 0, 1, 1, 1], [0.1, 0.9, 0.95, 0.99, 0.5]))
+    assert frame_auc.count == 5
+
+
+def test_calibrated_scores_are_used_where_there_are_any() -> None:
+    results = [make_result("a", 0, 0.9, calibrated=0.1), make_result("b", 1, 0.1, calibrated=0.9)]
+    assert measure(results).overall.video_auc.value == 1.0
+
+
+def test_method_is_compared_with_the_real_files_beside_it() -> None:
+    results = [
+        make_result("r1", 0, 0.5, subset="one"),
+        make_result("r2", 0, 0.9, subset="two"),
+        make_result("f1", 1, 0.6, subset="one", method="swap"),
+        make_result("f2", 1, 0.7, subset="three", method="paint"),
+    ]
+    groups = {(g.by, g.name): g.measures for g in measure(results).groups}
+    assert groups["method", "swap"].video_auc.value == 1.0
+    assert groups["method", "swap"].real == 1
+    assert groups["method", "paint"].real == 2  # no real file beside it: all of them
+    assert groups["method", "paint"].video_auc.value == 0.5
+    assert groups["subset", "two"].video_auc.value is None
+    assert ("compression", "") not in groups
+
+
+def test_pairs_and_overlaps_are_measured_where_they_exist() -> None:
+    results = [
+        make_result("r1", 0, 0.5, pair="1"),
+        make_result("f1", 1, 0.6, pair="1", overlaps=(0.4, 0.6)),
+        make_result("r2", 0, 0.5, pair="2"),
+        make_result("f2", 1, 0.4, pair="2", overlaps=(0.8,)),
+    ]
+    overall = measure(results).overall
+    assert overall.pair_accuracy.value == 0.5
+    assert overall.patch_iou.value == pytest.approx((0.5 + 0.8) / 2)
+    assert (overall.pair_accuracy.count, overall.patch_iou.count) == (2, 2)
+    assert measure(drawn()).overall.patch_iou.value is None
+
+
+def test_thresholds_are_told_with_what_reaches_them() -> None:
+    results = [make_result(f"r{i}", 0, i / 10) for i in range(10)] + [make_result("f", 1, 0.95)]
+    points = measure(results, (Threshold(0.05, 0.8, 0.1, 5, 100, True),)).points
+    assert [(p.threshold, p.real_above, p.real, p.manipulated_above) for p in points] == [
+        (0.8, 2, 10, 1),
+        (0.3, 7, 10, 1),
+        (0.7, 3, 10, 1),
+    ]
+    assert points[0].fpr_upper == pytest.approx(0.5069, abs=1e-3)  # Clopper-Pearson, 2 of 10
+
+
+def test_nothing_scored_measures_nothing() -> None:
+    evaluation = measure([make_result("a", 0, None), make_result("b", 1, None)])
+    assert evaluation.roc is None
+    assert evaluation.overall.video_auc.value is None
+    assert evaluation.points[0].fpr_upper is None
