@@ -1,0 +1,45 @@
+"""A model with random weights and a way to run commands in this process."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fakesieve.__main__ import main
+from tests.models import compact_bundle
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of lv-compact with random weights."""
+    return compact_bundle(tmp_path_factory.mktemp("model") / "random").directory
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """Run ``fakesieve`` in this process."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run_command(*arguments: object) -> Ran:
+        capsys.readouterr()
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    yield run_command
+    signal.signal(signal.SIGTERM, before)

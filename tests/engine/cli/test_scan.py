@@ -1,0 +1,171 @@
+"""``fakesieve scan`` from its arguments to its exit code."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from engine.backends.select import ENGINES
+from engine.cli.scan import EngineName, PolicyName, choose_sampling, name_policy
+from engine.output.schema import build_schema
+from engine.policy import PRESETS, Threshold
+from tests.assets import pyfeat_clip
+from tests.engine.fakes import FAKE_BUNDLE
+from tests.media import draw_clip
+
+VALIDATOR = Draft202012Validator(build_schema())
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video with a face, one without, and a file that is none."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "face.mp4").write_bytes(pyfeat_clip("single_face.mp4").read_bytes())
+    draw_clip(folder / "drawn.mp4", frames=40)
+    (folder / "broken.mp4").write_bytes(b"not a video")
+    return folder
+
+
+def test_each_input_is_one_row_also_a_broken_one(run, random_model: Path, clips: Path) -> None:
+    done = run("scan", clips, clips / "missing.mp4", "--model", random_model, "--jsonl")
+    documents = [json.loads(line) for line in done.out.splitlines()]
+    assert [Path(d["input"]["path"]).name for d in documents] == [
+        "broken.mp4",
+        "drawn.mp4",
+        "face.mp4",
+        "missing.mp4",
+    ]
+    assert [d["outcome"] for d in documents] == ["unscorable", "no_face", "scored", "unscorable"]
+    assert [error.message for d in documents for error in VALIDATOR.iter_errors(d)] == []
+    assert done.code == 3
+
+
+def test_failures_have_reason_and_hint_on_stderr(run, random_model: Path, clips: Path) -> None:
+    done = run("scan", clips / "broken.mp4", "--model", random_model, "--csv")
+    lines = done.err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert "NOT_VIDEO" in lines[0]
+    assert lines[1].startswith("hint: ")
+    (row,) = csv.DictReader(io.StringIO(done.out))
+    assert row["error_reason"] == "NOT_VIDEO"
+
+
+def test_a_scored_video_ends_with_zero_and_silence(run, random_model: Path, clips: Path) -> None:
+    done = run("scan", clips / "face.mp4", "--model", random_model)
+    assert done.code == 0
+    assert done.err == ""
+    assert "inconclusive" in done.out
+
+
+def test_json_is_an_array_also_for_one_input(run, random_model: Path, clips: Path) -> None:
+    done = run("scan", clips / "face.mp4", "--model", random_model, "--json", "--patches")
+    (document,) = json.loads(done.out)
+    assert VALIDATOR.is_valid(document)
+    assert document["model"]["name"] == "random-compact"
+    assert document["tracks"][0]["frames"][0]["patch_map"]["grid"] == 14
+    assert document["verdict"]["reasons"][-1] == "UNCALIBRATED"
+
+
+def test_results_do_not_depend_on_jobs(run, random_model: Path, clips: Path) -> None:
+    documents = []
+    for jobs in (1, 3):
+        done = run("scan", clips, "--model", random_model, "--jsonl", "--jobs", jobs)
+        found = [json.loads(line) for line in done.out.splitlines()]
+        documents.append([{k: v for k, v in d.items() if k != "timings_ms"} for d in found])
+    assert documents[0] == documents[1]
+
+
+def test_a_folder_gets_documents_maps_overlays_and_pages(
+    run, random_model: Path, clips: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "scan", clips, "--model", random_model, "--out", tmp_path, "--overlay", "--report", "--max-samples", 8
+    )
+    assert done.code == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [
+            "broken.json",
+            "broken.report.html",
+            "drawn.json",
+            "drawn.overlay.mp4",
+            "drawn.report.html",
+            "face.json",
+            "face.npz",
+            "face.overlay.mp4",
+            "face.report.html",
+            "index.html",
+        ]
+    )
+    document = json.loads((tmp_path / "face.json").read_text())
+    assert VALIDATOR.is_valid(document)
+    with np.load(tmp_path / "face.npz") as archive:
+        assert len(archive["patches"]) == document["coverage"]["faces_scored"] == 8
+    assert "NOT_VIDEO" in (tmp_path / "broken.report.html").read_text()
+
+
+def test_limits_and_sampling_reach_the_engine(run, random_model: Path, clips: Path) -> None:
+    common = ("--model", random_model, "--jsonl")
+    limited = json.loads(run("scan", clips / "face.mp4", *common, "--max-seconds", 1).out)
+    assert limited["error"]["reason"] == "LIMIT_DURATION"
+    sampled = json.loads(run("scan", clips / "face.mp4", *common, "--max-samples", 9).out)
+    assert sampled["coverage"]["frames_sampled"] == 9
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan"],
+        ["scan", "a.mp4", "--json", "--csv"],
+        ["scan", "a.mp4", "--patches", "--csv"],
+        ["scan", "a.mp4", "--engine", "magic"],
+        ["scan", "a.mp4", "--jobs", "0"],
+        ["scan", "a.mp4", "--fps", "-1"],
+        ["scan", "a.mp4", "--nonsense"],
+        ["scan", "a.mp4", "--policy", "harsh"],
+    ],
+)
+def test_what_is_not_understood_ends_with_two_and_prints_no_data(run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert "--help" in done.err
+
+
+def test_a_model_that_is_not_there_ends_with_one_and_a_hint(run, clips: Path) -> None:
+    done = run("scan", clips, "--model", "nothing")
+    assert done.code == 1
+    assert done.out == ""
+    assert "error: MODEL_INVALID: no model 'nothing'" in done.err
+    assert "hint: known models:" in done.err
+
+
+def test_a_folder_that_cannot_be_made_ends_with_one(run, random_model: Path, clips: Path, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("scan", clips / "face.mp4", "--model", random_model, "--out", tmp_path / "file" / "x")
+    assert done.code == 1
+    assert "OUTPUT_FAILED" in done.err
+
+
+def test_the_options_name_every_engine_and_preset() -> None:
+    assert [name.value for name in EngineName] == ["auto", *ENGINES]
+    assert {name.value for name in PolicyName} == {"model", *PRESETS}
+
+
+def test_sampling_keeps_its_defaults_unless_told() -> None:
+    assert (choose_sampling(None, None).rate_hz, choose_sampling(None, None).max_samples) == (1.0, 600)
+    assert choose_sampling(4.0, 10).min_samples == 10
+
+
+def test_the_models_own_thresholds_decide_where_there_are_some() -> None:
+    thresholds = tuple(
+        Threshold(rate, place, 0.2, 30, 300, extrapolated=False) for rate, place in ((0.1, 0.4), (0.01, 0.8))
+    )
+    fitted = replace(FAKE_BUNDLE, thresholds=thresholds)
+    assert (name_policy(None, fitted).low, name_policy(None, fitted).high) == (0.4, 0.8)
+    assert name_policy(PolicyName.STRICT, fitted).name == "strict"
+    assert name_policy(None, FAKE_BUNDLE).name == "balanced"

@@ -1,0 +1,107 @@
+"""The command's table, its help, and how failures end."""
+
+import importlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from engine.errors import MediaRejected
+from engine.results import RejectReason
+from fakesieve import __main__ as command
+from fakesieve.__main__ import COMMANDS, Command, escape_line, main
+
+
+@pytest.fixture(autouse=True)
+def _keep_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+
+
+def run(*arguments: str) -> int:
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0
+
+
+def use(monkeypatch: pytest.MonkeyPatch, function) -> None:
+    """Make ``fakesieve scan`` call a function."""
+    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("here:there", "test")})
+    monkeypatch.setattr(importlib, "import_module", lambda name: type("Module", (), {"there": function}))
+
+
+def test_help_names_every_command_and_exit_code(capsys) -> None:
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    assert [name for name in COMMANDS if not re.search(rf"^  {name}\s", text, re.MULTILINE)] == []
+    assert [
+        code for code in ("0", "1", "2", "3", "130") if not re.search(rf"^  {code} ", text, re.MULTILINE)
+    ] == []
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_of_the_table_exists(name: str) -> None:
+    COMMANDS[name].load()
+
+
+def test_version_is_that_of_the_package(capsys) -> None:
+    assert run("--version") == 0
+    assert re.fullmatch(r"fakesieve \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("--nonsense",)])
+def test_unknown_commands_end_with_two_and_a_hint(arguments: tuple[str, ...], capsys) -> None:
+    assert run(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "hint: one of: scan, demo" in said.err
+
+
+def test_known_faults_end_with_one_reason_and_hint(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail() -> None:
+        raise MediaRejected(RejectReason.EMPTY, "no bytes in \x1b[2J", "copy it again")
+
+    use(monkeypatch, fail)
+    assert run("scan") == 1
+    assert capsys.readouterr().err == "error: EMPTY: no bytes in \\x1b[2J\nhint: copy it again\n"
+
+
+def test_unknown_faults_end_with_a_trace_and_internal(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("odd")
+
+    use(monkeypatch, fail)
+    assert run("scan") == 1
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert "error: INTERNAL: ZeroDivisionError: odd\nhint: this is a fault of fakesieve" in text
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    use(monkeypatch, fail)
+    assert run("scan") == 1
+    assert "hint: 'fakesieve scan' needs an extra" in capsys.readouterr().err
+
+
+def test_an_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    use(monkeypatch, stop)
+    assert run("scan") == 130
+
+
+def test_lines_for_the_terminal_stay_lines() -> None:
+    assert escape_line("a\nb\x1b\udcff") == r"a\nb\x1b\udcff"
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
+    shell = f"{sys.executable} -m fakesieve schema | head -c 10"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == '{\n  "$sche'
+    assert "Traceback" not in done.stderr
