@@ -229,10 +229,14 @@ class _Receiver:
         self._is_done = False
 
     def groups(self) -> Iterator[SampledFrames]:
+        """What the child sends, until it is done or broke off. Raises `SandboxLost` after the last group."""
+        lost: SandboxLost | None = None
         while not self._is_done:
             begun = time.monotonic()
             try:
                 self._take(self._call.receive())
+            except SandboxLost as error:
+                self._is_done, lost = True, error
             except MediaRejected as error:
                 self._end(error)
             except CallTimedOut as error:
@@ -247,6 +251,8 @@ class _Receiver:
             if len(self._group) == self._capacity or (self._is_done and len(self._group)):
                 full, self._group = self._group, _Group(self._capacity, self._slots.shape)
                 yield full.frames()
+        if lost is not None:
+            raise lost
 
     def _end(self, failure: MediaRejected) -> None:
         self._is_done = True

@@ -14,7 +14,7 @@ from typing import NoReturn, cast
 
 import av
 import numpy as np
-from av.logging import ERROR, set_level
+from av.logging import ERROR, Capture, set_level, set_skip_repeated
 
 from engine.container import Container
 from engine.decoders.inspect import inspect_media
@@ -36,7 +36,8 @@ def run_child(source: int, channel: int, slabs: int, life: int) -> NoReturn:
     try:
         os.setsid()
         _take_descriptors(source, channel, slabs, life)
-        _answer(ChildChannel(CHANNEL))
+        with Capture(local=False):  # nobody reads what FFmpeg says here, and formatting it costs time
+            _answer(ChildChannel(CHANNEL))
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent has gone or has heard enough
@@ -132,6 +133,7 @@ def warm_up() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     set_level(ERROR)  # errors then carry FFmpeg's own words
+    set_skip_repeated(False)
     with tempfile.TemporaryFile() as clip:
         _draw_clip(clip.fileno())
         size = os.fstat(clip.fileno()).st_size
