@@ -114,7 +114,7 @@ ACCEPTED: dict[str, Accepted] = {
     "F20": Accepted(size=(321, 241)),
     "F21c": Accepted(decoded=12, requested=12, size=(7680, 4320), frames=12, duration_us=480_000),
     "F23": Accepted(decoded=16, frames=100, duration_us=4_000_000, warnings=(W.RESOLUTION_CHANGE,)),
-    "F23b": Accepted(decoded=30, frames=53, duration_us=2_120_000, warnings=(W.CORRUPT_FRAMES,)),
+    "F23b": Accepted(decoded=30, frames=53, duration_us=2_120_000, warnings=(W.RESOLUTION_CHANGE,)),
     "F24b": Accepted(),
     "F24c": Accepted(300, 300, size=(64, 64), frames=300_000, duration_us=300_000_000),
     "F25": Accepted(),
