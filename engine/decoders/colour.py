@@ -43,6 +43,8 @@ _HIGH_DEFINITION_PX = 720  # rows from which an unspecified matrix is read as BT
 
 # FULL_CHR_H_INT: 8-bit 4:2:0 keeps the fast path (0.3 ms for 720p); 10 bit errs by 1 level instead of 3.
 _PLAIN = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT
+# Interpolates chroma as libjpeg does (mean difference 0.3 levels, 3.4 without), at twenty times the cost.
+_SMOOTH = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 _SCALED = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 
 
@@ -83,9 +85,16 @@ _Code = TypeVar("_Code", np.uint8, np.uint16)
 
 
 class FrameConverter:
-    """Turns frames of one stream into RGB of one displayed size. Keeps the scaler between frames."""
+    """Turns frames of one stream into RGB of one displayed size. Keeps the scaler between frames.
 
-    def __init__(self, width: int, height: int, orientation: Orientation) -> None:
+    ``is_chroma_smooth`` is for still pictures, which every other reader shows with interpolated chroma; for
+    video the plain conversion is what training sees as well.
+    """
+
+    def __init__(
+        self, width: int, height: int, orientation: Orientation, *, is_chroma_smooth: bool = False
+    ) -> None:
+        self._plain = _SMOOTH if is_chroma_smooth else _PLAIN
         self._size = (height, width) if orientation.swaps_sides else (width, height)
         self._orientation = orientation
         self._reformatter = VideoReformatter()
@@ -113,7 +122,7 @@ class FrameConverter:
             dst_colorspace=Colorspace.ITU709,
             src_color_range=_range_of(frame, colour.range),
             dst_color_range=ColorRange.JPEG,
-            interpolation=_SCALED if is_scaled else _PLAIN,
+            interpolation=_SCALED if is_scaled else self._plain,
             threads=1,
         ).planes[0]
         rows = np.frombuffer(memoryview(plane), dtype=dtype).reshape(height, -1)

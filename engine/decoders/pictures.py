@@ -222,6 +222,6 @@ def decode_picture(descriptor: int, job: DecodeJob) -> Iterator[DecodedFrame]:
     """The picture's one frame for the first target. Raises `MediaRejected`."""
     frame = _decode(_read_all(descriptor, job.size_bytes, job.limits), job.container, job.limits)
     turned = Orientation(job.facts.rotation, job.facts.is_mirrored)
-    converter = FrameConverter(job.facts.width, job.facts.height, turned)
+    converter = FrameConverter(job.facts.width, job.facts.height, turned, is_chroma_smooth=True)
     rgb: U8 = converter.convert(_over_white(frame))
     yield DecodedFrame(target=0, pts_us=0, rgb=rgb)
