@@ -82,6 +82,24 @@ class ScoringParams:
         return replace(self, aggregation=replace(self.aggregation, window=1), min_frames=1)
 
 
+def window_logits_by_track(evidence: ShardEvidence, params: ScoringParams) -> list[F64]:
+    """Return the windows of each track of a video that has enough frames: what its score is made of."""
+    weight = _quality(evidence, params)
+    found: list[F64] = []
+    for rows in _track_rows(evidence):
+        kept = rows[evidence.is_scored[rows]]
+        if len(kept) >= params.min_frames:
+            logit = evidence.logit[kept].astype(np.float64)
+            found.append(window_logits(logit, weight[kept], params.aggregation))
+    return found
+
+
+def _quality(evidence: ShardEvidence, params: ScoringParams) -> F64:
+    return quality_weights(
+        evidence.size_px, evidence.sharpness, evidence.yaw, evidence.confidence, params.quality
+    )
+
+
 @dataclass(frozen=True)
 class _Faces:
     """What is computed once for all rows of the evidence."""
@@ -144,9 +162,6 @@ def _measure(evidence: ShardEvidence, params: ScoringParams) -> _Faces:
     scored = evidence.is_scored
     score = np.full(len(scored), np.nan)
     score[scored] = sigmoid(evidence.logit[scored].astype(np.float64))
-    weight = quality_weights(
-        evidence.size_px, evidence.sharpness, evidence.yaw, evidence.confidence, params.quality
-    )
     hot = hot_cells(evidence.patches, params.map_threshold)
     labels = label_faces(
         evidence.landmarks[scored],
@@ -157,7 +172,7 @@ def _measure(evidence: ShardEvidence, params: ScoringParams) -> _Faces:
     )
     shares = np.zeros((len(scored), len(REGIONS)))
     shares[scored] = region_shares(hot[scored], labels)
-    return _Faces(score, weight, scored, hot, shares)
+    return _Faces(score, _quality(evidence, params), scored, hot, shares)
 
 
 def _track_rows(evidence: ShardEvidence) -> list[I64]:

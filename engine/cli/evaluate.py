@@ -114,7 +114,7 @@ def _print_summary(evaluation: Evaluation, out: Path) -> None:
         if estimate.value is None:
             continue
         ends = "" if estimate.low is None else f"  95 % interval {estimate.low:.3f} to {estimate.high:.3f}"
-        typer.echo(f"{MEASURE_NAMES[name]:<26}{estimate.value:.3f}{ends}")
+        typer.echo(f"{MEASURE_NAMES[name]:<28}{estimate.value:.3f}{ends}")
     if evaluation.unscored:
         typer.echo(f"{len(evaluation.unscored)} of {len(evaluation.results)} files have no score")
     typer.echo(f"report: {out / REPORT_NAME}")

@@ -14,10 +14,12 @@ from engine.calibrate import clopper_pearson_upper
 from engine.evaluation.metrics import Roc
 
 REAL_COLOUR, FORGED_COLOUR, LINE_COLOUR = "#0072b2", "#d55e00", "#222"
-SIDE, LEFT, TOP, RIGHT, BOTTOM = 260, 46, 10, 12, 40
+SIDE, LEFT, TOP, RIGHT, BOTTOM = 260, 56, 10, 12, 40
 RELIABILITY_BINS = 10
 LEAST_PER_BIN = 8
 HISTOGRAM_BINS = 20
+NICE_TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Ends of the histogram's y axis whose quarters are short numbers."""
 
 
 def shape(tag: str, content: str = "", /, **attributes: str | float) -> str:
@@ -64,7 +66,7 @@ class Axes:
                 self.line((share, 0), (share, self.y_most), class_="grid"),
                 self.line((0, value), (1, value), class_="grid"),
                 shape("text", f"{share:g}", x=self.x(share), y=TOP + SIDE + 15, class_="tick middle"),
-                shape("text", f"{value:.2g}", x=LEFT - 6, y=self.y(value) + 4, class_="tick end"),
+                shape("text", f"{value:.3g}", x=LEFT - 6, y=self.y(value) + 4, class_="tick end"),
             ]
         turned = f"translate(12 {TOP + SIDE / 2}) rotate(-90)"
         parts += [
@@ -114,7 +116,8 @@ def draw_histogram(score: F64, label: I64) -> Markup:
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
     counts = [np.histogram(score[label == kind], edges)[0] for kind in (0, 1)]
     shares = [held / max(1, held.sum()) for held in counts]
-    most = float(max(part.max() for part in shares)) or 1.0
+    highest = float(max(part.max() for part in shares))
+    most = next(top for top in NICE_TOPS if highest <= top)
     axes = Axes("score", "share of the kind", "Scores of real and of manipulated files", y_most=most)
     body: list[str] = []
     looks = ((REAL_COLOUR, "", "real"), (FORGED_COLOUR, "6 3", "manipulated"))

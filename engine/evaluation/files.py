@@ -68,6 +68,7 @@ def write_metrics(path: Path, evaluation: Evaluation, facts: RunFacts) -> None:
             for group in evaluation.groups
         ],
         "operating_points": [asdict(point) for point in evaluation.points],
+        "real_tails": asdict(evaluation.tails),
         "unscored": [
             {
                 "path": result.item.name,

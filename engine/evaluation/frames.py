@@ -17,7 +17,7 @@ from engine.sampling import SampleTarget
 from engine.sandbox.handle import Sandbox
 
 SHOWN_PX = 224
-ROOM = 1.35
+ROOM = 1.15
 """Side of the picture of a face over the side of the network's crop, so that its surroundings can be seen."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.arrays import F32, F64, I64, U8
-from engine.calibrate import clopper_pearson_upper
+from engine.calibrate import clopper_pearson_upper, fit_tail_scale
 from engine.container import MediaKind
 from engine.evaluation.manifest import MANIPULATED, REAL, Item
 from engine.evaluation.metrics import (
@@ -22,7 +22,8 @@ from engine.evaluation.metrics import (
 from engine.policy import Policy, Threshold
 from engine.results import Outcome, VerdictValue
 
-NO_ESTIMATE = Estimate(None, None, None, 0)
+LEAST_TRACKS = 20
+"""Real tracks from which on their tail is told; it is their highest tenth."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ItemResult:
     verdict: VerdictValue | None = None
     reasons: tuple[str, ...] = ()
     frame_scores: tuple[float, ...] = ()  # highest face score of every scored sample
+    track_logits: tuple[float, ...] = ()  # of a video's scored tracks
+    window_gaps: tuple[float, ...] = ()  # every window's logit less the mean of its track
     overlaps: tuple[float, ...] = ()  # intersection over union of map and mask, frame by frame
     peak: PeakFace | None = None
     error: str | None = None  # why the file was refused
@@ -105,6 +108,20 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class RealTails:
+    """How far real tracks, and windows within them, scatter upwards, in logits.
+
+    ``track_scale`` and ``window_scale`` of ``AggregationParams`` should be about as large, or crowded and
+    long videos score too high; null where too few real videos were scored.
+    """
+
+    track_scale: float | None
+    tracks: int
+    window_scale: float | None
+    windows: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Everything that an evaluation measured."""
 
@@ -113,6 +130,7 @@ class Evaluation:
     groups: tuple[Group, ...]
     points: tuple[OperatingPoint, ...]
     roc: Roc | None
+    tails: RealTails
 
     @property
     def unscored(self) -> tuple[ItemResult, ...]:
@@ -139,6 +157,19 @@ def measure_results(
         groups=tuple(_groups(scored, bootstrap)),
         points=tuple(_points(scored, thresholds, policy)),
         roc=roc,
+        tails=_real_tails(scored),
+    )
+
+
+def _real_tails(scored: Sequence[ItemResult]) -> RealTails:
+    real = [result for result in scored if result.item.label == REAL]
+    tracks = np.array([logit for result in real for logit in result.track_logits], np.float64)
+    gaps = np.array([gap for result in real for gap in result.window_gaps], np.float64)
+    return RealTails(
+        fit_tail_scale(tracks) if len(tracks) >= LEAST_TRACKS else None,
+        len(tracks),
+        fit_tail_scale(gaps) if len(tracks) >= LEAST_TRACKS else None,
+        len(gaps),
     )
 
 

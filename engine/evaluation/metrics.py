@@ -103,11 +103,13 @@ class RocMaker:
 
 
 def calibration_measure(probability: F64, label: I64) -> Weighted:
-    """Return the expected calibration error over bins of equal mass as a measure."""
+    """Return the expected calibration error over bins of equal mass as a measure; it needs both kinds."""
 
     def weighted(weight: F64) -> float:
         drawn = np.repeat(np.arange(len(label)), weight.astype(np.int64))
-        return expected_calibration_error(probability[drawn], label[drawn]) if len(drawn) else math.nan
+        if len(np.unique(label[drawn])) < 2:
+            return math.nan
+        return expected_calibration_error(probability[drawn], label[drawn])
 
     return weighted
 

@@ -30,8 +30,8 @@ DrawPeak = Callable[[Path, PeakFace], tuple[bytes, bytes]]
 MEASURE_NAMES = {
     "video_auc": "video AUC",
     "frame_auc": "frame AUC",
-    "tpr_at_fpr_10": "found at 10 % false alarms",
-    "tpr_at_fpr_1": "found at 1 % false alarms",
+    "tpr_at_fpr_10": "found at 10\u00a0% false alarms",
+    "tpr_at_fpr_1": "found at 1\u00a0% false alarms",
     "eer": "equal error rate",
     "ece": "calibration error",
     "pair_accuracy": "pair accuracy",
@@ -140,7 +140,7 @@ def _base_rates(overall: Measures) -> list[BaseRateRow]:
     rows: list[BaseRateRow] = []
     for prevalence in PREVALENCES:
         shares = [_flag_value(tpr, fpr, prevalence) for tpr, fpr in points]
-        text = tuple("–" if share is None else f"{100 * share:.1f} %" for share in shares)
+        text = tuple("–" if share is None else f"{100 * share:.2g} %" for share in shares)
         rows.append(BaseRateRow(f"1 in {round(1 / prevalence):,}", text))
     return rows
 

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.aggregate import sigmoid
+from engine.aggregate import sigmoid, track_logit
+from engine.container import MediaKind
 from engine.evaluation.manifest import Item
 from engine.evaluation.masks import MaskInvalid, MaskSeries, map_overlaps, read_masks
 from engine.evaluation.measures import ItemResult, PeakFace
 from engine.evidence import ShardEvidence
-from engine.screen import ScanResult, ScanSettings, ScanTools, scan_video
+from engine.scan_result import ScanResult
+from engine.score import ScoringParams, window_logits_by_track
+from engine.screen import ScanSettings, ScanTools, scan_video
 
 OnDone = Callable[[ItemResult], None]
 
@@ -60,14 +63,14 @@ def screen_item(item: Item, tools: ScanTools, settings: ScanSettings) -> ItemRes
     """Screen one file. One that cannot be read gives a result without a score, as in a scan."""
     scan = scan_video(item.path, tools, settings)
     if item.mask is None:
-        return judge_scan(item, scan, None)
+        return judge_scan(item, scan, settings.scoring, None)
     try:
-        return judge_scan(item, scan, read_masks(item.mask, tools.sandbox))
+        return judge_scan(item, scan, settings.scoring, read_masks(item.mask, tools.sandbox))
     except MaskInvalid as error:
-        return replace(judge_scan(item, scan, None), mask_error=str(error))
+        return replace(judge_scan(item, scan, settings.scoring, None), mask_error=str(error))
 
 
-def judge_scan(item: Item, scan: ScanResult, masks: MaskSeries | None) -> ItemResult:
+def judge_scan(item: Item, scan: ScanResult, params: ScoringParams, masks: MaskSeries | None) -> ItemResult:
     """Keep of a scan what the measures and the report need."""
     wall_ms = float(scan.timings_ms.get("total", 0))
     kind = None if scan.probe is None else scan.probe.kind
@@ -82,6 +85,7 @@ def judge_scan(item: Item, scan: ScanResult, masks: MaskSeries | None) -> ItemRe
             wall_ms=wall_ms,
         )
     has_score = scan.score.raw is not None
+    windows = window_logits_by_track(scan.evidence, params) if kind is MediaKind.VIDEO and has_score else []
     overlaps = () if masks is None or not has_score else map_overlaps(scan.evidence, scan.probe, masks)
     return ItemResult(
         item=item,
@@ -93,6 +97,8 @@ def judge_scan(item: Item, scan: ScanResult, masks: MaskSeries | None) -> ItemRe
         verdict=None if scan.verdict is None else scan.verdict.value,
         reasons=tuple(reason.value for reason in scan.score.reasons),
         frame_scores=highest_per_sample(scan.evidence) if has_score else (),
+        track_logits=tuple(float(track_logit(each, params.aggregation)) for each in windows),
+        window_gaps=tuple(gap for each in windows for gap in (each - each.mean()).tolist()),
         overlaps=overlaps,
         peak=find_peak(scan.evidence, scan.score.peak_track),
         wall_ms=wall_ms,

@@ -1,5 +1,6 @@
 """Measures over files: which enter, how they are grouped, what stands beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,23 @@ def test_thresholds_are_told_with_what_reaches_them() -> None:
         (0.7, 3, 10, 1),
     ]
     assert points[0].fpr_upper == pytest.approx(0.5069, abs=1e-3)  # Clopper-Pearson, 2 of 10
+
+
+def test_scatter_of_real_tracks_is_told_once_there_are_enough() -> None:
+    random = np.random.default_rng(3)
+    real = [
+        replace(
+            make_result(f"r{i}", 0, 0.5),
+            track_logits=(float(random.logistic(0, 0.6)),),
+            window_gaps=tuple(random.laplace(0, 0.3, 20).tolist()),
+        )
+        for i in range(400)
+    ]
+    tails = measure([*real, replace(make_result("f", 1, 0.5), track_logits=(50.0,))]).tails
+    assert tails.track_scale == pytest.approx(0.6, abs=0.15)
+    assert tails.window_scale == pytest.approx(0.3, abs=0.05)
+    assert (tails.tracks, tails.windows) == (400, 8000)
+    assert measure(real[:19]).tails.track_scale is None
 
 
 def test_nothing_scored_measures_nothing() -> None:

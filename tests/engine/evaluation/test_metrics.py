@@ -102,8 +102,9 @@ def test_one_kind_alone_has_no_curve() -> None:
 
 def test_calibration_error_of_drawn_entries() -> None:
     measure = calibration_measure(np.array([0.2, 0.9]), np.array([0, 1]))
-    assert measure(np.array([1.0, 0.0])) == pytest.approx(0.2)
-    assert measure(np.array([0.0, 3.0])) == pytest.approx(0.1)
+    assert measure(np.array([1.0, 1.0])) == pytest.approx((0.2 + 0.1) / 2)
+    assert measure(np.array([1.0, 3.0])) == pytest.approx((0.2 + 3 * 0.1) / 4)
+    assert math.isnan(measure(np.array([0.0, 3.0])))
 
 
 def test_pairs_are_compared_half_by_half() -> None:
