@@ -7,9 +7,17 @@ import numpy as np
 
 from engine.arrays import F32, F64, U8
 from engine.decode import decode_samples
-from engine.demo.forge import UPPER_FACE, WHOLE_FACE, Donor, draw_mask, follow_points, swap_face
+from engine.demo.forge import (
+    UPPER_FACE,
+    WHOLE_FACE,
+    Donor,
+    choose_steady,
+    draw_mask,
+    follow_points,
+    swap_face,
+)
 from engine.errors import MediaRejected
-from engine.faces.detect import FaceBoxes, FaceDetector
+from engine.faces.detect import FaceDetector
 from engine.output.encode import VideoWriter
 from engine.output.frames import plan_frames
 from engine.probe import Probe, probe_video
@@ -20,7 +28,7 @@ from engine.sandbox.handle import Sandbox
 START_US, END_US = 6_000_000, 14_000_000
 CLEAR_US = 9_900_000
 """Until then the woman of the demonstration clip holds a hand before her mouth; it must stay in front."""
-_DETECT_EVERY = 3  # frames; the head moves little in between, and the detector is the slow part
+_DETECT_EVERY = 4  # frames; the head moves little in between, and the detector is the slow part
 _CRF = 18  # like the source in size
 _COMMENT = "Forged on purpose: a face was swapped by the demonstration of fakesieve."
 
@@ -105,18 +113,26 @@ def _find_points(
 ) -> F64:
     """Return the points [n, 5, 2] of the largest face in every frame of the span, in pixels."""
     seen_us: list[int] = []
-    faces: list[FaceBoxes] = []
+    views: list[F32] = []
     with decode_samples(source, probe, span[::_DETECT_EVERY], sandbox=sandbox) as stream:
         for group in stream:
-            seen_us += group.pts_us.tolist()
-            faces += detector.detect(group.rgb)
-    kept = [place for place, found in enumerate(faces) if len(found.boxes)]
-    if not kept:
+            plain = detector.detect(group.rgb)
+            mirrored = detector.detect(np.ascontiguousarray(group.rgb[:, :, ::-1]))
+            for time_us, found, turned in zip(group.pts_us.tolist(), plain, mirrored, strict=True):
+                if len(found.boxes) and len(turned.boxes):
+                    seen_us.append(time_us)
+                    views.append(np.stack([found.landmarks[0], mirror_points(turned.landmarks[0])]))
+    if not views:
         raise _no_face(source)
-    seen = np.stack([faces[place].landmarks[0] for place in kept]).astype(np.float64)
-    seen *= np.array([probe.width, probe.height], np.float64)
-    times = [target.pts_us for target in span]
-    return follow_points(times, [seen_us[place] for place in kept], seen)
+    candidates = np.stack(views).astype(np.float64) * np.array([probe.width, probe.height], np.float64)
+    return follow_points([target.pts_us for target in span], seen_us, choose_steady(candidates))
+
+
+def mirror_points(points: F32) -> F32:
+    """Return five points [5, 2], fractions of a mirrored picture, as they lie in the picture itself."""
+    mirrored = points[[1, 0, 2, 4, 3]].copy()
+    mirrored[:, 0] = 1 - mirrored[:, 0]
+    return mirrored
 
 
 def _no_face(path: Path) -> MediaRejected:

@@ -16,16 +16,16 @@ from engine.arrays import F32, F64, U8
 # A face seen from the front: origin between the eyes, x along them, y to the mouth, in distances between the
 # eyes. Rows: eyes, nose, mouth corners, each from the picture's left.
 FRONT = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, 0.58), (-0.42, 1.08), (0.42, 1.08)])
-_TOP = [(-0.93, -0.2), (-0.8, -0.46), (-0.4, -0.55), (0.0, -0.48), (0.4, -0.55), (0.8, -0.46), (0.93, -0.2)]
+_TOP = [(-0.97, -0.2), (-0.85, -0.5), (-0.4, -0.6), (0.0, -0.53), (0.4, -0.6), (0.85, -0.5), (0.97, -0.2)]
 WHOLE_FACE = np.array(
-    [*_TOP, (0.92, 0.4), (0.82, 1.0), (0.5, 1.5), (0.0, 1.68), (-0.5, 1.5), (-0.84, 1.0), (-0.95, 0.4)]
+    [*_TOP, (0.96, 0.4), (0.86, 1.02), (0.5, 1.5), (0.0, 1.68), (-0.5, 1.5), (-0.86, 1.02), (-0.96, 0.4)]
 )
 UPPER_FACE = np.array(
-    [*_TOP, (0.9, 0.42), (0.5, 0.52), (0.2, 0.52), (-0.1, 0.48), (-0.5, 0.42), (-0.9, 0.36)]
+    [*_TOP, (0.95, 0.47), (0.5, 0.58), (0.2, 0.58), (-0.1, 0.53), (-0.5, 0.47), (-0.95, 0.42)]
 )
 """What is swapped, in the frame of ``FRONT``. The upper part stays clear of a hand at the mouth."""
 
-_FEATHER = 0.07  # softness of the mask's edge, in distances between the eyes
+_FEATHER = 0.06  # softness of the mask's edge, in distances between the eyes
 _GAIN_LIMITS = (0.6, 1.6)  # of the spread of colours: beyond, noise would be stretched
 
 
@@ -85,8 +85,8 @@ def draw_mask(points: F64, outline: F64, width: int, height: int) -> F32:
     hard = np.zeros((height, width), np.uint8)
     cv2.fillPoly(hard, [np.rint(corners * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     softness = _FEATHER * float(np.hypot(*(points[1] - points[0])))
-    # The edge is moved inwards by what the feather moves it outwards: nothing outside of the outline changes.
-    hard = cv2.erode(hard, np.ones((3, 3), np.uint8), iterations=max(1, round(softness)))
+    # The edge is moved inwards by as much as the feather reaches outwards, so that hair stays as it is.
+    hard = cv2.erode(hard, np.ones((3, 3), np.uint8), iterations=max(1, round(2 * softness)))
     soft = cv2.GaussianBlur(hard, (0, 0), max(0.5, softness))
     return np.asarray(soft, np.float32) / np.float32(255)
 
@@ -102,16 +102,29 @@ def match_colours(source: U8, target: U8, mask: F32) -> U8:
     return np.asarray(cv2.cvtColor(np.clip(moved, 0, 255).astype(np.uint8), cv2.COLOR_LAB2RGB), np.uint8)
 
 
+def choose_steady(candidates: F64) -> F64:
+    """Return [m, 5, 2] points over time from [m, k, 5, 2] findings: at each time those that moved least.
+
+    The first time takes the mean. A hand before the face leads a detector astray for many frames on end, but
+    hardly ever in the picture and in its mirror image alike.
+    """
+    chosen = [candidates[0].mean(axis=0)]
+    for found in candidates[1:]:
+        moved = np.square(found - chosen[-1]).sum(axis=(1, 2))
+        chosen.append(found[int(moved.argmin())])
+    return np.stack(chosen)
+
+
 def follow_points(
-    times_us: Sequence[int], seen_us: Sequence[int], seen: F64, *, softness_us: int = 60_000
+    times_us: Sequence[int], seen_us: Sequence[int], seen: F64, *, softness_us: int = 80_000
 ) -> F64:
     """Return the points at ``times_us`` as [n, 5, 2], from those [m, 5, 2] found at some of the times.
 
-    Linear between findings, then smoothed over time so that the pasted face does not tremble.
+    Straight between findings, then smoothed over time so that the pasted face does not tremble.
     """
     flat = seen.reshape(len(seen), -1)
-    between = np.stack([np.interp(times_us, seen_us, column) for column in flat.T], axis=1)
+    columns = [np.interp(times_us, seen_us, column).astype(np.float64) for column in flat.T]
     times = np.asarray(times_us, np.float64)
     weight = np.exp(-0.5 * np.square((times[:, None] - times[None, :]) / softness_us))
-    smooth = (weight / weight.sum(axis=1, keepdims=True)) @ between
+    smooth = (weight / weight.sum(axis=1, keepdims=True)) @ np.stack(columns, axis=1)
     return smooth.reshape(-1, 5, 2)
