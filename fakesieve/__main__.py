@@ -19,7 +19,7 @@ import typer
 from engine.errors import EngineError
 from engine.results import RejectReason
 
-EXIT_ERROR, EXIT_USAGE, EXIT_TERMINATED = 1, 2, 143
+EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def _run_command(name: str, arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         COMMANDS[name].load()(arguments, prog_name=f"fakesieve {name}")
+    except KeyboardInterrupt:  # typer answers those that come while a command runs; this one came before
+        return EXIT_INTERRUPTED
     except EngineError as fault:
         _complain(f"{fault.reason}: {fault.seen}", fault.hint)
     except ModuleNotFoundError as fault:

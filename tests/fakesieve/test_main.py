@@ -1,9 +1,10 @@
 """The command's table, its help, and how failures end."""
 
-import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -26,10 +27,12 @@ def run(*arguments: str) -> int:
     return 0
 
 
-def use(monkeypatch: pytest.MonkeyPatch, function) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[], None]) -> None:
     """Make ``fakesieve scan`` call a function."""
-    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("here:there", "test")})
-    monkeypatch.setattr(importlib, "import_module", lambda name: type("Module", (), {"there": function}))
+    module = ModuleType("made_command")
+    module.there = function  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "made_command", module)
+    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test")})
 
 
 def test_help_names_every_command_and_exit_code(capsys) -> None:
