@@ -4,7 +4,7 @@ Symbols: ``l`` a frame's logit (log odds of "manipulated"), ``q`` its quality we
 
 Window. ``w_i = sum(q l) / sum(q)`` over 8 successive scored samples of one track. Windows slide by one
 sample: against windows laid end to end a forged span of 8 samples among 20 is found at 5 % false alarms in
-85 % of cases instead of 60 % (simulation of ``docs/explanation/scoring.md``), because some window holds all
+85 % of cases instead of 70 % (simulation of ``docs/explanation/scoring.md``), because some window holds all
 of it. A window does not know the order of its frames.
 
 Best of many. The largest of n noisy values grows with n, so the plain maximum calls long and crowded videos

@@ -32,13 +32,17 @@ CODE = (
     "sampling.py",
     "decode.py",
     "decoders/*.py",
+    "targets.py",
     "faces/*.py",
     "predict.py",
+    "collect.py",
+    "screen.py",
     "backends/*.py",
     "aggregate.py",
     "regions.py",
     "segments.py",
     "score.py",
+    "calibrate.py",
 )
 """Modules whose text is part of the fingerprint: a changed comment costs a new scan, a missed change would
 cost mixed results."""

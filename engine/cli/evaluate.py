@@ -20,6 +20,7 @@ from engine.evaluation.files import (
     write_metrics,
     write_scores,
 )
+from engine.evaluation.fits import fit_model
 from engine.evaluation.frames import draw_peak
 from engine.evaluation.manifest import Item, ManifestInvalid, read_items
 from engine.evaluation.measures import Evaluation, ItemResult, measure_results
@@ -70,7 +71,7 @@ def evaluate(
         results = _screen(items, tools, settings)
         evaluation = measure_results(results, bundle.thresholds, settings.policy)
         facts = _describe(bundle, tools[0], settings, source)
-        write_metrics(out / METRICS_NAME, evaluation, facts)
+        write_metrics(out / METRICS_NAME, evaluation, facts, fit_model(results, facts.source))
         write_scores(out / SCORES_NAME, evaluation)
         write_report(out / REPORT_NAME, evaluation, facts, lambda path, peak: draw_peak(path, peak, sandbox))
     _print_summary(evaluation, out)

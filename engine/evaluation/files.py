@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from engine.evaluation.fits import Fits
 from engine.evaluation.measures import Evaluation, ItemResult, Measures
 from engine.evaluation.metrics import Estimate
 from engine.output.files import write_whole
@@ -53,7 +54,7 @@ class RunFacts:
     created: str  # ISO 8601, UTC
 
 
-def write_metrics(path: Path, evaluation: Evaluation, facts: RunFacts) -> None:
+def write_metrics(path: Path, evaluation: Evaluation, facts: RunFacts, fits: Fits) -> None:
     """Write all measures with their intervals as JSON; measures that do not exist are null."""
     form = {
         "schema_version": SCHEMA_VERSION,
@@ -68,6 +69,7 @@ def write_metrics(path: Path, evaluation: Evaluation, facts: RunFacts) -> None:
             for group in evaluation.groups
         ],
         "operating_points": [asdict(point) for point in evaluation.points],
+        "fits": fits_form(fits),
         "real_tails": asdict(evaluation.tails),
         "unscored": [
             {
@@ -85,6 +87,15 @@ def write_metrics(path: Path, evaluation: Evaluation, facts: RunFacts) -> None:
         ],
     }
     write_whole(path, (json.dumps(form, indent=2, allow_nan=False) + "\n").encode())
+
+
+def fits_form(fits: Fits) -> dict[str, object]:
+    """Return calibration and thresholds in the forms that a bundle's manifest takes."""
+    return {
+        "calibration": None if fits.calibration is None else fits.calibration.to_json(),
+        "thresholds": [threshold.to_json() for threshold in fits.thresholds],
+        "refusals": list(fits.refusals),
+    }
 
 
 def measures_form(measures: Measures) -> dict[str, object]:

@@ -45,7 +45,7 @@ class Item:
 
 
 def read_items(source: Path) -> tuple[Item, ...]:
-    """Read a manifest, or a folder that holds ``manifest.csv`` or the folders ``real`` and ``fake``.
+    """Read a manifest, or a folder that holds ``manifest.csv`` or the folders ``real`` and ``fake`` (or one).
 
     Paths in a manifest are relative to it; columns that are not known are ignored. Raises ManifestInvalid
     naming the line for a missing column, a wrong label, a file that is not there or stands twice.
@@ -65,11 +65,11 @@ def read_items(source: Path) -> tuple[Item, ...]:
 def _read_folders(folder: Path) -> tuple[Item, ...]:
     known = {f".{extension}" for extension in chain.from_iterable(EXTENSIONS.values())}
     items: list[Item] = []
+    if not any((folder / name).is_dir() for name in (REAL_FOLDER, FAKE_FOLDER)):
+        raise ManifestInvalid(
+            f"{folder} has neither {MANIFEST_NAME} nor the folders {REAL_FOLDER}/ and {FAKE_FOLDER}/"
+        )
     for name, label in ((REAL_FOLDER, REAL), (FAKE_FOLDER, MANIPULATED)):
-        if not (folder / name).is_dir():
-            raise ManifestInvalid(
-                f"{folder} has neither {MANIFEST_NAME} nor the folders {REAL_FOLDER}/ and {FAKE_FOLDER}/"
-            )
         for path in sorted((folder / name).rglob("*")):
             if path.is_file() and path.suffix.lower() in known:
                 relative = path.relative_to(folder).as_posix()

@@ -84,3 +84,8 @@ def test_folder_without_either_says_what_is_missing(tmp_path: Path) -> None:
         read_items(tmp_path)
     with pytest.raises(ManifestInvalid, match="no file or folder"):
         read_items(tmp_path / "nowhere")
+
+
+def test_real_files_alone_are_enough_for_thresholds(tmp_path: Path) -> None:
+    write(tmp_path, "", ("real/a.mp4",))
+    assert [(item.name, item.label) for item in read_items(tmp_path)] == [("real/a.mp4", 0)]

@@ -1,0 +1,47 @@
+"""What a labelled set gives a model to keep."""
+
+import numpy as np
+import pytest
+
+from engine.evaluation.fits import fit_model, to_logit
+from engine.evaluation.measures import ItemResult
+from engine.policy import choose_policy
+from tests.engine.evaluation.test_measures import make_result
+
+
+def draw_results(real: int, manipulated: int) -> list[ItemResult]:
+    random = np.random.default_rng(2)
+    logit = np.concatenate([random.normal(-1, 1, real), random.normal(1, 1, manipulated)])
+    label = np.repeat([0, 1], [real, manipulated])
+    scores = 1 / (1 + np.exp(-logit))
+    return [make_result(str(i), int(k), float(s)) for i, (k, s) in enumerate(zip(label, scores, strict=True))]
+
+
+def test_calibration_and_its_thresholds_are_fitted_together() -> None:
+    results = draw_results(1500, 500)
+    fits = fit_model(results, "drawn")
+    assert fits.calibration is not None
+    assert fits.calibration.slope == pytest.approx(2, abs=0.3)  # of two normals 2 apart, deviation 1
+    assert fits.calibration.fitted_on == "drawn"
+    assert [t.fpr_target for t in fits.thresholds] == [0.10, 0.05, 0.01]
+    real = to_logit(np.array([r.raw for r in results if r.item.label == 0]))
+    for threshold in fits.thresholds:
+        above = (fits.calibration.apply(real) >= threshold.threshold).mean()
+        assert above == pytest.approx(threshold.fpr_target, abs=0.001)
+        assert not threshold.extrapolated
+    assert choose_policy("drawn", fits.thresholds).name == "drawn"
+    assert fits.refusals == ()
+
+
+def test_real_files_alone_give_thresholds_on_raw_scores() -> None:
+    fits = fit_model(draw_results(200, 0), "real only")
+    assert fits.calibration is None
+    assert len(fits.thresholds) == 3
+    assert [t.extrapolated for t in fits.thresholds] == [False, False, True]
+    assert "no calibration: 200 videos with 0 of the rarer kind" in fits.refusals[0]
+
+
+def test_too_few_files_give_nothing_and_say_so() -> None:
+    fits = fit_model(draw_results(10, 5), "few")
+    assert (fits.calibration, fits.thresholds) == (None, ())
+    assert len(fits.refusals) == 4
