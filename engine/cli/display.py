@@ -40,6 +40,9 @@ class RunDisplay:
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            # Rich would send what is printed on stdout to its own console. That is wanted where both are the
+            # terminal, so that rows stand above the progress, and would lose data where stdout is a pipe.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._whole = self._progress.add_task("inputs", total=inputs, said=f"0 of {inputs}")
         self._inputs = inputs

@@ -1,0 +1,152 @@
+"""``fakesieve demo`` with the model that is shipped: it finds the forgery that it made, where it made it."""
+
+import json
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from engine.demo.assets import CLIPS
+from engine.demo.clips import END_US, START_US
+from tests.assets import pyfeat_clip
+from tests.e2e.processes import run
+
+FORGED, SOURCE = "WolfgangLanger_forged", "WolfgangLanger_Pexels"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The command's output and its folder; the clips are there already, so that nothing is fetched."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "clips").mkdir()
+    for name in CLIPS:
+        (folder / "clips" / name).write_bytes(pyfeat_clip(name).read_bytes())
+    return run("demo", "--out", folder), folder
+
+
+def document(folder: Path, stem: str) -> dict:
+    return json.loads((folder / f"{stem}.json").read_text())
+
+
+def test_it_ends_well_and_says_what_is_forged_and_by_whom(demo) -> None:
+    done, _ = demo
+    assert done.returncode == 0, done.stderr
+    assert "forged in WolfgangLanger_forged.mp4: from 0:06.0 to 0:14.0, by this program" in done.stdout
+    assert all(name in done.stdout for name in CLIPS)
+
+
+def test_every_input_has_document_overlay_and_page(demo) -> None:
+    _, folder = demo
+    stems = [Path(name).stem for name in CLIPS] + [FORGED]
+    for stem in stems:
+        kind = "jpg" if stem == "multi_face" else "mp4"
+        for name in (f"{stem}.json", f"{stem}.overlay.{kind}", f"{stem}.report.html"):
+            assert (folder / name).stat().st_size > 500, name
+
+
+class Links(HTMLParser):
+    """The targets of a page's links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.targets += [str(value) for name, value in attrs if tag == "a" and name == "href"]
+
+
+def test_the_index_leads_to_all_of_them_and_owns_up_to_the_forgery(demo) -> None:
+    _, folder = demo
+    html = (folder / "index.html").read_text()
+    targets = Links(html).targets
+    assert len(targets) == 12
+    assert [target for target in targets if not (folder / target).is_file()] == []
+    assert "this program itself has swapped the face" in html
+    assert "Made by this program" in (folder / f"{FORGED}.report.html").read_text()
+
+
+def test_the_forged_copy_scores_higher_than_its_source(demo) -> None:
+    _, folder = demo
+    forged, source = document(folder, FORGED), document(folder, SOURCE)
+    assert forged["score"]["raw"] > source["score"]["raw"] + 0.3
+    assert source["verdict"]["value"] != "likely_manipulated"
+
+
+def test_the_suspicious_span_is_the_forged_one(demo) -> None:
+    _, folder = demo
+    spans = [s for s in document(folder, FORGED)["segments"] if s["kind"] == "suspicious"]
+    inside = sum(max(0, min(span["end_us"], END_US) - max(span["start_us"], START_US)) for span in spans)
+    outside = sum(span["end_us"] - span["start_us"] for span in spans) - inside
+    assert inside >= 0.7 * (END_US - START_US)
+    assert outside <= 0.2 * (END_US - START_US)
+
+
+def frames_at(path: Path, times_us: list[int]) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        base = container.streams.video[0].time_base
+        frames = {
+            round(f.pts * base * 1_000_000): f.to_ndarray(format="rgb24") for f in container.decode(video=0)
+        }
+    known = np.array(list(frames))
+    return [frames[int(known[np.abs(known - time).argmin()])] for time in times_us]
+
+
+def test_hot_cells_lie_on_what_was_changed(demo) -> None:
+    """The truth is what differs between source and copy, not what the program says of itself."""
+    _, folder = demo
+    with np.load(folder / f"{FORGED}.npz") as archive:
+        columns = dict(archive)
+    rows = [i for i, t in enumerate(columns["pts_us"]) if START_US + 300_000 <= t < END_US - 300_000]
+    times = [int(columns["pts_us"][row]) for row in rows]
+    pairs = zip(
+        rows,
+        frames_at(folder / "clips" / f"{SOURCE}.mp4", times),
+        frames_at(folder / "clips" / f"{FORGED}.mp4", times),
+        strict=True,
+    )
+    hits = shares = 0.0
+    for row, old, new in pairs:
+        share, chance = overlap(columns, row, np.abs(old.astype(int) - new).max(axis=2).astype(np.float32))
+        hits, shares = hits + share, shares + chance
+    assert hits / len(rows) > 0.6
+    assert hits > 2 * shares  # far more than cells drawn at random would hit
+
+
+def overlap(columns: dict[str, np.ndarray], row: int, difference: np.ndarray) -> tuple[float, float]:
+    """Share of the hottest cells that were changed, and the share of all cells that were."""
+    patches, size = columns["patches"][row], int(columns["crop_size"])
+    grid = len(patches)
+    affine = columns["to_frame"][row].astype(np.float64)
+    crop = cv2.warpAffine(
+        cv2.GaussianBlur(difference, (0, 0), 4), cv2.invertAffineTransform(affine), (size, size)
+    )
+    changed = cv2.resize(crop, (grid, grid), interpolation=cv2.INTER_AREA) > 12
+    hottest = patches >= np.sort(patches.ravel())[-12]
+    return float(changed[hottest].mean()), float(changed.mean())
+
+
+def test_the_overlay_draws_the_map_on_the_forged_face(demo) -> None:
+    _, folder = demo
+    (track,) = document(folder, FORGED)["tracks"][:1]
+    frames = [f for f in track["frames"] if f["score"] is not None and f["patch_area"] > 0.05]
+    hot = [f for f in frames if START_US <= f["pts_us"] < END_US]
+    assert hot
+    best = max(hot, key=lambda frame: frame["patch_area"])
+    ((drawn,), (plain,)) = (
+        frames_at(folder / f"{FORGED}.overlay.mp4", [best["pts_us"]]),
+        frames_at(folder / "clips" / f"{FORGED}.mp4", [best["pts_us"]]),
+    )
+    pink = (drawn[:360, :, 0].astype(int) - drawn[:360, :, 1]) - (
+        plain[..., 0].astype(int) - plain[..., 1]
+    ) > 60
+    ys, xs = np.nonzero(pink)
+    box = best["box"]
+    inside = (xs / 640 >= box["x"] - 0.05) & (xs / 640 <= box["x"] + box["w"] + 0.05)
+    inside &= (ys / 360 >= box["y"] - 0.05) & (ys / 360 <= box["y"] + box["h"] + 0.05)
+    assert len(xs) > 1000
+    assert inside.mean() > 0.9
