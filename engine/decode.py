@@ -152,7 +152,7 @@ class SampleStream:
         numbers = ledger.open_numbers()
         if not numbers:
             return
-        shape = SlotShape.for_picture(self._probe.width, self._probe.height)
+        shape = SlotShape.for_picture(self._probe.width, self._probe.height, len(numbers))
         job = ledger.job(self._decoder, shape, self._limits)
         call, memory = sandbox.call_with_slabs(
             job.to_json(), descriptor, shape.total_bytes, self._limits.wall_s

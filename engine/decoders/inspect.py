@@ -119,6 +119,7 @@ class _PacketReader:
         self._tries = _FIRST_FRAME_TRIES
         self.first_frame: VideoFrame | None = None
         self.bytes_read = 0
+        self._empty = 0
         self.damaged_packets = 0
 
     def __len__(self) -> int:
@@ -134,6 +135,8 @@ class _PacketReader:
                 self._take(packet)
             elif packet.dts is None and packet.pts is None:
                 self._look(None)  # the demuxer is through: what the decoder still holds comes out
+            else:
+                self._empty += 1  # a sample without data repeats the frame before it
         if not self._flags:
             raise MediaRejected(
                 RejectReason.NO_FRAMES, "the video stream holds no frame data", "get the whole file"
@@ -179,7 +182,7 @@ class _PacketReader:
         would be shown save for reordering; nothing of them can be decoded anyway.
         """
         listed = self._stream.index_entries
-        missing = len(listed) - len(self)
+        missing = len(listed) - len(self) - self._empty
         if missing <= 0 or len(listed) > self._limits.frames:
             return 0
         delay = (

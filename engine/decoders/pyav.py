@@ -10,7 +10,7 @@ from av.error import FFmpegError
 from av.logging import Capture
 from av.video.frame import VideoFrame
 
-from engine.container import MediaKind
+from engine.container import Container, MediaKind
 from engine.decoders.colour import FrameConverter
 from engine.decoders.geometry import Orientation
 from engine.decoders.job import DecodedFrame, DecodeJob, MissedFrame, MissKind
@@ -65,8 +65,9 @@ class _Group(NamedTuple):
 class _Segment:
     """What has been fed since the decoder was last empty, and from where on it is damaged."""
 
-    def __init__(self, key_us: int) -> None:
+    def __init__(self, key_us: int, *, is_counted: bool) -> None:
         self.key_us = key_us
+        self._is_counted = is_counted  # frames have no times of their own: a lost one shifts all behind it
         self._order: dict[int, int] = {}
         self._fed = 0
         self._damaged_from: int | None = None
@@ -79,11 +80,13 @@ class _Segment:
 
     def note_damage(self, *, back: int) -> None:
         """The packet fed last, or one of the ``back`` before it, is damaged."""
-        start = max(0, self._fed - 1 - back)
-        self._damaged_from = start if self._damaged_from is None else min(start, self._damaged_from)
+        self._note(max(0, self._fed - 1 - back))
 
     def note_damaged_frame(self, time_us: int) -> None:
-        start = self._order.get(time_us, 0)
+        self._note(self._order.get(time_us, 0))
+
+    def _note(self, start: int) -> None:
+        start = min(start, self.frames_out) if self._is_counted else start
         self._damaged_from = start if self._damaged_from is None else min(start, self._damaged_from)
 
     @property
@@ -106,9 +109,12 @@ class _GroupDecoder:
         self._orientation = Orientation(job.facts.rotation, job.facts.is_mirrored)
         self._converter = self._new_converter()
         self._coded = (job.facts.coded_width, job.facts.coded_height)
-        self._segment = _Segment(0)
+        self._segment = self._new_segment(0)
         self._why: str = ""
         self._kind = MissKind.CORRUPT
+
+    def _new_segment(self, key_us: int) -> _Segment:
+        return _Segment(key_us, is_counted=self._facts.is_index_timed)
 
     def _new_converter(self) -> FrameConverter:
         return FrameConverter(self._facts.width, self._facts.height, self._orientation)
@@ -119,7 +125,7 @@ class _GroupDecoder:
         That happens where pictures that are shown before a keyframe are stored behind it (open groups).
         """
         wanted = _Wanted(group.targets, self._job.tolerance_us)
-        self._segment, self._why, self._kind = _Segment(group.key_us), "", MissKind.CORRUPT
+        self._segment, self._why, self._kind = self._new_segment(group.key_us), "", MissKind.CORRUPT
         if self._packets.advance_to(group.key_us):
             while self._is_open(wanted) and (packet := self._packets.next()) is not None:
                 if self._is_past(packet, wanted):
@@ -147,7 +153,7 @@ class _GroupDecoder:
                 wanted.note_fed(time_us)
                 return []
             frames = self._drain()
-            self._segment = _Segment(time_us or 0)
+            self._segment = self._new_segment(time_us or 0)
             self._packets.put_back(packet)
             return frames
         is_wanted = wanted.note_fed(time_us)
@@ -156,7 +162,9 @@ class _GroupDecoder:
             self._why = self._why or "it is predicted from frames that are missing"
             return []
         segment.note_fed(time_us)
-        if packet.is_corrupt:
+        if packet.is_corrupt and self._job.container is not Container.MPEGTS:
+            # In a transport stream a gap in the counter also marks a whole packet, where recordings were
+            # joined; there the decoder has to find out. Elsewhere the mark means that data is missing.
             segment.note_damage(back=0)
             self._why = "its data is cut off"
             return []

@@ -113,7 +113,14 @@ def _has_usable_times(table: PacketTable, shown: Bool, base: TimeBase) -> bool:
 
 
 def _to_us(ticks: I64, base: TimeBase) -> I64:
-    # Python integers: ticks times 10^6 can pass 2^63 for hostile time stamps.
+    """`TimeBase.time_us` of sorted ticks."""
+    if not len(ticks):
+        return ticks
+    longest = max(abs(int(ticks[0]) - base.origin_ticks), abs(int(ticks[-1]) - base.origin_ticks))
+    if longest * base.numerator * 1_000_000 + base.denominator < 1 << 62:
+        scaled = (ticks - base.origin_ticks) * (base.numerator * 1_000_000)
+        return (scaled + base.denominator // 2) // base.denominator
+    # Python integers: ticks times 10^6 pass 2^63 for hostile time stamps.
     return np.array([base.time_us(int(t)) for t in ticks], dtype=np.int64)
 
 
@@ -145,7 +152,7 @@ def build_timeline(
     order = np.argsort(pts, kind="stable")
     frames_us = np.unique(_to_us(pts[order], base))
     keys = shown & ((table.flags & KEY) != 0) & ((table.flags & LOST) == 0)
-    keyframes_us = np.union1d(np.zeros(1, np.int64), _to_us(table.pts[keys], base))
+    keyframes_us = np.union1d(np.zeros(1, np.int64), _to_us(np.sort(table.pts[keys]), base))
     frame_us = _usual_step_us(frames_us, rate)
     last_us = base.time_us(int(table.duration[shown][order[-1]]) + origin)
     last_us = min(last_us, max(frame_us, _LONGEST_LAST_FRAME_US)) if last_us > 0 else frame_us

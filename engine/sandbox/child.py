@@ -25,6 +25,7 @@ from engine.limits import Limits
 from engine.results import RejectReason
 from engine.sandbox.channel import ChildChannel, FrameNotice, Kind, pack_integers, pack_json, unpack_slot
 from engine.sandbox.lockdown import find_open_doors, lock_down
+from engine.sandbox.seccomp import build_filter
 from engine.sandbox.slabs import FrameSlots, SlotShape
 
 INPUT, CHANNEL, SLABS, LIFE = 3, 4, 5, 6  # descriptor numbers inside the child
@@ -141,6 +142,7 @@ def warm_up() -> None:
         facts = inspect_media(clip.fileno(), ProbeJob(Container.MP4, size, limits)).facts
         job = DecodeJob(Container.MP4, size, "pyav", facts, ((0, 0),), 0, 1, limits)
         list(load_source("pyav").decode(clip.fileno(), job))
+    build_filter(os.uname().machine, os.getpid())
     gc.collect()
     gc.freeze()  # what is there now is never collected, so children do not copy its pages
 

@@ -242,8 +242,11 @@ class Sandbox:
                 return self._fork(request, source, slab_bytes, wall_s)
             except OSError:
                 self._stop()  # it died since its last call: one fresh one, then give up
-                self._ensure_ready()
+            self._ensure_ready()
+            try:
                 return self._fork(request, source, slab_bytes, wall_s)
+            except OSError as error:
+                raise _not_started(str(error)) from error
 
     def recover(self, lost: SandboxCall) -> None:
         """After `SandboxLost` of a call: have the next call start a new zygote, unless one was started."""

@@ -42,8 +42,9 @@ def die_with_parent(parent: int) -> None:
 
 def set_resource_limits(memory_bytes: int, cpu_s: int) -> None:
     """Bound address space beyond what is mapped now, processor time, files, and forbid core dumps."""
-    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - pathlib is one more import
-        mapped_bytes = int(statm.read().split()[0]) * resource.getpagesize()
+    statm = os.open("/proc/self/statm", os.O_RDONLY)
+    mapped_bytes = int(os.read(statm, 100).split()[0]) * resource.getpagesize()
+    os.close(statm)
     for limit, value in (
         (resource.RLIMIT_AS, mapped_bytes + memory_bytes),
         (resource.RLIMIT_CPU, cpu_s),

@@ -10,6 +10,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
+from functools import cache
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -132,7 +133,7 @@ def _allow_if_null(index: int) -> bytes:
     return low + _argument(index, high=True) + _step(_JUMP_EQUAL, 0, 1, 0) + _DENIED + _ALLOWED
 
 
-def _conditions(pid: int) -> dict[str, bytes]:
+def _conditions() -> dict[str, bytes]:
     return {
         "clone": _allow_if_any_bit(0, _CLONE_THREAD),
         "clone3": _refuse(errno.ENOSYS),
@@ -141,7 +142,6 @@ def _conditions(pid: int) -> dict[str, bytes]:
         "newfstatat": _allow_if_any_bit(3, _AT_EMPTY_PATH),  # glibc's fstat; plain stat by path is refused
         "prctl": _allow_if_among(0, [_PR_SET_NAME]),  # decoder threads name themselves
         "fcntl": _allow_if_among(1, _FCNTL_COMMANDS),
-        "tgkill": _allow_if_among(0, [pid]),  # abort() signals its own process
         "prlimit64": _allow_if_null(2),  # reading a limit, not setting one
     }
 
@@ -153,17 +153,26 @@ def build_filter(machine: str, pid: int) -> bytes | None:
     """
     if machine not in _ARCHITECTURES:
         return None
+    number = _NUMBERS["tgkill"][_ARCHITECTURES[machine][1]]
+    assert number is not None
+    own_signals = _if_number(number, _allow_if_among(0, [pid]))  # abort() signals its own process
+    return _same_for_all(machine) + own_signals + _DENIED
+
+
+@cache
+def _same_for_all(machine: str) -> bytes:
+    """The program but for its end, built once before children are forked."""
     audit, column = _ARCHITECTURES[machine]
     program = _step(_LOAD_WORD, 4) + _step(_JUMP_EQUAL, audit, 1, 0) + _step(_RETURN, _KILL_PROCESS)
     program += _step(_LOAD_WORD, 0)
     if machine == "x86_64":
         program += _step(_JUMP_AT_LEAST, _X32_BIT, 0, 1) + _step(_RETURN, _KILL_PROCESS)
-    conditions = _conditions(pid)
+    conditions = _conditions()
     for name, numbers in _NUMBERS.items():
         number = numbers[column]
-        if number is not None:
+        if number is not None and name != "tgkill":
             program += _if_number(number, conditions.get(name, _ALLOWED))
-    return program + _DENIED
+    return program
 
 
 class _Program(ctypes.Structure):

@@ -34,10 +34,10 @@ class SlotShape:
         return self.frame_bytes * self.count
 
     @staticmethod
-    def for_picture(width: int, height: int) -> "SlotShape":
-        """As many slots as `IN_FLIGHT_BYTES` allows, at least one and at most `MAX_SLOTS`."""
+    def for_picture(width: int, height: int, frames: int = MAX_SLOTS) -> "SlotShape":
+        """As many slots as ``frames`` need and `IN_FLIGHT_BYTES` allows, from one to `MAX_SLOTS`."""
         fitting = IN_FLIGHT_BYTES // (width * height * 3)
-        return SlotShape(width, height, max(1, min(MAX_SLOTS, fitting)))
+        return SlotShape(width, height, max(1, min(MAX_SLOTS, fitting, frames)))
 
 
 def create_shared_memory(size_bytes: int) -> int:
@@ -61,7 +61,9 @@ class FrameSlots:
 
     def __init__(self, descriptor: int, shape: SlotShape, *, writable: bool) -> None:
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        self._map = mmap.mmap(descriptor, shape.total_bytes, mmap.MAP_SHARED, access)
+        # All pages at once: one page fault for each costs more than copying the frame does.
+        flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+        self._map = mmap.mmap(descriptor, shape.total_bytes, flags, access)
         self._frames = np.frombuffer(self._map, dtype=np.uint8).reshape(
             shape.count, shape.height, shape.width, 3
         )

@@ -338,3 +338,20 @@ def test_a_stream_left_early_can_be_closed(tmp_path: Path, sandbox: Sandbox) -> 
         assert len(next(stream)) == 8
     with pytest.raises(RuntimeError, match="all groups"):
         _ = stream.report
+
+
+def test_recordings_joined_end_to_end_are_read_through(tmp_path: Path, sandbox: Sandbox) -> None:
+    # Time starts again in the middle, and the second part is larger with the same shape.
+    parts = [
+        draw_clip(tmp_path / f"{width}.ts", width=width, height=width * 3 // 4, frames=20)
+        for width in (320, 640)
+    ]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    probe, groups, report = decode(path, sandbox, Sampling(min_samples=40))
+    assert MediaWarning.BAD_TIMESTAMPS in probe.warnings
+    assert report.warnings == (MediaWarning.RESOLUTION_CHANGE,)
+    assert all(group.rgb.shape[1:] == (240, 320, 3) for group in groups)
+    indices = [index for _, index in times_and_indices(groups)]
+    assert indices == list(range(20)) * 2
+    assert report.missing == ()
