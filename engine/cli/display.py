@@ -40,9 +40,8 @@ class RunDisplay:
             console=console,
             disable=not console.is_terminal,
             transient=True,
-            # Rich would send what is printed on stdout to its own console. That is wanted where both are the
-            # terminal, so that rows stand above the progress, and would lose data where stdout is a pipe.
-            redirect_stdout=sys.stdout.isatty(),
+            # Rich would send what is printed on stdout to its own console, and fold it to the window.
+            redirect_stdout=False,
         )
         self._whole = self._progress.add_task("inputs", total=inputs, said=f"0 of {inputs}")
         self._inputs = inputs
@@ -55,6 +54,15 @@ class RunDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+
+    @contextmanager
+    def set_aside(self) -> Generator[None]:
+        """Take the progress off the screen while the block prints, so that rows stand above it."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
     @contextmanager
     def follow(self, path: Path) -> Generator["InputWatcher"]:

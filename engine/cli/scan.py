@@ -208,7 +208,8 @@ def run_scan(
     tally = _Tally()
     with RunDisplay(len(inputs)) as display:
         for finished in scanner.run(inputs, display):
-            printer.add(finished.result)
+            with display.set_aside():
+                printer.add(finished.result)
             tally.add(finished)
     printer.close()
     tally.tell_faults()
