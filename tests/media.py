@@ -96,7 +96,7 @@ def displayed_frame(clip: Clip, index: int) -> np.ndarray:
 
 def draw_clip(path: Path, clip: Clip | None = None, **changes: object) -> Path:
     """Write a clip; keyword arguments change fields of the `Clip`. The path's suffix names the format."""
-    clip = replace(clip or Clip(), **changes)  # type: ignore[arg-type]
+    clip = replace(clip or Clip(), **changes)
     with av.open(str(path), "w", format=clip.format, container_options=clip.container_options) as out:
         stream = _add_stream(out, clip)
         for index, time_us in enumerate(clip.times()):

@@ -42,7 +42,7 @@ class FileShape:
 
 
 def find_unexplained(path: Path, lines: list[str]) -> tuple[int, tuple[str, ...]]:
-    """Count the suppressions and name those without a rule or without a reason after it."""
+    """Count the suppressions and name those without a rule or a reason, behind it or in a comment above."""
     found, unexplained = 0, list[str]()
     for number, line in enumerate(lines, 1):
         match = _SUPPRESSION.search(line)
@@ -50,7 +50,9 @@ def find_unexplained(path: Path, lines: list[str]) -> tuple[int, tuple[str, ...]
             continue
         found += 1
         rules = _RULES.match(match["rest"])
-        reason = match["rest"][rules.end() :] if rules else ""
+        above = lines[number - 2].strip() if number > 1 else ""
+        comment_above = above if above.startswith("#") and not _SUPPRESSION.search(above) else ""
+        reason = match["rest"][rules.end() :] + comment_above if rules else ""
         if sum(c.isalpha() for c in reason) < REASON_LETTERS_MIN:
             unexplained.append(f"{path}:{number}")
     return found, tuple(unexplained)

@@ -40,6 +40,7 @@ class _Library(Protocol):
 
     DECORDError: type[Exception]
 
+    # The library's own name.
     def VideoReader(self, uri: BytesIO, *, num_threads: int, fault_tol: float) -> _Reader: ...  # noqa: N802
 
 

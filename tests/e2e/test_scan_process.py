@@ -101,8 +101,8 @@ def test_a_reader_that_goes_away_does_not_leave_children(model: Path, clip: Path
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(60) == 1
-    assert "Traceback" not in process.stderr.read()  # type: ignore[union-attr]
-    process.stderr.close()  # type: ignore[union-attr]
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
 
 
 def test_scanning_writes_nothing_unless_asked(model: Path, clip: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def tracks_of(exclude: list[EvidenceReason | None], **changes: object) -> FaceTr
         visible=np.ones(count, np.float32),
         exclude=tuple(exclude),
     )
-    return replace(tracks, **changes)  # type: ignore[arg-type]
+    return replace(tracks, **changes)
 
 
 def report_of(decoded: int, missing: tuple[MissingFrame, ...] = ()) -> DecodeReport:

@@ -72,7 +72,7 @@ def test_fingerprint_is_the_same_in_every_release() -> None:
 @given(st.dictionaries(st.text(), json_values, min_size=2, max_size=6), st.randoms())
 def test_canonical_text_does_not_depend_on_the_order_of_insertion(value: dict, random: object) -> None:
     keys = list(value)
-    random.shuffle(keys)  # type: ignore[attr-defined]
+    random.shuffle(keys)
     assert canonical_json(to_json({key: value[key] for key in keys})) == canonical_json(to_json(value))
 
 

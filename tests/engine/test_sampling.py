@@ -222,7 +222,7 @@ def test_a_group_longer_than_a_shard_is_cut_inside() -> None:
 )
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"sample|shard"):
-        Sampling(**wrong)  # type: ignore[arg-type]
+        Sampling(**wrong)
 
 
 def test_plans_refuse_disorder() -> None:

@@ -83,7 +83,7 @@ def test_permutation_of_frames_inside_a_window_changes_nothing(logit: list[float
 @given(tracks, st.randoms())
 def test_order_of_rows_within_a_sample_does_not_show(made: dict[int, list[Cell]], random: object) -> None:
     names = list(made)
-    random.shuffle(names)  # type: ignore[attr-defined]
+    random.shuffle(names)
     before, after = score(make_evidence(made)), score(make_evidence({name: made[name] for name in names}))
     assert (after.raw, after.interval) == (before.raw, before.interval)
     assert after.segments == before.segments

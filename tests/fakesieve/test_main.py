@@ -30,7 +30,7 @@ def run(*arguments: str) -> int:
 def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[], None]) -> None:
     """Make ``fakesieve scan`` call a function."""
     module = ModuleType("made_command")
-    module.there = function  # type: ignore[attr-defined]
+    module.there = function
     monkeypatch.setitem(sys.modules, "made_command", module)
     monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test")})
 

@@ -35,6 +35,12 @@ def test_suppression_with_rule_and_reason_passes(line: str) -> None:
     assert find_unexplained(Path("a.py"), [line]) == (1, ())
 
 
+def test_reason_may_stand_in_the_comment_above() -> None:
+    suppressed = "x = f()  # pyright: ignore[reportCallIssue]"
+    assert find_unexplained(Path("a.py"), ["# The stub asks for a string.", suppressed]) == (1, ())
+    assert find_unexplained(Path("a.py"), ["y = 'not a comment'", suppressed]) == (1, ("a.py:2",))
+
+
 def test_words_about_suppressions_in_strings_do_not_count() -> None:
     assert find_unexplained(Path("a.py"), ["say('write # noqa and why')"]) == (0, ())
 

@@ -103,7 +103,7 @@ def make_result(
     evidence = make_evidence(
         {0: FORGED_LOGITS} if tracks is None else tracks,
         patches=forged_patches(FORGED_LOGITS) if tracks is None else None,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     return finish_result(evidence, make_probe(warnings=evidence.warnings), path)
 

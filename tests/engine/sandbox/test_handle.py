@@ -289,14 +289,14 @@ def test_a_lying_decoder_is_a_crashed_decoder(clip: Path, sandbox: Sandbox, lie:
     probe = probe_video(clip, sandbox=sandbox)
     lying = LyingSandbox(LIES[lie])
     with pytest.raises(MediaRejected) as caught:
-        list(decode_samples(clip, probe, plan_samples(probe).targets, sandbox=lying))  # type: ignore[arg-type]
+        list(decode_samples(clip, probe, plan_samples(probe).targets, sandbox=lying))
     assert caught.value.reason is RejectReason.DECODER_CRASHED
 
 
 def test_lies_after_a_good_frame_cost_only_what_follows(clip: Path, sandbox: Sandbox) -> None:
     probe = probe_video(clip, sandbox=sandbox)
     lying = LyingSandbox((Kind.FRAME, GOOD.pack()), (Kind.FRAME, GOOD.pack()))
-    stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=lying)  # type: ignore[arg-type]
+    stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=lying)
     assert [len(group) for group in stream] == [1]
     assert len(stream.report.missing) == 31
 
@@ -313,14 +313,14 @@ PROBE_LIES = {
 @pytest.mark.parametrize("lie", PROBE_LIES)
 def test_a_lying_probe_is_a_crashed_probe(clip: Path, lie: str) -> None:
     with pytest.raises(MediaRejected) as caught:
-        probe_video(clip, sandbox=LyingSandbox(*PROBE_LIES[lie]))  # type: ignore[arg-type]
+        probe_video(clip, sandbox=LyingSandbox(*PROBE_LIES[lie]))
     assert caught.value.reason is RejectReason.DECODER_CRASHED
 
 
 def test_a_childs_words_are_cleaned_before_they_are_shown(clip: Path) -> None:
     words = pack_json({"reason": "CORRUPT", "seen": "\x1b[31mred\nline" + "x" * 9000, "hint": "h\x00"})
     with pytest.raises(MediaRejected) as caught:
-        probe_video(clip, sandbox=LyingSandbox((Kind.REJECTED, words)))  # type: ignore[arg-type]
+        probe_video(clip, sandbox=LyingSandbox((Kind.REJECTED, words)))
     assert caught.value.reason is RejectReason.CORRUPT
     assert caught.value.seen.isprintable()
     assert len(caught.value.seen) == 500
