@@ -173,7 +173,6 @@ class _GroupDecoder:
         return self._try_decode(packet)
 
     def _try_decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
-        self._words.clear()
         frames: list[VideoFrame] = []
         try:
             frames = self._packets.stream.codec_context.decode(packet)
@@ -188,6 +187,7 @@ class _GroupDecoder:
     def _heed_words(self) -> None:
         """Learn from FFmpeg's log what its answers do not say. Raises `MemoryError`."""
         texts = [text for _, _, text in self._words]
+        self._words.clear()  # here and not before decoding: threads also speak between two calls
         if any(_TOO_LARGE in text for text in texts):
             self._segment.note_damage(back=DECODER_THREADS)
             self._kind, self._why = MissKind.RESOLUTION, "the picture grew beyond the limit"
