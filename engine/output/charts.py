@@ -9,7 +9,7 @@ from engine.output.words import EVIDENCE, REGIONS, format_clock, format_score
 from engine.scan_result import ScanResult
 
 CHART_WIDTH = 1000.0
-LEFT = 92.0  # of the plot, beside the labels
+LEFT = 106.0  # of the plot, beside the labels
 _LANE_HEIGHT = 76.0
 _LANE_GAP = 14.0
 _TOP = 30.0
