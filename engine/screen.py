@@ -11,8 +11,8 @@ from engine.backends.select import choose_backend
 from engine.bundle import ModelBundle
 from engine.calibrate import Calibration
 from engine.collect import CropQueue, EvidenceCollector
-from engine.decode import decode_samples
-from engine.errors import EngineError
+from engine.decode import DecodeReport, MissingFrame, decode_samples
+from engine.errors import EngineError, MediaRejected
 from engine.evidence import ShardEvidence, merge_shards
 from engine.faces.align import crop_faces
 from engine.faces.detect import FaceDetector, load_detector
@@ -23,6 +23,7 @@ from engine.limits import Limits
 from engine.policy import DEFAULT_POLICY, Policy, decide, find_policy
 from engine.predict import predict_faces
 from engine.probe import Probe, probe_video
+from engine.results import EvidenceReason
 from engine.sampling import Sampling, ShardPlan, cut_shards, plan_samples
 from engine.sandbox.handle import Sandbox
 from engine.scan_result import ModelUse, ScanFault, ScanResult
@@ -117,14 +118,19 @@ def screen_video(
     watcher: ScanWatcher,
     clock: StageClock,
 ) -> ShardEvidence:
-    """Screen all shards of a video one after the other and join their evidence and tracks."""
+    """Screen all shards of a video one after the other and join their evidence and tracks.
+
+    A shard of which not one sample could be decoded does not take the others' evidence away: its samples
+    count as missing. Raises MediaRejected if no shard of the video gave a sample.
+    """
     plan = plan_samples(probe, settings.sampling)
     shards = cut_shards(plan, probe, settings.sampling)
     found: list[ShardEvidence] = []
+    faults: list[MediaRejected] = []
     for shard in shards:
         before = _Offset(watcher, found, len(plan.targets))
-        found.append(
-            screen_shard(
+        try:
+            evidence = screen_shard(
                 path,
                 probe,
                 shard,
@@ -135,8 +141,21 @@ def screen_video(
                 watcher=before,
                 clock=clock,
             )
-        )
+        except MediaRejected as fault:
+            faults.append(fault)
+            evidence = lose_shard(probe, shard, tools.backend, fault)
+        found.append(evidence)
+    if faults and len(faults) == len(shards):
+        raise faults[0]
     return merge_shards(found, link_tracks(found))
+
+
+def lose_shard(probe: Probe, shard: ShardPlan, backend: Backend, fault: MediaRejected) -> ShardEvidence:
+    """Return the evidence of a shard that gave no sample: each one missing, with what was seen."""
+    detail = f"{fault.reason}: {fault.seen}"
+    missing = tuple(MissingFrame(t.pts_us, EvidenceReason.NOT_DECODED, detail) for t in shard.targets)
+    report = DecodeReport(len(missing), 0, missing, (), 0, 0)
+    return EvidenceCollector(probe, backend.input_size, backend.grid).build(report)
 
 
 class _Offset:

@@ -90,6 +90,24 @@ def test_a_video_cut_into_shards_gives_the_same_faces(bright: Path, sandbox: San
     assert parts.score.raw == whole.score.raw
 
 
+def test_a_lost_shard_leaves_the_others_their_evidence(
+    bright: Path, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """The last third of the pictures is noise: its shard gives nothing, the faces before it stay scored."""
+    damaged = tmp_path / "damaged.mp4"
+    clip = bytearray(bright.read_bytes())
+    start, end = len(clip) * 6 // 10, clip.rindex(b"moov") - 4
+    clip[start:end] = np.random.default_rng(1).bytes(end - start)
+    damaged.write_bytes(clip)
+    settings = ScanSettings(sampling=replace(Sampling(), shard_us=1_000_000))
+    result = scan_video(damaged, fake_tools(sandbox), settings)
+    assert result.fault is None
+    assert result.outcome is Outcome.PARTIALLY_SCORED
+    assert result.score.coverage.frames_sampled == 32
+    assert 8 <= result.score.coverage.frames_decoded < 32
+    assert len(result.evidence.missing) == 32 - result.score.coverage.frames_decoded
+
+
 def test_progress_counts_over_all_shards(bright: Path, sandbox: Sandbox) -> None:
     listener = Listener()
     settings = ScanSettings(sampling=replace(Sampling(), shard_us=2_000_000))
