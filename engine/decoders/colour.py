@@ -8,11 +8,13 @@ from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from engine.arrays import F32, U8
+from engine.arrays import U8
 from engine.decoders.geometry import Orientation, orientation_from_matrix
+from engine.decoders.tone import tone_map
 
 # ISO/IEC 23091-2 code points, as FFmpeg uses them. Two is "unspecified".
 _MATRICES = {
@@ -102,18 +104,22 @@ class FrameConverter:
     def convert(self, frame: VideoFrame) -> U8:
         """U8 [height, width, 3] of the displayed picture; may be a view that is valid as long as used."""
         colour = describe_colour(frame)
+        width, height = self._size
         if colour.transfer in _HDR:
-            rgb = tone_map(self._reformat(frame, colour, "rgb48le", np.uint16), colour.transfer)
+            # Planes of this format stand in the order green, blue, red.
+            green, blue, red = (_rows(p, np.uint16) for p in self._reformat(frame, colour, "gbrp12le"))
+            rgb = tone_map(red, green, blue, colour.transfer)
         else:
-            rgb = self._reformat(frame, colour, "rgb24", np.uint8)
+            plane = _rows(self._reformat(frame, colour, "rgb24")[0], np.uint8)
+            rgb = plane[:, : width * 3].reshape(height, width, 3)
         if frame.interlaced_frame:
             rgb = keep_first_field(rgb)
         return self._orientation.apply(rgb)
 
-    def _reformat(self, frame: VideoFrame, colour: Colour, form: str, dtype: type[_Code]) -> NDArray[_Code]:
+    def _reformat(self, frame: VideoFrame, colour: Colour, form: str) -> tuple[VideoPlane, ...]:
         width, height = self._size
         is_scaled = (width, height) != (frame.width, frame.height)
-        plane = self._reformatter.reformat(
+        return self._reformatter.reformat(
             frame,
             width=width,
             height=height,
@@ -124,9 +130,13 @@ class FrameConverter:
             dst_color_range=ColorRange.JPEG,
             interpolation=_SCALED if is_scaled else self._plain,
             threads=1,
-        ).planes[0]
-        rows = np.frombuffer(memoryview(plane), dtype=dtype).reshape(height, -1)
-        return rows[:, : width * 3].reshape(height, width, 3)
+        ).planes
+
+
+def _rows(plane: VideoPlane, dtype: type[_Code]) -> NDArray[_Code]:
+    """A plane as [height, line]; lines of one byte a sample may be padded at their end."""
+    rows = np.frombuffer(memoryview(plane), dtype=dtype).reshape(plane.height, -1)
+    return rows if dtype is np.uint8 else rows[:, : plane.width]
 
 
 def _scaler_matrix(matrix: str, height: int) -> Colorspace:
@@ -151,72 +161,4 @@ def keep_first_field(rgb: U8) -> U8:
     below = np.concatenate([field[1:], field[-1:]])[: len(rgb[1::2])]
     above = field[: len(below)]
     result[1::2] = (above.astype(np.uint16) + below + 1) // 2
-    return result
-
-
-# BT.2020 to BT.709 primaries in linear light: ITU-R BT.2087-0, table 4, to four digits.
-_GAMUT = np.array(
-    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
-)
-_WHITE_NITS = 203.0  # diffuse white of HDR: ITU-R BT.2408
-_HLG_PEAK_NITS = 1000.0
-_KNEE = 0.7
-_STRIP_PIXELS = 1 << 18  # float copies of a whole 8K frame would need 400 MB each
-
-
-def _pq_to_nits(code: F32) -> F32:
-    # SMPTE ST 2084, equation 4.1.
-    m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
-    power = np.power(code, 1 / m2)
-    return 10_000 * np.power(np.maximum(power - c1, 0) / (c2 - c3 * power), 1 / m1)
-
-
-def _hlg_to_scene(code: F32) -> F32:
-    # ARIB STD-B67 / BT.2100 table 5: the inverse of the camera's curve, 0 to 1.
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    return np.where(code <= 0.5, code * code / 3, (np.exp((code - c) / a) + b) / 12)
-
-
-def _srgb_curve(linear: F32) -> F32:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
-
-
-_CODES = np.linspace(0, 1, 65536, dtype=np.float32)
-_PQ_TABLE = (_pq_to_nits(_CODES) / _WHITE_NITS).astype(np.float32)
-_HLG_TABLE = _hlg_to_scene(_CODES).astype(np.float32)
-_SRGB_TABLE = np.round(255 * _srgb_curve(np.linspace(0, 1, 16384, dtype=np.float32))).astype(np.uint8)
-
-
-def compress_highlights(level: F32) -> F32:
-    """Map light in units of diffuse white to 0..1: linear up to 0.7, then ever flatter, slope continuous."""
-    headroom = 1 - _KNEE
-    bright = 1 - headroom * headroom / np.maximum(level - 2 * _KNEE + 1, headroom)
-    return np.where(level <= _KNEE, level, bright).astype(np.float32)
-
-
-def _tone_map_strip(code: NDArray[np.uint16], transfer: str) -> U8:
-    if transfer == "pq":
-        linear = _PQ_TABLE[code]
-    else:
-        scene = _HLG_TABLE[code]
-        luma = scene @ np.array([0.2627, 0.678, 0.0593], dtype=np.float32)
-        gain = np.power(np.maximum(luma, 1e-6), np.float32(0.2)) * np.float32(_HLG_PEAK_NITS / _WHITE_NITS)
-        linear = scene * gain[..., None]
-    linear = np.maximum(linear @ _GAMUT.T, 0)
-    peak = np.maximum(linear.max(axis=-1, keepdims=True), np.float32(1e-6))
-    linear *= compress_highlights(peak) / peak
-    return _SRGB_TABLE[np.rint(linear * 16383).astype(np.int32).clip(0, 16383)]
-
-
-def tone_map(code: NDArray[np.uint16], transfer: str) -> U8:
-    """8-bit sRGB [H, W, 3] from 16-bit PQ or HLG code values [H, W, 3] with BT.2020 primaries.
-
-    Diffuse white (203 cd/m2) lands at 85 % of the range in linear light; hue is kept by scaling the
-    three components alike.
-    """
-    height, width = code.shape[:2]
-    result = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // width)
-    for start in range(0, height, rows):
-        result[start : start + rows] = _tone_map_strip(code[start : start + rows], transfer)
     return result

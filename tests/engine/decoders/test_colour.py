@@ -6,16 +6,17 @@ from av.video.frame import VideoFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.decoders.colour import FrameConverter, compress_highlights, keep_first_field, tone_map
+from engine.decoders.colour import FrameConverter, keep_first_field
 from engine.decoders.geometry import Orientation
+from engine.decoders.tone import compress_highlights, tone_map
 from tests.media import Clip, displayed_frame, rgb_to_yuv, yuv_frame
 
 
 def pq_code(nits: float) -> int:
-    """16-bit code of a luminance by the forward curve of SMPTE ST 2084."""
+    """12-bit code of a luminance by the forward curve of SMPTE ST 2084."""
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
     power = (nits / 10_000) ** m1
-    return round(65_535 * ((c1 + c2 * power) / (1 + c3 * power)) ** m2)
+    return round(4095 * ((c1 + c2 * power) / (1 + c3 * power)) ** m2)
 
 
 def srgb_level(linear: float) -> float:
@@ -26,8 +27,8 @@ def srgb_level(linear: float) -> float:
     ("nits", "linear"), [(0, 0), (20.3, 0.1), (101.5, 0.5), (142.1, 0.7), (203, 0.85), (1000, 0.9791)]
 )
 def test_grey_of_known_luminance_lands_where_the_curve_says(nits: float, linear: float) -> None:
-    code = np.full((2, 3, 3), pq_code(nits), np.uint16)
-    assert np.abs(tone_map(code, "pq") - srgb_level(linear)).max() <= 1.5
+    code = np.full((2, 3), pq_code(nits), np.uint16)
+    assert np.abs(tone_map(code, code, code, "pq") - srgb_level(linear)).max() <= 1.5
 
 
 @given(st.floats(0, 50), st.floats(0, 50))
@@ -38,9 +39,9 @@ def test_highlights_keep_their_order_and_never_pass_the_top(a: float, b: float) 
 
 
 def test_tone_mapping_does_not_depend_on_the_strips() -> None:
-    code = np.random.default_rng(1).integers(0, 65_536, (700, 500, 3), dtype=np.uint16)
-    whole = tone_map(code, "hlg")
-    rows = np.concatenate([tone_map(code[i : i + 1], "hlg") for i in range(0, 700, 7)])
+    planes = list(np.random.default_rng(1).integers(0, 4096, (3, 700, 500), dtype=np.uint16))
+    whole = tone_map(*planes, "hlg")
+    rows = np.concatenate([tone_map(*(p[i : i + 1] for p in planes), "hlg") for i in range(0, 700, 7)])
     assert np.array_equal(whole[::7], rows)
 
 
@@ -48,8 +49,8 @@ def test_a_bright_skin_tone_keeps_its_hue_from_bt2020_to_srgb() -> None:
     skin = np.array([1.2, 0.7, 0.5])  # linear BT.709, in units of diffuse white: brighter than sRGB can be
     to_709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
     wide = np.linalg.solve(to_709, skin)
-    code = np.array([[[pq_code(203 * float(value)) for value in wide]]], np.uint16)
-    shown = tone_map(code, "pq")[0, 0] / 255
+    planes = [np.array([[pq_code(203 * float(value))]], np.uint16) for value in wide]
+    shown = tone_map(*planes, "pq")[0, 0] / 255
     linear = ((shown + 0.055) / 1.055) ** 2.4
     assert linear[0] == pytest.approx(1 - 0.09 / (1.2 - 0.4), abs=0.01)
     assert linear / linear[0] == pytest.approx(skin / skin[0], abs=0.02)
