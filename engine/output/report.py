@@ -242,12 +242,13 @@ def describe_model(result: ScanResult, bundle: ModelBundle) -> list[tuple[str, s
     facts += [
         (
             f"false alarms 1 in {round(1 / each.fpr_target)}",
-            f"from score {each.threshold:.2f}, on {each.count} real videos"
+            f"from score {each.threshold:.2f}, on {each.count:,} real inputs"
             + (" (a guess: fewer than 10 reach it)" if each.extrapolated else ""),
         )
         for each in bundle.thresholds
     ]
-    return [*facts, *bundle.card.items(), ("pipeline fingerprint", result.fingerprint)]
+    card = [(subject.replace("_", " "), text) for subject, text in bundle.card.items()]
+    return [*facts, *card, ("pipeline fingerprint", result.fingerprint)]
 
 
 def base_rate_table() -> list[BaseRateRow]:

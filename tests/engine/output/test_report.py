@@ -138,7 +138,7 @@ def test_facts_of_the_model_and_its_card_are_told() -> None:
     words = Page(render_report(make_result(), bundle, ())).words
     assert "training data drawn faces" in words
     assert (
-        "false alarms 1 in 100 from score 0.80, on 200 real videos (a guess: fewer than 10 reach it)" in words
+        "false alarms 1 in 100 from score 0.80, on 200 real inputs (a guess: fewer than 10 reach it)" in words
     )
     assert "none: scores are no probabilities" in words
 
