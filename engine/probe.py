@@ -155,7 +155,7 @@ def _ask(sandbox: Sandbox, job: ProbeJob, descriptor: int, tries: int = 2) -> tu
     wall_s = job.limits.wall_s + job.size_bytes / _SLOW_DISK_BYTES_PER_S
     with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
         try:
-            sha256 = _hash(descriptor)  # while the child reads the same pages
+            sha256 = _hash(descriptor, job.size_bytes)  # while the child reads the same pages
             return _collect(call, job), sha256
         except SandboxLost as error:
             sandbox.recover(call)
@@ -173,12 +173,19 @@ def sandbox_lost() -> Unavailable:
     )
 
 
-def _hash(descriptor: int) -> str:
+def _hash(descriptor: int, size_bytes: int) -> str:
+    """SHA-256 of the whole file. Raises `MediaRejected` when it is no longer as long as it was."""
     digest = hashlib.sha256()
     place = 0
     while piece := os.pread(descriptor, _HASH_PIECE, place):
         digest.update(piece)
         place += len(piece)
+    if place != size_bytes:
+        raise MediaRejected(
+            RejectReason.SOURCE_CHANGED,
+            f"{place} bytes now, {size_bytes} when it was opened",
+            "scan it again when nothing writes to it",
+        )
     return digest.hexdigest()
 
 
