@@ -17,8 +17,8 @@ FACTS = MediaFacts(
     time_denominator=90_000, origin_ticks=-7200, rate_numerator=25, rate_denominator=1, duration_us=2_000_000,
     declared_duration_us=None, frame_us=40_000, is_variable_rate=False, is_index_timed=False,
     has_bad_timestamps=False, is_hdr=False, is_interlaced=False, color_matrix="bt709", color_range="limited",
-    color_transfer="bt709", has_audio=True, stream_count=2, video_streams=1, attached_pictures=0, lost_frames=0,
-    bit_rate=1_000_000,
+    color_transfer="bt709", has_audio=True, stream_count=2, video_streams=1, attached_pictures=0,
+    lost_frames=0, bit_rate=1_000_000,
 )  # fmt: skip
 
 
