@@ -36,10 +36,10 @@ class PairRecipe:
     grid: int = 14
     methods: dict[ForgeryMethod, float] = field(
         default_factory=lambda: {
-            ForgeryMethod.SELF_BLEND: 0.35,
-            ForgeryMethod.RESYNTHESIS: 0.25,
-            ForgeryMethod.SWAP_FEATHER: 0.28,
-            ForgeryMethod.PART_SWAP: 0.12,
+            ForgeryMethod.SELF_BLEND: 0.5,
+            ForgeryMethod.RESYNTHESIS: 0.2,
+            ForgeryMethod.SWAP_FEATHER: 0.22,
+            ForgeryMethod.PART_SWAP: 0.08,
         }
     )
     source_weights: dict[str, float] = field(
