@@ -115,6 +115,7 @@ def _patch_logits(layers: LayerWriter, net: TwoStreamNet, maps: list[str]) -> st
     levels: list[str] = []
     for value, side, score in zip(maps[:-1], sides[:-1], scores[:-1], strict=True):
         padded = layers.conv_norm(layers.pad_to_grid(value, side, grid), score)
-        levels.append(layers.agreement(padded, guide, grid_padding(side, grid)[2]))
+        cell = grid_padding(side, grid)[2]
+        levels.append(layers.agreement(padded, guide, score.conv.out_channels, grid, cell))
     features = layers.norm(layers.concat([*levels, maps[-1]]), net.patch_head.norm)
     return layers.conv(layers.graph.op("Relu", features), net.patch_head.conv)

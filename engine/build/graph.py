@@ -19,6 +19,7 @@ class GraphWriter:
     def __init__(self, name: str) -> None:
         self._name = name
         self._nodes: list[onnx.NodeProto] = []
+        self._shapes: list[onnx.ValueInfoProto] = []
         self._initialisers: dict[str, TensorProto] = {}
 
     def op(self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None) -> str:
@@ -29,6 +30,11 @@ class GraphWriter:
             node.attribute.append(helper.make_attribute(key, value))
         self._nodes.append(node)
         return output
+
+    def declare(self, value: str, *shape: int) -> None:
+        """State the shape of a float32 map behind its open batch, where engines cannot infer it."""
+        dimensions: list[str | int] = ["batch", *shape]
+        self._shapes.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, dimensions))
 
     def name_output(self, value: str, name: str) -> None:
         """Give a value the name under which the graph hands it out."""
@@ -55,6 +61,7 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self._name, list(inputs), list(outputs), list(self._initialisers.values())
         )
+        graph.value_info.extend(self._shapes)
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="fakesieve"
