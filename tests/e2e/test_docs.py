@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.faces.detect import MtcnnParameters
+from engine.faces.link import TrackRules
 from engine.faces.quality import QualityRules
 from engine.limits import Limits
 from engine.results import EvidenceReason, MediaWarning, Outcome, RejectReason, VerdictReason, VerdictValue
+from engine.sampling import Sampling
 from engine.score import ScoringParams
 from fakesieve.__main__ import COMMANDS
 from tests.assets import pyfeat_dir
@@ -99,7 +102,7 @@ def limit_rows() -> dict[str, str]:
 
 
 def test_the_limits_page_states_the_defaults_of_the_code() -> None:
-    limits, faces, scoring = Limits(), QualityRules(), ScoringParams()
+    limits, faces, scoring, sampling = Limits(), QualityRules(), ScoringParams(), Sampling()
     rows = limit_rows()
     expected = {
         "size of the file": f"{limits.size_bytes >> 30} GiB",
@@ -111,6 +114,12 @@ def test_the_limits_page_states_the_defaults_of_the_code() -> None:
         "frames": f"{limits.frames:,}",
         "wall time of one look or one stretch of decoding": f"{limits.wall_s:g} s",
         "memory of the decoder beyond its libraries": f"{limits.memory_bytes >> 30} GiB",
+        "samples per second of video": f"{sampling.rate_hz:g}",
+        "least samples of a video": f"{sampling.min_samples}",
+        "most samples of a video": f"{sampling.max_samples}",
+        "video time decoded in one piece": f"{sampling.shard_us // 1_000_000} s",
+        "faces found in one frame": f"{MtcnnParameters().max_faces}",
+        "faces followed at the same time": f"{TrackRules().max_tracks}",
         "shorter side of the face's box": f"{faces.min_size_px:g} px",
         "area of the box over the picture": f"{faces.min_area_share * 100:g} %",
         "part of the crop inside the picture": f"{faces.min_visible * 100:g} %",
