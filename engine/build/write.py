@@ -12,7 +12,16 @@ from engine.backends.parity import probe_crops
 from engine.build.export import GraphKind, export_graph
 from engine.build.parity import ask_network, check_graph
 from engine.build.shared import SharedWeights
-from engine.bundle import GRAPH, MANIFEST, TRIAGE_GRAPH, WEIGHTS, ModelBundle, file_sha256, write_manifest
+from engine.bundle import (
+    GRAPH,
+    MANIFEST,
+    TRIAGE_GRAPH,
+    WEIGHTS,
+    ModelBundle,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
 from engine.calibrate import Calibration
 from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
@@ -36,13 +45,13 @@ def write_bundle(
 
     With ``share_weights`` the graphs refer into ``weights.safetensors`` (one copy of the weights, for the
     repository); without it they are folded and stand alone. Raises BundleInvalid if the folder holds
-    something else or a graph answers differently from the network.
+    something else, cannot be written, or a graph answers differently from the network.
     """
     _refuse_foreign(directory)
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         _write_files(net, partial, share_weights=share_weights)
         files = {path.name: file_sha256(path) for path in sorted(partial.iterdir())}
         sizes, projects = net.sizes, net.projection is not None
@@ -54,19 +63,27 @@ def write_bundle(
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)
+    except OSError as fault:
+        hint = "free space, or give another folder"
+        raise BundleInvalid(
+            RejectReason.OUTPUT_FAILED, f"{directory} cannot be written: {fault}", hint
+        ) from fault
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return replace(bundle, directory=directory)
 
 
 def _refuse_foreign(directory: Path) -> None:
-    if not directory.exists() or (directory / MANIFEST).is_file():
+    """Let nothing be replaced but a bundle and what belongs to it."""
+    if not directory.exists():
         return
-    if not directory.is_dir() or any(directory.iterdir()):
+    found = {path.name for path in directory.iterdir()} if directory.is_dir() else {directory.name}
+    own = {MANIFEST, *read_manifest(directory).files} if MANIFEST in found else set[str]()
+    if found - own:
         raise BundleInvalid(
             RejectReason.OUTPUT_FAILED,
-            f"{directory} exists and is not a bundle",
-            "give a new folder or one that holds a bundle, which will be replaced",
+            f"{directory} holds something that is not of a bundle: {min(found - own)}",
+            "give a new folder or one that holds a bundle and nothing else; it will be replaced",
         )
 
 

@@ -11,6 +11,7 @@ from engine.bundle import load_bundle
 from engine.calibrate import Calibration, CalibrationMethod
 from engine.errors import BundleInvalid
 from engine.policy import Threshold
+from engine.results import RejectReason
 from tests.models import random_compact
 
 
@@ -48,11 +49,18 @@ def test_a_bundle_may_be_replaced_but_nothing_else(tmp_path: Path) -> None:
     write_bundle(net, tmp_path / "model", name="first", share_weights=True)
     write_bundle(net, tmp_path / "model", name="second", share_weights=True)
     assert load_bundle(tmp_path / "model").name == "second"
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "cat.jpg").write_bytes(b"meow")
-    with pytest.raises(BundleInvalid, match="not a bundle"):
-        write_bundle(net, tmp_path / "photos", name="third", share_weights=True)
-    assert (tmp_path / "photos" / "cat.jpg").exists()
+    (tmp_path / "model" / "cat.jpg").write_bytes(b"meow")
+    with pytest.raises(BundleInvalid, match=r"not of a bundle: cat\.jpg"):
+        write_bundle(net, tmp_path / "model", name="third", share_weights=True)
+    assert (tmp_path / "model" / "cat.jpg").exists()
+
+
+@pytest.mark.parametrize(("file", "text"), [("cat.jpg", "meow"), ("manifest.json", '{"name": "a web page"}')])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(BundleInvalid):
+        write_bundle(random_compact(1), tmp_path, name="m", share_weights=True)
+    assert (tmp_path / file).read_text() == text
 
 
 def test_a_network_that_its_graph_does_not_match_leaves_nothing_behind(
@@ -64,3 +72,10 @@ def test_a_network_that_its_graph_does_not_match_leaves_nothing_behind(
     with pytest.raises(BundleInvalid, match="differs from the network"):
         write_bundle(net, tmp_path / "model", name="m", share_weights=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BundleInvalid, match="cannot be written") as refusal:
+        write_bundle(random_compact(1), tmp_path / "file" / "model", name="m", share_weights=True)
+    assert refusal.value.reason is RejectReason.OUTPUT_FAILED
