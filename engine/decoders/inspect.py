@@ -97,10 +97,12 @@ def choose_stream(source: InputContainer, limits: Limits) -> VideoStream:
             "give a video, not a sound",
         )
     codec = codec_of(stream)
-    if codec not in CODECS:
+    # In AVI, MPEG-4 Part 2 packs several frames into one packet (DivX), and times of frames cannot be trusted.
+    is_packed = codec == "mpeg4" and source.format.name == "avi"
+    if codec not in CODECS or is_packed:
         raise MediaRejected(
             RejectReason.UNSUPPORTED_CODEC,
-            f"the video is coded as {codec}",
+            f"the video is coded as {codec}{' in AVI' if is_packed else ''}",
             f"convert it to one of {', '.join(sorted(CODECS))}",
         )
     check_size(stream.width, stream.height, limits)

@@ -49,6 +49,7 @@ def refusal(path: Path, sandbox: Sandbox, limits: Limits | None = None) -> Media
         ("a.webm", Container.MATROSKA, "vp9", {"codec": "libvpx-vp9"}),
         ("b.webm", Container.MATROSKA, "vp8", {"codec": "libvpx"}),
         ("b.mp4", Container.MP4, "av1", {"codec": "libsvtav1"}),
+        ("c.mp4", Container.MP4, "mpeg4", {"codec": "mpeg4"}),
         ("a.ts", Container.MPEGTS, "h264", {}),
         ("a.avi", Container.AVI, "h264", {}),
         ("f.mp4", Container.MP4, "h264", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
