@@ -39,6 +39,7 @@ class RunSettings:
     averaging: float = 0.998
     clip: float = 5.0
     patch_weight: float = 1.0
+    forged_weight: float = 2.5  # of a forged cell against a real one
     similarity: bool = False
     workers: int = 1
     threads: int = 2
@@ -90,16 +91,18 @@ class TrainingRun:
         saved = measured = started = time.monotonic()
         before = self._state.seconds
         sums: dict[str, float] = {}
+        counted = 0
         for batch in loader:
             if self._state.step >= self._run.schedule.total or (self._run.directory / "stop").exists():
                 break
             for name, value in self._step(batch).items():
                 sums[name] = sums.get(name, 0.0) + value
+            counted += 1
             now = time.monotonic()
             self._state.seconds = before + now - started
             if self._state.step % 50 == 0:
-                self._log({k: v / 50 for k, v in sums.items()}, on_log)
-                sums = {}
+                self._log({k: v / counted for k, v in sums.items()}, on_log)
+                sums, counted = {}, 0
             if now - measured > self._run.measure_every_s:
                 self._measure(on_log)
                 measured = time.monotonic()
@@ -145,7 +148,8 @@ class TrainingRun:
     def _losses(self, outputs: TrainOutputs, labels: Tensor, patches: Tensor) -> dict[str, Tensor]:
         terms = {
             "class": classification_loss(outputs.logits, labels),
-            "patch": self._run.patch_weight * patch_loss(outputs.patch_logits, patches),
+            "patch": self._run.patch_weight
+            * patch_loss(outputs.patch_logits, patches, self._run.forged_weight),
         }
         if self._run.similarity and outputs.projection is not None:
             similarity = similarity_loss(outputs.patch_logits, outputs.projection, labels, patches)

@@ -25,10 +25,15 @@ def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) 
     return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
 
-def patch_loss(patch_logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of ``patch_logits`` [B, 2, g, g] against shares of replaced pixels [B, g, g]."""
+def patch_loss(patch_logits: Tensor, targets: Tensor, forged_weight: float = 1.0) -> Tensor:
+    """Cross-entropy of ``patch_logits`` [B, 2, g, g] against shares of replaced pixels [B, g, g].
+
+    ``forged_weight`` counts forged cells that many times. They are one cell in seven of a batch, half of
+    which is real faces, so that without it a cell needs strong evidence to be called forged.
+    """
     margin = (patch_logits[:, 1] - patch_logits[:, 0]).float()
-    return functional.binary_cross_entropy_with_logits(margin, targets)
+    weight = torch.tensor(forged_weight)
+    return functional.binary_cross_entropy_with_logits(margin, targets, pos_weight=weight)
 
 
 def similarity_loss(

@@ -25,6 +25,13 @@ def test_a_partly_forged_cell_asks_for_its_share() -> None:
     assert losses[0.25] < losses[0.4]
 
 
+def test_forged_cells_may_count_more_than_real_ones() -> None:
+    wrong = _patch_logits(0.1)
+    plain, weighted = (patch_loss(wrong, torch.ones(1, 1, 1), weight).item() for weight in (1.0, 2.5))
+    assert math.isclose(weighted, 2.5 * plain, rel_tol=1e-6)
+    assert math.isclose(patch_loss(wrong, torch.zeros(1, 1, 1), 2.5).item(), -math.log(0.9), rel_tol=1e-6)
+
+
 def _patch_logits(probability: float) -> torch.Tensor:
     return torch.tensor([0.0, math.log(probability / (1 - probability))]).reshape(1, 2, 1, 1)
 
