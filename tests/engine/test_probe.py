@@ -49,7 +49,6 @@ def refusal(path: Path, sandbox: Sandbox, limits: Limits | None = None) -> Media
         ("a.webm", Container.MATROSKA, "vp9", {"codec": "libvpx-vp9"}),
         ("b.webm", Container.MATROSKA, "vp8", {"codec": "libvpx"}),
         ("b.mp4", Container.MP4, "av1", {"codec": "libsvtav1"}),
-        ("c.mp4", Container.MP4, "mpeg4", {"codec": "mpeg4"}),
         ("a.ts", Container.MPEGTS, "h264", {}),
         ("a.avi", Container.AVI, "h264", {}),
         ("f.mp4", Container.MP4, "h264", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
@@ -69,6 +68,28 @@ def test_every_container_and_codec_gives_the_same_facts(
     assert probe.warnings == ()
     assert probe.size_bytes == path.stat().st_size
     assert not probe.has_audio
+
+
+def draw_mpeg4(path: Path) -> Path:
+    """Write 30 frames of MPEG-4 Part 2, whose time base has at most 16 bits."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for index in range(30):
+            rgb = np.full((240, 320, 3), 8 * index, np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+def test_mpeg4_part_2_is_taken_where_its_times_can_be_trusted(
+    tmp_path: Path, look: Look, sandbox: Sandbox
+) -> None:
+    probe = look(draw_mpeg4(tmp_path / "a.mp4"))
+    assert (probe.codec, probe.frames_us.tolist()) == ("mpeg4", [40_000 * i for i in range(30)])
+    fault = refusal(draw_mpeg4(tmp_path / "a.avi"), sandbox)
+    assert fault.reason is RejectReason.UNSUPPORTED_CODEC
+    assert "mpeg4 in AVI" in fault.seen
 
 
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path, look: Look) -> None:
