@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -31,7 +32,13 @@ def start(*arguments: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to a test run in the background: its children inherit SIGINT as ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_on_terminal(*arguments: object, timeout: float = 120, **environment: str) -> tuple[int, str, str]:
