@@ -33,18 +33,26 @@ def find_inputs(arguments: Sequence[str]) -> list[Input]:
 
 def _find(argument: str) -> list[Input]:
     path = Path(argument)
-    if path.is_dir():
+    if not argument:  # an unset variable in a script; pathlib would take it for the working folder
+        return [_nothing(path, "the argument is empty")]
+    if _is_folder(path):
         return _walk(path)
     if glob.has_magic(argument) and not os.path.lexists(path):
         # Not Path.glob: it takes no absolute pattern.
         places = sorted(glob.glob(argument, recursive=True), key=os.fsencode)  # noqa: PTH207 - as said above
-        inputs = [found for place in places for found in _match(Path(place))]
+        # '**' matches a folder and also what lies in it.
+        inputs = list(dict.fromkeys(found for place in places for found in _match(Path(place))))
         return inputs or [_nothing(path, "nothing matches the pattern")]
     return [Input(path)]
 
 
 def _match(path: Path) -> list[Input]:
-    return _walk(path) if path.is_dir() else [Input(path)]
+    return _walk(path) if _is_folder(path) else [Input(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    # Not Path.is_dir: it raises for names that are too long or lie in a closed folder.
+    return os.path.isdir(path)  # noqa: PTH112 - as said above
 
 
 def _walk(folder: Path) -> list[Input]:

@@ -75,3 +75,19 @@ def test_a_folder_without_media_is_one_row_with_a_reason(folder: Path) -> None:
 
 def test_the_same_file_named_twice_is_two_rows(folder: Path) -> None:
     assert names("clips/b.mp4", "clips/b.mp4") == ["clips/b.mp4"] * 2
+
+
+def test_a_recursive_pattern_gives_each_file_once(folder: Path) -> None:
+    found = names("clips/**")
+    assert len(found) == len(set(found))
+    assert set(names("clips")) < set(found)  # a pattern also names what a folder leaves out
+
+
+def test_an_empty_argument_is_not_the_working_folder(folder: Path) -> None:
+    (found,) = find_inputs([""])
+    assert found.fault.reason is RejectReason.SOURCE_NOT_FOUND
+
+
+def test_a_name_that_is_too_long_is_a_row_of_its_own(folder: Path) -> None:
+    longest = "a" * 300 + ".mp4"
+    assert names(longest, "clips/b.mp4") == [longest, "clips/b.mp4"]
