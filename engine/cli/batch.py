@@ -103,6 +103,13 @@ class BatchScanner:
                 return Finished(result, self._write(result, tools, watcher, number))
             except EngineError as fault:
                 return Finished(result, None, fault)
+            except RunStopped:
+                raise
+            except Exception as fault:  # the edge of one input's files: whatever it is, the others go on
+                if watcher.is_stopped:
+                    raise RunStopped from fault
+                traceback.print_exc()
+                return Finished(result, None, _internal(found.path, fault))
 
     def _scan(self, found: Input, tools: ScanTools, watcher: InputWatcher) -> ScanResult:
         if found.fault is not None:

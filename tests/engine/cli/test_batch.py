@@ -94,6 +94,18 @@ def test_an_output_that_cannot_be_written_is_kept_with_its_input(scan) -> None:
     assert second.output_fault is None
 
 
+def test_a_fault_of_this_program_in_one_output_does_not_stop_the_others(scan, capsys) -> None:
+    def write(result, tools, watcher, number: int) -> None:
+        if number == 0:
+            raise ZeroDivisionError("odd")
+
+    scan(lambda number: None)
+    first, second = run(2, 1, write)
+    assert first.output_fault.reason is RejectReason.INTERNAL
+    assert second.output_fault is None
+    assert "ZeroDivisionError: odd" in capsys.readouterr().err
+
+
 def test_inputs_with_a_fault_of_their_own_are_not_scanned(scan) -> None:
     scan(lambda number: pytest.fail("scanned"))
     sandbox = FakeSandbox()
