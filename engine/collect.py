@@ -108,13 +108,11 @@ class EvidenceCollector:
             self._compare(rgb)
 
     def add_predictions(self, predictions: FramePredictions) -> None:
-        """Take the network's answer for the next crops."""
+        """Take the network's answer for the next crops. Raises ValueError if it has no patch maps."""
+        if predictions.patches is None:
+            raise ValueError("evidence has patch maps, which a triage graph does not give")
         self._logit.append(predictions.logit)
-        patches = predictions.patches
-        count = len(predictions.logit)
-        self._patches.append(
-            np.zeros((count, self.grid, self.grid), np.uint8) if patches is None else patches
-        )
+        self._patches.append(predictions.patches)
 
     def build(self, report: DecodeReport) -> ShardEvidence:
         """Return the evidence. Raises ValueError if the network did not answer for every crop."""

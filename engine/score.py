@@ -215,10 +215,15 @@ def _score_track(
 
 
 def _track_regions(evidence: ShardEvidence, faces: _Faces, kept: I64) -> tuple[tuple[FaceRegion, float], ...]:
-    """Return the mean share of hot patches by region, over the suspicious frames if there are any."""
+    """Return the mean share of hot patches by region, over the suspicious frames if there are any.
+
+    A track without a scored frame has no map, and so no shares.
+    """
+    if not len(kept):
+        return ()
     suspicious = kept[evidence.logit[kept] >= 0.0]
     told = suspicious if len(suspicious) else kept
-    shares = faces.shares[told].mean(axis=0) if len(told) else np.zeros(len(REGIONS))
+    shares = faces.shares[told].mean(axis=0)
     return tuple(zip(REGIONS, shares.tolist(), strict=True))
 
 

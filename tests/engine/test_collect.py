@@ -110,6 +110,12 @@ def test_a_missing_answer_is_an_error_not_a_shift() -> None:
         collector.build(report_of(2))
 
 
+def test_a_network_without_patch_maps_is_refused_not_shown_as_cold() -> None:
+    collector = EvidenceCollector(make_probe(), SIDE, GRID)
+    with pytest.raises(ValueError, match="triage"):
+        collector.add_predictions(replace(predictions([1.0]), patches=None))
+
+
 def test_frames_without_a_face_are_samples_too() -> None:
     collector = EvidenceCollector(make_probe(), SIDE, GRID)
     missing = (MissingFrame(5000, EvidenceReason.NOT_DECODED, "cut off"),)

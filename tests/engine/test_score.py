@@ -279,6 +279,11 @@ def test_regions_are_those_of_the_suspicious_frames() -> None:
     assert result.tracks[0].patch_persistence == pytest.approx(3 / 4)  # 3 of 4 pairs agree, one half empty
 
 
+def test_a_track_without_a_scored_frame_has_no_regions() -> None:
+    (track,) = score(make_evidence({0: [BLURRED] * 10})).tracks
+    assert (track.score, track.regions, track.patch_persistence) == (None, (), None)
+
+
 def test_excluded_faces_keep_their_place_and_reason() -> None:
     result = score(make_evidence({0: [1.0] * 8 + [BLURRED] * 3 + [1.0] * 4}))
     spans = [
