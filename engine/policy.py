@@ -13,6 +13,7 @@ from engine.results import Outcome, VerdictReason, VerdictValue, VideoScore, Vid
 LOW_FPR = 0.10
 HIGH_FPR = 0.01
 """A bundle's own policy: at or above ``high`` lies one real video in 100, at or above ``low`` one in 10."""
+_ROUNDING = 1e-9  # the mean of equal scores may lie a last bit above each of them
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _is_single_peak(score: VideoScore, policy: Policy) -> bool:
     peak = next((track for track in score.tracks if track.ordinal == score.peak_track), None)
     if peak is None or peak.score is None or peak.scored_count < 2:
         return False
-    least = peak.score
+    least = peak.score - _ROUNDING
     reaching = sum(frame.score is not None and frame.score >= least for frame in peak.frames)
     return reaching < policy.min_peak_frames
 

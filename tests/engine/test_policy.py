@@ -1,5 +1,6 @@
 """What a policy makes of a score."""
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -106,6 +107,11 @@ def test_one_frame_alone_accuses_nobody() -> None:
     verdict = decide(make_score(0.8, calibrated=0.8, frames=[0.999] + [0.3] * 7), POLICY)
     assert verdict.value is VerdictValue.INCONCLUSIVE
     assert VerdictReason.SINGLE_FRAME_PEAK in verdict.reasons
+
+
+def test_equal_frames_are_not_one_frame_alone_for_a_last_bit() -> None:
+    verdict = decide(make_score(0.8, frames=[math.nextafter(0.8, 0.0)] * 8), POLICY)
+    assert verdict.value is VerdictValue.LIKELY_MANIPULATED
 
 
 def test_picture_may_be_judged_by_its_one_frame() -> None:
