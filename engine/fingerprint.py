@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # types only: the fingerprint reads the fields of the samplin
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 CODE = (
+    "container.py",
+    "probe.py",
     "sampling.py",
     "decode.py",
     "decoders/*.py",
@@ -36,6 +38,7 @@ CODE = (
     "faces/*.py",
     "predict.py",
     "collect.py",
+    "evidence.py",
     "screen.py",
     "backends/*.py",
     "aggregate.py",
