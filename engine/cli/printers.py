@@ -1,13 +1,17 @@
 """Results on stdout, in the form that was asked for; each input is printed and forgotten."""
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.text import Text
 
 from engine.cli.display import data_console
+from engine.errors import Unavailable
 from engine.output.document import build_document, dump_document
 from engine.output.tables import COLUMNS, build_table, csv_cells, table_cells, write_csv_row
+from engine.results import RejectReason
 from engine.scan_result import ScanResult
 
 
@@ -23,9 +27,25 @@ class Printer(Protocol):
         ...
 
 
+@contextmanager
+def _translate_faults() -> Generator[None]:
+    """Turn a stdout that takes no more into a reason; a reader that went away ends the run as usual."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        raise Unavailable(
+            RejectReason.OUTPUT_FAILED,
+            f"stdout could not be written: {fault.strerror or fault}",
+            "send the output to a place that has space left",
+        ) from fault
+
+
 def _put(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with _translate_faults():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 class JsonPrinter:
@@ -85,4 +105,6 @@ class TablePrinter:
 
     def close(self) -> None:
         """Print the table."""
-        data_console().print(build_table(self._rows))
+        with _translate_faults():
+            data_console().print(build_table(self._rows))
+            sys.stdout.flush()

@@ -1,0 +1,45 @@
+"""What is printed reaches stdout, or the reason is told."""
+
+import errno
+import io
+import sys
+
+import pytest
+
+from engine.cli.printers import CsvPrinter, JsonPrinter, TablePrinter
+from engine.errors import Unavailable
+from engine.results import RejectReason
+
+
+class FullStdout(io.StringIO):
+    """A disk without space left, or a reader that went away."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self._number, "No space left on device")
+
+
+def print_nothing(kind: str) -> None:
+    if kind == "csv":
+        CsvPrinter()
+    elif kind == "json":
+        JsonPrinter(with_patches=False).close()
+    else:
+        TablePrinter().close()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "table"])
+def test_a_full_disk_behind_stdout_has_a_reason(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(sys, "stdout", FullStdout(errno.ENOSPC))
+    with pytest.raises(Unavailable, match="No space left") as told:
+        print_nothing(kind)
+    assert told.value.reason is RejectReason.OUTPUT_FAILED
+
+
+def test_a_reader_that_went_away_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", FullStdout(errno.EPIPE))
+    with pytest.raises(BrokenPipeError):
+        print_nothing("csv")
