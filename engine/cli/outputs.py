@@ -1,16 +1,19 @@
 """The files that a scan leaves in its folder: document, patch maps, overlay and report of each input."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cli.display import InputWatcher
+from engine.errors import Unavailable
 from engine.limits import Limits
 from engine.output.document import build_document, dump_document
-from engine.output.files import write_whole
+from engine.output.files import remove_stale, write_whole
 from engine.output.overlay import overlay_name, write_overlay
 from engine.output.patches import write_patches
 from engine.output.report import IndexEntry, describe_entry, write_report
+from engine.results import RejectReason
 from engine.scan_result import ScanResult
 from engine.screen import ScanTools
 
@@ -29,6 +32,7 @@ class OutputPlan:
     folder: Path
     stems: tuple[str, ...]
     limits: Limits
+    inputs: frozenset[str] = frozenset()  # real paths of the inputs, which are never written over
     with_overlay: bool = False
     with_report: bool = False
     headline: str = ""  # above the index
@@ -44,6 +48,7 @@ class OutputPlan:
         overlay = self._write_overlay(result, tools, watcher, stem) if self.with_overlay else None
         report = f"{stem}.report.html" if self.with_report else None
         if report is not None:
+            self._spare_input(self.folder / report)
             watcher.on_report()
             write_report(
                 result,
@@ -58,9 +63,14 @@ class OutputPlan:
 
     def _write_data(self, result: ScanResult, stem: str) -> None:
         document = dump_document(build_document(result), indent=1)
-        write_whole(self.folder / f"{stem}.json", f"{document}\n".encode())
+        place, maps = self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
+        self._spare_input(place)
+        write_whole(place, f"{document}\n".encode())
         if result.evidence is not None and result.evidence.is_scored.any():
-            write_patches(result, self.folder / f"{stem}.npz")
+            self._spare_input(maps)
+            write_patches(result, maps)
+        elif not self._is_input(maps):
+            remove_stale(maps)  # of an earlier run: it would pass for this one's
 
     def _write_overlay(
         self, result: ScanResult, tools: ScanTools, watcher: InputWatcher, stem: str
@@ -68,5 +78,18 @@ class OutputPlan:
         if result.score is None:
             return None
         name = overlay_name(result, stem)
+        self._spare_input(self.folder / name)
         write_overlay(result, self.folder / name, tools.sandbox, self.limits, watcher.on_overlay)
         return name
+
+    def _is_input(self, place: Path) -> bool:
+        return os.path.realpath(place) in self.inputs
+
+    def _spare_input(self, place: Path) -> None:
+        """Raise Unavailable (OUTPUT_FAILED) rather than write over a file that is to be scanned."""
+        if self._is_input(place):
+            raise Unavailable(
+                RejectReason.OUTPUT_FAILED,
+                f"{place} is an input of this scan and was not written over",
+                "give another folder with --out",
+            )

@@ -1,5 +1,6 @@
 """``fakesieve scan``: videos and pictures in, one row for each out."""
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -127,7 +128,7 @@ def scan(
         Limits.size_bytes
     ),
     max_seconds: Annotated[
-        float, typer.Option(help="Duration of a video.", min=0.001, rich_help_panel=_LIMITS)
+        float, typer.Option(help="Duration of a video.", min=0.001, max=1e9, rich_help_panel=_LIMITS)
     ] = Limits.duration_us / 1e6,
     max_pixels: Annotated[int, typer.Option(help="Pixels of a frame.", min=1, rich_help_panel=_LIMITS)] = (
         Limits.pixels
@@ -139,10 +140,13 @@ def scan(
         Limits.streams
     ),
     max_memory: Annotated[
-        int, typer.Option(help="Bytes that decoding may take.", min=1, rich_help_panel=_LIMITS)
+        int, typer.Option(help="Bytes that decoding may take.", min=1, max=1 << 48, rich_help_panel=_LIMITS)
     ] = Limits.memory_bytes,
     timeout: Annotated[
-        float, typer.Option(help="Seconds that decoding may keep waiting.", min=0.1, rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            help="Seconds that decoding may keep waiting.", min=0.1, max=1e6, rich_help_panel=_LIMITS
+        ),
     ] = Limits.wall_s,
     allow_unsandboxed: Annotated[
         bool,
@@ -305,4 +309,5 @@ def _plan_outputs(
 ) -> OutputPlan:
     make_folder(folder)
     stems = choose_stems([found.path for found in inputs])
-    return OutputPlan(folder, tuple(stems), limits, with_overlay=overlay, with_report=report)
+    places = frozenset(os.path.realpath(found.path) for found in inputs)
+    return OutputPlan(folder, tuple(stems), limits, places, with_overlay=overlay, with_report=report)

@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from engine.arrays import U8
-from engine.output.files import unwritable
+from engine.output.files import discard_partial, unwritable
 
 MICROSECONDS = 1_000_000
 
@@ -87,7 +87,7 @@ class VideoWriter:
             if kind is None:
                 raise unwritable(self._path, str(broken)) from broken
         finally:
-            self._partial.unlink(missing_ok=True)
+            discard_partial(self._partial)
 
 
 def _set_up(stream: VideoStream, width: int, height: int, options: dict[str, str], threads: int) -> None:

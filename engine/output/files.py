@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 from pathlib import Path
 
 from engine.errors import Unavailable
@@ -13,7 +14,21 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as fault:
-        partial.unlink(missing_ok=True)
+        discard_partial(partial)
+        raise unwritable(path, fault.strerror or str(fault)) from fault
+
+
+def discard_partial(partial: Path) -> None:
+    """Remove what was begun, if it can be: a read-only disk refuses even what is not there."""
+    with contextlib.suppress(OSError):
+        partial.unlink()
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what an earlier run left under a name. Raises Unavailable (OUTPUT_FAILED)."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as fault:
         raise unwritable(path, fault.strerror or str(fault)) from fault
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,9 @@ def test_limits_and_sampling_reach_the_engine(run, random_model: Path, clips: Pa
         ["scan", "a.mp4", "--engine", "magic"],
         ["scan", "a.mp4", "--jobs", "0"],
         ["scan", "a.mp4", "--fps", "-1"],
+        ["scan", "a.mp4", "--max-seconds", "inf"],
+        ["scan", "a.mp4", "--timeout", "inf"],
+        ["scan", "a.mp4", "--max-memory", str(10**27)],
         ["scan", "a.mp4", "--nonsense"],
         ["scan", "a.mp4", "--policy", "harsh"],
     ],
@@ -149,6 +153,25 @@ def test_a_folder_that_cannot_be_made_ends_with_one(run, random_model: Path, cli
     done = run("scan", clips / "face.mp4", "--model", random_model, "--out", tmp_path / "file" / "x")
     assert done.code == 1
     assert "OUTPUT_FAILED" in done.err
+
+
+def test_an_output_never_takes_the_place_of_an_input(run, random_model: Path, clips: Path, tmp_path) -> None:
+    shutil.copy(clips / "face.mp4", tmp_path / "a.mp4")
+    (tmp_path / "a.overlay.mp4").write_bytes(b"evidence")
+    done = run("scan", tmp_path, "--model", random_model, "--out", tmp_path, "--overlay")
+    assert done.code == 1
+    assert "a.overlay.mp4 is an input of this scan" in done.err
+    assert (tmp_path / "a.overlay.mp4").read_bytes() == b"evidence"
+
+
+def test_maps_of_an_earlier_run_do_not_stay_beside_a_failure(
+    run, random_model: Path, clips: Path, tmp_path
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.npz").write_bytes(b"of another a.mp4")
+    run("scan", tmp_path / "a.mp4", "--model", random_model, "--out", tmp_path / "out")
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.json"]
 
 
 def test_the_options_name_every_engine_and_preset() -> None:
