@@ -97,7 +97,7 @@ def choose_stream(source: InputContainer, limits: Limits) -> VideoStream:
             "give a video, not a sound",
         )
     codec = codec_of(stream)
-    # In AVI, MPEG-4 Part 2 packs several frames into one packet (DivX), and times of frames cannot be trusted.
+    # In AVI, MPEG-4 Part 2 packs several frames into one packet (DivX): their times cannot be trusted.
     is_packed = codec == "mpeg4" and source.format.name == "avi"
     if codec not in CODECS or is_packed:
         raise MediaRejected(

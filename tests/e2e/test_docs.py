@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.container import Container
+from engine.decoders.opening import CODECS
 from engine.faces.detect import MtcnnParameters
 from engine.faces.link import TrackRules
 from engine.faces.quality import QualityRules
@@ -134,6 +136,13 @@ def test_the_limits_page_states_the_defaults_of_the_code() -> None:
         "and for `scored` instead of `partially_scored`": f"{scoring.whole_decoded * 100:g} %",
     }
     assert {name: rows.get(name) for name in expected} == expected
+
+
+def test_the_limits_page_names_every_codec_and_container() -> None:
+    text = (ROOT / "docs/reference/limits.md").read_text(encoding="utf-8").casefold().replace(".", "")
+    spelt = {"mpegts": "mpeg-ts", "mpeg4": "mpeg-4 part 2"}
+    known = [*CODECS, *(str(c) for c in Container)]
+    assert [name for name in known if spelt.get(name, name) not in text] == []
 
 
 def test_make_targets_that_pages_name_exist() -> None:
