@@ -20,7 +20,7 @@ demo: $(VENV)/stamp-base ## install what scanning needs, then scan real clips an
 	$(BIN)/fakesieve demo $(ARGS)
 
 test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --durations=15 $(ARGS)
 
 check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes: what CI runs before the tests
 	$(BIN)/ruff format --check .
