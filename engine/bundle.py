@@ -83,10 +83,15 @@ def find_bundle(name_or_dir: str | Path) -> Path:
     """Return the folder that a name or path means. Raises BundleInvalid if there is none."""
     path = Path(name_or_dir)
     shipped = MODELS_FOLDER / path
-    if len(path.parts) == 1 and (shipped / MANIFEST).is_file():
-        return shipped
-    if (path / MANIFEST).is_file():
-        return path
+    try:
+        if len(path.parts) == 1 and (shipped / MANIFEST).is_file():
+            return shipped
+        if (path / MANIFEST).is_file():
+            return path
+    except OSError as fault:  # a name longer than the system takes, a folder that may not be read
+        raise _invalid(
+            f"no model {str(name_or_dir)[:80]!r}: {fault.strerror}", "give a model's name"
+        ) from fault
     known = ", ".join(list_bundles()) or "none"
     raise _invalid(
         f"no model {str(name_or_dir)!r}", f"known models: {known}; or give a folder with {MANIFEST}"

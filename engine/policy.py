@@ -150,22 +150,26 @@ def decide(score: VideoScore, policy: Policy) -> VideoVerdict:
 
 
 def _weigh(score: VideoScore, policy: Policy, used: float) -> tuple[VerdictValue, list[VerdictReason]]:
-    thin = score.outcome is Outcome.PARTIALLY_SCORED or score.coverage.ratio < policy.min_coverage
+    gaps = _find_gaps(score, policy)
     if used >= policy.high:
-        reasons = [VerdictReason.HIGH_TRACK_SCORE]
-        if thin:
-            reasons.append(VerdictReason.LOW_COVERAGE)
+        reasons = [VerdictReason.HIGH_TRACK_SCORE, *gaps]
         if _is_single_peak(score, policy):
             return VerdictValue.INCONCLUSIVE, [*reasons, VerdictReason.SINGLE_FRAME_PEAK]
         return VerdictValue.LIKELY_MANIPULATED, reasons
     if used >= policy.low:
-        reasons = [VerdictReason.SCORE_BETWEEN_THRESHOLDS]
-        if thin:
-            reasons.append(VerdictReason.LOW_COVERAGE)
-        return VerdictValue.INCONCLUSIVE, reasons
-    if thin:
-        return VerdictValue.INCONCLUSIVE, [VerdictReason.LOW_TRACK_SCORES, VerdictReason.LOW_COVERAGE]
-    return VerdictValue.NO_MANIPULATION_FOUND, [VerdictReason.LOW_TRACK_SCORES]
+        return VerdictValue.INCONCLUSIVE, [VerdictReason.SCORE_BETWEEN_THRESHOLDS, *gaps]
+    value = VerdictValue.INCONCLUSIVE if gaps else VerdictValue.NO_MANIPULATION_FOUND
+    return value, [VerdictReason.LOW_TRACK_SCORES, *gaps]
+
+
+def _find_gaps(score: VideoScore, policy: Policy) -> list[VerdictReason]:
+    """Say why "nothing found" could not be said: too little was scored, or something of it is missing."""
+    gaps: list[VerdictReason] = []
+    if score.coverage.ratio < policy.min_coverage:
+        gaps.append(VerdictReason.LOW_COVERAGE)
+    if score.outcome is Outcome.PARTIALLY_SCORED:
+        gaps.append(VerdictReason.PARTIAL_EVIDENCE)
+    return gaps
 
 
 def _is_single_peak(score: VideoScore, policy: Policy) -> bool:

@@ -41,6 +41,7 @@ _STYLES = {
 }
 _LOUD_REASONS = (
     VerdictReason.LOW_COVERAGE,
+    VerdictReason.PARTIAL_EVIDENCE,
     VerdictReason.SINGLE_FRAME_PEAK,
     VerdictReason.EXTRAPOLATED_THRESHOLD,
 )

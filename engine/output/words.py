@@ -61,6 +61,7 @@ VERDICT_REASONS: Mapping[VerdictReason, str] = {
     VerdictReason.LOW_TRACK_SCORES: "Every face that could be scored stays below the lower threshold.",
     VerdictReason.SCORE_BETWEEN_THRESHOLDS: "The score lies between the two thresholds.",
     VerdictReason.LOW_COVERAGE: "Only a small part of the video could be scored.",
+    VerdictReason.PARTIAL_EVIDENCE: "Some of the video or some faces in it could not be looked at.",
     VerdictReason.NO_EVIDENCE: "There is no score: nothing in it could be judged.",
     VerdictReason.SINGLE_FRAME_PEAK: "The score rests on one frame alone.",
     VerdictReason.UNCALIBRATED: "The score is no probability: this model has no calibration.",

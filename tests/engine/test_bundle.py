@@ -43,6 +43,11 @@ def rewrite(folder: Path, **changes: object) -> None:
     (folder / MANIFEST).write_text(json.dumps(form | changes))
 
 
+def test_a_name_that_no_file_can_have_is_no_model() -> None:
+    with pytest.raises(BundleInvalid, match="no model"):
+        load_bundle("x" * 300)
+
+
 def test_a_bundle_is_found_by_folder(folder: Path) -> None:
     bundle = load_bundle(str(folder))
     assert (bundle.name, bundle.input_size, bundle.grid) == ("random-compact", 224, 14)

@@ -89,12 +89,19 @@ def test_raw_score_is_marked_as_uncalibrated() -> None:
     )
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SCORED, Outcome.PARTIALLY_SCORED])
-def test_thin_coverage_never_ends_in_nothing_found(outcome: Outcome) -> None:
-    coverage = 0.05 if outcome is Outcome.SCORED else 1.0
+@pytest.mark.parametrize(
+    ("outcome", "coverage", "gap"),
+    [
+        (Outcome.SCORED, 0.05, VerdictReason.LOW_COVERAGE),
+        (Outcome.PARTIALLY_SCORED, 1.0, VerdictReason.PARTIAL_EVIDENCE),
+    ],
+)
+def test_gaps_in_the_evidence_never_end_in_nothing_found(
+    outcome: Outcome, coverage: float, gap: VerdictReason
+) -> None:
     verdict = decide(make_score(0.1, calibrated=0.1, outcome=outcome, coverage=coverage), POLICY)
     assert verdict.value is VerdictValue.INCONCLUSIVE
-    assert VerdictReason.LOW_COVERAGE in verdict.reasons
+    assert verdict.reasons == (VerdictReason.LOW_TRACK_SCORES, gap)
 
 
 def test_high_score_stands_in_thin_coverage_and_says_so() -> None:
