@@ -192,7 +192,7 @@ def fit_threshold(real_score: F64, fpr_target: float) -> Threshold:
     """
     count = len(real_score)
     if count < LEAST_REAL:
-        raise TooFewLabels(f"{count} real videos; a threshold needs {LEAST_REAL}")
+        raise TooFewLabels(f"{count} real inputs; a threshold needs {LEAST_REAL}")
     if not 0.0 < fpr_target < 1.0 or not bool(((real_score >= 0) & (real_score <= 1)).all()):
         raise ValueError("scores lie in 0 to 1 and a target rate strictly between")
     falling = -np.sort(-real_score.astype(np.float64))

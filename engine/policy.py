@@ -12,19 +12,23 @@ from engine.results import Outcome, VerdictReason, VerdictValue, VideoScore, Vid
 
 LOW_FPR = 0.10
 HIGH_FPR = 0.01
-"""A bundle's own policy: at or above ``high`` lies one real video in 100, at or above ``low`` one in 10."""
+"""A bundle's own policy: of the set that its thresholds were fitted on, one real input in 100 lies at or above
+``high``, one in 10 at or above ``low``."""
 _ROUNDING = 1e-9  # the mean of equal scores may lie a last bit above each of them
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The score that a stated share of real videos reaches, and how well that is known."""
+    """The score that a stated share of real inputs reaches, and how well that is known.
+
+    Inputs are videos or single pictures, as the bundle's card says; a rate holds for inputs of that kind.
+    """
 
     fpr_target: float
     threshold: float  # 0 to 1, on the scale of the score that a verdict uses
     upper_bound: float  # one-sided 95 % upper bound (Clopper-Pearson) of the false positive rate at threshold
-    exceedances: int  # real videos at or above the threshold
-    count: int  # real videos that it was fitted on
+    exceedances: int  # real inputs at or above the threshold
+    count: int  # real inputs that it was fitted on
     extrapolated: bool  # fewer than 10 exceedances: the place of the threshold is a guess from the tail
 
     def __post_init__(self) -> None:
@@ -72,7 +76,7 @@ class Policy:
     high: float  # at or above it: likely manipulated
     min_coverage: float = 0.1  # least share of the video's time with a scored face for "nothing found"
     min_peak_frames: int = 2  # frames that must reach their track's score for "likely manipulated"
-    extrapolated: bool = False  # a threshold rests on fewer than 10 real videos
+    extrapolated: bool = False  # a threshold rests on fewer than 10 real inputs
 
     def __post_init__(self) -> None:
         if not self.name or self.version < 1:
@@ -108,7 +112,7 @@ def choose_policy(model: str, thresholds: Sequence[Threshold]) -> Policy:
 
 
 def policy_from_thresholds(name: str, version: int, thresholds: Sequence[Threshold]) -> Policy:
-    """Make the policy of a bundle from the thresholds that were fitted for it on real videos.
+    """Make the policy of a bundle from the thresholds that were fitted for it on real inputs.
 
     Needs entries for the false positive rates ``LOW_FPR`` and ``HIGH_FPR``; raises ValueError without them.
     """

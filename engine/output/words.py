@@ -65,7 +65,7 @@ VERDICT_REASONS: Mapping[VerdictReason, str] = {
     VerdictReason.NO_EVIDENCE: "There is no score: nothing in it could be judged.",
     VerdictReason.SINGLE_FRAME_PEAK: "The score rests on one frame alone.",
     VerdictReason.UNCALIBRATED: "The score is no probability: this model has no calibration.",
-    VerdictReason.EXTRAPOLATED_THRESHOLD: "The thresholds rest on few real videos and are a guess.",
+    VerdictReason.EXTRAPOLATED_THRESHOLD: "The thresholds rest on few real inputs and are a guess.",
 }
 
 REGIONS: Mapping[FaceRegion, str] = {

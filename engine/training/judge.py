@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.arrays import F64
+from engine.evaluation.metrics import RocMaker
 from engine.network.two_stream import TwoStreamNet
 from engine.training.faces import FaceRecord
 from engine.training.forge import ForgeryMethod
@@ -76,10 +77,10 @@ def _scores(network: TwoStreamNet, crops: list[np.ndarray], batch: int) -> tuple
 
 def area_under_roc(positive: F64, negative: F64) -> float:
     """Probability that a random positive scores above a random negative, ties counting one half."""
-    ordered = np.sort(negative)
-    below = np.searchsorted(ordered, positive, "left")
-    level = np.searchsorted(ordered, positive, "right") - below
-    return float((below + 0.5 * level).mean() / len(negative))
+    score = np.concatenate([positive, negative])
+    label = np.repeat(np.array([1, 0], np.int64), (len(positive), len(negative)))
+    curve = RocMaker(score, label).curve(np.ones(len(score)))
+    return float("nan") if curve is None else curve.area()
 
 
 def _mean_iou(predicted: np.ndarray, target: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.arrays import F32, U8
 from engine.faces.detect import load_detector
+from engine.faces.link import overlap
 
 _MIN_OVERLAP = 0.3  # intersection over union from which a detection is the face of the index
 _GROUP = 16  # pictures of one size at a time
@@ -65,10 +66,6 @@ def _best(boxes: F32, wanted: _Box) -> F32:
     nothing = np.full(4, np.nan, np.float32)
     if not len(boxes):
         return nothing
-    left, top = np.maximum(boxes[:, 0], wanted[0]), np.maximum(boxes[:, 1], wanted[1])
-    right = np.minimum(boxes[:, 0] + boxes[:, 2], wanted[0] + wanted[2])
-    bottom = np.minimum(boxes[:, 1] + boxes[:, 3], wanted[1] + wanted[3])
-    shared = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
-    overlap = shared / (boxes[:, 2] * boxes[:, 3] + wanted[2] * wanted[3] - shared)
-    best = int(overlap.argmax())
-    return boxes[best] if overlap[best] > _MIN_OVERLAP else nothing
+    shared = overlap(boxes, np.array([wanted], np.float32))[:, 0]
+    best = int(shared.argmax())
+    return boxes[best] if shared[best] > _MIN_OVERLAP else nothing
