@@ -12,7 +12,7 @@ from engine.results import Outcome, VerdictReason, VerdictValue, VideoScore, Vid
 
 LOW_FPR = 0.10
 HIGH_FPR = 0.01
-"""A bundle's own policy: of the set that its thresholds were fitted on, one real input in 100 lies at or above
+"""A bundle's own policy: of the set that its thresholds were fitted on, one real input in 100 lies at or over
 ``high``, one in 10 at or above ``low``."""
 _ROUNDING = 1e-9  # the mean of equal scores may lie a last bit above each of them
 
