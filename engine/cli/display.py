@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from engine.output.names import escape_for_terminal, to_text
 from engine.watch import Stage
 
+_UNFOLDED = 8192  # wider than a path (4096 at most) and its note
 _NAME_LONGEST = 36
 _STAGE_WORDS = {Stage.PROBE: "looking", Stage.DECODE: "scanning", Stage.SCORE: "scoring"}
 
@@ -125,7 +126,7 @@ def shorten(name: str) -> str:
 
 
 def data_console() -> Console:
-    """Return the console for tables on stdout: as wide as the terminal, wide enough for a file otherwise."""
+    """Return the console for tables on stdout: as wide as the terminal; in a file no row is ever folded."""
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         return Console(soft_wrap=False)
-    return Console(width=140, soft_wrap=False)
+    return Console(width=_UNFOLDED, soft_wrap=False)

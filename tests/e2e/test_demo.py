@@ -25,7 +25,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
     (folder / "clips").mkdir()
     for name in CLIPS:
         (folder / "clips" / name).write_bytes(pyfeat_clip(name).read_bytes())
-    return run("demo", "--out", folder), folder
+    # Wide enough for any folder of a test run: on a narrow terminal a long path is folded within its name.
+    return run("demo", "--out", folder, COLUMNS="400"), folder
 
 
 def document(folder: Path, stem: str) -> dict:
