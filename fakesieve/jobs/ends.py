@@ -1,0 +1,33 @@
+"""How a job ends: one place, so that every end writes its event."""
+
+from fakesieve.jobs.rows import Fault, JobEnd, JobRow, ShardRow
+from fakesieve.jobs.states import JobState
+from fakesieve.jobs.store import JobTransaction
+from fakesieve.reasons import Reason
+
+
+def end_job(tx: JobTransaction, job_id: str, end: JobEnd) -> JobRow | None:
+    """End a live job and put the event into the outbox; None when it has ended already."""
+    job = tx.end_job(job_id, end)
+    if job is not None:
+        tx.insert_event(job, f"job.{end.state}")
+    return job
+
+
+def failed_by(fault: Fault) -> JobEnd:
+    """The end of a job that a fault ruled out."""
+    return JobEnd(
+        JobState.FAILED,
+        fault.reason,
+        message=fault.message or None,
+        hint=fault.hint or fault.reason.hint,
+    )
+
+
+def describe_exhaustion(shard: ShardRow) -> Fault:
+    """Why a shard without attempts left fails its job: the last fault if one is known, else the count."""
+    seen = shard.last_message or "the workers died or lost their leases"
+    message = f"shard {shard.key.index} gave up after {shard.attempts} attempts: {seen}"
+    if shard.last_reason is None or shard.last_reason is Reason.LEASE_LOST:
+        return Fault(Reason.ATTEMPTS_EXHAUSTED, message)
+    return Fault(shard.last_reason, message)

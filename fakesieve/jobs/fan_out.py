@@ -1,0 +1,108 @@
+"""From a prepared job to its shards, or to the answer that is there already; or to a refusal of the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fakesieve.jobs.ends import end_job, failed_by
+from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
+from fakesieve.jobs.states import JobState, WorkKind
+from fakesieve.jobs.store import JobStore, JobTransaction
+from fakesieve.reasons import Reason
+
+SHA256_HEX_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What preparing has found out: which bytes these are, what the probe says, and what to sample.
+
+    ``fingerprint`` names the pipeline that is about to score them. ``costs`` predicts the work of each plan
+    in any one unit (samples, say); without it every plan costs the same.
+    """
+
+    sha256: str
+    size_bytes: int
+    media: Mapping[str, object]
+    fingerprint: str
+    plans: tuple[Mapping[str, object], ...]
+    costs: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.sha256) != SHA256_HEX_LENGTH:
+            raise ValueError(f"sha256 has {SHA256_HEX_LENGTH} hexadecimal digits, is {self.sha256!r}")
+        if self.size_bytes < 1 or not self.plans or not self.fingerprint:
+            raise ValueError("a prepared video has bytes, a fingerprint and at least one plan")
+        if self.costs and len(self.costs) != len(self.plans):
+            raise ValueError(f"{len(self.costs)} costs for {len(self.plans)} plans")
+
+
+class FanOut(StrEnum):
+    """What came of a prepared job."""
+
+    FANNED = "fanned"
+    REUSED = "reused"  # the same bytes were scored by the same pipeline; the job has that analysis
+    STALE = "stale"  # the claim is not current, or the job has ended
+
+
+def fan_out(store: JobStore, claim: Claim, prepared: Prepared) -> FanOut:
+    """Write video, shards and doorbells in one transaction, or end the job with the analysis that exists."""
+
+    def work(tx: JobTransaction) -> FanOut:
+        mark = tx.mark_shard_done(claim.key, claim.fence, None)
+        job = tx.lock_job(claim.key.job_id)
+        if job is None or mark is Mark.STALE:
+            return FanOut.STALE
+        if mark is Mark.REPEATED:
+            return _repeat(job)
+        if job.state is not JobState.RUNNING:
+            return FanOut.STALE
+        return _fan_out_job(tx, job, prepared)
+
+    return store.run(work)
+
+
+def _repeat(job: JobRow) -> FanOut:
+    """The first reply was lost; say again what it said."""
+    if job.reused_analysis and job.state is JobState.SUCCEEDED:
+        return FanOut.REUSED
+    return FanOut.FANNED if job.n_shards and job.state is JobState.RUNNING else FanOut.STALE
+
+
+def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
+    video_id = tx.upsert_video(
+        VideoDraft(job.tenant_id, prepared.sha256, prepared.size_bytes, prepared.media, job.source)
+    )
+    tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, len(prepared.plans))
+    analysis_id = tx.find_analysis(video_id, prepared.fingerprint)
+    if analysis_id is not None:
+        end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
+        return FanOut.REUSED
+    drafts = [
+        ShardDraft(
+            ShardKey(job.id, index),
+            WorkKind.SCREEN,
+            job.tenant_id,
+            job.lane,
+            plan=plan,
+            cost=prepared.costs[index - 1] if prepared.costs else 1.0,
+            fence=job.fence,
+        )
+        for index, plan in enumerate(prepared.plans, 1)
+    ]
+    tx.insert_shards(drafts)
+    tx.insert_doorbells([draft.key for draft in drafts])
+    return FanOut.FANNED
+
+
+def reject_job(store: JobStore, claim: Claim, reason: Reason, message: str, hint: str = "") -> bool:
+    """Fail a job for good because of its file, whichever of its shards found out. False when stale."""
+    fault = Fault(reason, message, hint)
+
+    def work(tx: JobTransaction) -> bool:
+        if tx.mark_shard_failed(claim.key, claim.fence, fault) is Mark.STALE:
+            return False
+        end_job(tx, claim.key.job_id, failed_by(fault))
+        return True
+
+    return store.run(work)

@@ -1,0 +1,243 @@
+"""What crosses the store: keys, claims, drafts of rows and snapshots of rows. Values without behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ShardKey:
+    """One piece of work: what a doorbell carries. Index 0 prepares, 1 to n screen, n + 1 scores."""
+
+    job_id: str
+    index: int
+
+    def __post_init__(self) -> None:
+        if self.index < 0:
+            raise ValueError(f"index of a shard must not be negative, is {self.index}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one shard until the lease ends.
+
+    Whatever the worker writes is accepted only under this ``fence``. ``attempt`` counts from 1. ``media``
+    is the probe as JSON and ``plan`` what to sample; both are null while the job is being prepared.
+    ``deadline`` and the lease are times of the database's clock: compare them with nothing else.
+    """
+
+    key: ShardKey
+    kind: WorkKind
+    fence: int
+    attempt: int
+    lane: Lane
+    tenant_id: str
+    source: VideoRef
+    plan: Mapping[str, object] | None
+    media: Mapping[str, object] | None
+    deadline: datetime
+    sha256: str | None = None
+    video_id: str | None = None
+    fingerprint: str | None = None
+    n_shards: int = 0
+    deliveries: int = 1
+
+
+class Refusal(StrEnum):
+    """Why a doorbell led to no claim. In every case the message is acknowledged and dropped."""
+
+    DONE = "done"
+    HELD = "held"  # somebody else's lease has not run out
+    NOT_YET = "not_yet"  # given back with a delay that has not passed
+    EXHAUSTED = "exhausted"  # the reconciler fails the job
+    ENDED = "ended"  # the job is terminal or past its deadline
+    UNKNOWN = "unknown"  # no such shard, or another tenant's
+
+
+@dataclass(frozen=True, slots=True)
+class JobDraft:
+    """A job about to be inserted. ``request_hash`` tells whether an idempotency key means the same again."""
+
+    id: str
+    tenant_id: str
+    source: VideoRef
+    lane: Lane
+    deadline_s: float
+    request_hash: str
+    idempotency_key: str | None = None
+    external_id: str | None = None
+    batch_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What an insert under an idempotency key found: the new job, or the one that was there."""
+
+    job_id: str
+    request_hash: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDraft:
+    """A batch about to be inserted; ``max_failure_rate`` is a share of the ended jobs, 0 to 1."""
+
+    id: str
+    tenant_id: str
+    name: str
+    lane: Lane
+    max_failure_rate: float
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDraft:
+    """A shard about to be inserted. ``fence`` is the highest that any earlier run of its job has seen."""
+
+    key: ShardKey
+    kind: WorkKind
+    tenant_id: str
+    lane: Lane
+    plan: Mapping[str, object] | None = None
+    cost: float = 1.0
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as a transaction sees it."""
+
+    id: str
+    tenant_id: str
+    state: JobState
+    lane: Lane
+    source: VideoRef
+    n_shards: int
+    n_done: int
+    fence: int
+    deadline: datetime
+    batch_id: str | None = None
+    video_id: str | None = None
+    fingerprint: str | None = None
+    analysis_id: str | None = None
+    reused_analysis: bool = False
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """A shard as a transaction sees it. The flags compare with the database's clock at that moment."""
+
+    key: ShardKey
+    kind: WorkKind
+    state: ShardState
+    fence: int
+    attempts: int
+    deliveries: int
+    is_lease_over: bool
+    is_delayed: bool
+    last_reason: Reason | None = None
+    last_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ends: with an analysis, or with a reason."""
+
+    state: JobState
+    reason: Reason | None = None
+    message: str | None = None
+    hint: str | None = None
+    analysis_id: str | None = None
+    reused_analysis: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.state.is_terminal:
+            raise ValueError(f"{self.state} is no end")
+        if (self.state is JobState.SUCCEEDED) != (self.reason is None):
+            raise ValueError("a job that did not succeed has a reason, one that did has none")
+        if (self.state is JobState.SUCCEEDED) != (self.analysis_id is not None):
+            raise ValueError("a job that succeeded has an analysis, others have none")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attempt ended without a result; kept with the shard and in the log of attempts."""
+
+    reason: Reason
+    message: str = ""
+    hint: str = ""
+
+
+class Mark(StrEnum):
+    """What writing under a fence met."""
+
+    WRITTEN = "written"
+    REPEATED = "repeated"  # the same claim wrote it already: its first reply was lost
+    STALE = "stale"  # another claim has the shard now
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDraft:
+    """A video by its content, for the one row that a tenant has of it."""
+
+    tenant_id: str
+    sha256: str
+    size_bytes: int
+    media: Mapping[str, object]
+    source: VideoRef
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A doorbell in the outbox that may be rung now. ``cost`` is in units of predicted work."""
+
+    outbox_id: int
+    key: ShardKey
+    tenant_id: str
+    lane: Lane
+    cost: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostBeat:
+    """What a worker host says of itself at each heartbeat. A draining host has no slots to offer."""
+
+    owner: str
+    slots: int
+    is_draining: bool = False
+    name: str = ""
+    version: str = ""
+    rss_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.slots < 1:
+            raise ValueError(f"a host has at least one slot, is {self.slots}")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A batch and the number of its jobs in each state."""
+
+    id: str
+    tenant_id: str
+    state: BatchState
+    max_failure_rate: float
+    counts: Mapping[JobState, int]
+    n_reused: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of jobs."""
+        return sum(self.counts.values())
+
+    @property
+    def live(self) -> int:
+        """Number of jobs that have not ended."""
+        return sum(n for state, n in self.counts.items() if not state.is_terminal)

@@ -1,0 +1,263 @@
+"""What keeps the truth about jobs: the row operations over which everything in this folder is written.
+
+Two implementations obey one contract test: ``SqlJobStore`` in ``fakesieve/jobs/sql/store.py`` and the one in
+memory under which the simulation runs. An operation is one statement or a few; which of them belong
+together in a transaction is decided by the functions of ``claim``, ``fan_out``, ``finish`` and so on. Whoever
+locks several rows locks outbox rows first, then shards, then jobs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import (
+    BatchDraft,
+    BatchRow,
+    Claim,
+    Fault,
+    HostBeat,
+    JobDraft,
+    JobEnd,
+    JobRow,
+    Mark,
+    Placed,
+    ShardDraft,
+    ShardKey,
+    ShardRow,
+    VideoDraft,
+    Waiting,
+)
+from fakesieve.jobs.states import BatchState, Lane
+from fakesieve.records.analyses import AnalysisRecord
+
+Answer = TypeVar("Answer")
+
+
+class SubmitRows(Protocol):
+    """Rows that come into being when work is taken in."""
+
+    def now(self) -> datetime:
+        """Return the time of the store's own clock, on which all leases and deadlines stand."""
+        ...
+
+    def insert_job(self, draft: JobDraft) -> Placed:
+        """Insert a queued job, or find the one of the same tenant and idempotency key."""
+        ...
+
+    def insert_batch(self, draft: BatchDraft) -> Placed:
+        """Insert an open batch, or find the one of the same tenant and idempotency key."""
+        ...
+
+    def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
+        """Insert pending shards. They are silent until :meth:`insert_doorbells` is called for them."""
+        ...
+
+    def insert_doorbells(self, keys: Sequence[ShardKey], delay_s: float = 0.0) -> None:
+        """Put one doorbell per shard into the outbox, due after the delay; one that waits there is kept."""
+        ...
+
+    def insert_event(self, job: JobRow, topic: str) -> None:
+        """Put an event about a job, such as ``job.succeeded``, into the outbox."""
+        ...
+
+
+class ClaimRows(Protocol):
+    """The one claim statement, and what holds or gives back a claim."""
+
+    def lease_shard(self, key: ShardKey, owner: str, lease_s: float, limits: JobLimits) -> Claim | None:
+        """Lease the shard when it may be, in one statement that raises fence, attempts and deliveries.
+
+        It may be when its job is live and within its deadline, attempts and deliveries are left, no delay
+        runs, and it is pending or its lease is over.
+        """
+        ...
+
+    def start_job(self, job_id: str) -> None:
+        """Move a queued job to running; do nothing to any other."""
+        ...
+
+    def extend_leases(
+        self, owner: str, fences: Mapping[ShardKey, int], lease_s: float
+    ) -> frozenset[ShardKey]:
+        """Lengthen the leases that are still held under these fences for live jobs; return those."""
+        ...
+
+    def release_lease(
+        self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool
+    ) -> ShardRow | None:
+        """Make the shard pending again, claimable after the delay; None when the fence is not its own."""
+        ...
+
+    def read_shard(self, key: ShardKey) -> ShardRow | None:
+        """Return the shard without locking it."""
+        ...
+
+    def read_job(self, job_id: str) -> JobRow | None:
+        """Return the job without locking it."""
+        ...
+
+
+class FinishRows(Protocol):
+    """Writing under a fence, counting, and ends of jobs."""
+
+    def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
+        """Write the result of a leased shard under its fence."""
+        ...
+
+    def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
+        """Write that a leased shard has no result and gets no further attempt."""
+        ...
+
+    def count_done(self, job_id: str) -> JobRow | None:
+        """Count one more finished ``screen`` shard, whatever the job's state, and return the job, locked."""
+        ...
+
+    def lock_job(self, job_id: str) -> JobRow | None:
+        """Return the job and keep others from changing it until the transaction ends."""
+        ...
+
+    def lock_score_shard(self, job_id: str) -> ShardRow | None:
+        """Return the job's ``score`` shard, locked; None before all others are done."""
+        ...
+
+    def plan_job(
+        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
+    ) -> None:
+        """Write what preparing has found out about a locked job."""
+        ...
+
+    def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
+        """End a live job and return it as it is now; None when it has ended already."""
+        ...
+
+    def reset_job(self, job_id: str) -> bool:
+        """Put a failed, cancelled or expired job back to its beginning under higher fences.
+
+        Its evidence goes, its deadline starts again. False when the job is in another state.
+        """
+        ...
+
+    def load_evidence(self, job_id: str) -> list[bytes]:
+        """Return what the ``screen`` shards have found, in their order."""
+        ...
+
+    def upsert_video(self, draft: VideoDraft) -> str:
+        """Return the id of the tenant's video with this content, and note where it was seen."""
+        ...
+
+    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
+        """Return the id of the analysis of this video by this pipeline."""
+        ...
+
+    def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
+        """Store it unless one is there; return the id of the one that counts, and whether it is new."""
+        ...
+
+    def insert_usage(self, job: JobRow) -> None:
+        """Bill a job that was scored: one row per job, however often it is called."""
+        ...
+
+
+class OverdueRows(Protocol):
+    """What the reconciler looks for. Each method locks what it returns and passes over locked rows."""
+
+    def lock_overdue_jobs(self, limit: int) -> list[JobRow]:
+        """Return live jobs that are past their deadline."""
+        ...
+
+    def lock_exhausted_shards(self, limits: JobLimits) -> list[ShardRow]:
+        """Return shards of live jobs that wait, or whose lease is over, with no attempt or delivery left."""
+        ...
+
+    def take_back_leases(self, limits: JobLimits) -> list[ShardKey]:
+        """Make shards of live jobs pending whose lease is over while attempts are left; return them."""
+        ...
+
+    def fail_shard(self, key: ShardKey, fault: Fault) -> None:
+        """Give up a locked shard."""
+        ...
+
+    def lock_silent_shards(self, limits: JobLimits) -> list[ShardKey]:
+        """Return claimable shards whose doorbell left the outbox so long ago that it must be lost."""
+        ...
+
+    def close_ended_shards(self, limit: int) -> int:
+        """Give up shards whose job has ended and that nobody works on; return how many."""
+        ...
+
+    def purge(self, event_age_s: float, host_age_s: float) -> int:
+        """Delete published or old events and hosts that are long gone; return how many rows."""
+        ...
+
+
+class OutboxRows(Protocol):
+    """The backlog as the relay sees it, and the hosts that work on it."""
+
+    def list_waiting(self, per_queue: int) -> list[Waiting]:
+        """Return the first due doorbells of each lane and tenant, oldest first, without locking them."""
+        ...
+
+    def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
+        """Take these rows out of the outbox and return those whose shard still waits for a worker.
+
+        Rows that another transaction holds are passed over. A returned shard is noted as rung now.
+        """
+        ...
+
+    def count_ringing(self, wait_s: float) -> Mapping[Lane, int]:
+        """Return by lane how many rung doorbells are unanswered and younger than ``wait_s``."""
+        ...
+
+    def beat_host(self, beat: HostBeat) -> None:
+        """Note that a worker host lives."""
+        ...
+
+    def remove_host(self, owner: str) -> None:
+        """Forget a host that has stopped."""
+        ...
+
+    def count_slots(self, silence_s: float) -> int:
+        """Return the slots of hosts that were heard of within ``silence_s`` and do not drain."""
+        ...
+
+
+class BatchRows(Protocol):
+    """Lists of jobs as one thing."""
+
+    def read_batch(self, batch_id: str) -> BatchRow | None:
+        """Return the batch and its counts."""
+        ...
+
+    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
+        """Return batches that have not ended."""
+        ...
+
+    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
+        """Move a batch that has not ended; False when it has."""
+        ...
+
+    def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
+        """End live jobs of a batch, in the order of their ids, and return them."""
+        ...
+
+
+class JobTransaction(SubmitRows, ClaimRows, FinishRows, OverdueRows, OutboxRows, BatchRows, Protocol):
+    """All row operations of one transaction: either all of them happen or none."""
+
+
+class JobStore(Protocol):
+    """Where jobs are kept."""
+
+    def transaction(self) -> AbstractContextManager[JobTransaction]:
+        """Begin; commit at the end of the block, undo when it raises.
+
+        Raises ``TransactionConflict`` when it was undone for another one's sake, and ``Unavailable`` when the
+        store does not answer; then it may have happened or not.
+        """
+        ...
+
+    def run(self, work: Callable[[JobTransaction], Answer]) -> Answer:
+        """Run ``work`` in a transaction, again when it was undone for another one's sake."""
+        ...
