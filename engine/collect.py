@@ -15,6 +15,7 @@ from engine.arrays import F32, I64, U8
 from engine.decode import DecodeReport, SampledFrames
 from engine.evidence import MissingSample, ShardEvidence
 from engine.faces.align import FaceBatch
+from engine.faces.shots import STILL_DIFFERENCE, VIEW_SIZE
 from engine.faces.track import FaceTracks
 from engine.predict import FramePredictions
 from engine.probe import Probe
@@ -22,7 +23,6 @@ from engine.results import MediaWarning
 
 _Column = TypeVar("_Column", bound=NDArray[Any])
 _STILL_SIDE = 64  # px of the thumbnails by which a still is told from a video
-_STILL_DIFFERENCE = 4  # grey levels; compression noise averages to less, moving lips do not
 
 
 class CropQueue:
@@ -114,8 +114,11 @@ class EvidenceCollector:
         self._logit.append(predictions.logit)
         self._patches.append(predictions.patches)
 
-    def build(self, report: DecodeReport) -> ShardEvidence:
-        """Return the evidence. Raises ValueError if the network did not answer for every crop."""
+    def build(self, report: DecodeReport, border_views: U8 | None = None) -> ShardEvidence:
+        """Return the evidence. Raises ValueError if the network did not answer for every crop.
+
+        ``border_views`` are those of the tracker that followed the shard; None if it gave no sample.
+        """
         exclude = tuple(reason for tracks in self._tracks for reason in tracks.exclude)
         scored = np.array([reason is None for reason in exclude], bool)
         rows = len(exclude)
@@ -144,6 +147,7 @@ class EvidenceCollector:
             patches=patches,
             samples_us=_join(self._samples_us, np.empty(0, np.int64)),
             faces_per_sample=_join(self._per_sample, np.empty(0, np.int64)),
+            border_views=np.empty((0, VIEW_SIZE), np.uint8) if border_views is None else border_views,
             cuts_us=tuple(cut for tracks in self._tracks for cut in tracks.cuts_us),
             missing=tuple(MissingSample(item.pts_us, item.reason, item.detail) for item in report.missing),
             warnings=self._warnings(report),
@@ -168,7 +172,7 @@ class EvidenceCollector:
         if self._first_thumb is None:
             self._first_thumb = thumb
         difference = np.abs(thumb.astype(np.int16) - self._first_thumb)
-        self._is_still = int(difference.max()) <= _STILL_DIFFERENCE
+        self._is_still = int(difference.max()) <= STILL_DIFFERENCE
 
     def _warnings(self, report: DecodeReport) -> tuple[MediaWarning, ...]:
         samples = sum(len(times) for times in self._samples_us)

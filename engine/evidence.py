@@ -1,7 +1,7 @@
 """What one shard of a video showed: every face, every sample and what is missing, as columns and as bytes.
 
 Evidence is all that scoring reads. It is kept, so that a video can be scored and decided again without
-decoding a frame. It holds no pixels.
+decoding a frame. It holds no pixels, save for two thumbnails of 32 x 18 grey levels.
 """
 
 import itertools
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import F32, I64, U8
+from engine.faces.link import find_border_cuts
+from engine.faces.shots import VIEW_SIZE, is_same_still
 from engine.results import EvidenceReason, MediaWarning
 
 NO_TRACK = -1
@@ -44,10 +46,10 @@ SAMPLE_COLUMNS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("samples_us", "<i8", ()),
     ("faces_per_sample", "<i8", ()),
 )
-COLUMNS = (*ROW_COLUMNS, ("patches", "|u1", ()), *SAMPLE_COLUMNS)
+COLUMNS = (*ROW_COLUMNS, ("patches", "|u1", ()), *SAMPLE_COLUMNS, ("border_views", "|u1", ()))
 
 MAGIC = b"FSEV"
-VERSION = 1
+VERSION = 2  # 1 had no border_views
 PREFIX = struct.Struct("<4sHHII")
 MAX_BYTES = 1 << 30
 """Most bytes of unpacked columns: 4 h with 64 faces in every sample stay far below."""
@@ -95,6 +97,9 @@ class ShardEvidence:
     patches: U8  # [n, g, g] 255 * P(patch manipulated)
     samples_us: I64  # [m] times of the decoded samples, increasing
     faces_per_sample: I64  # [m] faces that the detector found, those beyond its cap included
+    border_views: (
+        U8  # [2, VIEW_SIZE] first and last sample as ``shots.view_frame`` sees them; [0, ..] if m = 0
+    )
     cuts_us: tuple[int, ...]  # first samples of new shots
     missing: tuple[MissingSample, ...]
     warnings: tuple[MediaWarning, ...]
@@ -148,6 +153,9 @@ def _check_columns(evidence: ShardEvidence) -> None:
     shape = evidence.patches.shape
     if evidence.patches.dtype != np.uint8 or len(shape) != 3 or shape[0] != rows or shape[1] != shape[2]:
         raise ValueError(f"patches are {evidence.patches.dtype} {shape}, not uint8 [{rows}, g, g]")
+    views, viewed = evidence.border_views, 2 if samples else 0
+    if views.dtype != np.uint8 or views.shape != (viewed, VIEW_SIZE):
+        raise ValueError(f"border_views are {views.dtype} {views.shape}, not uint8 [{viewed}, {VIEW_SIZE}]")
     if len(evidence.exclude) != rows:
         raise ValueError(f"{len(evidence.exclude)} reasons for {rows} faces")
     if min(evidence.frame_width, evidence.frame_height, evidence.crop_size) < 1:
@@ -194,8 +202,9 @@ def merge_shards(shards: Sequence[ShardEvidence], links: Sequence[I64] | None = 
     """Join the shards of one video in order of time.
 
     ``links[i]`` maps the track ordinals of shard i to ordinals of the video, so that a face that was
-    followed across a border stays one track; without it every shard's tracks stay apart. Raises ValueError
-    when the shards overlap in time or come from different pipelines.
+    followed across a border stays one track; without it every shard's tracks stay apart. Cuts that lie
+    between two shards are found here. Raises ValueError when the shards overlap in time or come from
+    different pipelines.
     """
     if not shards:
         raise ValueError("a video has at least one shard")
@@ -215,7 +224,8 @@ def merge_shards(shards: Sequence[ShardEvidence], links: Sequence[I64] | None = 
         **joined,
         track=np.concatenate(_video_tracks(shards, links)),
         exclude=tuple(itertools.chain.from_iterable(shard.exclude for shard in shards)),
-        cuts_us=tuple(sorted({cut for shard in shards for cut in shard.cuts_us})),
+        border_views=_outer_views(shards),
+        cuts_us=tuple(sorted({*find_border_cuts(shards), *itertools.chain(*(s.cuts_us for s in shards))})),
         missing=tuple(itertools.chain.from_iterable(shard.missing for shard in shards)),
         warnings=_merge_warnings(shards),
         requested=sum(shard.requested for shard in shards),
@@ -239,11 +249,28 @@ def _video_tracks(shards: Sequence[ShardEvidence], links: Sequence[I64] | None) 
     return columns
 
 
+def _outer_views(shards: Sequence[ShardEvidence]) -> U8:
+    views = np.concatenate([shard.border_views for shard in shards])
+    return views[[0, -1]] if len(views) else views
+
+
 def _merge_warnings(shards: Sequence[ShardEvidence]) -> tuple[MediaWarning, ...]:
-    """Join warnings; a video is a still only if all of its shards are."""
-    seen = dict.fromkeys(warning for shard in shards for warning in shard.warnings)
-    still = all(MediaWarning.STATIC_IMAGE in shard.warnings for shard in shards)
-    return tuple(warning for warning in seen if still or warning is not MediaWarning.STATIC_IMAGE)
+    """Join warnings; whether a video is a still is asked of all of its shards."""
+    joined = dict.fromkeys(warning for shard in shards for warning in shard.warnings)
+    joined.pop(MediaWarning.STATIC_IMAGE, None)
+    if _is_still(shards):
+        joined[MediaWarning.STATIC_IMAGE] = None
+    return tuple(joined)
+
+
+def _is_still(shards: Sequence[ShardEvidence]) -> bool:
+    """Whether every shard that shows anything shows the same still; one sample contradicts none."""
+    seen = [shard for shard in shards if len(shard.samples_us)]
+    return sum(len(shard.samples_us) for shard in seen) > 1 and all(
+        (len(shard.samples_us) == 1 or MediaWarning.STATIC_IMAGE in shard.warnings)
+        and is_same_still(seen[0].border_views[0], shard.border_views[0])
+        for shard in seen
+    )
 
 
 class _Header(TypedDict):
@@ -306,6 +333,7 @@ def _build(header: _Header, packed: bytes) -> ShardEvidence:
     layout = [(name, dtype, (rows, *tail)) for name, dtype, tail in ROW_COLUMNS]
     layout += [("patches", "|u1", (rows, grid, grid))]
     layout += [(name, dtype, (samples, *tail)) for name, dtype, tail in SAMPLE_COLUMNS]
+    layout += [("border_views", "|u1", (2 if samples else 0, VIEW_SIZE))]
     return ShardEvidence(
         **_unpack(packed, layout),
         exclude=tuple(None if value is None else EvidenceReason(value) for value in header["exclude"]),

@@ -107,7 +107,7 @@ def screen_shard(
     with clock.measure(Stage.PREDICT):
         if batch := queue.take_rest():
             collector.add_predictions(predict_faces(batch, backend))
-    return collector.build(stream.report)
+    return collector.build(stream.report, tracker.border_views)
 
 
 def screen_video(

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
-from engine.arrays import F32, I64, Bool
+from engine.arrays import F32, I64, U8, Bool
+from engine.faces.shots import is_cut
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,6 @@ class TrackRules:
     max_gap_us: int = 3_000_000  # unseen for longer it is a new track
     max_step_us: int = 30_000_000  # if seen in the sample before; 600 samples of 4 h are 24 s apart
     max_tracks: int = 20  # scored at the same time
-    unsure_overlap: float = 0.5  # of union, where a cut may have been missed
 
 
 TRACK_RULES = TrackRules()
@@ -101,6 +102,11 @@ class ShardTracks(Protocol):
         ...
 
     @property
+    def border_views(self) -> U8:
+        """[2, ``VIEW_SIZE``] views of the first and last sample; [0, ``VIEW_SIZE``] without a sample."""
+        ...
+
+    @property
     def frame_width(self) -> int:
         """Width of the displayed picture, square pixels."""
         ...
@@ -121,32 +127,39 @@ class _Ends:
     border_us: int  # of the shard's sample next to the border
 
 
-def link_tracks(
-    shards: Sequence[ShardTracks],
-    *,
-    same_shot: Sequence[bool] | None = None,
-    rules: TrackRules = TRACK_RULES,
-) -> list[I64]:
+def find_border_cuts(shards: Sequence[ShardTracks]) -> list[int]:
+    """Return the times of the samples that begin a shard and, unlike the one before them, a new shot.
+
+    No shard can see these cuts by itself. Shards without a sample are passed over.
+    """
+    seen = [shard for shard in shards if len(shard.samples_us)]
+    return [int(after.samples_us[0]) for before, after in pairwise(seen) if _is_cut_between(before, after)]
+
+
+def _is_cut_between(before: ShardTracks, after: ShardTracks) -> bool:
+    return is_cut(before.border_views[-1], after.border_views[0])
+
+
+def link_tracks(shards: Sequence[ShardTracks], *, rules: TrackRules = TRACK_RULES) -> list[I64]:
     """Give the tracks of successive shards ordinals in the video, joining those that cross a border.
 
-    Returns for each shard the video's ordinal of each of its tracks. ``same_shot`` says for each of the
-    borders whether the samples at its sides are of one shot (``shots.is_cut`` of the border views is False);
-    where that is not known, None, only faces that stay in their place are joined.
+    Returns for each shard the video's ordinal of each of its tracks. Across a border faces are joined as
+    within a shard: not over a cut, and not when they were out of sight for long.
     """
     links: list[I64] = []
-    last: _Ends | None = None
+    before: ShardTracks | None = None
     following = 0
-    for index, shard in enumerate(shards):
+    for shard in shards:
         link = np.full(int(shard.track.max(initial=-1)) + 1, -1, np.int64)
-        if last is not None and len(shard.samples_us) and (same_shot is None or same_shot[index - 1]):
-            first = _ends(shard, at_start=True)
-            for row, column in _match_ends(last, first, rules, is_sure=same_shot is not None):
+        if before is not None and len(shard.samples_us) and not _is_cut_between(before, shard):
+            last, first = _ends(before, at_start=False), _ends(shard, at_start=True)
+            for row, column in _match_ends(last, first, rules):
                 link[first.track[column]] = links[-1][last.track[row]]
         new = np.flatnonzero(link < 0)
         link[new] = following + np.arange(len(new))
         following += len(new)
         links.append(link)
-        last = _ends(shard, at_start=False) if len(shard.samples_us) else None
+        before = shard if len(shard.samples_us) else None
     return links
 
 
@@ -163,12 +176,10 @@ def _ends(shard: ShardTracks, *, at_start: bool) -> _Ends:
     return _Ends(tracks[kept], times[kept], places, border)
 
 
-def _match_ends(last: _Ends, first: _Ends, rules: TrackRules, *, is_sure: bool) -> list[tuple[int, int]]:
+def _match_ends(last: _Ends, first: _Ends, rules: TrackRules) -> list[tuple[int, int]]:
     gap = first.time_us[None, :] - last.time_us[:, None]
     at_border = (last.time_us == last.border_us)[:, None] & (first.time_us == first.border_us)[None, :]
     allowed = (gap <= rules.max_gap_us) | (at_border & (gap <= rules.max_step_us))
-    if not is_sure:
-        allowed &= overlap(last.places, first.places) >= rules.unsure_overlap
     pairs: list[tuple[int, int]] = []
     for time_us in np.unique(first.time_us):  # who comes first has the choice, as within a shard
         allowed[[row for row, _ in pairs]] = False

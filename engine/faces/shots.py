@@ -15,6 +15,8 @@ THUMB_HEIGHT, THUMB_WIDTH = 18, 32
 _COLOUR_BINS = (8, 12, 12)  # lightness, green-red, blue-yellow
 _THUMB_SIZE = THUMB_HEIGHT * THUMB_WIDTH
 VIEW_SIZE = _THUMB_SIZE + 8 * 12 * 12
+STILL_DIFFERENCE = 4
+"""Grey levels of a thumbnail: compression noise averages to less, moving lips do not."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ def is_cut(before: U8, after: U8, rules: ShotRules = ShotRules()) -> bool:
     if structure >= rules.same_structure:
         return False
     return changed + rules.structure_weight * (1 - structure) > rules.change
+
+
+def is_same_still(before: U8, after: U8) -> bool:
+    """Tell from the views of two samples whether they show one picture that did not change."""
+    difference = np.abs(before[:_THUMB_SIZE].astype(np.int16) - after[:_THUMB_SIZE])
+    return int(difference.max()) <= STILL_DIFFERENCE
 
 
 def _best_correlation(before: F32, after: F32, rules: ShotRules) -> float:

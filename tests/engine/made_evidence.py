@@ -1,10 +1,12 @@
 """Evidence as the pipeline would give it, made from a few logits."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from engine.evidence import MissingSample, ShardEvidence
+from engine.faces.shots import view_frame
 from engine.results import EvidenceReason, MediaWarning
 
 FRAME = (640, 360)
@@ -19,6 +21,18 @@ TO_FRAME = ((0.625, 0.0, 234.0), (0.0, 0.625, 56.0))
 Cell = float | EvidenceReason | None  # a logit, a reason for having none, or no face in this sample
 
 
+def view_scenes(*numbers: int) -> np.ndarray:
+    """Views of made scenes, each with colours and shapes of its own."""
+    return np.stack([_view_scene(number) for number in numbers])
+
+
+@functools.cache
+def _view_scene(number: int) -> np.ndarray:
+    random = np.random.default_rng(number)
+    blocks = random.integers(0, 256, (6, 8, 3), dtype=np.uint8) // 2 + random.integers(0, 128, 3, np.uint8)
+    return view_frame(np.ascontiguousarray(blocks.repeat(20, axis=0).repeat(20, axis=1)))
+
+
 def make_evidence(
     tracks: Mapping[int, Sequence[Cell]],
     *,
@@ -30,9 +44,13 @@ def make_evidence(
     warnings: Sequence[MediaWarning] = (),
     requested: int | None = None,
     extra_faces: int = 0,
+    views: Sequence[int] = (1, 1),
     **columns: float,
 ) -> ShardEvidence:
-    """Make evidence with one entry of each track for each sample; ``patches`` by (track, sample)."""
+    """Make evidence with one entry of each track for each sample; ``patches`` by (track, sample).
+
+    ``views`` are the numbers of the scenes that the first and the last sample show.
+    """
     count = max((len(cells) for cells in tracks.values()), default=0 if times_us is None else len(times_us))
     times = np.array(
         times_us if times_us is not None else [spacing_us // 2 + i * spacing_us for i in range(count)],
@@ -75,6 +93,7 @@ def make_evidence(
         patches=maps,
         samples_us=times,
         faces_per_sample=faces,
+        border_views=view_scenes(*views)[: 2 * min(1, len(times))],
         cuts_us=tuple(cuts_us),
         missing=tuple(MissingSample(t, EvidenceReason.NOT_DECODED) for t in missing_us),
         warnings=tuple(warnings),

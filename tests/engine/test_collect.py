@@ -13,6 +13,7 @@ from engine.faces.align import FaceBatch
 from engine.faces.track import FaceTracks
 from engine.predict import FramePredictions
 from engine.results import EvidenceReason, MediaWarning
+from tests.engine.made_evidence import view_scenes
 from tests.engine.output.made_results import make_probe
 
 SIDE, GRID = 8, 3
@@ -91,7 +92,7 @@ def test_rows_carry_their_own_answers_and_excluded_ones_none() -> None:
     collector.add_group(group_of([3000]), tracks_of([None]), batch_of([3]))
     collector.add_predictions(predictions([1.0, 2.0]))
     collector.add_predictions(predictions([3.0]))
-    evidence = collector.build(report_of(4))
+    evidence = collector.build(report_of(4), view_scenes(1, 2))
     assert evidence.logit == pytest.approx([1.0, np.nan, 2.0, 3.0], nan_ok=True)
     assert evidence.exclude == (None, dark, None, None)
     assert evidence.pts_us.tolist() == [0, 1000, 2000, 3000]
@@ -120,7 +121,7 @@ def test_frames_without_a_face_are_samples_too() -> None:
     collector = EvidenceCollector(make_probe(), SIDE, GRID)
     missing = (MissingFrame(5000, EvidenceReason.NOT_DECODED, "cut off"),)
     collector.add_group(group_of([0, 1000]), tracks_of([]), batch_of([]))
-    evidence = collector.build(report_of(2, missing))
+    evidence = collector.build(report_of(2, missing), view_scenes(1, 2))
     assert evidence.samples_us.tolist() == [0, 1000]
     assert evidence.faces_per_sample.tolist() == [0, 0]
     assert [(item.pts_us, item.detail) for item in evidence.missing] == [(5000, "cut off")]
@@ -131,7 +132,7 @@ def test_faces_beyond_the_detectors_limit_are_counted_and_told() -> None:
     collector = EvidenceCollector(make_probe(), SIDE, GRID)
     collector.add_group(group_of([0, 1000]), tracks_of([None, None], capped=(0, 6)), batch_of([0, 1]))
     collector.add_predictions(predictions([1.0, 2.0]))
-    evidence = collector.build(report_of(2))
+    evidence = collector.build(report_of(2), view_scenes(1, 2))
     assert evidence.faces_per_sample.tolist() == [1, 7]
     assert MediaWarning.FACE_CAP in evidence.warnings
 
@@ -143,6 +144,6 @@ def test_a_picture_that_never_changes_is_told(shades: tuple[int, ...], is_still:
     collector = EvidenceCollector(make_probe(warnings=[MediaWarning.HDR]), SIDE, GRID)
     for place, shade in enumerate(shades):
         collector.add_group(group_of([place * 1000], shade), tracks_of([]), batch_of([]))
-    warnings = collector.build(report_of(len(shades))).warnings
+    warnings = collector.build(report_of(len(shades)), view_scenes(1, 1)).warnings
     assert (MediaWarning.STATIC_IMAGE in warnings) is is_still
     assert MediaWarning.HDR in warnings

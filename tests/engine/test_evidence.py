@@ -17,8 +17,9 @@ from engine.evidence import (
     ShardEvidence,
     merge_shards,
 )
+from engine.faces.shots import VIEW_SIZE
 from engine.results import EvidenceReason, MediaWarning
-from tests.engine.made_evidence import GRID, make_evidence
+from tests.engine.made_evidence import GRID, make_evidence, view_scenes
 
 BLURRED = EvidenceReason.TOO_BLURRED
 
@@ -79,16 +80,17 @@ def test_cut_bytes_are_refused(kept: int) -> None:
         ShardEvidence.from_bytes(raw[: min(kept, len(raw) - 1)])
 
 
-def test_another_version_is_named() -> None:
+@pytest.mark.parametrize("version", [1, 9])  # version 1 did not say what its borders show
+def test_another_version_is_named(version: int) -> None:
     raw = bytearray(full_evidence().to_bytes())
-    struct.pack_into("<H", raw, 4, 9)
-    with pytest.raises(EvidenceInvalid, match="version 9"):
+    struct.pack_into("<H", raw, 4, version)
+    with pytest.raises(EvidenceInvalid, match=f"version {version}"):
         ShardEvidence.from_bytes(bytes(raw))
 
 
 def reframe(head: bytes, columns: bytes) -> bytes:
     body = head + zlib.compress(columns)
-    return PREFIX.pack(b"FSEV", 1, 0, len(head), zlib.crc32(body)) + body
+    return PREFIX.pack(b"FSEV", 2, 0, len(head), zlib.crc32(body)) + body
 
 
 def header_of(evidence: ShardEvidence) -> bytes:
@@ -142,6 +144,8 @@ def test_packed_bytes_cannot_grow_beyond_what_the_header_says() -> None:
         ({"cuts_us": (5, 5)}, "cuts"),
         ({"exclude": (None,)}, "reasons for 5 faces"),
         ({"crop_size": 0}, "positive"),
+        ({"border_views": np.zeros((1, VIEW_SIZE), np.uint8)}, "border_views"),
+        ({"border_views": np.zeros((0, VIEW_SIZE), np.uint8)}, "border_views"),
     ],
 )
 def test_evidence_that_contradicts_itself_cannot_be_made(change: dict[str, object], complaint: str) -> None:
@@ -183,7 +187,7 @@ def replace_times(evidence: ShardEvidence, shift: int) -> ShardEvidence:
 
 def test_merging_adds_up_what_is_missing_and_warned_of() -> None:
     first = make_evidence({0: [1.0]}, times_us=[0], missing_us=[1], warnings=[MediaWarning.HDR])
-    second = make_evidence({0: [1.0]}, times_us=[9], cuts_us=[9], warnings=[MediaWarning.HDR])
+    second = make_evidence({0: [1.0]}, times_us=[9], cuts_us=[9], warnings=[MediaWarning.HDR], views=(2, 2))
     merged = merge_shards([first, second])
     assert [item.pts_us for item in merged.missing] == [1]
     assert merged.warnings == (MediaWarning.HDR,)
@@ -192,10 +196,36 @@ def test_merging_adds_up_what_is_missing_and_warned_of() -> None:
 
 
 def test_a_video_is_a_still_only_if_all_of_its_shards_are() -> None:
-    still = make_evidence({0: [1.0]}, times_us=[0], warnings=[MediaWarning.STATIC_IMAGE])
-    moving = make_evidence({0: [1.0]}, times_us=[9])
+    still = make_still(0)
+    moving = make_evidence({0: [1.0, 1.0]}, times_us=[9, 10])
     assert merge_shards([still, moving]).warnings == ()
-    assert merge_shards([still, replace_times(still, 9)]).warnings == (MediaWarning.STATIC_IMAGE,)
+    assert merge_shards([still, make_still(9)]).warnings == (MediaWarning.STATIC_IMAGE,)
+
+
+def test_a_shard_of_one_sample_or_none_takes_no_still_away() -> None:
+    single, lost = make_evidence({0: [1.0]}, times_us=[9]), make_evidence({}, missing_us=[9])
+    assert merge_shards([make_still(0), single]).warnings == (MediaWarning.STATIC_IMAGE,)
+    assert merge_shards([make_still(0), lost]).warnings == (MediaWarning.STATIC_IMAGE,)
+    assert merge_shards([make_evidence({}, times_us=[0]), lost]).warnings == ()
+
+
+def test_two_stills_one_after_the_other_are_no_still() -> None:
+    assert merge_shards([make_still(0), make_still(9, scene=2)]).warnings == ()
+
+
+def make_still(start_us: int, scene: int = 1) -> ShardEvidence:
+    times, still = [start_us, start_us + 1], [MediaWarning.STATIC_IMAGE]
+    return make_evidence({0: [1.0, 1.0]}, times_us=times, warnings=still, views=(scene, scene))
+
+
+def test_a_cut_exactly_at_the_border_of_shards_is_found() -> None:
+    first = make_evidence({0: [1.0]}, times_us=[0], views=(1, 1))
+    lost = make_evidence({}, missing_us=[5])
+    other = make_evidence({0: [1.0]}, times_us=[9], views=(2, 3))
+    last = make_evidence({0: [1.0]}, times_us=[20], views=(3, 3))
+    merged = merge_shards([first, lost, other, last])
+    assert merged.cuts_us == (9,)
+    np.testing.assert_array_equal(merged.border_views, view_scenes(1, 3))
 
 
 def test_shards_out_of_order_or_of_other_pipelines_do_not_merge() -> None:

@@ -90,6 +90,24 @@ def test_a_video_cut_into_shards_gives_the_same_faces(bright: Path, sandbox: San
     assert parts.score.raw == whole.score.raw
 
 
+def test_a_cut_at_the_border_of_two_shards_parts_the_tracks(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The second scene has the face in the same place, so that only the picture tells of the cut."""
+
+    def paint(index: int, rgb: np.ndarray) -> None:
+        textured(190)(index, rgb)
+        if index >= 50:
+            rgb[40:, ::2, 1:] //= 4
+            rgb[40:180] //= 2
+
+    clip = draw_clip(tmp_path / "cut.mp4", **SIZE, frames=100, keyframe_every=25, paint=paint)
+    settings = ScanSettings(sampling=replace(Sampling(), shard_us=2_000_000))
+    parts, whole = scan_video(clip, fake_tools(sandbox), settings), scan_video(clip, fake_tools(sandbox))
+    assert len(whole.evidence.cuts_us) == 1
+    assert parts.evidence.cuts_us == whole.evidence.cuts_us
+    assert parts.evidence.track.tolist() == whole.evidence.track.tolist()
+    assert set(parts.evidence.track.tolist()) == {0, 1}
+
+
 def test_a_lost_shard_leaves_the_others_their_evidence(
     bright: Path, tmp_path: Path, sandbox: Sandbox
 ) -> None:

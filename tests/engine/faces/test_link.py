@@ -6,8 +6,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.arrays import F32, I64
-from engine.faces.link import TRACK_RULES, link_tracks, match_places, overlap, to_places
+from engine.arrays import F32, I64, U8
+from engine.faces.link import (
+    TRACK_RULES,
+    find_border_cuts,
+    link_tracks,
+    match_places,
+    overlap,
+    to_places,
+)
+from engine.faces.shots import VIEW_SIZE
 from engine.faces.track import FaceTracker
 from tests.engine.faces.pictures import SECOND_US, faces_at, noise, sampled
 
@@ -24,20 +32,31 @@ class Shard:
     pts_us: I64
     box: F32
     samples_us: I64
+    border_views: U8
     cuts_us: tuple[int, ...] = ()
     frame_width: int = WIDTH
     frame_height: int = HEIGHT
 
 
-def shard(faces, *, start=0, cuts_us=()):
-    """Follow faces from second ``start`` on, in a shard of its own."""
-    frames = sampled(noise(len(faces), height=HEIGHT, width=WIDTH), start_us=start * SECOND_US)
-    tracks = FaceTracker().update(frames, [faces_at(*boxes) for boxes in faces])
-    return Shard(tracks.track, frames.pts_us[tracks.frame], tracks.boxes, frames.pts_us, cuts_us)
+def shard(faces, *, start=0, cuts_us=(), shade=None):
+    """Follow faces from second ``start`` on, in a shard of its own; ``shade`` makes the scene another one."""
+    rgb = noise(len(faces), height=HEIGHT, width=WIDTH)
+    if shade is not None:
+        rgb = noise(len(faces), height=HEIGHT, width=WIDTH, seed=1) // 2 + np.uint8(shade)
+    frames, tracker = sampled(rgb, start_us=start * SECOND_US), FaceTracker()
+    tracks = tracker.update(frames, [faces_at(*boxes) for boxes in faces])
+    return Shard(
+        tracks.track,
+        frames.pts_us[tracks.frame],
+        tracks.boxes,
+        frames.pts_us,
+        tracker.border_views,
+        cuts_us,
+    )
 
 
-def linked(shards, **options):
-    return [link.tolist() for link in link_tracks(shards, **options)]
+def linked(shards):
+    return [link.tolist() for link in link_tracks(shards)]
 
 
 def pairs_across(shards, tracks):
@@ -52,7 +71,7 @@ def pairs_across(shards, tracks):
 @given(st.lists(st.lists(PLACES, max_size=4), min_size=2, max_size=4))
 def test_faces_are_joined_across_a_border_as_they_are_within_a_shard(faces):
     shards = [shard(faces[:1]), shard(faces[1:], start=1)]
-    links = link_tracks(shards, same_shot=[True])
+    links = link_tracks(shards)
     whole = shard(faces[:2])
     across = pairs_across(shards, [link[each.track] for link, each in zip(links, shards, strict=True)])
     assert across == pairs_across([whole], [whole.track])
@@ -60,49 +79,56 @@ def test_faces_are_joined_across_a_border_as_they_are_within_a_shard(faces):
 
 def test_face_stays_one_track_over_many_shards():
     shards = [shard([[HERE], [HERE]], start=2 * n) for n in range(3)]
-    assert linked(shards, same_shot=[True, True]) == [[0], [0], [0]]
+    assert linked(shards) == [[0], [0], [0]]
 
 
 def test_new_faces_get_new_ordinals():
     shards = [shard([[HERE]]), shard([[HERE, THERE]], start=1), shard([[THERE]], start=2)]
-    first, second, third = linked(shards, same_shot=[True, True])
+    first, second, third = linked(shards)
     assert first == [0]
     assert sorted(second) == [0, 1]
     assert third == [1]
 
 
 def test_cut_at_the_border_keeps_tracks_apart():
-    assert linked([shard([[HERE]]), shard([[HERE]], start=1)], same_shot=[False]) == [[0], [1]]
+    shards = [shard([[HERE]]), shard([[HERE]], start=1, shade=120)]
+    assert linked(shards) == [[0], [1]]
+    assert find_border_cuts(shards) == [SECOND_US]
+    assert find_border_cuts([shard([[HERE]]), shard([[HERE]], start=1)]) == []
 
 
-def test_where_a_cut_is_not_known_only_a_face_in_its_place_is_joined():
+def test_face_that_moves_over_a_border_stays_one_track():
     moved = (HERE[0] + 0.12, *HERE[1:])
-    assert linked([shard([[HERE]]), shard([[HERE]], start=1)]) == [[0], [0]]
-    assert linked([shard([[HERE]]), shard([[moved]], start=1)]) == [[0], [1]]
-    assert linked([shard([[HERE]]), shard([[moved]], start=1)], same_shot=[True]) == [[0], [0]]
+    assert linked([shard([[HERE]]), shard([[moved]], start=1)]) == [[0], [0]]
 
 
 def test_tracks_behind_a_cut_do_not_reach_the_border():
     late = shard([[], [HERE]], start=1, cuts_us=(2 * SECOND_US,))
     early = shard([[HERE], []], cuts_us=(SECOND_US,))
-    assert linked([shard([[HERE]]), late], same_shot=[True]) == [[0], [1]]
-    assert linked([early, shard([[HERE]], start=2)], same_shot=[True]) == [[0], [1]]
-    assert linked([shard([[HERE], []]), shard([[HERE]], start=2)], same_shot=[True]) == [[0], [0]]
+    assert linked([shard([[HERE]]), late]) == [[0], [1]]
+    assert linked([early, shard([[HERE]], start=2)]) == [[0], [1]]
+    assert linked([shard([[HERE], []]), shard([[HERE]], start=2)]) == [[0], [0]]
 
 
 def test_long_absence_at_the_border_ends_the_track():
-    assert linked([shard([[HERE], [], []]), shard([[], [], [HERE]], start=3)], same_shot=[True]) == [[0], [1]]
+    assert linked([shard([[HERE], [], []]), shard([[], [], [HERE]], start=3)]) == [[0], [1]]
 
 
 def test_shards_without_faces_or_samples_are_passed_over():
     empty = shard([[]], start=1)
-    none = Shard(empty.track, empty.pts_us, empty.box, np.empty(0, np.int64))
-    assert linked([shard([[HERE]]), empty, shard([[HERE]], start=2)], same_shot=[True, True]) == [
+    none = Shard(
+        empty.track,
+        empty.pts_us,
+        empty.box,
+        np.empty(0, np.int64),
+        np.empty((0, VIEW_SIZE), np.uint8),
+    )
+    assert linked([shard([[HERE]]), empty, shard([[HERE]], start=2)]) == [
         [0],
         [],
         [1],
     ]
-    assert linked([shard([[HERE]]), none, shard([[HERE]], start=2)], same_shot=[True, True]) == [[0], [], [1]]
+    assert linked([shard([[HERE]]), none, shard([[HERE]], start=2)]) == [[0], [], [1]]
     assert linked([]) == []
 
 
