@@ -1,0 +1,133 @@
+"""The database: one transaction at a time, for one tenant or for the fleet itself."""
+
+import random
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, sessionmaker
+
+from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
+from fakesieve.reasons import Reason
+
+Result = TypeVar("Result")
+
+# What the policies of row-level security compare with. Unset shows no row at all.
+TENANT_VARIABLE = "fakesieve.tenant_id"
+ALL_TENANTS = "*"
+RUNS_MAX = 5
+_CONFLICTS = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+# Connection lost, out of resources, shutting down, waited too long for a lock or an answer, standby.
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+_UNAVAILABLE_CODES = frozenset({"55P03", "25006"})
+_PAUSE_S = 0.02
+_CONNECT_TIMEOUT_S = 5
+_SESSION_OPTIONS = (
+    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=120s"
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A pool of connections. Made by ``open_database``, closed by ``close``."""
+
+    pool: Engine
+    sessions: sessionmaker[Session]
+
+    @contextmanager
+    def transaction(self, *, tenant_id: str | None) -> Generator[Session]:
+        """Open a transaction that commits at the end of the block and is undone by any error.
+
+        Args:
+            tenant_id: whose rows may be seen and written; None is the fleet itself, which sees all.
+
+        Raises:
+            TransactionConflict: another transaction stood in the way; this one was undone.
+            Unavailable: the database did not answer. If this comes from the end of the block it is
+                unknown whether the transaction was committed.
+        """
+        with translate_errors(), self.sessions.begin() as session:
+            visible = ALL_TENANTS if tenant_id is None else tenant_id
+            session.execute(_SET_TENANT, {"name": TENANT_VARIABLE, "value": visible})
+            yield session
+
+    def run_transaction(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
+        """Run ``work`` in a transaction, again from its start up to five times after a conflict."""
+        for run in range(1, RUNS_MAX + 1):
+            try:
+                with self.transaction(tenant_id=tenant_id) as session:
+                    return work(session)
+            except TransactionConflict:
+                if run == RUNS_MAX:
+                    raise
+                time.sleep(random.uniform(0, _PAUSE_S * 2**run))  # noqa: S311 - spreads runs, no secret
+        raise AssertionError("the last run either returns or raises")
+
+    def close(self) -> None:
+        """Close all connections that nobody uses."""
+        self.pool.dispose()
+
+
+_SET_TENANT = text("SELECT set_config(:name, :value, true)")
+
+
+def open_database(url: str, *, connections_max: int = 10, application: str = "fakesieve") -> Database:
+    """Return a database of which no connection is open yet.
+
+    Args:
+        url: postgresql://user:password@host:port/name
+        connections_max: at most so many at once; who needs one more waits up to 10 s.
+        application: shown in pg_stat_activity.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL cannot be read") from error
+    if parsed.get_backend_name() != "postgresql":
+        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL does not begin with postgresql://")
+    pool = create_engine(
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_size=connections_max,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_pre_ping=True,  # a restarted server costs no failed transaction
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": application,
+            "options": _SESSION_OPTIONS,
+            "keepalives_idle": 30,
+        },
+    )
+    return Database(pool, sessionmaker(pool, expire_on_commit=False))
+
+
+@contextmanager
+def translate_errors() -> Generator[None]:
+    """Turn errors of the database's machine into ours; errors of our own statements pass as they are."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "no free connection within 10 s") from error
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlstate", None)
+        seen = f"{type(error.orig).__name__} {code or ''}".strip()
+        if code in _CONFLICTS:
+            raise TransactionConflict(Reason.DATABASE_UNAVAILABLE, seen) from error
+        if error.connection_invalidated or is_unavailable(code):
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, seen) from error
+        raise
+
+
+def is_unavailable(sqlstate: str | None) -> bool:
+    """Return whether a code means that the machine, not the statement, is at fault.
+
+    None, which psycopg gives for a connection that could not be made or broke, means so too.
+    """
+    if sqlstate is None:
+        return True
+    return sqlstate[:2] in _UNAVAILABLE_CLASSES or sqlstate in _UNAVAILABLE_CODES

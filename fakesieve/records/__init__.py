@@ -1,0 +1,1 @@
+"""Tables and their named queries, one module a noun."""
