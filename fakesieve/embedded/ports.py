@@ -1,0 +1,57 @@
+"""Free ports of this machine that stay free until a server takes them."""
+
+import json
+import secrets
+import socket
+from pathlib import Path
+from typing import cast
+
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+
+# Below the range that Linux gives to outgoing connections (32768 and up), so that no client takes a port
+# between the look and the start, or while its server is started again.
+LOWEST, HIGHEST = 16_000, 32_000
+_TRIES = 2_000
+HOST = "127.0.0.1"
+
+
+def find_ports(count: int) -> tuple[int, ...]:
+    """Return that many different TCP ports on which nothing listens."""
+    found: list[int] = []
+    for _ in range(_TRIES):
+        if len(found) == count:
+            return tuple(found)
+        port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
+        if port not in found and is_free(port):
+            found.append(port)
+    raise Unavailable(
+        Reason.INTERNAL,
+        f"no {count} free ports between {LOWEST} and {HIGHEST}",
+        "end some of the programs that listen on this machine",
+    )
+
+
+def keep_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """Return a free port by name: those in the file while they are free, new ones else.
+
+    So a server keeps its address over a restart, and what it left behind under its old ports is found.
+    """
+    kept = cast("dict[str, int]", json.loads(path.read_text(encoding="ascii"))) if path.exists() else {}
+    ports = {name: kept[name] for name in names if name in kept and is_free(kept[name])}
+    missing = [name for name in names if name not in ports]
+    ports |= dict(zip(missing, find_ports(len(missing)), strict=True))
+    path.write_text(json.dumps(ports) + "\n", encoding="ascii")
+    return ports
+
+
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on the port of this machine, on any of its addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do it: a connection that has just ended does not keep the port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

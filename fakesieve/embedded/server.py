@@ -1,0 +1,62 @@
+"""What the three servers have in common: prepare, start, wait until ready, stop."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fakesieve.embedded.program import Program, Running
+
+
+class Server(ABC):
+    """A server with a folder of its own, as a context manager; the folder keeps its data when it stops.
+
+    Starting raises Unavailable where the wheel is missing or the server does not get ready.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._running: Running | None = None
+
+    @abstractmethod
+    def prepare(self) -> Program:
+        """Write what the program needs and return it; starts nothing."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Return whether it serves a client that knows the password."""
+
+    def finish_start(self) -> None:
+        """Do what can only be done while it runs. Most servers need nothing."""
+        return
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None while it does not run."""
+        return None if self._running is None else self._running.pid
+
+    def start(self) -> None:
+        """Start it and wait until it serves."""
+        running = Running(self.prepare())
+        try:
+            running.wait_ready()
+            self.finish_start()
+        except BaseException:
+            running.stop()
+            raise
+        self._running = running
+
+    def stop(self) -> None:
+        """End it and what it started."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
