@@ -1,0 +1,101 @@
+"""What becomes of a piece of work after an error: a function of the error and the attempt, and nothing else.
+
+The video's fault is final, the machine's is given back without counting, ours is counted and ends loudly. A
+decoder's crash or time-out may be either, so it is tried again where it happened before it is believed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.errors import BundleInvalid, MediaRejected
+from engine.errors import Unavailable as EngineUnavailable
+from fakesieve.errors import FleetError, SetupRefused, SourceRefused
+from fakesieve.errors import Unavailable as FleetUnavailable
+from fakesieve.reasons import Reason
+
+
+class ClaimLost(Exception):
+    """The lease went to another worker, or the job has ended: nothing may be written any more."""
+
+
+class HostDraining(Exception):
+    """The host ends and gives back what it has not finished."""
+
+
+class ShardOverdue(Exception):
+    """The watchdog's time for this piece of work is over."""
+
+
+class Action(StrEnum):
+    """What is done with the claim."""
+
+    DROP = "drop"  # nothing: it is no longer ours
+    GIVE_BACK = "give_back"  # release it, to be tried again after a delay
+    END = "end"  # the same would happen again: tell it with its reason
+
+
+@dataclass(frozen=True)
+class RetryDecision:
+    """What to do, and what to tell of it."""
+
+    action: Action
+    reason: Reason
+    delay_s: float = 0.0  # before it may be claimed again
+    refund: bool = False  # whether the attempt is not counted
+
+    def __post_init__(self) -> None:
+        if self.action is not Action.GIVE_BACK and (self.refund or self.delay_s):
+            raise ValueError("only what is given back has a delay or a refund")
+        if self.delay_s < 0:
+            raise ValueError(f"a delay of {self.delay_s} s")
+
+
+MAX_ATTEMPTS = 3
+
+# A loaded machine may run out of time or memory once; a crash may be the machine's memory or another file's
+# doing until it happened in three fresh processes. An object may be listed before it can be read.
+_DOUBTFUL: Mapping[Reason, tuple[int, float]] = {
+    Reason.DECODER_CRASHED: (3, 2.0),
+    Reason.DECODE_TIMEOUT: (2, 15.0),
+    Reason.LIMIT_MEMORY: (2, 15.0),
+    Reason.SOURCE_NOT_FOUND: (3, 10.0),
+}
+"""Attempts after which it is the video's fault, and seconds between them."""
+
+# Long enough that a fleet does not storm a service that is coming back, short beside a lease.
+_DELAYS_S: Mapping[Reason, float] = {
+    Reason.OBJECT_STORE_UNAVAILABLE: 15.0,
+    Reason.NO_SPACE: 30.0,
+    Reason.MODEL_INVALID: 30.0,
+}
+_USUAL_DELAY_S = 5.0
+
+
+def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_ATTEMPTS) -> RetryDecision:
+    """Say what becomes of work whose attempt number ``attempt``, counted from 1, ended in ``error``."""
+    if isinstance(error, ClaimLost):
+        return RetryDecision(Action.DROP, Reason.LEASE_LOST)
+    if isinstance(error, HostDraining):
+        return RetryDecision(Action.GIVE_BACK, Reason.LEASE_LOST, refund=True)
+    if isinstance(error, MediaRejected | SourceRefused):
+        return _judge_video(Reason(error.reason), attempt, max_attempts)
+    if isinstance(error, EngineUnavailable | FleetUnavailable | BundleInvalid | SetupRefused):
+        reason = Reason(error.reason)
+        delay_s = _DELAYS_S.get(reason, _USUAL_DELAY_S)
+        return RetryDecision(Action.GIVE_BACK, reason, delay_s, refund=True)
+    reason = Reason.INTERNAL
+    if isinstance(error, ShardOverdue):
+        reason = Reason.DECODE_TIMEOUT
+    elif isinstance(error, FleetError):
+        reason = error.reason
+    if attempt < max_attempts:
+        return RetryDecision(Action.GIVE_BACK, reason, _USUAL_DELAY_S * attempt)
+    return RetryDecision(Action.END, reason)
+
+
+def _judge_video(reason: Reason, attempt: int, max_attempts: int) -> RetryDecision:
+    attempts, delay_s = _DOUBTFUL.get(reason, (1, 0.0))
+    if attempt < min(attempts, max_attempts):
+        return RetryDecision(Action.GIVE_BACK, reason, delay_s)
+    return RetryDecision(Action.END, reason)
