@@ -51,3 +51,6 @@ ENCODED_LEVELS = 4
 
 ENCODED_BLOCK_LEVELS = 20
 """The same for blocks of some 20 px in a strong colour on grey, whose colour bleeds over their edges."""
+
+FLEET_SCORE = 1e-6
+"""Scores of the fleet against those of a scan: the same network over other batches (measured 0 to 2e-7)."""

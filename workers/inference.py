@@ -1,0 +1,358 @@
+"""The host's side of inference: keeps the one inference process alive and lends the network to the slots.
+
+A process that dies or hangs is started again; a request that was in it is sent once more, its crops still
+lie in its slab. Only when that fails too, or the process cannot be kept alive, a slot gets BackendFailed, and
+gives its shard back for another host.
+"""
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from engine.arrays import F32, U8
+from engine.backends.protocol import check_crops
+from engine.bundle import ModelBundle
+from engine.errors import BackendFailed, BundleInvalid, EngineError
+from engine.results import RejectReason
+from fakesieve.jobs.states import Lane
+from workers.inference_wire import Answer, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.slabs import SlabLayout, SlabMemory, SlabRing
+
+_TRIES = 2  # of one request, each in a fresh process
+_END_S = 2.0  # for a process whose channel is closed to end by itself
+_POLL_S = 0.25  # how often a process that keeps requests waiting is looked at
+_SECRETS = ("FAKESIEVE_", "AWS_")  # environment that the process does not need
+
+
+@dataclass(frozen=True)
+class RestartRules:
+    """When a process is given up on."""
+
+    backoff_s: tuple[float, ...] = (1.0, 2.0, 4.0)  # before each start after one that answered nothing
+    start_s: float = 120.0  # for loading the network and its first batches
+    least_deadline_s: float = 10.0  # without an answer while requests wait
+    deadline_batches: float = 20.0  # as a number of largest batches, where that is longer
+
+    def deadline_s(self, batch_s: float) -> float:
+        """How long a process may keep requests waiting without answering one."""
+        return max(self.least_deadline_s, self.deadline_batches * batch_s)
+
+
+@dataclass(frozen=True)
+class InferenceHealth:
+    """How the inference process is."""
+
+    is_ready: bool
+    restarts: int
+    waiting: int  # requests
+    fault: str | None  # why it was given up on
+
+
+class _Lost(Exception):
+    """The process ended with the request in it."""
+
+
+class InferenceProcess:
+    """Starts, watches and restarts the inference process; safe to use from every slot."""
+
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        launch: InferenceLaunch,
+        *,
+        rules: RestartRules | None = None,
+        on_answer: Callable[[Lane, Answer], None] | None = None,
+        on_failed: Callable[[EngineError], None] | None = None,
+    ) -> None:
+        self._bundle = bundle
+        self._launch = launch
+        self._rules = rules or RestartRules()
+        self._on_answer, self._on_failed = on_answer, on_failed
+        self._ring = SlabRing(launch.slab_layout)
+        self._memory = SlabMemory(self._ring.descriptor, launch.slab_layout)
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._ready: Ready | None = None
+        self._fault: EngineError | None = None
+        self._pending: dict[int, tuple[Request, Future[Answer]]] = {}
+        self._progress_s = 0.0
+        self._numbers = 0
+        self._peers = 0
+        self._restarts = -1
+        self._keeper = threading.Thread(target=self._keep, name="inference-keeper", daemon=True)
+
+    def start(self) -> Ready:
+        """Start the process and wait until it has the network loaded. Raises EngineError if it refuses."""
+        self._keeper.start()
+        return self._wait_ready()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while one runs."""
+        process = self._process
+        return None if process is None else process.pid
+
+    @property
+    def health(self) -> InferenceHealth:
+        """Say how it is now."""
+        with self._changed:
+            fault = None if self._fault is None else str(self._fault)
+            return InferenceHealth(self._ready is not None, max(0, self._restarts), len(self._pending), fault)
+
+    @property
+    def free_slabs(self) -> int:
+        """How many shards could begin at once."""
+        return self._ring.free_count
+
+    @contextmanager
+    def lend(self, lane: Lane, timeout_s: float) -> Generator["RemoteBackend"]:
+        """Lend the network to one shard, with a slab of its own. Raises Unavailable if no slab comes free."""
+        with self._ring.lease(timeout_s) as slab:
+            with self._changed:
+                self._peers += 1
+            try:
+                yield RemoteBackend(self, self._wait_ready(), self._memory, slab, lane)
+            finally:
+                with self._changed:
+                    self._peers -= 1
+
+    def score(self, slab: int, count: int, lane: Lane) -> Answer:
+        """Have the first ``count`` crops of a slab scored and wait for it. Raises BackendFailed."""
+        fault = ""
+        for _ in range(_TRIES):
+            try:
+                answer = self._submit(slab, count, lane).result()
+            except _Lost as lost:
+                fault = str(lost)
+                continue
+            if answer.fault is None:
+                if self._on_answer is not None:
+                    self._on_answer(lane, answer)
+                return answer
+            raise _failed(answer.fault)
+        raise _failed(f"the inference process ended {_TRIES} times with {count} crops in it: {fault}")
+
+    def close(self) -> None:
+        """End the process and let go of the memory. Requests that wait get BackendFailed."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._hang_up()
+        if self._keeper.ident is not None:
+            self._keeper.join()
+        with suppress(BufferError):  # a slot that still reads its answer keeps the mapping until it is done
+            self._memory.close()
+        self._ring.close()
+
+    # ---- the slots' threads
+
+    def _wait_ready(self) -> Ready:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready is not None or self._fault is not None)
+            if self._fault is not None:
+                raise self._fault
+            assert self._ready is not None
+            return self._ready
+
+    def _submit(self, slab: int, count: int, lane: Lane) -> Future[Answer]:
+        self._wait_ready()
+        future: Future[Answer] = Future()
+        with self._changed:
+            if self._channel is None or self._ready is None:
+                future.set_exception(_Lost("it was ending when the request came"))
+                return future
+            self._numbers += 1
+            request = Request(self._numbers, slab, count, lane, self._peers)
+            if not self._pending:
+                self._progress_s = time.monotonic()
+            self._pending[request.number] = (request, future)
+            with suppress(OSError):  # the keeper sees the same end and fails the request
+                send(self._channel, request)
+        return future
+
+    # ---- the keeper's thread
+
+    def _keep(self) -> None:
+        """Start processes one after the other until one is refused or too many in a row are of no use."""
+        useless = 0
+        why = ""
+        while not self._stop.is_set():
+            if useless > len(self._rules.backoff_s):
+                seen = f"the inference process failed {useless} times in a row: {why}"
+                return self._give_up(_failed(seen))
+            if useless and self._stop.wait(self._rules.backoff_s[useless - 1]):
+                break
+            try:
+                answers, why = self._run_process()
+            except EngineError as fault:
+                return self._give_up(fault)
+            useless = 0 if answers else useless + 1
+        return self._give_up(_failed("the host is shutting down"))
+
+    def _run_process(self) -> tuple[int, str]:
+        """Run one process to its end. Return how many requests it answered and how it ended."""
+        channel = self._spawn()
+        answers, why = 0, "it did not start in time"
+        try:
+            ready = self._await_ready(channel)
+            if ready is not None:
+                with self._changed:
+                    self._channel, self._ready = channel, ready
+                    self._changed.notify_all()
+                answers, why = self._serve(channel, ready)
+        finally:
+            why = self._bury(channel, why)
+        return answers, why
+
+    def _spawn(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        descriptors = (theirs.fileno(), self._ring.descriptor)
+        command = [sys.executable, "-P", "-m", "workers.inference_loop"]
+        environment = {name: text for name, text in os.environ.items() if not name.startswith(_SECRETS)}
+        with theirs, self._changed:
+            self._restarts += 1
+            self._process = subprocess.Popen(
+                [*command, *map(str, descriptors), json.dumps(asdict(self._launch))],
+                pass_fds=descriptors,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # signals to the host's group are answered by the host
+            )
+        return ours
+
+    def _await_ready(self, channel: socket.socket) -> Ready | None:
+        """Return the first message. Raises EngineError if it is a refusal or another network than before."""
+        limit_s = time.monotonic() + self._rules.start_s
+        while not self._stop.is_set() and time.monotonic() < limit_s:
+            if not select.select([channel], [], [], _POLL_S)[0]:
+                continue
+            message = receive(channel)
+            if isinstance(message, Refused):
+                raise message.to_error()
+            if isinstance(message, Ready) and message.weights_sha256 != self._bundle.weights_sha256:
+                raise BundleInvalid(
+                    RejectReason.MODEL_INVALID,
+                    f"the weights of {self._launch.model} were replaced while the host ran",
+                    "start the host again, so that its results name the new weights",
+                )
+            return message if isinstance(message, Ready) else None
+        return None
+
+    def _serve(self, channel: socket.socket, ready: Ready) -> tuple[int, str]:
+        answers = 0
+        deadline_s = self._rules.deadline_s(ready.batch_s)
+        while not self._stop.is_set():
+            if select.select([channel], [], [], _POLL_S)[0]:
+                answer = receive(channel)
+                if answer is None:
+                    return answers, ""
+                assert isinstance(answer, Answer), answer
+                answers += answer.fault is None
+                self._deliver(answer)
+            elif self._is_hung(deadline_s):
+                return answers, f"it answered nothing for {deadline_s:.0f} s"
+        return answers, "the host is shutting down"
+
+    def _deliver(self, answer: Answer) -> None:
+        with self._changed:
+            self._progress_s = time.monotonic()
+            _, future = self._pending.pop(answer.number)
+        future.set_result(answer)
+
+    def _is_hung(self, deadline_s: float) -> bool:
+        with self._changed:
+            return bool(self._pending) and time.monotonic() - self._progress_s > deadline_s
+
+    def _bury(self, channel: socket.socket, why: str) -> str:
+        """End the process if it still runs, fail what was in it and say how it ended."""
+        with self._changed:
+            process, self._process, self._channel, self._ready = self._process, None, None, None
+            lost, self._pending = self._pending, {}
+        channel.close()
+        assert process is not None
+        if why and not self._stop.is_set():  # it hangs
+            process.kill()
+        try:
+            code = process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        why = why or (f"signal {-code}" if code < 0 else f"exit status {code}")
+        for _, future in lost.values():
+            future.set_exception(_Lost(why))
+        return why
+
+    def _give_up(self, fault: EngineError) -> None:
+        with self._changed:
+            self._fault = fault
+            self._changed.notify_all()
+        if self._on_failed is not None and not self._stop.is_set():
+            self._on_failed(fault)
+
+    def _hang_up(self) -> None:
+        with self._changed:
+            if self._channel is not None:
+                with suppress(OSError):
+                    self._channel.shutdown(socket.SHUT_RDWR)
+
+
+class RemoteBackend:
+    """The network as one shard sees it: the protocol of ``engine.backends``, answered by another process."""
+
+    def __init__(
+        self, process: InferenceProcess, ready: Ready, memory: SlabMemory, slab: int, lane: Lane
+    ) -> None:
+        self._process, self._memory, self._slab, self._lane = process, memory, slab, lane
+        self.name = ready.name
+        self.precision = ready.precision
+        self.input_size = ready.input_size
+        self.grid = ready.grid
+        self.ladder = ready.ladder
+        self.compute_s = 0.0  # of the network, spent for this shard
+        self.faces = 0  # scored for this shard
+
+    def infer(self, crops: U8) -> tuple[F32, F32 | None]:
+        """Score crops as the protocol says; more than fit into the slab go in parts."""
+        check_crops(crops, self.input_size)
+        room = self._memory.layout.crops
+        parts = [self._infer_part(crops[place : place + room]) for place in range(0, len(crops), room)]
+        patches = [part[1] for part in parts if part[1] is not None]
+        return np.concatenate([part[0] for part in parts]), np.concatenate(patches) if patches else None
+
+    def _infer_part(self, crops: U8) -> tuple[F32, F32 | None]:
+        count = len(crops)
+        np.copyto(self._memory.crops(self._slab, count), crops)
+        answer = self._process.score(self._slab, count, self._lane)
+        self.compute_s += answer.compute_s
+        self.faces += count
+        logits = self._memory.logits(self._slab, count).copy()
+        return logits, self._memory.patches(self._slab, count).copy() if answer.has_patches else None
+
+
+def make_launch(
+    bundle: ModelBundle, *, engine: str, threads: int, slots: int, crops: int, max_wait_s: float
+) -> InferenceLaunch:
+    """Say how the inference process of a host with ``slots`` slots is started."""
+    layout = SlabLayout(slots, crops, bundle.input_size, bundle.grid)
+    return InferenceLaunch(str(bundle.directory), engine, threads, asdict(layout), max_wait_s)
+
+
+def _failed(seen: str) -> BackendFailed:
+    return BackendFailed(
+        RejectReason.ENGINE_UNAVAILABLE,
+        seen,
+        "the shard is given back and tried again; see the host's log for the engine's own words",
+    )

@@ -1,0 +1,182 @@
+"""The inference process: the only one on a host that has the network loaded.
+
+``python -m workers.inference_loop CHANNEL SLABS LAUNCH`` takes two inherited descriptors, a socket of packets
+and the memory of the slabs, and its launch as JSON. It ends when the other end of the socket is closed, so it
+cannot outlive its host. It was started with exec and not forked: OpenCV, ONNX Runtime and CUDA break in
+children that are forked from a process with threads.
+"""
+
+import json
+import select
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.arrays import F32, U8
+from engine.backends.parity import probe_crops
+from engine.backends.protocol import Backend
+from engine.backends.select import choose_backend
+from engine.bundle import load_bundle
+from engine.errors import BackendFailed, EngineError
+from engine.predict import split_batch
+from workers.batching import Batcher, BatchRules, Ticket
+from workers.inference_wire import Answer, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.slabs import SlabMemory
+
+
+@dataclass(frozen=True)
+class _Answers:
+    logits: F32
+    patches: F32 | None
+
+
+def main() -> None:
+    """Load, warm up, say ready, serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's business; it closes the channel
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    launch = InferenceLaunch(**json.loads(sys.argv[3]))
+    memory = SlabMemory(int(sys.argv[2]), launch.slab_layout)
+    try:
+        bundle = load_bundle(launch.model)
+        backend = choose_backend(bundle, launch.engine, launch.threads)
+        batch_s = _warm_up(backend)
+    except EngineError as fault:
+        send(channel, Refused.of(fault))
+        return
+    ladder = tuple(size for size in backend.ladder if size <= memory.layout.crops)
+    send(
+        channel,
+        Ready(
+            backend.name,
+            backend.precision,
+            backend.input_size,
+            backend.grid,
+            ladder,
+            bundle.weights_sha256,
+            batch_s,
+        ),
+    )
+    _Server(channel, memory, backend, BatchRules(ladder, launch.max_wait_s)).serve()
+
+
+def _warm_up(backend: Backend) -> float:
+    """Run every batch size once, as engines plan at the first run; return what the largest takes after."""
+    for size in reversed(backend.ladder):
+        backend.infer(probe_crops(backend.input_size, size))
+    begun = time.monotonic()
+    backend.infer(probe_crops(backend.input_size, backend.ladder[0]))
+    return time.monotonic() - begun
+
+
+class _Server:
+    def __init__(
+        self, channel: socket.socket, memory: SlabMemory, backend: Backend, rules: BatchRules
+    ) -> None:
+        self._channel = channel
+        self._memory = memory
+        self._backend = backend
+        self._batcher = Batcher(rules)
+        self._requests: dict[int, Request] = {}
+        self._peers = 1
+
+    def serve(self) -> None:
+        """Answer requests until the host is gone."""
+        while self._read():
+            while tickets := self._batcher.take(time.monotonic(), self._peers):
+                try:
+                    self._run(tickets)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+
+    def _read(self) -> bool:
+        """Take all requests that are there; wait for one only as long as no batch is due."""
+        timeout_s = self._batcher.wait_s(time.monotonic(), self._peers)
+        while select.select([self._channel], [], [], timeout_s)[0]:
+            message = receive(self._channel)
+            if message is None:
+                return False
+            assert isinstance(message, Request), message
+            self._requests[message.number] = message
+            self._peers = message.peers
+            self._batcher.add(Ticket(message.number, message.lane, message.count, time.monotonic()))
+            timeout_s = 0.0
+        return True
+
+    def _run(self, tickets: tuple[Ticket, ...]) -> None:
+        """Score one batch and answer each of its requests; a batch that fails is tried in halves."""
+        requests = [self._requests.pop(ticket.number) for ticket in tickets]
+        crops = self._join(requests)
+        begun = time.monotonic()
+        try:
+            found = infer_rungs(self._backend, crops, self._batcher.rules.ladder)
+        except BackendFailed as fault:
+            if len(tickets) == 1:
+                self._fail(requests[0], fault)
+                return
+            self._requests |= {request.number: request for request in requests}
+            half = len(tickets) // 2
+            self._run(tickets[:half])
+            self._run(tickets[half:])
+            return
+        spent_s = time.monotonic() - begun
+        place = 0
+        for ticket, request in zip(tickets, requests, strict=True):
+            part = slice(place, place + request.count)
+            self._memory.logits(request.slab, request.count)[:] = found.logits[part]
+            if found.patches is not None:
+                self._memory.patches(request.slab, request.count)[:] = found.patches[part]
+            answer = Answer(
+                number=request.number,
+                batch=len(crops),
+                waited_s=begun - ticket.arrived_s,
+                compute_s=spent_s * request.count / len(crops),
+                has_patches=found.patches is not None,
+            )
+            send(self._channel, answer)
+            place += request.count
+
+    def _join(self, requests: list[Request]) -> U8:
+        views = [self._memory.crops(request.slab, request.count) for request in requests]
+        return views[0] if len(views) == 1 else np.concatenate(views)
+
+    def _fail(self, request: Request, fault: BackendFailed) -> None:
+        send(
+            self._channel,
+            Answer(request.number, request.count, 0.0, 0.0, has_patches=False, fault=fault.seen),
+        )
+
+
+def infer_rungs(backend: Backend, crops: U8, ladder: tuple[int, ...]) -> _Answers:
+    """Score crops in batch sizes of the ladder; a size that the engine cannot do now is tried in halves.
+
+    Out of memory is the usual cause, and smaller batches need less of it. Raises BackendFailed when not even
+    one crop alone can be scored.
+    """
+    logits: list[F32] = []
+    patches: list[F32] = []
+    place = 0
+    for size in split_batch(len(crops), ladder):
+        for answer in _infer_halves(backend, crops[place : place + size]):
+            logits.append(answer[0])
+            if answer[1] is not None:
+                patches.append(answer[1])
+        place += size
+    return _Answers(np.concatenate(logits), np.concatenate(patches) if patches else None)
+
+
+def _infer_halves(backend: Backend, crops: U8) -> list[tuple[F32, F32 | None]]:
+    try:
+        return [backend.infer(crops)]
+    except BackendFailed:
+        if len(crops) == 1:
+            raise
+    half = len(crops) // 2
+    return _infer_halves(backend, crops[:half]) + _infer_halves(backend, crops[half:])
+
+
+if __name__ == "__main__":
+    main()
