@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.results import Outcome, VerdictReason, VerdictValue, VideoScore, VideoVerdict
+from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue, VideoScore, VideoVerdict
 
 LOW_FPR = 0.10
 HIGH_FPR = 0.01
@@ -137,7 +137,8 @@ def _at_rate(thresholds: Sequence[Threshold], rate: float) -> Threshold:
 def decide(score: VideoScore, policy: Policy) -> VideoVerdict:
     """Say what the policy makes of a score; ``value`` is null exactly when there is no score.
 
-    The calibrated score is used where there is one, else the raw score with the reason ``UNCALIBRATED``.
+    The calibrated score is used where there is one, else the raw score with the reason ``UNCALIBRATED``. A
+    picture, or a still shown as a video, is judged with the caveat ``SINGLE_PICTURE``.
     "No manipulation found" needs the whole video decoded and enough of its time with a scored face;
     "likely manipulated" needs more than one frame that carries the score.
     """
@@ -146,6 +147,8 @@ def decide(score: VideoScore, policy: Policy) -> VideoVerdict:
     used = score.raw if score.calibrated is None else score.calibrated
     assert used is not None
     value, reasons = _weigh(score, policy, used)
+    if score.coverage.is_picture or EvidenceReason.STATIC_IMAGE in score.reasons:
+        reasons.append(VerdictReason.SINGLE_PICTURE)
     if score.calibrated is None:
         reasons.append(VerdictReason.UNCALIBRATED)
     if policy.extrapolated:

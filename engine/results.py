@@ -118,6 +118,7 @@ class VerdictReason(StrEnum):
     PARTIAL_EVIDENCE = "PARTIAL_EVIDENCE"
     NO_EVIDENCE = "NO_EVIDENCE"
     SINGLE_FRAME_PEAK = "SINGLE_FRAME_PEAK"
+    SINGLE_PICTURE = "SINGLE_PICTURE"
     UNCALIBRATED = "UNCALIBRATED"
     EXTRAPOLATED_THRESHOLD = "EXTRAPOLATED_THRESHOLD"
 
@@ -165,9 +166,14 @@ class Coverage:
             raise ValueError("every detected face is either scored or rejected with a reason")
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is of a still picture: every video has a duration."""
+        return self.total_us == 0
+
+    @property
     def ratio(self) -> float:
         """Share of the video's time that was scored, 0 to 1; a picture counts as a whole."""
-        if self.total_us == 0:
+        if self.is_picture:
             return 1.0 if self.faces_scored else 0.0
         return min(1.0, self.scored_us / self.total_us)
 
@@ -263,7 +269,8 @@ class TimeSeries:
 class VideoScore:
     """The score of one video under one pipeline, with the evidence that it rests on.
 
-    ``interval`` is the 95 % interval of ``calibrated`` where there is one, else of ``raw``.
+    ``interval`` is the 95 % interval of ``calibrated`` where there is one, else of ``raw``; null for a
+    picture and for a still shown as a video, whose frames are one sample.
     """
 
     outcome: Outcome

@@ -142,7 +142,9 @@ def score_video(
     tracks = [_score_track(evidence, faces, rows, cells, params) for rows in _track_rows(evidence)]
     records = tuple(track.record for track in tracks)
     segments = _find_segments(evidence, faces, tracks, cells, params) if kind is MediaKind.VIDEO else ()
-    numbers = _join_tracks(tracks, calibration, params)
+    numbers = _join_tracks(
+        tracks, calibration, params, is_still=MediaWarning.STATIC_IMAGE in evidence.warnings
+    )
     outcome, reasons = _judge_evidence(evidence, params, has_score=numbers.raw is not None)
     return VideoScore(
         outcome=outcome,
@@ -274,20 +276,21 @@ class _Numbers:
 
 
 def _join_tracks(
-    tracks: Sequence[_Track], calibration: Calibration | None, params: ScoringParams
+    tracks: Sequence[_Track], calibration: Calibration | None, params: ScoringParams, *, is_still: bool
 ) -> _Numbers:
-    """Score the video from the tracks that have a logit."""
+    """Score the video from the tracks that have a logit.
+
+    The frames of a still are one sample, however many they are: they say nothing of the spread of others.
+    """
     scored = [(track, track.logit) for track in tracks if track.logit is not None]
     if not scored:
         return _Numbers()
     logits = np.array([logit for _, logit in scored])
     video = video_logit(logits, params.aggregation)
-    ends = bootstrap_interval(
-        [track.frames for track, _ in scored],
-        params.aggregation,
-        replicates=params.replicates,
-        seed=params.seed,
-    )
+    frames = [track.frames for track, _ in scored]
+    ends = None
+    if not is_still:
+        ends = bootstrap_interval(frames, params.aggregation, replicates=params.replicates, seed=params.seed)
     shown = sigmoid if calibration is None else calibration.apply
     return _Numbers(
         raw=float(sigmoid(video)),

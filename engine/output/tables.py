@@ -43,6 +43,7 @@ _LOUD_REASONS = (
     VerdictReason.LOW_COVERAGE,
     VerdictReason.PARTIAL_EVIDENCE,
     VerdictReason.SINGLE_FRAME_PEAK,
+    VerdictReason.SINGLE_PICTURE,
     VerdictReason.EXTRAPOLATED_THRESHOLD,
 )
 

@@ -64,6 +64,7 @@ VERDICT_REASONS: Mapping[VerdictReason, str] = {
     VerdictReason.PARTIAL_EVIDENCE: "Some of the video or some faces in it could not be looked at.",
     VerdictReason.NO_EVIDENCE: "There is no score: nothing in it could be judged.",
     VerdictReason.SINGLE_FRAME_PEAK: "The score rests on one frame alone.",
+    VerdictReason.SINGLE_PICTURE: "The score rests on a single picture: no other moment bears it out.",
     VerdictReason.UNCALIBRATED: "The score is no probability: this model has no calibration.",
     VerdictReason.EXTRAPOLATED_THRESHOLD: "The thresholds rest on few real inputs and are a guess.",
 }

@@ -121,6 +121,17 @@ def test_equal_frames_are_not_one_frame_alone_for_a_last_bit() -> None:
     assert verdict.value is VerdictValue.LIKELY_MANIPULATED
 
 
+def test_a_picture_and_a_still_are_judged_with_a_caveat() -> None:
+    video = make_score(0.8)
+    picture = replace(video, coverage=Coverage(1, 1, 1, 1, 1, 1, (), 0, 0))
+    still = replace(video, reasons=(EvidenceReason.STATIC_IMAGE,))
+    assert VerdictReason.SINGLE_PICTURE not in decide(video, POLICY).reasons
+    for one in (picture, still):
+        verdict = decide(one, POLICY)
+        assert verdict.value is VerdictValue.LIKELY_MANIPULATED
+        assert VerdictReason.SINGLE_PICTURE in verdict.reasons
+
+
 def test_picture_may_be_judged_by_its_one_frame() -> None:
     assert decide(make_score(0.8, frames=[0.8]), POLICY).value is VerdictValue.LIKELY_MANIPULATED
 

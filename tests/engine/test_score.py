@@ -210,6 +210,14 @@ def test_still_shown_as_a_video_is_scored_and_flagged() -> None:
     assert (result.outcome, result.reasons) == (Outcome.SCORED, (EvidenceReason.STATIC_IMAGE,))
 
 
+def test_the_frames_of_a_still_are_one_sample_and_give_no_interval() -> None:
+    made = {0: [float(value) for value in np.random.default_rng(1).normal(1.0, 0.02, 32)]}
+    moving, still = make_evidence(made), make_evidence(made, warnings=[MediaWarning.STATIC_IMAGE])
+    assert score(moving).interval is not None
+    assert score(still).interval is None
+    assert score(still).raw == score(moving).raw
+
+
 def test_picture_is_scored_from_one_frame_and_has_no_time() -> None:
     evidence = make_evidence({0: [2.0], 1: [-3.0], 2: [SMALL]}, times_us=[0])
     result = score_video(evidence, duration_us=0, kind=MediaKind.PICTURE)
