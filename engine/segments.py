@@ -39,7 +39,10 @@ class SegmentParams:
 
 @dataclass(frozen=True)
 class SampleCells:
-    """The part of the video's time for which each planned sample stands: half way to its neighbours."""
+    """The part of the video's time for which each planned sample stands: half way to its neighbours.
+
+    The first and the last one reach to the ends of the video: the cells tile it.
+    """
 
     times_us: I64  # [m] planned samples, decoded or missing, increasing
     start_us: I64  # [m]
@@ -47,22 +50,21 @@ class SampleCells:
 
     def span(self, first_us: int, last_us: int) -> tuple[int, int]:
         """Return the span from the start of one sample's cell to the end of another's."""
-        first, last = np.searchsorted(self.times_us, (first_us, last_us))
+        first, last = self.places((first_us, last_us))
         return int(self.start_us[first]), int(self.end_us[last])
+
+    def places(self, times_us: Sequence[int]) -> list[int]:
+        """Return the indices of samples that lie at these times."""
+        return np.searchsorted(self.times_us, times_us).tolist()
 
 
 def sample_cells(evidence: ShardEvidence, duration_us: int) -> SampleCells:
-    """Cut the video's time among its planned samples; the cells do not overlap and stay within the video."""
+    """Cut the video's time among its planned samples, without a gap and without overlap."""
     missing = np.array([item.pts_us for item in evidence.missing], np.int64)
     times = np.unique(np.concatenate([evidence.samples_us, missing]))
-    if len(times) < 2:
-        edges = np.array([0, duration_us][: len(times) + 1], np.int64)
-    else:
-        middle = (times[1:] + times[:-1]) // 2
-        before, after = 2 * times[0] - middle[0], 2 * times[-1] - middle[-1]
-        edges = np.concatenate([[before], middle, [after]])
     # The last frame starts before the video ends, but containers round: no cell may turn around.
-    edges = np.clip(edges, 0, max(duration_us, int(times.max(initial=0))))
+    end_us = max(duration_us, int(times.max(initial=0)))
+    edges = np.concatenate([[0], (times[1:] + times[:-1]) // 2, [end_us]])[: len(times) + 1].astype(np.int64)
     return SampleCells(times, edges[:-1], edges[1:])
 
 
@@ -85,13 +87,14 @@ def find_suspicious(
 
     ``frames``, ``logit`` [n] and ``shares`` [n, R] (hot patches by region) are its scored frames in order of
     time. The median of three samples lets no single wild frame open a span; two levels keep a score that
-    wavers around one of them from cutting a span to pieces.
+    wavers around one of them from cutting a span to pieces. Where the face was not scored in between, the
+    span is interrupted: nobody looked there.
     """
     found: list[Segment] = []
     enter, leave = (float(np.log(p / (1.0 - p))) for p in (params.enter, params.leave))
-    for run in _hysteresis(_median3(logit), enter, leave):
-        if len(run) < params.min_samples:
-            continue
+    places = cells.places([frame.pts_us for frame in frames])
+    runs = (run for run in _hysteresis(_median3(logit), enter, leave) if len(run) >= params.min_samples)
+    for run in (part for whole in runs for part in _unbroken(whole, places)):
         scores = [score for i in run if (score := frames[i].score) is not None]
         start_us, end_us = cells.span(frames[run[0]].pts_us, frames[run[-1]].pts_us)
         found.append(
@@ -132,25 +135,38 @@ def _hysteresis(values: F64, enter: float, leave: float) -> Iterator[range]:
         start += len(run)
 
 
-def _runs(marks: Iterable[EvidenceReason | None]) -> Iterator[tuple[EvidenceReason, int, int]]:
-    """Yield the reason, first and last index of each run of equal marks other than None."""
+def _unbroken(run: range, places: Sequence[int]) -> Iterator[range]:
+    """Yield the parts of a run that lie in neighbouring samples; ``places`` are the samples' numbers."""
+    start = run.start
+    for i in run:
+        if i + 1 == run.stop or places[i + 1] != places[i] + 1:
+            yield range(start, i + 1)
+            start = i + 1
+
+
+def _runs(marks: Iterable[EvidenceReason | None]) -> Iterator[tuple[EvidenceReason, range]]:
+    """Yield the reason and the indices of each run of equal marks other than None."""
     start = 0
     for reason, group in itertools.groupby(marks):
         count = sum(1 for _ in group)
         if reason is not None:
-            yield reason, start, start + count - 1
+            yield reason, range(start, start + count)
         start += count
 
 
 def find_excluded(evidence: ShardEvidence, tracks: Sequence[TrackScore], cells: SampleCells) -> list[Segment]:
     """Return the spans without a score: of the whole picture, and of each track while it was in sight."""
+    times: list[int] = cells.times_us.tolist()
     spans: list[tuple[int | None, int, int, EvidenceReason]] = [
-        (None, int(cells.times_us[first]), int(cells.times_us[last]), reason)
-        for reason, first, last in _runs(_sample_reasons(evidence, cells))
+        (None, times[run[0]], times[run[-1]], reason)
+        for reason, run in _runs(_sample_reasons(evidence, cells))
     ]
     for track in tracks:
-        for reason, first, last in _runs(frame.exclude_reason for frame in track.frames):
-            spans.append((track.ordinal, track.frames[first].pts_us, track.frames[last].pts_us, reason))
+        seen_us = [frame.pts_us for frame in track.frames]
+        places = cells.places(seen_us)
+        for reason, run in _runs(frame.exclude_reason for frame in track.frames):
+            parts = _unbroken(run, places)
+            spans += [(track.ordinal, seen_us[part[0]], seen_us[part[-1]], reason) for part in parts]
     return [
         Segment(*cells.span(first, last), SegmentKind.EXCLUDED, track=track, reason=reason)
         for track, first, last, reason in spans

@@ -305,6 +305,34 @@ def test_excluded_faces_keep_their_place_and_reason() -> None:
     assert result.tracks[0].frames[8].exclude_reason is BLURRED
 
 
+def spans_of(result: VideoScore, kind: SegmentKind, track: int | None) -> list[tuple[int, int]]:
+    """Whole seconds of the spans of one kind and track."""
+    found = [s for s in result.segments if s.kind is kind and s.track == track]
+    return [(s.start_us // SECOND, s.end_us // SECOND) for s in found]
+
+
+def test_no_span_is_called_suspicious_where_the_face_was_not_scored() -> None:
+    forged = [3.0] * 4
+    result = score(
+        make_evidence({0: [*forged, BLURRED, BLURRED, *forged, None, None, *forged], 1: [-3.0] * 16})
+    )
+    assert spans_of(result, SegmentKind.SUSPICIOUS, 0) == [(0, 4), (6, 10), (12, 16)]
+    assert spans_of(result, SegmentKind.EXCLUDED, 0) == [(4, 6)]
+
+
+def test_a_track_is_not_called_excluded_while_it_was_out_of_sight() -> None:
+    result = score(make_evidence({0: [SMALL, SMALL, None, None, SMALL] + [1.0] * 11, 1: [1.0] * 16}))
+    assert spans_of(result, SegmentKind.EXCLUDED, 0) == [(0, 2), (4, 5)]
+
+
+@given(tracks)
+def test_spans_without_a_face_and_time_with_one_make_up_the_video(made: dict[int, list[Cell]]) -> None:
+    result = score(make_evidence(made))
+    assume(result.coverage.frames_sampled)
+    excluded = sum(end - start for start, end, _ in result.time_series.excluded)
+    assert excluded + result.coverage.scored_us == result.coverage.total_us
+
+
 def test_time_series_shows_the_highest_face_and_whose_it_is() -> None:
     result = score(make_evidence({0: [1.0] * 8, 1: [-1.0] * 4 + [2.0] * 4}))
     assert result.time_series is not None
