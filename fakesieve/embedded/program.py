@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 
 POLL_S = 0.02
+_GONE_S = 5.0  # a killed process is gone within milliseconds, unless the kernel waits for a disk
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -115,7 +117,7 @@ class Running:
         try:
             self._process.wait(self.program.stop_s)
         except subprocess.TimeoutExpired:
-            kill_group(self.pid)
+            self._process.kill()
             self._process.wait()
         self.clean_up()
 
@@ -151,11 +153,25 @@ def run_to_end(program: Program) -> None:
 
 
 def kill_group(group: int) -> None:
-    """Kill every process of a group; one that is gone is gone."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+    """Kill every process of a group and wait until none lives; the first of them must be ended already."""
+    deadline = time.monotonic() + _GONE_S
+    while _has_living(group) and time.monotonic() < deadline:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+        time.sleep(POLL_S)
+
+
+def _has_living(group: int) -> bool:
+    """Return whether a process of the group is more than a status that init has yet to fetch."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text(encoding="ascii", errors="replace")
+            state, _, found = text.rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # it has just ended
+        if int(found) == group and state != "Z":
+            return True
+    return False
 
 
 def read_tail(log: Path, lines: int = 3) -> str:

@@ -1,0 +1,152 @@
+import json
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fakesieve.embedded.postgres import APP_ROLE, OWNER_ROLE, PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.embedded.valkey import ValkeyServer
+
+
+def plain(url: str) -> str:
+    """The address as psycopg reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_roles_of_the_fleet_are_plain_and_log_in(postgres: PostgresServer) -> None:
+    for role in (OWNER_ROLE, APP_ROLE):
+        with psycopg.connect(plain(postgres.url(role))) as connection:
+            found = connection.execute(
+                "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles "
+                "WHERE rolname = current_user"
+            ).fetchone()
+        assert found == (role, False, False, False, False)
+
+
+def test_only_the_owner_makes_tables_in_its_database(postgres: PostgresServer) -> None:
+    with psycopg.connect(plain(postgres.url(OWNER_ROLE))) as owner:
+        owner.execute("CREATE TABLE ours (number int)")
+        owner.rollback()
+    with psycopg.connect(plain(postgres.url(APP_ROLE))) as app:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.execute("CREATE TABLE theirs (number int)")
+        app.rollback()
+
+
+def test_postgres_wants_the_password(postgres: PostgresServer) -> None:
+    url = plain(postgres.url()).replace(postgres.url().split(":")[2].split("@")[0], "wrong")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(url)
+
+
+def test_postgres_times_are_utc_and_its_order_is_of_code_points(postgres: PostgresServer) -> None:
+    with postgres.connect() as connection:
+        (zone,) = connection.execute("SHOW timezone").fetchone() or ("",)
+        rows = connection.execute("SELECT x FROM (VALUES ('a'), ('B'), ('é')) AS t(x) ORDER BY x").fetchall()
+    assert zone == "UTC"
+    assert [row[0] for row in rows] == ["B", "a", "é"]
+
+
+def test_postgres_keeps_its_data_its_address_and_its_passwords(servers_folder: Path) -> None:
+    folder = servers_folder / "kept"
+    with PostgresServer(folder, is_durable=False) as first:
+        first_url, first_pid = first.url(), first.pid
+        with psycopg.connect(plain(first.url(OWNER_ROLE))) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
+    with PostgresServer(folder, is_durable=False) as second:
+        assert second.url() == first_url
+        assert second.pid != first_pid
+        with psycopg.connect(plain(second.url(OWNER_ROLE))) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+    assert not listens(second.port)
+    assert second.pid is None
+
+
+def test_a_template_gives_databases_that_know_nothing_of_each_other(postgres: PostgresServer) -> None:
+    postgres.make_database("first_copy")
+    postgres.make_database("second_copy", template="first_copy")
+    with psycopg.connect(plain(postgres.url(OWNER_ROLE, "first_copy"))) as connection:
+        connection.execute("CREATE TABLE only_here (number int)")
+    with psycopg.connect(plain(postgres.url(OWNER_ROLE, "second_copy"))) as connection:
+        assert connection.execute("SELECT to_regclass('only_here')").fetchone() == (None,)
+    postgres.drop_database("first_copy")
+    postgres.drop_database("second_copy")
+    postgres.drop_database("second_copy")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to another user")
+def test_root_opens_no_folder_for_postgres(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    above = [closed, *closed.parents]
+    modes = [path.stat().st_mode for path in above]
+    with PostgresServer(closed / "postgres", is_durable=False) as server:
+        place = (closed / "postgres" / "place").resolve()
+        with psycopg.connect(plain(server.url())) as connection:
+            assert connection.info.user == APP_ROLE
+        assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+        assert place.parent == Path("/var/lib")
+    assert [path.stat().st_mode for path in above] == modes
+    assert stat.S_IMODE((place / "data").stat().st_mode) == 0o700
+    for path in sorted(place.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    place.rmdir()
+
+
+def test_secrets_are_for_their_owner_alone(
+    postgres: PostgresServer, valkey: ValkeyServer, s3: SeaweedServer
+) -> None:
+    files = [server.folder / "secrets.json" for server in (postgres, valkey, s3)]
+    files += [valkey.folder / "valkey.conf", s3.folder / "s3.json"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600] * 5
+
+
+def test_valkey_never_evicts_and_keeps_messages_over_a_restart(servers_folder: Path) -> None:
+    folder = servers_folder / "kept-valkey"
+    with ValkeyServer(folder) as first:
+        with redis.Redis.from_url(first.url) as client:
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+            client.rpush("standard", "doorbell")
+        url = first.url
+    with ValkeyServer(folder) as second, redis.Redis.from_url(url) as client:
+        assert second.url == url
+        assert client.lrange("standard", 0, -1) == [b"doorbell"]
+
+
+def test_valkey_wants_the_password(valkey: ValkeyServer) -> None:
+    with (
+        redis.Redis(host="127.0.0.1", port=valkey.port, retry=Retry(NoBackoff(), 0)) as client,
+        pytest.raises(redis.exceptions.AuthenticationError),
+    ):
+        client.ping()
+
+
+def test_valkey_is_not_ready_while_it_does_not_answer(valkey: ValkeyServer) -> None:
+    assert valkey.is_ready()
+    other = ValkeyServer(valkey.folder.parent / "never")
+    other.port = valkey.port
+    assert not other.is_ready()  # without the password it does not serve
+
+
+def test_seaweedfs_leaves_no_port_and_no_socket(servers_folder: Path) -> None:
+    before = set(Path("/tmp").glob("seaweedfs-*.sock"))
+    with SeaweedServer(servers_folder / "short") as server:
+        ports = json.loads((server.folder / "ports.json").read_text()).values()
+        assert listens(server.port)
+    time.sleep(0.1)
+    assert [port for port in ports if listens(port)] == []
+    assert set(Path("/tmp").glob("seaweedfs-*.sock")) - before == set()

@@ -1,0 +1,42 @@
+"""Real Postgres, Valkey and SeaweedFS for the tests, started once for a run and only when a test asks."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.embedded.valkey import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder that every user can enter, as Postgres does not run as root; pytest's own are closed."""
+    folder = Path(tempfile.mkdtemp(prefix="fakesieve-servers-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_folder: Path) -> Iterator[PostgresServer]:
+    """A database server with the roles of the fleet; use a fresh database of it, not its own."""
+    with PostgresServer(servers_folder / "postgres", is_durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_folder: Path) -> Iterator[ValkeyServer]:
+    """A broker for the whole run; what a test puts there it removes."""
+    with ValkeyServer(servers_folder / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3(servers_folder: Path) -> Iterator[SeaweedServer]:
+    """An object store for the whole run; a test makes a bucket of its own."""
+    with SeaweedServer(servers_folder / "seaweedfs") as server:
+        yield server
