@@ -1,7 +1,7 @@
 """The right to work on a shard: taken before a byte is read, held by a lease, given back cleanly.
 
-A worker that was paused for longer than its lease may wake up and write. The fence stops it: each claim raises
-it, and whatever is written later names the fence of its claim.
+A worker that was paused for longer than its lease may wake up and write. The fence stops it: each claim
+raises it, and whatever is written later names the fence of its claim.
 """
 
 from collections.abc import Iterable

@@ -76,9 +76,9 @@ class JobDraft:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """What an insert under an idempotency key found: the new job, or the one that was there."""
+    """What an insert under an idempotency key found: the new row, or the one that was there."""
 
-    job_id: str
+    id: str
     request_hash: str
     is_new: bool
 
@@ -92,6 +92,7 @@ class BatchDraft:
     name: str
     lane: Lane
     max_failure_rate: float
+    request_hash: str
     idempotency_key: str | None = None
 
 

@@ -1,0 +1,177 @@
+"""From the outbox to the broker: which doorbells are rung next, and ringing them.
+
+The backlog stays in the database. The broker holds at most two doorbells for each live slot, so that a lost
+broker costs seconds of work and the order can still be changed. ``pick_doorbells`` is a pure function.
+
+Lanes share the places 50/40/10 while all have work; what a lane does not use is lent to the others, except a
+quarter of its reserve, so that an interactive job never waits for a full queue of bulk work. Within a lane
+tenants take turns by deficit round robin (Shreedhar and Varghese, 1995): each turn gives a tenant the same
+amount of predicted work, in few large or many small shards.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import Waiting
+from fakesieve.jobs.states import Lane
+from fakesieve.jobs.store import JobStore, JobTransaction
+
+LANE_SHARES: Mapping[Lane, float] = MappingProxyType(
+    {Lane.INTERACTIVE: 0.5, Lane.STANDARD: 0.4, Lane.BULK: 0.1}
+)
+KEPT_SHARE = 0.25  # of an idle lane's reserve that is not lent
+# Doorbells published in one transaction: its locks are held while the broker answers.
+RING_STEP = 20
+
+Ring = Callable[[Waiting], None]
+
+
+@dataclass(frozen=True)
+class Credit:
+    """What lanes and tenants are owed from one pick to the next. The relay keeps it in memory only."""
+
+    lanes: Mapping[Lane, float] = field(default_factory=dict[Lane, float])
+    tenants: Mapping[tuple[Lane, str], float] = field(default_factory=dict[tuple[Lane, str], float])
+    served_last: Mapping[Lane, str] = field(default_factory=dict[Lane, str])
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The doorbells to ring, in this order, and what is owed afterwards."""
+
+    doorbells: tuple[Waiting, ...]
+    credit: Credit
+
+
+@dataclass(frozen=True)
+class Relayed:
+    """What one turn of the relay did."""
+
+    rung: int
+    credit: Credit
+
+
+def pick_doorbells(
+    waiting: Sequence[Waiting], ringing: Mapping[Lane, int], capacity: int, credit: Credit
+) -> Picked:
+    """Choose which of the waiting doorbells to ring.
+
+    ``waiting`` holds each tenant's doorbells in their order. ``ringing`` counts by lane those that are
+    published and unanswered; with the picked ones they are never more than ``capacity``.
+    """
+    queues = _sort_by_lane(waiting)
+    sizes = {lane: sum(map(len, tenants.values())) for lane, tenants in queues.items()}
+    places, lane_credit = share_places(sizes, ringing, capacity, credit.lanes)
+    picked, owed = list[Waiting](), dict(credit.tenants)
+    served_last = dict(credit.served_last)
+    for lane, tenants in queues.items():
+        chosen = _take_turns(lane, tenants, places[lane], owed, served_last.get(lane, ""))
+        if chosen:
+            served_last[lane] = chosen[-1].tenant_id
+        picked += chosen
+    return Picked(tuple(picked), Credit(lane_credit, owed, served_last))
+
+
+def _sort_by_lane(waiting: Sequence[Waiting]) -> dict[Lane, dict[str, deque[Waiting]]]:
+    queues: dict[Lane, dict[str, deque[Waiting]]] = {lane: {} for lane in Lane}
+    for doorbell in waiting:
+        queues[doorbell.lane].setdefault(doorbell.tenant_id, deque()).append(doorbell)
+    return queues
+
+
+def share_places(
+    waiting: Mapping[Lane, int], ringing: Mapping[Lane, int], capacity: int, credit: Mapping[Lane, float]
+) -> tuple[dict[Lane, int], dict[Lane, float]]:
+    """Divide the free places among the lanes that wait; return the places and the credit left.
+
+    Smooth weighted round robin: every place raises the credit of each waiting lane by its share, and goes to
+    the lane with the most. Shares come out exactly over time, even where capacity is two.
+    """
+    held = {lane: ringing.get(lane, 0) for lane in Lane}
+    kept = sum(
+        max(0, int(capacity * share * KEPT_SHARE) - held[lane])
+        for lane, share in LANE_SHARES.items()
+        if not waiting.get(lane, 0)
+    )
+    places = dict.fromkeys(Lane, 0)
+    owed = {lane: credit.get(lane, 0.0) for lane in Lane if waiting.get(lane, 0)}
+    for _ in range(max(0, capacity - sum(held.values()) - kept)):
+        open_lanes = [lane for lane in owed if places[lane] < waiting[lane]]
+        if not open_lanes:
+            break
+        total = sum(LANE_SHARES[lane] for lane in open_lanes)
+        for lane in open_lanes:
+            owed[lane] += LANE_SHARES[lane] / total
+        chosen = max(open_lanes, key=owed.__getitem__)
+        owed[chosen] -= 1.0
+        places[chosen] += 1
+    return places, owed
+
+
+def _take_turns(
+    lane: Lane,
+    tenants: Mapping[str, deque[Waiting]],
+    places: int,
+    owed: dict[tuple[Lane, str], float],
+    served_last: str,
+) -> list[Waiting]:
+    """Deficit round robin, beginning after the tenant that was served last. Changes queues and ``owed``."""
+    names = sorted(tenants)
+    names = [n for n in names if n > served_last] + [n for n in names if n <= served_last]
+    for gone in [key for key in owed if key[0] is lane and key[1] not in tenants]:
+        del owed[gone]  # whoever has nothing to do saves nothing up
+    quantum = max((doorbell.cost for queue in tenants.values() for doorbell in queue), default=1.0)
+    taken = list[Waiting]()
+    while len(taken) < places and any(tenants.values()):
+        for name in names:
+            taken += _take_turn(tenants[name], lane, quantum, owed, places - len(taken))
+    return taken
+
+
+def _take_turn(
+    queue: deque[Waiting], lane: Lane, quantum: float, owed: dict[tuple[Lane, str], float], places: int
+) -> list[Waiting]:
+    taken = list[Waiting]()
+    if not queue or places <= 0:
+        return taken
+    key = (lane, queue[0].tenant_id)
+    owed[key] = owed.get(key, 0.0) + quantum
+    while queue and len(taken) < places and queue[0].cost <= owed[key]:
+        owed[key] -= queue[0].cost
+        taken.append(queue.popleft())
+    # What a turn leaves over is carried on, but never more than one turn: else a pause becomes a burst.
+    owed[key] = min(owed[key], quantum) if queue else 0.0
+    return taken
+
+
+def relay_doorbells(store: JobStore, ring: Ring, credit: Credit, limits: JobLimits) -> Relayed:
+    """Ring what may be rung now, in steps. Any number of relays may run.
+
+    ``ring`` publishes one doorbell and raises when the broker does not take it: then the step is undone, its
+    rows stay in the outbox, and the error goes to the caller. A crash after publishing doubles a doorbell.
+    """
+    picked = store.run(lambda tx: _pick(tx, credit, limits))
+    rung = 0
+    for start in range(0, len(picked.doorbells), RING_STEP):
+        ids = [doorbell.outbox_id for doorbell in picked.doorbells[start : start + RING_STEP]]
+        rung += store.run(lambda tx, ids=ids: _ring_step(tx, ids, ring))
+    return Relayed(rung, picked.credit)
+
+
+def _pick(tx: JobTransaction, credit: Credit, limits: JobLimits) -> Picked:
+    capacity = tx.count_slots(limits.host_silence_s) * limits.doorbells_per_slot
+    ringing = tx.count_ringing(limits.doorbell_wait_s)
+    free = capacity - sum(ringing.values())
+    if free <= 0:
+        return Picked((), credit)
+    return pick_doorbells(tx.list_waiting(free), ringing, capacity, credit)
+
+
+def _ring_step(tx: JobTransaction, ids: Sequence[int], ring: Ring) -> int:
+    taken = tx.take_doorbells(ids)
+    for doorbell in taken:
+        ring(doorbell)
+    return len(taken)

@@ -1,0 +1,164 @@
+"""Taking work in: a job, its first shard and the doorbell for it in one transaction, once per key."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fakesieve.errors import RequestRefused
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.jobs.rows import BatchDraft, JobDraft, Placed, ShardDraft, ShardKey
+from fakesieve.jobs.states import BatchState, Lane, WorkKind
+from fakesieve.jobs.store import JobStore, JobTransaction
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+
+DEADLINE_S = 24 * 3600.0
+KEY_LENGTH_MAX = 200
+_JOBS_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """One video to be screened.
+
+    Two submissions of a tenant under one ``idempotency_key`` are the same job. ``external_id`` is the
+    caller's own name for the video and is only kept. ``deadline_s`` counts from the submission.
+    """
+
+    tenant_id: str
+    source: VideoRef
+    lane: Lane = Lane.STANDARD
+    idempotency_key: str | None = None
+    deadline_s: float = DEADLINE_S
+    external_id: str | None = None
+    batch_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tenant_id:
+            raise ValueError("a job belongs to a tenant")
+        if self.deadline_s <= 0:
+            raise ValueError(f"deadline_s must be positive, is {self.deadline_s}")
+        for name, text in (("idempotency_key", self.idempotency_key), ("external_id", self.external_id)):
+            if text is not None and not 1 <= len(text) <= KEY_LENGTH_MAX:
+                raise ValueError(f"{name} has 1 to {KEY_LENGTH_MAX} characters, has {len(text)}")
+
+    @property
+    def request_hash(self) -> str:
+        """A digest of what is asked for; two requests under one key must have the same."""
+        source = self.source
+        asked = [source.bucket, source.key, source.version_id, source.etag, self.lane, self.external_id]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """A list of videos as one thing.
+
+    Once at least 20 of its jobs have ended and more than ``max_failure_rate`` of those failed, the rest is
+    cancelled: a wrong bucket or a broken model should cost twenty jobs and not a million.
+    """
+
+    tenant_id: str
+    name: str
+    lane: Lane = Lane.BULK
+    max_failure_rate: float = 1.0
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.max_failure_rate <= 1.0:
+            raise ValueError(f"max_failure_rate is {self.max_failure_rate}, outside 0 to 1")
+
+    @property
+    def request_hash(self) -> str:
+        """A digest of what is asked for, without the jobs: each of those has its own."""
+        return hashlib.sha256(json.dumps([self.name, self.lane, self.max_failure_rate]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job that a submission led to; not new when its key was known."""
+
+    job_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class SubmittedBatch:
+    """The batch and its jobs, in the order in which they were given."""
+
+    batch_id: str
+    is_new: bool
+    jobs: tuple[Submitted, ...]
+
+
+def submit_video(store: JobStore, new: NewJob) -> Submitted:
+    """Take one video in. Raises ``RequestRefused`` when the key was used for something else."""
+    job_id = new_id(IdPrefix.JOB)
+    return store.run(lambda tx: _submit(tx, new, job_id))
+
+
+def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
+    draft = JobDraft(
+        job_id,
+        new.tenant_id,
+        new.source,
+        new.lane,
+        new.deadline_s,
+        new.request_hash,
+        new.idempotency_key,
+        new.external_id,
+        new.batch_id,
+    )
+    placed = tx.insert_job(draft)
+    if not placed.is_new:
+        _check_same(placed, draft.request_hash, new.idempotency_key)
+        return Submitted(placed.id, is_new=False)
+    key = ShardKey(job_id, 0)
+    tx.insert_shards([ShardDraft(key, WorkKind.PREPARE, new.tenant_id, new.lane)])
+    tx.insert_doorbells([key])
+    return Submitted(job_id, is_new=True)
+
+
+def _check_same(placed: Placed, request_hash: str, key: str | None) -> None:
+    if placed.request_hash != request_hash:
+        raise RequestRefused(
+            Reason.IDEMPOTENCY_CONFLICT, f"key {key!r} was used for another request ({placed.id})"
+        )
+
+
+def submit_batch(store: JobStore, new: NewBatch, jobs: Iterable[NewJob]) -> SubmittedBatch:
+    """Take a list in, some hundred jobs a transaction.
+
+    Jobs without a key get one from the batch and their position, so a submission under the batch's key that
+    was cut off is completed by sending the same list again.
+    """
+    draft = BatchDraft(
+        new_id(IdPrefix.BATCH),
+        new.tenant_id,
+        new.name,
+        new.lane,
+        new.max_failure_rate,
+        new.request_hash,
+        new.idempotency_key,
+    )
+    placed = store.run(lambda tx: tx.insert_batch(draft))
+    if not placed.is_new:
+        _check_same(placed, draft.request_hash, new.idempotency_key)
+    waiting = (_place_in_batch(placed.id, position, job) for position, job in enumerate(jobs))
+    done = list[Submitted]()
+    while step := list(itertools.islice(waiting, _JOBS_AT_ONCE)):
+        done += _submit_step(store, step)
+    store.run(lambda tx: tx.set_batch_state(placed.id, BatchState.RUNNING))
+    return SubmittedBatch(placed.id, placed.is_new, tuple(done))
+
+
+def _place_in_batch(batch_id: str, position: int, job: NewJob) -> NewJob:
+    key = job.idempotency_key or f"{batch_id}/{position}"
+    return replace(job, batch_id=batch_id, idempotency_key=key)
+
+
+def _submit_step(store: JobStore, step: Sequence[NewJob]) -> list[Submitted]:
+    ids = [new_id(IdPrefix.JOB) for _ in step]
+    return store.run(lambda tx: [_submit(tx, new, job_id) for new, job_id in zip(step, ids, strict=True)])
