@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import quote, unquote
 
 KEY_BYTES_MAX = 1024
 BUCKET_LETTERS_MAX = 255
@@ -40,7 +39,7 @@ class VideoRef:
 
     @classmethod
     def parse_uri(cls, uri: str) -> Self:
-        """Read ``s3://bucket/key?versionId=V``; percent signs of the key are escapes of :attr:`uri`.
+        """Read ``s3://bucket/key``. The key stands as it is, without escapes, as S3's own tools print it.
 
         Raises ``ValueError`` where it is no such address.
         """
@@ -49,18 +48,13 @@ class VideoRef:
             raise ValueError(
                 f"not an address of an object: {uri!r}; it looks like s3://bucket/folder/clip.mp4"
             )
-        path, _, query = rest.partition("?")
-        bucket, _, key = path.partition("/")
-        name, _, version = query.partition("=")
-        if query and name != "versionId":
-            raise ValueError(f"{uri!r} asks for {name!r}; only versionId may stand behind the key")
-        return cls(unquote(bucket), unquote(key), unquote(version) or None)
+        bucket, _, key = rest.partition("/")
+        return cls(bucket, key)
 
     @property
     def uri(self) -> str:
-        """The address ``s3://bucket/key``, with the version where there is one, as :meth:`parse_uri` reads it."""
-        version = f"?versionId={quote(self.version_id, safe='')}" if self.version_id else ""
-        return f"s3://{self.bucket}/{quote(self.key)}{version}"
+        """The address ``s3://bucket/key`` that :meth:`parse_uri` reads; version and ETag are not in it."""
+        return f"s3://{self.bucket}/{self.key}"
 
     @property
     def is_pinned(self) -> bool:
@@ -74,11 +68,15 @@ class VideoRef:
 
 @dataclass(frozen=True)
 class ObjectFacts:
-    """What the store says of an object without reading it. ``ref`` is pinned and carries the size in bytes."""
+    """What the store says of an object without reading it. ``ref`` is pinned and carries the size.
+
+    ``sha256`` is there where our own upload has written it down.
+    """
 
     ref: VideoRef
     modified_time: datetime
     content_type: str | None = None
+    sha256: str | None = None
     is_archived: bool = False
 
     def __post_init__(self) -> None:
@@ -95,7 +93,7 @@ class ObjectFacts:
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A whole object in a local file: its pinned reference, its length and the SHA-256 of what was written."""
+    """A whole object in a local file: its pinned reference, its length, the SHA-256 of what was written."""
 
     ref: VideoRef
     path: Path
@@ -149,10 +147,10 @@ class ObjectStore(Protocol):
 
 def _check_bucket(bucket: str) -> None:
     """Refuse a name that no store accepts or that could lead out of a folder."""
-    if not 1 <= len(bucket) <= BUCKET_LETTERS_MAX or bucket in (".", ".."):
-        raise ValueError(f"not the name of a bucket: {bucket!r}")
-    if not all(c.isascii() and (c.isalnum() or c in "-._:") for c in bucket):
-        raise ValueError(f"a bucket's name has letters, digits, '-', '.', '_' and ':', is {bucket!r}")
+    if not 1 <= len(bucket) <= BUCKET_LETTERS_MAX or not bucket[0].isalnum():
+        raise ValueError(f"a bucket's name begins with a letter or a digit, is {bucket!r}")
+    if not all(c.isascii() and (c.isalnum() or c in "-._") for c in bucket):
+        raise ValueError(f"a bucket's name has letters, digits, '-', '.' and '_', is {bucket!r}")
 
 
 def _check_key(key: str) -> None:

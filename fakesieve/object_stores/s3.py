@@ -1,0 +1,166 @@
+"""S3, or any store that speaks its protocol, as an object store."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from botocore.exceptions import ClientError
+
+from fakesieve.errors import SourceRefused, Unavailable
+from fakesieve.object_stores.part_file import PartFile
+from fakesieve.object_stores.retries import CircuitRule, Pauses, Retrier, RetryRule, SystemPauses
+from fakesieve.object_stores.s3_client import S3Options, make_client, read_facts
+from fakesieve.object_stores.s3_download import Transfer, read_range
+from fakesieve.object_stores.s3_upload import TYPE_UNKNOWN, Upload, digest_file
+from fakesieve.objects import Downloaded, ObjectFacts, VideoRef
+from fakesieve.reasons import Reason
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.literals import BucketLocationConstraintType
+    from mypy_boto3_s3.type_defs import (
+        CreateBucketRequestTypeDef,
+        DeleteObjectRequestTypeDef,
+        HeadObjectRequestTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
+
+
+@dataclass(frozen=True)
+class PostForm:
+    """Where and with which fields a browser may post one file, as ``multipart/form-data``, the file last."""
+
+    url: str
+    fields: Mapping[str, str]
+
+
+class S3Objects:
+    """Objects in S3. Safe between threads. Raises as :class:`fakesieve.objects.ObjectStore` says."""
+
+    def __init__(
+        self,
+        options: S3Options,
+        *,
+        retry: RetryRule | None = None,
+        circuit: CircuitRule | None = None,
+        pauses: Pauses | None = None,
+    ) -> None:
+        self._options = options
+        self._pauses = pauses or SystemPauses()
+        self._retrier = Retrier(retry, circuit, self._pauses)
+        self._client = make_client(options)
+
+    def head(self, ref: VideoRef) -> ObjectFacts:
+        request: HeadObjectRequestTypeDef = {"Bucket": ref.bucket, "Key": ref.key}
+        if ref.version_id:
+            request["VersionId"] = ref.version_id
+        if ref.etag:
+            request["IfMatch"] = f'"{ref.etag}"'
+        answer = self._retrier.run(lambda: self._client.head_object(**request), ref.uri)
+        facts = read_facts(ref, cast("Mapping[str, object]", answer), answer["ContentLength"])
+        if ref.etag not in (None, facts.ref.etag) or ref.size_bytes not in (None, facts.size_bytes):
+            raise SourceRefused(Reason.SOURCE_CHANGED, f"{ref.uri}: another object lies there now")
+        return facts
+
+    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
+        with PartFile(target) as part:
+            transfer = Transfer(self._client, self._options, self._pauses, ref, part, limit_bytes)
+            self._retrier.run(transfer.pull, ref.uri, progress=lambda: transfer.offset)
+            part.keep()
+        return Downloaded(transfer.facts.ref, target, part.size_bytes, part.sha256)
+
+    def read_range(self, ref: VideoRef, start: int, stop: int) -> bytes:
+        if not 0 <= start <= stop:
+            raise ValueError(f"not a range: [{start}, {stop})")
+        if start == stop:
+            return b""
+        return self._retrier.run(lambda: read_range(self._client, ref, start, stop), ref.uri)
+
+    def upload(self, source: Path, bucket: str, key: str, *, content_type: str | None = None) -> ObjectFacts:
+        ref, digest = VideoRef(bucket, key), digest_file(source)
+        kind = content_type or TYPE_UNKNOWN
+        Upload(self._client, self._options, self._retrier, source, ref, digest, kind).send()
+        facts = self.head(ref)
+        if facts.size_bytes != digest.size_bytes or facts.sha256 not in (None, digest.sha256):
+            seen = f"{ref.uri}: what lies there after the upload is not what was sent"
+            hint = "somebody else has written this key at the same time: upload it under another one"
+            raise Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint)
+        return facts
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", *, start_after: str | None = None
+    ) -> Iterator[ObjectFacts]:
+        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix}
+        if start_after is not None:
+            request["StartAfter"] = start_after
+        while True:
+            page = self._retrier.run(
+                partial(self._client.list_objects_v2, **request), f"s3://{bucket}/{prefix}"
+            )
+            for entry in cast("list[Mapping[str, object]]", page.get("Contents", [])):
+                # Some stores list an empty object for a folder; nobody has put it there to be screened.
+                key = str(entry["Key"])
+                if not key.endswith("/"):
+                    yield read_facts(VideoRef(bucket, key), entry, cast("int", entry["Size"]))
+            if not page.get("NextContinuationToken"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, ref: VideoRef) -> None:
+        request: DeleteObjectRequestTypeDef = {"Bucket": ref.bucket, "Key": ref.key}
+        if ref.version_id:
+            request["VersionId"] = ref.version_id
+        self._retrier.run(lambda: self._client.delete_object(**request), ref.uri)
+
+    def make_bucket(self, bucket: str) -> None:
+        request: CreateBucketRequestTypeDef = {"Bucket": bucket}
+        if not self._options.endpoint and self._options.region != "us-east-1":
+            region = cast("BucketLocationConstraintType", self._options.region)
+            request["CreateBucketConfiguration"] = {"LocationConstraint": region}
+        try:
+            self._retrier.run(lambda: self._client.create_bucket(**request), f"s3://{bucket}")
+        except Unavailable as fault:
+            if not _is_ours_already(fault):
+                raise
+
+    def link_get(self, ref: VideoRef, *, expire_s: int = 900) -> str:
+        """Return a URL that gives the object to whoever holds it, as a download, until it expires.
+
+        The URL is a secret for as long as it works: it is handed out and never kept or logged.
+        """
+        wanted = {"Bucket": ref.bucket, "Key": ref.key, "ResponseContentDisposition": "attachment"}
+        if ref.version_id:
+            wanted["VersionId"] = ref.version_id
+        return self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=expire_s)
+
+    def link_post(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        limit_bytes: int,
+        content_type: str = TYPE_UNKNOWN,
+        expire_s: int = 900,
+    ) -> PostForm:
+        """Return a form that stores one file under exactly this key and type, of 1 to ``limit_bytes`` bytes.
+
+        A form and not a signed PUT, because S3 cannot bound the size of a PUT.
+        """
+        ref = VideoRef(bucket, key)
+        signed = self._client.generate_presigned_post(
+            ref.bucket,
+            ref.key,
+            Fields={"Content-Type": content_type},
+            Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, limit_bytes]],
+            ExpiresIn=expire_s,
+        )
+        return PostForm(str(signed["url"]), cast("dict[str, str]", signed["fields"]))
+
+
+def _is_ours_already(fault: Unavailable) -> bool:
+    """Whether a bucket could not be made because we have it."""
+    cause = fault.__cause__
+    return isinstance(cause, ClientError) and (
+        cause.response.get("Error", {}).get("Code") in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+    )
