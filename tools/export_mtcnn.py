@@ -5,11 +5,12 @@
 Needs torch, onnx and ``pip install --no-deps facenet-pytorch==2.6.0``. The package is not imported, because
 that needs a torchvision which fits torch; the classes' source is taken out of its file and run by itself.
 
-The graphs compute what the originals compute, arranged for ONNX Runtime on a CPU, where half of the time of
-the plain export goes into PReLU before max pooling (PNet on 385x217 pixels: 7.7 ms, as arranged here 3.8 ms,
-one thread). A PReLU is moved behind its pool, to a quarter of the values: where the slope a is not negative,
-it commutes with the maximum. Where it is, max prelu(x) = max(max x, max a x), for which the convolution
-computes a x as well. All heads are one layer, and the softmax over two is a logit.
+The graphs compute what the originals compute, arranged for ONNX Runtime on a CPU. It computes convolutions
+in a layout of blocks of 16 channels and has no PReLU in it: the plain export changes the layout at each one
+and spends half of its time there. Here every layer has a multiple of 16 channels, those added being zero, and
+a PReLU is made of what stays in blocks: two convolutions of one channel each, or, before PNet's pool, where
+the values are most, two of one pixel behind it. All heads are one layer, and the softmax over two is a logit.
+bench/results/detector.md has the times.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from torch import Tensor, nn
 
 SIDES = {"PNet": 24, "RNet": 24, "ONet": 48}
 """Side of the example input; PNet is fully convolutional and takes any side from 12 px."""
+BLOCK = 16
+"""Channels in a block of ONNX Runtime's layout with AVX-512; with AVX2 it has 8."""
 
 
 def read_networks() -> dict[str, nn.Module]:
@@ -40,28 +43,74 @@ def read_networks() -> dict[str, nn.Module]:
     return {name: namespace[name]().eval() for name in SIDES}
 
 
+def pad_layer(weight: Tensor, bias: Tensor | None, inputs: int) -> nn.Conv2d:
+    """Return a convolution of ``inputs`` channels to whole blocks; what was added is zero."""
+    wide = nn.Conv2d(inputs, in_blocks(len(weight)), weight.shape[2:], bias=bias is not None)
+    wide.weight.data.zero_()
+    wide.weight.data[: len(weight), : weight.shape[1]] = weight
+    if bias is not None and wide.bias is not None:
+        wide.bias.data.zero_()
+        wide.bias.data[: len(bias)] = bias
+    return wide
+
+
+def in_blocks(channels: int) -> int:
+    """Round a number of channels up to whole blocks."""
+    return -(-channels // BLOCK) * BLOCK
+
+
+class SplitRectifier(nn.Module):
+    """PReLU of slopes a as ``a x + relu((1 - a) x)``, each factor a convolution of one channel.
+
+    A runtime joins the first with the sum and the second with the rectifier: two passes over the values. A
+    slope above 1 takes three, ``a x + (1 - a) relu(x)``.
+    """
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        width = in_blocks(len(slope))
+        self.is_steep = bool((slope > 1).any())
+        self.flat = nn.Conv2d(width, width, 1, groups=width, bias=False)
+        self.rest = nn.Conv2d(width, width, 1, groups=width, bias=False)
+        padded = torch.cat([slope, torch.zeros(width - len(slope))])[:, None, None, None]
+        self.flat.weight.data, self.rest.weight.data = padded, 1 - padded
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Run the layer."""
+        rising = self.rest(torch.relu(values)) if self.is_steep else torch.relu(self.rest(values))
+        return self.flat(values) + rising
+
+
+def rectify(convolution: nn.Conv2d, prelu: nn.PReLU, inputs: int) -> nn.Sequential:
+    """Return convolution and PReLU in whole blocks; ``inputs`` is the width of what comes before."""
+    assert convolution.bias is not None
+    wide = pad_layer(convolution.weight.data, convolution.bias.data, inputs)
+    return nn.Sequential(wide, SplitRectifier(prelu.weight.data))
+
+
 def pool_first(convolution: nn.Conv2d, prelu: nn.PReLU, pool: nn.Module) -> nn.Sequential:
     """Return the same function as convolution, PReLU and max pool with the rectifier behind the pool.
 
-    With p = max x and, for channels of negative slope a, q = max a x: one of p and q is never negative, so
-    that max(p, q) = p + relu(q - p). For the others prelu(p) = relu(p) - a relu(-p).
+    Where the slope a is not negative, it commutes with the maximum. Where it is, max prelu(x) =
+    max(max x, max a x), for which the convolution computes a x as well. With p = max x and, for channels of
+    negative slope, q = max a x: one of p and q is never negative, so that max(p, q) = p + relu(q - p). For
+    the others prelu(p) = relu(p) - a relu(-p).
     """
     slope, width = prelu.weight.data, convolution.out_channels
     falling = torch.nonzero(slope < 0)[:, 0]
     count = len(falling)
-    first = nn.Conv2d(convolution.in_channels, width + count, convolution.kernel_size)
+    assert convolution.bias is not None
     scaled = convolution.weight.data[falling] * slope[falling, None, None, None]
-    first.weight.data = torch.cat([convolution.weight.data, scaled])
-    first.bias.data = torch.cat([convolution.bias.data, convolution.bias.data[falling] * slope[falling]])
+    weight = torch.cat([convolution.weight.data, scaled])
+    bias = torch.cat([convolution.bias.data, convolution.bias.data[falling] * slope[falling]])
+    first = pad_layer(weight, bias, convolution.in_channels)
     identity, chosen = torch.eye(width), torch.eye(width)[falling]
-    apart = nn.Conv2d(width + count, 2 * width + count, 1, bias=False)  # to p, -p, q - p
     parts = [identity, torch.zeros(width, count), -identity, torch.zeros(width, count)]
     rows = [torch.cat(parts[:2], 1), torch.cat(parts[2:], 1), torch.cat([-chosen, torch.eye(count)], 1)]
-    apart.weight.data = torch.cat(rows)[:, :, None, None]
-    together = nn.Conv2d(2 * width + count, width, 1, bias=False)
+    apart = pad_layer(torch.cat(rows)[:, :, None, None], None, first.out_channels)  # to p, -p, q - p
     # p = relu(p) - relu(-p) for falling channels, which is a slope of 1.
     weights = [identity, -torch.diag(torch.where(slope < 0, 1.0, slope)), chosen.T]
-    together.weight.data = torch.cat(weights, 1)[:, :, None, None]
+    together = pad_layer(torch.cat(weights, 1)[:, :, None, None], None, apart.out_channels)
     return nn.Sequential(first, pool, apart, nn.ReLU(), together)
 
 
@@ -78,7 +127,8 @@ class FullyConvolutional(nn.Module):
     def __init__(self, original: nn.Module) -> None:
         super().__init__()
         front = pool_first(original.conv1, original.prelu1, original.pool1)
-        self.body = nn.Sequential(front, original.conv2, original.prelu2, original.conv3, original.prelu3)
+        second = rectify(original.conv2, original.prelu2, BLOCK)
+        self.body = nn.Sequential(front, second, rectify(original.conv3, original.prelu3, BLOCK))
         self.heads = nn.Conv2d(32, 5, 1)
         self.heads.weight.data, self.heads.bias.data = join_heads(original.conv4_1, original.conv4_2)
 
@@ -115,15 +165,18 @@ def rearrange(name: str, net: nn.Module) -> nn.Module:
     """Return the network with the same function in the form that runs fast."""
     if name == "PNet":
         return FullyConvolutional(net).eval()
-    stages = [
-        pool_first(net.conv1, net.prelu1, net.pool1),
-        pool_first(net.conv2, net.prelu2, net.pool2),
+    stages: list[nn.Module] = [
+        rectify(net.conv1, net.prelu1, 3),
+        net.pool1,
+        rectify(net.conv2, net.prelu2, 2 * BLOCK),
+        net.pool2,
     ]
     if name == "RNet":
-        stages += [net.conv3, net.prelu3]
+        stages.append(rectify(net.conv3, net.prelu3, 3 * BLOCK))
         lean = WithDenseHeads(stages, 3, net.dense4, net.prelu4).with_heads(net.dense5_1, net.dense5_2)
     else:
-        stages += [pool_first(net.conv3, net.prelu3, net.pool3), net.conv4, net.prelu4]
+        stages += [rectify(net.conv3, net.prelu3, 4 * BLOCK), net.pool3]
+        stages.append(rectify(net.conv4, net.prelu4, 4 * BLOCK))
         heads = net.dense6_1, net.dense6_2, net.dense6_3
         lean = WithDenseHeads(stages, 3, net.dense5, net.prelu5).with_heads(*heads)
     return lean.eval()

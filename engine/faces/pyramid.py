@@ -6,6 +6,7 @@ networks of the detector were released with. OpenCV's INTER_AREA weighs border p
 instead and moves boxes by up to two pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -58,15 +59,20 @@ def sum_table(rgb: U8) -> SumTable:
     return SumTable(np.asarray(cv2.integral(np.ascontiguousarray(rgb), sdepth=cv2.CV_32S), np.int32))
 
 
-def shrink_picture(table: SumTable, height: int, width: int) -> F32:
-    """Resample the whole picture to float32 [3, height, width], normalised for the detector."""
-    rows, columns = np.arange(height + 1) * table.height, np.arange(width + 1) * table.width
+def shrink_pictures(tables: Sequence[SumTable], height: int, width: int) -> F32:
+    """Resample whole pictures of one size to float32 [n, 3, height, width], normalised for the detector."""
+    rows, columns = np.arange(height + 1) * tables[0].height, np.arange(width + 1) * tables[0].width
     top, bottom = rows[:-1] // height, -(-rows[1:] // height)
     left, right = columns[:-1] // width, -(-columns[1:] // width)
-    # numpy.take is three times as fast as the same by indexing
-    bands = np.take(table.sums, bottom, axis=0) - np.take(table.sums, top, axis=0)
-    sums = np.take(bands, right, axis=1) - np.take(bands, left, axis=1)
-    return _normalise(sums[None], (bottom - top)[None], (right - left)[None])[0]
+    pictures = np.empty((len(tables), 3, height, width), np.float32)
+    for picture, table in zip(pictures, tables, strict=True):
+        # numpy.take is three times as fast as the same by indexing
+        bands = np.take(table.sums, bottom, axis=0)
+        bands -= np.take(table.sums, top, axis=0)
+        sums = np.take(bands, right, axis=1)
+        sums -= np.take(bands, left, axis=1)
+        picture[...] = sums.transpose(2, 0, 1)
+    return _normalise(pictures, bottom - top, right - left)
 
 
 def shrink_boxes(table: SumTable, boxes: I64, size: int) -> F32:
@@ -84,14 +90,13 @@ def shrink_boxes(table: SumTable, boxes: I64, size: int) -> F32:
     sums -= np.take(corners, row_below + before[:, None], axis=0)
     sums -= np.take(corners, row_above + after[:, None], axis=0)
     sums += np.take(corners, row_above + before[:, None], axis=0)
-    return _normalise(sums, below - above, after - before)
+    means = np.empty((len(boxes), 3, size, size), np.float32)
+    means[...] = sums.transpose(0, 3, 1, 2)
+    return _normalise(means, below - above, after - before)
 
 
-def _normalise(sums: I32, heights: I64, widths: I64) -> F32:
-    """Bring sums [n, h, w, 3] over areas heights [n, h] by widths [n, w] to normalised means [n, 3, h, w]."""
-    weight = (SCALE / heights[:, :, None] / widths[:, None, :]).astype(np.float32)
-    means = np.empty((len(sums), 3, *sums.shape[1:3]), np.float32)
-    for channel in range(3):
-        np.multiply(sums[..., channel], weight, out=means[:, channel])
-    means -= np.float32(CENTER * SCALE)
-    return means
+def _normalise(sums: F32, heights: I64, widths: I64) -> F32:
+    """Turn sums [n, 3, h, w] over areas heights [h] or [n, h] by widths into normalised means, in place."""
+    sums *= (SCALE / heights[..., :, None] / widths[..., None, :]).astype(np.float32)[..., None, :, :]
+    sums -= np.float32(CENTER * SCALE)
+    return sums

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.faces.pyramid import shrink_boxes, shrink_by, shrink_picture, sum_table
+from engine.faces.pyramid import shrink_boxes, shrink_by, shrink_pictures, sum_table
 from tests.engine.faces.pictures import noise
 from tests.tolerance import AREA_F32
 
@@ -22,7 +22,7 @@ def area_means(rgb, height, width):
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 20), st.integers(1, 20))
 def test_picture_is_resampled_to_the_means_of_its_areas(height, width, to_height, to_width):
     rgb = noise(1, height=height, width=width)[0]
-    small = shrink_picture(sum_table(rgb), to_height, to_width)
+    small = shrink_pictures([sum_table(rgb)], to_height, to_width)[0]
     assert small.dtype == np.float32
     assert np.abs(small - area_means(rgb, to_height, to_width)).max() < AREA_F32
 
@@ -39,7 +39,7 @@ def test_boxes_are_resampled_like_pictures_of_their_own(corners, size):
 
 def test_sums_that_wrap_around_still_give_means():
     rgb = np.full((3000, 3000, 3), 255, np.uint8)  # 2.3e9 in the last corner, above int32
-    small = shrink_picture(sum_table(rgb), 4, 4)
+    small = shrink_pictures([sum_table(rgb)], 4, 4)[0]
     assert np.abs(small - (255 - 127.5) / 128).max() < AREA_F32
 
 
