@@ -1,4 +1,8 @@
-"""``fakesieve doctor``: says whether this machine can scan, and what to do about what is missing."""
+"""``fakesieve doctor``: says whether this machine can scan, and what to do about what is missing.
+
+What a check needs is imported by the check itself: a package that is missing or broken must be told as one
+finding among the others, and not keep them from being looked at.
+"""
 
 import json
 import os
@@ -6,23 +10,18 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
-import av
 import typer
 
-from engine.backends.select import default_threads, list_engines
-from engine.bundle import DEFAULT_MODEL, load_bundle
 from engine.errors import EngineError
-from engine.faces.detect import load_detector
 from engine.output.words import format_size
-from engine.sandbox.handle import Sandbox, SandboxLevel
-from engine.screen import open_tools
 
 EXIT_ERROR = 1
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "onnxruntime", "jinja2", "rich", "typer")
@@ -55,7 +54,9 @@ class Check:
 def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
-    model: Annotated[str, typer.Option(help="The model to check.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str | None, typer.Option(help="The model to check (default: that of scan).", show_default=False)
+    ] = None,
 ) -> None:
     """Check that this machine can scan. Exit code 1 if something that scanning needs is missing."""
     checks = run_checks(model)
@@ -69,25 +70,34 @@ def doctor(
     raise typer.Exit(EXIT_ERROR if any(check.status is Status.FAIL for check in checks) else 0)
 
 
-def run_checks(model: str = DEFAULT_MODEL) -> list[Check]:
+def run_checks(model: str | None = None) -> list[Check]:
     """Look at everything that scanning needs; what fails does not stop the rest."""
-    checks = [check_python(), check_packages(), check_ffmpeg(), check_cpu(), *check_engines()]
-    with Sandbox.start() as sandbox:
-        steps: tuple[tuple[str, Callable[[], Check]], ...] = (
-            ("sandbox", lambda: check_sandbox(sandbox)),
-            ("face detector", check_detector),
-            ("model", lambda: check_model(model, sandbox)),
-            ("temporary folder", check_space),
-        )
-        checks += [_guard(name, step) for name, step in steps]
-    return checks
+    steps: tuple[tuple[str, Callable[[], Sequence[Check]]], ...] = (
+        ("python", lambda: [check_python()]),
+        ("packages", lambda: [check_packages()]),
+        ("FFmpeg", lambda: [check_ffmpeg()]),
+        ("processor", lambda: [check_cpu()]),
+        ("engines", check_engines),
+        ("sandbox", lambda: [check_sandbox()]),
+        ("face detector", lambda: [check_detector()]),
+        ("model", lambda: [check_model(model)]),
+        ("temporary folder", lambda: [check_space()]),
+    )
+    return [check for name, step in steps for check in _guard(name, step)]
 
 
-def _guard(name: str, step: Callable[[], Check]) -> Check:
+def _guard(name: str, step: Callable[[], Sequence[Check]]) -> Sequence[Check]:
     try:
         return step()
     except EngineError as fault:
-        return Check(name, Status.FAIL, f"{fault.reason}: {fault.seen}", fault.hint)
+        return [Check(name, Status.FAIL, f"{fault.reason}: {fault.seen}", fault.hint)]
+    except ImportError as fault:
+        hint = "install fakesieve anew: pip install --force-reinstall fakesieve"
+        return [Check(name, Status.FAIL, f"{fault}", hint)]
+    except Exception as fault:  # noqa: BLE001 - edge of one check: it is told, and the others go on
+        traceback.print_exc()
+        hint = "this is a fault of fakesieve or of the machine: please report it with the lines above"
+        return [Check(name, Status.FAIL, f"{type(fault).__name__}: {fault}", hint)]
 
 
 def check_python() -> Check:
@@ -115,6 +125,9 @@ def check_packages() -> Check:
 
 def check_ffmpeg() -> Check:
     """Which FFmpeg the decoder carries, and whether it can write overlays."""
+    # Lazy, as said at the top.
+    import av
+
     versions = {name: ".".join(map(str, av.library_versions[name])) for name in _FFMPEG_PARTS}
     seen = ", ".join(f"{name} {number}" for name, number in versions.items())
     if "libx264" in av.codecs_available:
@@ -125,9 +138,8 @@ def check_ffmpeg() -> Check:
 
 def check_cpu() -> Check:
     """How many cores may be used, and of which processor."""
-    return Check(
-        "processor", Status.OK, f"{default_threads()} of {os.cpu_count()} cores, {_processor_name()}"
-    )
+    usable = len(os.sched_getaffinity(0))
+    return Check("processor", Status.OK, f"{usable} of {os.cpu_count()} cores, {_processor_name()}")
 
 
 def _processor_name() -> str:
@@ -141,6 +153,9 @@ def _processor_name() -> str:
 
 def check_engines() -> list[Check]:
     """Which engines can run the network; only the first one is needed."""
+    # Lazy, as said at the top.
+    from engine.backends.select import list_engines
+
     checks: list[Check] = []
     for place, engine in enumerate(list_engines()):
         name = f"engine {engine.name}"
@@ -153,9 +168,13 @@ def check_engines() -> list[Check]:
     return checks
 
 
-def check_sandbox(sandbox: Sandbox) -> Check:
+def check_sandbox() -> Check:
     """How well the decoder is confined."""
-    state = sandbox.inspect()
+    # Lazy, as said at the top.
+    from engine.sandbox.handle import Sandbox, SandboxLevel
+
+    with Sandbox.start() as sandbox:
+        state = sandbox.inspect()
     if state.level is SandboxLevel.FULL:
         return Check("sandbox", Status.OK, state.description)
     hint = "use a kernel with Landlock or seccomp; until then scan needs --allow-unsandboxed"
@@ -164,22 +183,30 @@ def check_sandbox(sandbox: Sandbox) -> Check:
 
 def check_detector() -> Check:
     """Whether the face detector loads."""
+    # Lazy, as said at the top.
+    from engine.faces.detect import load_detector
+
     detector = load_detector()
     return Check("face detector", Status.OK, f"{detector.name}, {detector.sha256[:12]}")
 
 
-def check_model(name: str, sandbox: Sandbox) -> Check:
+def check_model(name: str | None) -> Check:
     """Whether the model's files are those of its manifest and the default engine can load it."""
-    bundle = load_bundle(name)
-    tools = open_tools(bundle, sandbox, engine="auto", threads=1)
-    seen = f"{bundle.name} ({bundle.network}), weights {bundle.weights_sha256[:12]}, on {tools.backend.name}"
+    # Lazy, as said at the top.
+    from engine.backends.select import choose_backend
+    from engine.bundle import DEFAULT_MODEL, load_bundle
+
+    bundle = load_bundle(name or DEFAULT_MODEL)
+    backend = choose_backend(bundle, threads=1)
+    seen = f"{bundle.name} ({bundle.network}), weights {bundle.weights_sha256[:12]}, on {backend.name}"
     return Check("model", Status.OK, f"{seen}; all hashes as in the manifest")
 
 
 def check_space() -> Check:
     """Whether there is room for temporary files."""
-    folder = tempfile.gettempdir()
+    folder = "no usable one"
     try:
+        folder = tempfile.gettempdir()  # raises where no candidate can be written
         free = shutil.disk_usage(folder).free
         with tempfile.NamedTemporaryFile(dir=folder):
             pass

@@ -185,6 +185,7 @@ class Sandbox:
     def start(cls, limits: Limits | None = None, *, allow_unsandboxed: bool = False) -> Self:
         """Start a zygote in the background; ``limits`` are those under which the sandbox is tried out.
 
+        Raises `Unavailable` where no process can be started.
         ``allow_unsandboxed`` accepts a kernel without Landlock and seccomp, where only resource limits
         stand between an input and the machine.
         """
@@ -282,15 +283,19 @@ class Sandbox:
             "MALLOC_TRIM_THRESHOLD_": "134217728",
         }
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), str(_ROOT)],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", _PROGRAM, str(theirs.fileno()), str(_ROOT)],
+                    pass_fds=[theirs.fileno()],
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise _not_started(error.strerror or str(error)) from error
         self._control = ours
 
     def _ensure_ready(self) -> None:
