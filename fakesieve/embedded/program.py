@@ -114,11 +114,14 @@ class Running:
     def stop(self) -> None:
         """End it and what is left of its group: by its signal first, by force after ``stop_s``."""
         self.ask_to_stop()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(self.program.stop_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once, with all that belongs to it."""
+        self._process.kill()
+        self._process.wait()
         self.clean_up()
 
     def clean_up(self) -> None:
