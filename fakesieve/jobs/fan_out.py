@@ -71,7 +71,15 @@ def _repeat(job: JobRow) -> FanOut:
 
 def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
     video_id = tx.upsert_video(
-        VideoDraft(job.tenant_id, prepared.sha256, prepared.size_bytes, prepared.media, job.source)
+        VideoDraft(
+            job.tenant_id,
+            prepared.sha256,
+            prepared.size_bytes,
+            prepared.media,
+            job.source,
+            job.external_id,
+            job.source_kind,
+        )
     )
     tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, len(prepared.plans))
     analysis_id = tx.find_analysis(video_id, prepared.fingerprint)

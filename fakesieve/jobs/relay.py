@@ -137,13 +137,13 @@ def _take_turn(
     taken = list[Waiting]()
     if not queue or places <= 0:
         return taken
-    key = (lane, queue[0].tenant_id)
-    owed[key] = owed.get(key, 0.0) + quantum
+    key, turn = (lane, queue[0].tenant_id), quantum * queue[0].weight
+    owed[key] = owed.get(key, 0.0) + turn
     while queue and len(taken) < places and queue[0].cost <= owed[key]:
         owed[key] -= queue[0].cost
         taken.append(queue.popleft())
     # What a turn leaves over is carried on, but never more than one turn: else a pause becomes a burst.
-    owed[key] = min(owed[key], quantum) if queue else 0.0
+    owed[key] = min(owed[key], max(turn, quantum)) if queue else 0.0
     return taken
 
 

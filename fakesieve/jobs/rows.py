@@ -8,6 +8,7 @@ from enum import StrEnum
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.videos import SourceKind
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -72,6 +73,7 @@ class JobDraft:
     idempotency_key: str | None = None
     external_id: str | None = None
     batch_id: str | None = None
+    source_kind: SourceKind = SourceKind.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class JobRow:
     analysis_id: str | None = None
     reused_analysis: bool = False
     reason: Reason | None = None
+    external_id: str | None = None
+    source_kind: SourceKind = SourceKind.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,7 @@ class VideoDraft:
     media: Mapping[str, object]
     source: VideoRef
     external_id: str | None = None
+    source_kind: SourceKind = SourceKind.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +209,7 @@ class Waiting:
     tenant_id: str
     lane: Lane
     cost: float = 1.0
+    weight: float = 1.0  # of the tenant beside other tenants
 
 
 @dataclass(frozen=True, slots=True)

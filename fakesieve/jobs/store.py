@@ -46,6 +46,10 @@ class SubmitRows(Protocol):
         """Insert a queued job, or find the one of the same tenant and idempotency key."""
         ...
 
+    def count_over_quota(self, tenant_id: str) -> int:
+        """Return how many live jobs the tenant has more than it may have; 0 where there is no limit."""
+        ...
+
     def insert_batch(self, draft: BatchDraft) -> Placed:
         """Insert an open batch, or find the one of the same tenant and idempotency key."""
         ...

@@ -13,6 +13,7 @@ from fakesieve.jobs.states import BatchState, Lane, WorkKind
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.videos import SourceKind
 
 DEADLINE_S = 24 * 3600.0
 KEY_LENGTH_MAX = 200
@@ -34,6 +35,7 @@ class NewJob:
     deadline_s: float = DEADLINE_S
     external_id: str | None = None
     batch_id: str | None = None
+    source_kind: SourceKind = SourceKind.API
 
     def __post_init__(self) -> None:
         if not self.tenant_id:
@@ -94,7 +96,10 @@ class SubmittedBatch:
 
 
 def submit_video(store: JobStore, new: NewJob) -> Submitted:
-    """Take one video in. Raises ``RequestRefused`` when the key was used for something else."""
+    """Take one video in.
+
+    Raises ``RequestRefused`` when the key was used for something else or the tenant has too many live jobs.
+    """
     job_id = new_id(IdPrefix.JOB)
     return store.run(lambda tx: _submit(tx, new, job_id))
 
@@ -110,15 +115,24 @@ def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
         new.idempotency_key,
         new.external_id,
         new.batch_id,
+        new.source_kind,
     )
     placed = tx.insert_job(draft)
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
         return Submitted(placed.id, is_new=False)
+    _check_quota(tx, new.tenant_id)
     key = ShardKey(job_id, 0)
     tx.insert_shards([ShardDraft(key, WorkKind.PREPARE, new.tenant_id, new.lane)])
     tx.insert_doorbells([key])
     return Submitted(job_id, is_new=True)
+
+
+def _check_quota(tx: JobTransaction, tenant_id: str) -> None:
+    """Refuse a new job over the tenant's limit. A known key never comes here: its job is there already."""
+    over = tx.count_over_quota(tenant_id)
+    if over > 0:
+        raise RequestRefused(Reason.QUOTA_EXCEEDED, f"{over} live jobs more than tenant {tenant_id} may have")
 
 
 def _check_same(placed: Placed, request_hash: str, key: str | None) -> None:

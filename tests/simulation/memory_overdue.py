@@ -1,0 +1,159 @@
+"""What the reconciler, the relay and batches do to the job store in memory."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import BatchRow, Fault, HostBeat, JobEnd, JobRow, ShardKey, ShardRow, Waiting
+from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
+from tests.simulation.memory_rows import MemoryJob, MemoryShard
+from tests.simulation.memory_work import MemoryWork
+
+_LEASED, _PENDING, _DONE, _FAILED = (
+    ShardState.LEASED,
+    ShardState.PENDING,
+    ShardState.DONE,
+    ShardState.FAILED,
+)
+
+
+class MemoryTransaction(MemoryWork):
+    """All operations of ``JobTransaction``. A store has one: transactions never overlap."""
+
+    def lock_overdue_jobs(self, limit: int) -> list[JobRow]:
+        now_s = self.store.read_clock()
+        late = (job for job in self.store.jobs.values() if job.is_live and job.deadline_s < now_s)
+        return [self._make_job_row(job) for job in itertools.islice(late, limit)]
+
+    def _idle_shards(self, now_s: float) -> Iterator[MemoryShard]:
+        """Shards of live jobs that nobody works on."""
+        for job in self.store.jobs.values():
+            if job.is_live:
+                for shard in self.store.shards[job.id].values():
+                    if shard.state is _PENDING or (shard.state is _LEASED and shard.lease_until_s < now_s):
+                        yield shard
+
+    def lock_exhausted_shards(self, limits: JobLimits) -> list[ShardRow]:
+        idle = self._idle_shards(self.store.read_clock())
+        return [self._make_shard_row(shard) for shard in idle if not self._has_attempts(shard, limits)]
+
+    def take_back_leases(self, limits: JobLimits) -> list[ShardKey]:
+        taken = []
+        for shard in self._idle_shards(self.store.read_clock()):
+            if shard.state is _LEASED and self._has_attempts(shard, limits):
+                self._touch(shard)
+                self._move_shard(shard, _PENDING)
+                taken.append(shard.key)
+        return taken
+
+    def fail_shard(self, key: ShardKey, fault: Fault) -> None:
+        shard = self.store.shards[key.job_id][key.index]
+        self._touch(shard)
+        self._move_shard(shard, _FAILED)
+        shard.last_reason, shard.last_message = fault.reason, fault.message
+
+    def lock_silent_shards(self, limits: JobLimits) -> list[ShardKey]:
+        now_s = self.store.read_clock()
+        return [
+            shard.key
+            for shard in self._idle_shards(now_s)
+            if shard.state is _PENDING
+            and shard.ring_s is not None
+            and shard.ring_s < now_s - limits.doorbell_wait_s
+            and shard.retry_s <= now_s
+        ]
+
+    def close_ended_shards(self, limit: int) -> int:
+        closed, now_s = 0, self.store.read_clock()
+        for job in self.store.jobs.values():
+            if not job.is_live:
+                for shard in self.store.shards[job.id].values():
+                    is_idle = shard.state is _LEASED and shard.lease_until_s < now_s
+                    if shard.state is _PENDING or is_idle:
+                        self._touch(shard)
+                        self._move_shard(shard, _FAILED)
+                        closed += 1
+        return closed
+
+    def purge(self, event_age_s: float, host_age_s: float) -> int:
+        oldest_s = self.store.read_clock() - host_age_s
+        gone = [owner for owner, (_, seen_s) in self.store.hosts.items() if seen_s < oldest_s]
+        for owner in gone:
+            self._drop(self.store.hosts, owner)
+        return len(gone)
+
+    def list_waiting(self, per_queue: int) -> list[Waiting]:
+        now_s, found, sizes = self.store.read_clock(), [], {}
+        for row in self.store.outbox.values():
+            if row.due_s <= now_s:
+                queue = (row.waiting.lane, row.waiting.tenant_id)
+                sizes[queue] = sizes.get(queue, 0) + 1
+                if sizes[queue] <= per_queue:
+                    found.append(row.waiting)
+        return found
+
+    def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
+        wanted = set(outbox_ids)
+        taken = []
+        for row in [row for row in self.store.outbox.values() if row.id in wanted]:
+            key = row.waiting.key
+            self._drop(self.store.outbox, key)
+            shard = self._find(key)
+            if shard is not None and shard.state is _PENDING and self.store.jobs[key.job_id].is_live:
+                self._touch(shard)
+                shard.ring_s = self.store.read_clock()
+                taken.append(row.waiting)
+        order = {outbox_id: place for place, outbox_id in enumerate(outbox_ids)}
+        return sorted(taken, key=lambda waiting: order[waiting.outbox_id])
+
+    def count_ringing(self, wait_s: float) -> Mapping[Lane, int]:
+        since_s, counts = self.store.read_clock() - wait_s, {}
+        for job in self.store.jobs.values():
+            if job.is_live:
+                for shard in self.store.shards[job.id].values():
+                    if shard.state is _PENDING and shard.ring_s is not None and shard.ring_s >= since_s:
+                        counts[job.draft.lane] = counts.get(job.draft.lane, 0) + 1
+        return counts
+
+    def beat_host(self, beat: HostBeat) -> None:
+        self._put(self.store.hosts, beat.owner, (beat, self.store.read_clock()))
+
+    def remove_host(self, owner: str) -> None:
+        self._drop(self.store.hosts, owner)
+
+    def count_slots(self, silence_s: float) -> int:
+        since_s = self.store.read_clock() - silence_s
+        return sum(
+            b.slots for b, seen_s in self.store.hosts.values() if seen_s >= since_s and not b.is_draining
+        )
+
+    def _batch_jobs(self, batch_id: str) -> list[MemoryJob]:
+        return [job for job in self.store.jobs.values() if job.draft.batch_id == batch_id]
+
+    def read_batch(self, batch_id: str) -> BatchRow | None:
+        batch = self.store.batches.get(batch_id)
+        if batch is None:
+            return None
+        counts: dict[JobState, int] = {}
+        jobs = self._batch_jobs(batch_id)
+        for job in jobs:
+            counts[job.state] = counts.get(job.state, 0) + 1
+        draft, n_reused = batch.draft, sum(job.reused_analysis for job in jobs)
+        return BatchRow(draft.id, draft.tenant_id, batch.state, draft.max_failure_rate, counts, n_reused)
+
+    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
+        rows = [self.read_batch(batch_id) for batch_id in self.store.batches]
+        return [row for row in rows if row.live or not row.state.is_terminal][:limit]
+
+    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
+        batch = self.store.batches[batch_id]
+        if batch.state.is_terminal:
+            return False
+        self._touch(batch)
+        batch.state = state
+        return True
+
+    def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
+        live = [job for job in self._batch_jobs(batch_id) if job.is_live]
+        ended = [self.end_job(job.id, end) for job in sorted(live, key=lambda job: job.id)[:limit]]
+        return [row for row in ended if row is not None]

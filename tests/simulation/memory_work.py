@@ -1,0 +1,324 @@
+"""What submitters and workers do to the job store in memory."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import (
+    BatchDraft,
+    Claim,
+    Fault,
+    JobDraft,
+    JobEnd,
+    JobRow,
+    Mark,
+    Placed,
+    ShardDraft,
+    ShardKey,
+    ShardRow,
+    VideoDraft,
+    Waiting,
+)
+from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
+from tests.simulation.memory_journal import Journal
+from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryOutbox, MemoryShard, as_time
+
+_LEASED, _PENDING, _DONE, _FAILED = (
+    ShardState.LEASED,
+    ShardState.PENDING,
+    ShardState.DONE,
+    ShardState.FAILED,
+)
+
+
+class MemoryWork(Journal):
+    """Taking in, claiming, finishing and ending."""
+
+    def now(self) -> datetime:
+        return as_time(self.store.read_clock())
+
+    def insert_job(self, draft: JobDraft) -> Placed:
+        store = self.store
+        if draft.idempotency_key is not None:
+            there = store.job_keys.get((draft.tenant_id, draft.idempotency_key))
+            if there is not None:
+                return Placed(there, store.jobs[there].draft.request_hash, is_new=False)
+            self._put(store.job_keys, (draft.tenant_id, draft.idempotency_key), draft.id)
+        self._put(store.jobs, draft.id, MemoryJob(draft, store.read_clock()))
+        self._put(store.shards, draft.id, {})
+        return Placed(draft.id, draft.request_hash, is_new=True)
+
+    def count_over_quota(self, tenant_id: str) -> int:
+        jobs_max = self.store.quotas.get(tenant_id)
+        if jobs_max is None:
+            return 0
+        live = sum(job.is_live and job.draft.tenant_id == tenant_id for job in self.store.jobs.values())
+        return max(0, live - jobs_max)
+
+    def insert_batch(self, draft: BatchDraft) -> Placed:
+        store = self.store
+        if draft.idempotency_key is not None:
+            there = store.batch_keys.get((draft.tenant_id, draft.idempotency_key))
+            if there is not None:
+                return Placed(there, store.batches[there].draft.request_hash, is_new=False)
+            self._put(store.batch_keys, (draft.tenant_id, draft.idempotency_key), draft.id)
+        self._put(store.batches, draft.id, MemoryBatch(draft))
+        return Placed(draft.id, draft.request_hash, is_new=True)
+
+    def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
+        for draft in drafts:
+            self._put(self.store.shards[draft.key.job_id], draft.key.index, MemoryShard(draft))
+
+    def insert_doorbells(self, keys: Sequence[ShardKey], delay_s: float = 0.0) -> None:
+        store = self.store
+        for key in keys:
+            shard = store.shards[key.job_id][key.index]
+            self._touch(shard)
+            shard.ring_s = None
+            if key not in store.outbox:
+                draft = shard.draft
+                waiting = Waiting(next(store.serial), key, draft.tenant_id, draft.lane, draft.cost)
+                row = MemoryOutbox(waiting.outbox_id, waiting, store.read_clock() + delay_s)
+                self._put(store.outbox, key, row)
+
+    def insert_event(self, job: JobRow, topic: str) -> None:
+        self.store.events.append((topic, job.id))
+        self.journal.append((self.store.events, None, None))
+
+    def _find(self, key: ShardKey) -> MemoryShard | None:
+        return self.store.shards.get(key.job_id, {}).get(key.index)
+
+    def _may_lease(self, job: MemoryJob, shard: MemoryShard, limits: JobLimits, now_s: float) -> bool:
+        if not job.is_live or job.deadline_s <= now_s or shard.retry_s > now_s:
+            return False
+        if not self._has_attempts(shard, limits):
+            return False
+        return shard.state is _PENDING or (shard.state is _LEASED and shard.lease_until_s < now_s)
+
+    def _has_attempts(self, shard: MemoryShard, limits: JobLimits) -> bool:
+        return shard.attempts < limits.max_attempts and shard.deliveries < limits.max_deliveries
+
+    def lease_shard(self, key: ShardKey, owner: str, lease_s: float, limits: JobLimits) -> Claim | None:
+        store = self.store
+        shard, now_s = self._find(key), store.read_clock()
+        if shard is None:
+            return None
+        job = store.jobs[key.job_id]
+        if not self._may_lease(job, shard, limits, now_s):
+            return None
+        self._touch(shard)
+        self._move_shard(shard, _LEASED)
+        shard.owner, shard.lease_until_s = owner, now_s + lease_s
+        shard.fence += 1
+        shard.attempts += 1
+        shard.deliveries += 1
+        if shard.fence <= store.highest_fence.get(key, 0):
+            store.violations.append(f"I5: fence {shard.fence} of {key} was granted before")
+        self.fences.append((key, shard.fence))
+        return self._make_claim(job, shard)
+
+    def _make_claim(self, job: MemoryJob, shard: MemoryShard) -> Claim:
+        return Claim(
+            shard.key,
+            shard.kind,
+            shard.fence,
+            shard.attempts,
+            job.draft.lane,
+            job.draft.tenant_id,
+            job.draft.source,
+            shard.draft.plan,
+            job.media,
+            job.deadline,
+            None,
+            job.video_id,
+            job.fingerprint,
+            job.n_shards,
+            shard.deliveries,
+        )
+
+    def start_job(self, job_id: str) -> None:
+        job = self.store.jobs[job_id]
+        if job.state is JobState.QUEUED:
+            self._touch(job)
+            self._move_job(job, JobState.RUNNING)
+
+    def extend_leases(
+        self, owner: str, fences: Mapping[ShardKey, int], lease_s: float
+    ) -> frozenset[ShardKey]:
+        kept, now_s = set(), self.store.read_clock()
+        for key, fence in fences.items():
+            shard = self._find(key)
+            if shard is None or shard.fence != fence or shard.state is not _LEASED or shard.owner != owner:
+                continue
+            job = self.store.jobs[key.job_id]
+            if job.is_live and job.deadline_s > now_s:
+                self._touch(shard)
+                shard.lease_until_s = now_s + lease_s
+                kept.add(key)
+        return frozenset(kept)
+
+    def release_lease(
+        self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool
+    ) -> ShardRow | None:
+        shard = self._find(key)
+        if shard is None or not self._is_current(shard, fence):
+            return None
+        self._touch(shard)
+        self._move_shard(shard, _PENDING)
+        shard.retry_s = self.store.read_clock() + delay_s
+        shard.attempts -= refund
+        shard.last_reason, shard.last_message = fault.reason, fault.message
+        return self._make_shard_row(shard)
+
+    def _is_current(self, shard: MemoryShard, fence: int) -> bool:
+        return shard.fence == fence and shard.state is _LEASED
+
+    def _make_shard_row(self, shard: MemoryShard) -> ShardRow:
+        now_s = self.store.read_clock()
+        return ShardRow(
+            shard.key,
+            shard.kind,
+            shard.state,
+            shard.fence,
+            shard.attempts,
+            shard.deliveries,
+            shard.state is _LEASED and shard.lease_until_s < now_s,
+            shard.retry_s > now_s,
+            shard.last_reason,
+            shard.last_message,
+        )
+
+    def read_shard(self, key: ShardKey) -> ShardRow | None:
+        shard = self._find(key)
+        return None if shard is None else self._make_shard_row(shard)
+
+    def read_job(self, job_id: str) -> JobRow | None:
+        job = self.store.jobs.get(job_id)
+        return None if job is None else self._make_job_row(job)
+
+    def _make_job_row(self, job: MemoryJob) -> JobRow:
+        draft = job.draft
+        return JobRow(
+            job.id,
+            draft.tenant_id,
+            job.state,
+            draft.lane,
+            draft.source,
+            job.n_shards,
+            job.n_done,
+            job.fence,
+            job.deadline,
+            draft.batch_id,
+            job.video_id,
+            job.fingerprint,
+            job.analysis_id,
+            job.reused_analysis,
+            job.reason,
+        )
+
+    def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
+        return self._mark(key, fence, _DONE, evidence, None)
+
+    def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
+        return self._mark(key, fence, _FAILED, None, fault)
+
+    def _mark(
+        self, key: ShardKey, fence: int, state: ShardState, evidence: bytes | None, fault: Fault | None
+    ) -> Mark:
+        shard = self._find(key)
+        if shard is None:
+            return Mark.STALE
+        if not self._is_current(shard, fence):
+            is_mine = shard.state is state and shard.fence == fence
+            return Mark.REPEATED if is_mine else Mark.STALE
+        self._note_write(key, fence)
+        self._touch(shard)
+        self._move_shard(shard, state)
+        shard.evidence = evidence
+        if fault is not None:
+            shard.last_reason, shard.last_message = fault.reason, fault.message
+        return Mark.WRITTEN
+
+    def _note_write(self, key: ShardKey, fence: int) -> None:
+        if fence != self.store.highest_fence.get(key):
+            self.store.violations.append(f"I5: {key} was written under the old fence {fence}")
+
+    def count_done(self, job_id: str) -> JobRow | None:
+        job = self.store.jobs[job_id]
+        self._touch(job)
+        job.n_done += 1
+        return self._make_job_row(job)
+
+    def lock_job(self, job_id: str) -> JobRow | None:
+        return self.read_job(job_id)
+
+    def lock_score_shard(self, job_id: str) -> ShardRow | None:
+        for shard in self.store.shards.get(job_id, {}).values():
+            if shard.kind is WorkKind.SCORE:
+                return self._make_shard_row(shard)
+        return None
+
+    def plan_job(
+        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
+    ) -> None:
+        job = self.store.jobs[job_id]
+        self._touch(job)
+        job.video_id, job.fingerprint, job.media, job.n_shards = video_id, fingerprint, media, n_shards
+
+    def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
+        job = self.store.jobs.get(job_id)
+        if job is None or not job.is_live:
+            return None
+        self._touch(job)
+        self._move_job(job, end.state)
+        job.reason, job.message, job.hint = end.reason, end.message, end.hint
+        job.analysis_id, job.reused_analysis = end.analysis_id, end.reused_analysis
+        job.end_s = self.store.read_clock()
+        return self._make_job_row(job)
+
+    def reset_job(self, job_id: str) -> bool:
+        job = self.store.jobs.get(job_id)
+        if job is None or job.state not in RETRY_STATES:
+            return False
+        shards = self.store.shards[job_id]
+        self._touch(job)
+        self._move_job(job, JobState.QUEUED)
+        job.fence = max(shard.fence for shard in shards.values())
+        job.n_shards = job.n_done = 0
+        job.deadline_s = self.store.read_clock() + job.draft.deadline_s
+        job.deadline = as_time(job.deadline_s)
+        job.reason = job.message = job.hint = job.end_s = None
+        job.video_id = job.fingerprint = job.media = None
+        for index in [i for i in shards if i > 0]:
+            self._drop(shards, index)
+        first = MemoryShard(shards[0].draft)
+        first.fence = job.fence
+        self._put(shards, 0, first)
+        return True
+
+    def load_evidence(self, job_id: str) -> list[bytes]:
+        shards = sorted(self.store.shards.get(job_id, {}).items())
+        return [shard.evidence for _, shard in shards if shard.evidence is not None]
+
+    def upsert_video(self, draft: VideoDraft) -> str:
+        key = (draft.tenant_id, draft.sha256)
+        if key not in self.store.videos:
+            self._put(self.store.videos, key, f"vid_{len(self.store.videos)}")
+        video_id = self.store.videos[key]
+        self._put(self.store.sources, (video_id, draft.source.uri), 1)
+        return video_id
+
+    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
+        return self.store.analyses.get((video_id, fingerprint))
+
+    def store_analysis(self, analysis) -> tuple[str, bool]:
+        key = (analysis.video_id, analysis.fingerprint)
+        there = self.store.analyses.get(key)
+        if there is not None:
+            return there, False
+        self._put(self.store.analyses, key, f"ana_{next(self.store.serial)}")
+        return self.store.analyses[key], True
+
+    def insert_usage(self, job: JobRow) -> None:
+        if job.id not in self.store.usage:
+            self._put(self.store.usage, job.id, job.tenant_id)
