@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import BigInteger, Enum, ForeignKey, LargeBinary, MetaData, Text, func
+from sqlalchemy import BigInteger, Enum, ForeignKeyConstraint, LargeBinary, MetaData, Text, func
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
@@ -50,9 +50,18 @@ class CreateTime:
 
 
 class TenantOwned:
-    """A row of one tenant. Row-level security hides it from every other tenant."""
+    """A row of one tenant. Row-level security hides it from every other tenant.
 
-    tenant_id: Mapped[Id] = mapped_column(ForeignKey("tenant.id", ondelete="RESTRICT"), sort_order=-90)
+    The column is no foreign key: each insert would lock the one row of the tenant that all of them share.
+    Tables that begin a chain, such as ``video``, have the key; the rest hang on them.
+    """
+
+    tenant_id: Mapped[Id] = mapped_column(sort_order=-90)
+
+
+def tenant_key() -> ForeignKeyConstraint:
+    """Return the foreign key from ``tenant_id`` to its tenant."""
+    return ForeignKeyConstraint(["tenant_id"], ["tenant.id"], ondelete="RESTRICT")
 
 
 def public_id(prefix: IdPrefix) -> Mapped[Id]:

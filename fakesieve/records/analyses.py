@@ -1,0 +1,332 @@
+"""What one pipeline found in one video, as one value: written once, read back whole, listed in short."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import exists, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, aliased
+
+from engine.policy import Policy
+from engine.results import (
+    MediaWarning,
+    Outcome,
+    TrackScore,
+    VerdictReason,
+    VerdictValue,
+    VideoScore,
+    VideoVerdict,
+)
+from fakesieve.records.analysis_rows import (
+    Row,
+    as_float32,
+    build_frame_row,
+    build_score_row,
+    build_segment_row,
+    build_track_row,
+    read_score,
+    read_track,
+)
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
+from fakesieve.records.models import Model, ModelFacts, ensure_model
+from fakesieve.records.policies import PolicyVersion, ensure_policy
+
+Matrix = tuple[float, float, float, float, float, float]
+PAGE_MAX = 1000
+_MATRIX = 6
+
+
+@dataclass(frozen=True)
+class TrackMaps:
+    """The patch maps of one track, one for each of its scored frames, in order of time.
+
+    ``packed`` is zlib over n x grid x grid bytes, row by row from the top left, each 255 * P(manipulated).
+    ``to_frame`` leads from pixels of the crop, ``crop_size`` a side, to pixels of the displayed frame: for
+    each map a 2 x 3 matrix, row by row.
+    """
+
+    ordinal: int
+    pts_us: tuple[int, ...]
+    grid: int
+    crop_size: int
+    to_frame: tuple[Matrix, ...]
+    packed: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.pts_us) != len(self.to_frame) or not self.pts_us:
+            raise ValueError(f"{len(self.pts_us)} times and {len(self.to_frame)} matrices of patch maps")
+        if any(len(matrix) != _MATRIX for matrix in self.to_frame):
+            raise ValueError("a 2 x 3 matrix has 6 numbers")
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.pts_us)):
+            raise ValueError("times of patch maps do not increase")
+        if self.grid < 1 or self.crop_size < 1:
+            raise ValueError("patch maps have a grid and crops a size of at least 1")
+
+
+@dataclass(frozen=True)
+class AnalysisRecord:
+    """Everything that is kept of a scored video: all of ``scan``'s document but the path and the probe.
+
+    ``warnings`` are those of probing and of decoding. ``timings_ms`` is the time of each stage.
+    """
+
+    tenant_id: str
+    video_id: str
+    fingerprint: str
+    model: ModelFacts
+    score: VideoScore
+    policy: Policy
+    verdict: VideoVerdict
+    maps: tuple[TrackMaps, ...] = ()
+    warnings: tuple[MediaWarning, ...] = ()
+    timings_ms: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        if not self.fingerprint:
+            raise ValueError("an analysis has a fingerprint of its pipeline")
+        if (self.verdict.policy, self.verdict.policy_version) != (self.policy.name, self.policy.version):
+            raise ValueError(f"a verdict by {self.verdict.policy} beside policy {self.policy.name}")
+        if (self.verdict.value is not None) != self.outcome.has_score:
+            raise ValueError(f"outcome {self.outcome} contradicts verdict {self.verdict.value}")
+        ordinals = [track.ordinal for track in self.score.tracks]
+        if len(set(ordinals)) != len(ordinals):
+            raise ValueError("two tracks have the same ordinal")
+        if not {maps.ordinal for maps in self.maps} <= set(ordinals):
+            raise ValueError("patch maps of a track that is not there")
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether there was evidence."""
+        return self.score.outcome
+
+
+@dataclass(frozen=True)
+class AnalysisSummary:
+    """One line of a list of analyses. ``score`` is the calibrated one where there is one, else the raw."""
+
+    id: str
+    video_id: str
+    create_time: datetime
+    outcome: Outcome
+    score: float | None
+    verdict: VerdictValue | None
+    policy: str
+    model_id: str
+
+
+def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]:
+    """Write an analysis and its verdict, and return its id and whether it is new.
+
+    Where the video has an analysis by the same pipeline, that one stays as it is and its id is returned; the
+    verdict is added if the policy has not judged it yet.
+    """
+    model_id = ensure_model(session, record.model)
+    row = {
+        "tenant_id": record.tenant_id,
+        "video_id": record.video_id,
+        "pipeline_fingerprint": record.fingerprint,
+        "model_id": model_id,
+        "engine": record.model.engine,
+        "precision": record.model.precision,
+        "warnings": [warning.value for warning in record.warnings],
+        "timings_ms": dict(record.timings_ms),
+        **build_score_row(record.score),
+    }
+    wanted = insert(Analysis).values(row).on_conflict_do_nothing().returning(Analysis.id)
+    made = session.scalar(wanted)
+    if made is not None:
+        _store_parts(session, made, record)
+    analysis_id = made or find_analysis(session, record.video_id, record.fingerprint)
+    if analysis_id is None:
+        raise RuntimeError("the analysis that stood in the way belongs to another tenant")
+    store_verdict(session, record.tenant_id, analysis_id, record.policy, record.verdict)
+    return analysis_id, made is not None
+
+
+def _store_parts(session: Session, analysis_id: str, record: AnalysisRecord) -> None:
+    """Write the rows below an analysis, tracks first, as the others refer to them."""
+    owner: Row = {"tenant_id": record.tenant_id, "analysis_id": analysis_id}
+    tracks = [owner | build_track_row(track) for track in record.score.tracks]
+    frames = [
+        owner | build_frame_row(track.ordinal, frame)
+        for track in record.score.tracks
+        for frame in track.frames
+    ]
+    segments = [
+        owner | build_segment_row(position, segment) for position, segment in enumerate(record.score.segments)
+    ]
+    maps = [owner | _build_maps_row(each) for each in record.maps]
+    for table, rows in ((FaceTrack, tracks), (FrameScore, frames), (Segment, segments), (PatchMap, maps)):
+        if rows:
+            session.execute(insert(table), rows)
+
+
+def _build_maps_row(maps: TrackMaps) -> Row:
+    return {
+        "ordinal": maps.ordinal,
+        "grid": maps.grid,
+        "crop_size": maps.crop_size,
+        "pts_us": list(maps.pts_us),
+        "to_frame": [number for matrix in maps.to_frame for number in matrix],
+        "packed": maps.packed,
+    }
+
+
+def store_verdict(
+    session: Session, tenant_id: str, analysis_id: str, policy: Policy, verdict: VideoVerdict
+) -> None:
+    """Write what a policy says of an analysis; what the same policy has said before stays."""
+    row = {
+        "tenant_id": tenant_id,
+        "analysis_id": analysis_id,
+        "policy_id": ensure_policy(session, policy),
+        "value": verdict.value,
+        "score_used": verdict.score_used,
+        "reasons": [reason.value for reason in verdict.reasons],
+    }
+    session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
+
+
+def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:
+    """Return the id of the analysis of a video by a pipeline."""
+    return session.scalar(
+        select(Analysis.id).where(Analysis.video_id == video_id, Analysis.pipeline_fingerprint == fingerprint)
+    )
+
+
+def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
+    """Return an analysis as it was stored, with the newest verdict; None where the tenant has none such."""
+    found = session.execute(
+        select(Analysis, Model).join(Model, Model.id == Analysis.model_id).where(Analysis.id == analysis_id)
+    ).one_or_none()
+    if found is None:
+        return None
+    analysis, model = found.tuple()
+    policy, verdict = _load_verdict(session, analysis_id)
+    segments = session.scalars(
+        select(Segment).where(Segment.analysis_id == analysis_id).order_by(Segment.position)
+    )
+    return AnalysisRecord(
+        tenant_id=analysis.tenant_id,
+        video_id=analysis.video_id,
+        fingerprint=analysis.pipeline_fingerprint,
+        model=ModelFacts(model.name, model.weights_sha256, analysis.engine, analysis.precision),
+        score=read_score(analysis, _load_tracks(session, analysis), segments.all()),
+        policy=policy,
+        verdict=verdict,
+        maps=load_maps(session, analysis_id),
+        warnings=tuple(MediaWarning(warning) for warning in analysis.warnings),
+        timings_ms=analysis.timings_ms,
+    )
+
+
+def _load_tracks(session: Session, analysis: Analysis) -> list[TrackScore]:
+    # The time tells the database in which partition to look.
+    frames = session.scalars(
+        select(FrameScore)
+        .where(FrameScore.analysis_id == analysis.id, FrameScore.analysis_time == analysis.create_time)
+        .order_by(FrameScore.ordinal, FrameScore.pts_us)
+    )
+    by_track = {
+        ordinal: list(rows) for ordinal, rows in itertools.groupby(frames, lambda frame: frame.ordinal)
+    }
+    tracks = session.scalars(
+        select(FaceTrack).where(FaceTrack.analysis_id == analysis.id).order_by(FaceTrack.ordinal)
+    )
+    return [read_track(track, by_track.get(track.ordinal, [])) for track in tracks]
+
+
+def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerdict]:
+    found = session.execute(
+        select(Verdict, PolicyVersion)
+        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .where(Verdict.analysis_id == analysis_id)
+        .order_by(Verdict.create_time.desc(), Verdict.policy_id.desc())
+        .limit(1)
+    ).one()
+    row, version = found.tuple()
+    policy = version.to_policy()
+    return policy, VideoVerdict(
+        value=row.value,
+        policy=policy.name,
+        policy_version=policy.version,
+        low=policy.low,
+        high=policy.high,
+        score_used=row.score_used,
+        reasons=tuple(VerdictReason(reason) for reason in row.reasons),
+    )
+
+
+def load_maps(session: Session, analysis_id: str) -> tuple[TrackMaps, ...]:
+    """Return the patch maps of an analysis by track."""
+    rows = session.scalars(
+        select(PatchMap).where(PatchMap.analysis_id == analysis_id).order_by(PatchMap.ordinal)
+    )
+    return tuple(_read_maps(row) for row in rows)
+
+
+def _read_maps(row: PatchMap) -> TrackMaps:
+    numbers = [as_float32(number) for number in row.to_frame]
+    matrices = (tuple(numbers[start : start + _MATRIX]) for start in range(0, len(numbers), _MATRIX))
+    return TrackMaps(
+        ordinal=row.ordinal,
+        pts_us=tuple(row.pts_us),
+        grid=row.grid,
+        crop_size=row.crop_size,
+        to_frame=cast("tuple[Matrix, ...]", tuple(matrices)),
+        packed=row.packed,
+    )
+
+
+def list_analyses(
+    session: Session,
+    *,
+    tenant_id: str,
+    outcome: Outcome | None = None,
+    verdict: VerdictValue | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[AnalysisSummary]:
+    """Return a tenant's analyses with their newest verdict, newest first.
+
+    Args:
+        outcome: only analyses of this outcome.
+        verdict: only analyses whose newest verdict says so.
+        before: ``(create_time, id)`` of the last line of the page before.
+        limit: lines of a page, at most 1000.
+    """
+    # Each filter has an index that gives its rows in the order of the list; see the tables.
+    time, key = (
+        (Analysis.create_time, Analysis.id) if verdict is None else (Verdict.create_time, Verdict.analysis_id)
+    )
+    newer = aliased(Verdict)
+    is_superseded = exists().where(
+        newer.analysis_id == Verdict.analysis_id, newer.create_time > Verdict.create_time
+    )
+    wanted = (
+        select(
+            Analysis.id,
+            Analysis.video_id,
+            Analysis.outcome,
+            func.coalesce(Analysis.score_calibrated, Analysis.score_raw).label("score"),
+            Verdict.value.label("verdict"),
+            func.concat(PolicyVersion.name, "@", PolicyVersion.version).label("policy"),
+            Analysis.model_id,
+            time.label("create_time"),
+        )
+        .join(Verdict, Verdict.analysis_id == Analysis.id)
+        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .where(Analysis.tenant_id == tenant_id, Verdict.tenant_id == tenant_id, ~is_superseded)
+        .order_by(time.desc(), key.desc())
+        .limit(min(limit, PAGE_MAX))
+    )
+    if outcome is not None:
+        wanted = wanted.where(Analysis.outcome == outcome)
+    if verdict is not None:
+        wanted = wanted.where(Verdict.value == verdict)
+    if before is not None:
+        wanted = wanted.where(tuple_(time, key) < before)
+    return [AnalysisSummary(**row) for row in session.execute(wanted).mappings()]

@@ -1,0 +1,135 @@
+"""Tenants and their API keys. A key is shown once; the database holds its hash alone."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Index, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.types import Text
+
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
+
+KEY_MARK = "fsk_"
+_KEY_BYTES = 32
+_SHOWN_LETTERS = len(KEY_MARK) + 6
+
+
+class Tenant(CreateTime, Base):
+    """Whom rows belong to. ``weight`` is the share of the workers that the tenant has beside others."""
+
+    __tablename__ = "tenant"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("jobs_max > 0", name="jobs_max"),
+    )
+
+    id: Mapped[Id] = public_id(IdPrefix.TENANT)
+    name: Mapped[str] = mapped_column(unique=True)
+    weight: Mapped[float] = mapped_column(server_default=text("1"))
+    jobs_max: Mapped[int | None]  # live jobs at most; null is without a limit
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+
+
+class ApiKey(TenantOwned, CreateTime, Base):
+    """A right to act for a tenant. ``shown`` is the beginning of the key, to tell keys apart."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (
+        tenant_key(),
+        CheckConstraint("length(key_sha256) = 64", name="key_sha256"),
+        Index(None, "tenant_id"),
+    )
+
+    id: Mapped[Id] = public_id(IdPrefix.API_KEY)
+    name: Mapped[str]
+    shown: Mapped[str]
+    key_sha256: Mapped[str] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    expire_time: Mapped[datetime | None]
+    revoke_time: Mapped[datetime | None]
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key just made. ``secret`` is nowhere else; it does not show in the representation."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who a key belongs to and what it may do."""
+
+    key_id: str
+    tenant_id: str
+    scopes: frozenset[str]
+
+
+def ensure_tenant(session: Session, name: str) -> str:
+    """Return the id of the tenant of this name, which is made if there is none."""
+    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
+    if found is not None:
+        return found
+    tenant = Tenant(id=new_id(IdPrefix.TENANT), name=name)
+    session.add(tenant)
+    session.flush()
+    return tenant.id
+
+
+def create_key(
+    session: Session,
+    tenant_id: str,
+    name: str,
+    scopes: frozenset[str],
+    expire_time: datetime | None = None,
+) -> NewKey:
+    """Make a key of 256 random bits for a tenant."""
+    secret = KEY_MARK + secrets.token_hex(_KEY_BYTES)
+    key = ApiKey(
+        id=new_id(IdPrefix.API_KEY),
+        tenant_id=tenant_id,
+        name=name,
+        shown=secret[:_SHOWN_LETTERS],
+        key_sha256=hash_key(secret),
+        scopes=sorted(scopes),
+        expire_time=expire_time,
+    )
+    session.add(key)
+    session.flush()
+    return NewKey(key.id, secret)
+
+
+def find_caller(session: Session, secret: str) -> Caller | None:
+    """Return who a key belongs to; None for a key that is unknown, revoked, expired or of a closed tenant.
+
+    Must run for the fleet itself (all tenants), as the tenant is what it finds out.
+    """
+    now = func.now()
+    found = session.execute(
+        select(ApiKey.id, ApiKey.tenant_id, ApiKey.scopes)
+        .join(Tenant, Tenant.id == ApiKey.tenant_id)
+        .where(ApiKey.key_sha256 == hash_key(secret), ApiKey.revoke_time.is_(None), Tenant.is_active)
+        .where(or_(ApiKey.expire_time.is_(None), ApiKey.expire_time > now))
+    ).one_or_none()
+    return None if found is None else Caller(found.id, found.tenant_id, frozenset(found.scopes))
+
+
+def revoke_key(session: Session, key_id: str) -> bool:
+    """End a key at once; False when there is none of this id or it has ended already."""
+    changed = session.scalar(
+        update(ApiKey)
+        .where(ApiKey.id == key_id, ApiKey.revoke_time.is_(None))
+        .values(revoke_time=func.now())
+        .returning(ApiKey.id)
+    )
+    return changed is not None
+
+
+def hash_key(secret: str) -> str:
+    """Return the sha256 of a key in hexadecimal; 256 random bits need no slower hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
