@@ -133,7 +133,11 @@ class ObjectStore(Protocol):
     def list_objects(
         self, bucket: str, prefix: str = "", *, start_after: str | None = None
     ) -> Iterator[ObjectFacts]:
-        """Yield the objects under the prefix in the order of their keys' UTF-8 bytes."""
+        """Yield the objects under the prefix, those behind ``start_after`` only.
+
+        The order is the store's own and always the same: mostly that of the keys' UTF-8 bytes, but
+        SeaweedFS sorts folder by folder.
+        """
         ...
 
     def delete(self, ref: VideoRef) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fakesieve.errors import FleetError, RequestRefused, SourceRefused, Unavailable
-from fakesieve.object_stores.part_file import PART_SUFFIX, PartFile
+from fakesieve.object_stores.part_file import PART_SUFFIX, PartFile, read_pieces
 from fakesieve.objects import Downloaded, ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
 
@@ -67,8 +67,8 @@ class FolderObjects:
         except OSError as fault:
             raise _explain(fault, ref) from fault
         self._find_path(ref)  # a link among the folders that were there already leads out
-        with source.open("rb") as file, PartFile(target) as part:
-            while piece := file.read(_PIECE_BYTES):
+        with PartFile(target) as part:
+            for piece in read_pieces(source):
                 part.write(piece)
             part.keep(is_durable=True)
         return self.head(ref)

@@ -1,15 +1,33 @@
-"""A file that is being received: it takes its name when it is complete, and leaves nothing when it is not."""
+"""Local files at both ends of a transfer: one that is sent, and one that is being received.
+
+What is received takes its name when it is complete, and leaves nothing when it is not.
+"""
 
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fakesieve.errors import RequestRefused
 from fakesieve.object_stores.faults import explain_disk
+from fakesieve.reasons import Reason
 
 PART_SUFFIX = ".part"
+_PIECE_BYTES = 1 << 20
+
+
+def read_pieces(source: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file that the caller named. Raises ``RequestRefused`` where it cannot be read."""
+    try:
+        with source.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+    except OSError as fault:
+        hint = "check the path and that the file can be read"
+        raise RequestRefused(Reason.INVALID_REQUEST, f"{source}: {fault.strerror}", hint) from fault
 
 
 class PartFile:

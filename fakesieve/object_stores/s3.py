@@ -91,7 +91,11 @@ class S3Objects:
     def list_objects(
         self, bucket: str, prefix: str = "", *, start_after: str | None = None
     ) -> Iterator[ObjectFacts]:
-        request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": prefix}
+        request: ListObjectsV2RequestTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "MaxKeys": self._options.page_keys,
+        }
         if start_after is not None:
             request["StartAfter"] = start_after
         while True:

@@ -42,14 +42,15 @@ class S3Options:
     min_bytes_per_s: int = 256 << 10
     connections: int = 32
     part_bytes: int = 16 * MIB
+    page_keys: int = 1000
 
     def __post_init__(self) -> None:
         if (self.access_key is None) != (self.secret_key is None):
             raise ValueError("an access key and its secret are given together or not at all")
         if min(self.connect_timeout_s, self.read_timeout_s, self.base_s, self.min_bytes_per_s) <= 0:
             raise ValueError("times and rates must be positive")
-        if self.connections < 1:
-            raise ValueError(f"at least one connection is needed, is {self.connections}")
+        if self.connections < 1 or not 1 <= self.page_keys <= 1000:
+            raise ValueError("at least one connection and 1 to 1000 keys a page are needed")
         if self.part_bytes < 5 * MIB:
             raise ValueError(f"S3 takes parts of at least 5 MiB, is {self.part_bytes}")
 

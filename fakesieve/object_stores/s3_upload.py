@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
+from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.object_stores.faults import VENDOR_ERRORS
+from fakesieve.object_stores.part_file import read_pieces
 from fakesieve.object_stores.retries import Retrier
 from fakesieve.object_stores.s3_client import MIB, SHA256_KEY, S3Options, strip_etag
 from fakesieve.objects import VideoRef
@@ -34,15 +35,10 @@ class Digest:
 def digest_file(path: Path) -> Digest:
     """Read a file once for its hashes. Raises ``RequestRefused`` where it cannot be read."""
     sha256, md5, size_bytes = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(MIB):
-                sha256.update(piece)
-                md5.update(piece)
-                size_bytes += len(piece)
-    except OSError as fault:
-        hint = "check the path and that the file can be read"
-        raise RequestRefused(Reason.INVALID_REQUEST, f"{path}: {fault.strerror}", hint) from fault
+    for piece in read_pieces(path):
+        sha256.update(piece)
+        md5.update(piece)
+        size_bytes += len(piece)
     return Digest(size_bytes, sha256.hexdigest(), b64encode(md5.digest()).decode())
 
 
