@@ -18,6 +18,7 @@ import typer
 
 from engine.errors import EngineError
 from engine.results import RejectReason
+from fakesieve.errors import FleetError
 
 EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
@@ -48,6 +49,16 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
     "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),
     "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
+    "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
+    "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
+    "submit": Command("fakesieve.cli.submit:submit", "Give videos to the fleet."),
+    "watch": Command("fakesieve.cli.watch:watch", "Wait until jobs have ended."),
+    "jobs": Command("fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs."),
+    "results": Command("fakesieve.cli.results:results", "List, show and export what was found."),
+    "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
+    "worker": Command("workers.cli:worker", "Run a worker host of the fleet."),
+    "relay": Command("workers.cli:relay", "Ring the workers for work that waits."),
+    "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost."),
 }
 
 EXIT_CODES = """\
@@ -61,7 +72,7 @@ Exit codes:
 
 def describe_commands() -> str:
     """Return the text of ``fakesieve --help``."""
-    rows = "\n".join(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items())
+    rows = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
     return (
         "Usage: fakesieve COMMAND [ARGUMENTS]\n\n"
         "Screens videos for manipulated faces and shows where on the face, for people to judge.\n\n"
@@ -95,10 +106,10 @@ def _run_command(name: str, arguments: list[str]) -> int:
         COMMANDS[name].load()(arguments, prog_name=f"fakesieve {name}")
     except KeyboardInterrupt:  # typer answers those that come while a command runs; this one came before
         return EXIT_INTERRUPTED
-    except EngineError as fault:
+    except (EngineError, FleetError) as fault:
         _complain(f"{fault.reason}: {fault.seen}", fault.hint)
     except ModuleNotFoundError as fault:
-        if (fault.name or "").partition(".")[0] in ("engine", "fakesieve"):
+        if (fault.name or "").partition(".")[0] in ("engine", "fakesieve", "workers"):
             raise
         _complain(
             f"{RejectReason.ENGINE_UNAVAILABLE}: {fault.name} is not installed",

@@ -44,15 +44,16 @@ class PostgresServer(Server):
     ``is_durable=False`` is for tests: commits do not wait for the disk.
     """
 
+    name = "postgres"
+
     def __init__(self, folder: Path, *, is_durable: bool = True) -> None:
         super().__init__(folder)
-        self.port = 0
         self._settings = _SETTINGS | ({} if is_durable else _FLEETING)
         self._secrets: Mapping[str, str] = {}
 
     def url(self, role: str = APP_ROLE, database: str = DATABASE) -> str:
-        """Return the address of a database for SQLAlchemy, with the role's password."""
-        return f"postgresql+psycopg://{role}:{self._secrets[role]}@{HOST}:{self.port}/{database}"
+        """Return the address of a database, with the role's password, as psql and SQLAlchemy read it."""
+        return f"postgresql://{role}:{self._secrets[role]}@{HOST}:{self.port}/{database}"
 
     def prepare(self) -> Program:
         """Make the data folder if there is none, and return the program to start."""
@@ -69,7 +70,7 @@ class PostgresServer(Server):
         settings = {**self._settings, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(
-            role="postgres",
+            role=self.name,
             command=(str(software / "bin" / "postgres"), "-D", str(data), *options),
             folder=data,
             log=self.folder / "postgres.log",

@@ -11,8 +11,9 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
@@ -57,6 +58,10 @@ class Program:
             raise ValueError("a program has a role and a command")
         if self.stop_s <= 0 or self.start_s <= 0:
             raise ValueError("a program needs time to start and to stop")
+
+    def with_environment(self, environment: Mapping[str, str]) -> Self:
+        """Return the same program with these variables and no others."""
+        return replace(self, environment=environment)
 
 
 class Running:

@@ -33,9 +33,10 @@ _PARTS = ("master", "volume", "filer", "s3", "admin")
 class SeaweedServer(Server):
     """One object store; address and keys hold once it was prepared."""
 
+    name = "seaweedfs"
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.port = 0
         self.access_key = ""
         self.secret_key = ""
 
@@ -56,7 +57,7 @@ class SeaweedServer(Server):
         ports = keep_ports(self.folder / "ports.json", _PORT_FLAGS)
         self.port = ports["s3.port"]
         return Program(
-            role="seaweedfs",
+            role=self.name,
             command=(str(program), "-logtostderr=true", "mini", *_flags(data, keys, ports)),
             folder=self.folder,
             log=self.folder / "seaweedfs.log",

@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
+from fakesieve.embedded.ports import HOST
 from fakesieve.embedded.program import Program, Running
 
 
@@ -16,7 +17,16 @@ class Server(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
+        self.port = 0
         self._running: Running | None = None
+
+    name: ClassVar[str]
+    port: int
+
+    @property
+    def address(self) -> str:
+        """Host and port on which it listens; it has them once it was prepared."""
+        return f"{HOST}:{self.port}"
 
     @abstractmethod
     def prepare(self) -> Program:

@@ -27,9 +27,10 @@ maxmemory-policy noeviction
 class ValkeyServer(Server):
     """One broker; ``url`` holds once it was prepared."""
 
+    name = "valkey"
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.port = 0
         self._password = ""
 
     @property
@@ -47,7 +48,7 @@ class ValkeyServer(Server):
         text = _CONFIG.format(host=HOST, port=self.port, folder=self.folder, password=self._password)
         write_private(config, text)
         return Program(
-            role="valkey",
+            role=self.name,
             command=(str(program), str(config)),
             folder=self.folder,
             log=self.folder / "valkey.log",

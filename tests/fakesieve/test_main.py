@@ -12,6 +12,8 @@ from engine.errors import MediaRejected
 from engine.results import RejectReason
 from fakesieve import __main__ as command
 from fakesieve.__main__ import COMMANDS, Command, escape_line, main
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,18 @@ def test_known_faults_end_with_one_reason_and_hint(monkeypatch: pytest.MonkeyPat
     use(monkeypatch, fail)
     assert run("scan") == 1
     assert capsys.readouterr().err == "error: EMPTY: no bytes in \\x1b[2J\nhint: copy it again\n"
+
+
+def test_faults_of_the_fleet_end_as_those_of_the_engine(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail() -> None:
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "connection refused")
+
+    use(monkeypatch, fail)
+    assert run("scan") == 1
+    assert capsys.readouterr().err == (
+        "error: DATABASE_UNAVAILABLE: connection refused\n"
+        "hint: check that FAKESIEVE_DATABASE_URL answers; work goes on when it does\n"
+    )
 
 
 def test_unknown_faults_end_with_a_trace_and_internal(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

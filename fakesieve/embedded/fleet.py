@@ -1,0 +1,137 @@
+"""A whole fleet on one machine: three servers, the relay, the reconciler and one worker host."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fakesieve.database import open_database
+from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
+from fakesieve.embedded.program import Program
+from fakesieve.embedded.run_folder import MARK, RunFolder
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.embedded.secret import write_private
+from fakesieve.embedded.server import Server
+from fakesieve.embedded.valkey import ValkeyServer
+from fakesieve.errors import SetupRefused
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.s3_client import S3Options
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import create_key, ensure_tenant, find_caller
+from fakesieve.supervise import Supervisor
+
+BUCKET, TENANT = "videos", "default"
+SCOPES = frozenset({"jobs:write", "results:read"})
+_DRAIN_S = 60.0  # a host gives its work back in half of it
+_MIGRATE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What one folder runs: the servers, and by role the command lines of what works with them."""
+
+    folder: RunFolder
+    commands: Mapping[str, tuple[str, ...]]
+
+    def start(self, supervisor: Supervisor, tell: Callable[[str], None]) -> dict[str, str]:
+        """Start everything in order and return the variables with which commands reach it.
+
+        Raises Unavailable where something does not get ready; what runs by then is the supervisor's to stop.
+        """
+        place = self.folder.path
+        postgres = PostgresServer(place / "postgres")
+        valkey, seaweed = ValkeyServer(place / "valkey"), SeaweedServer(place / "seaweedfs")
+        for server in (postgres, valkey, seaweed):
+            self._start_server(supervisor, server)
+            tell(f"{server.name} listens on {server.address}")
+        migrate(self._inherit() | {"FAKESIEVE_DATABASE_URL": postgres.url(OWNER_ROLE)})
+        make_bucket(seaweed)
+        values = {
+            "FAKESIEVE_DATABASE_URL": postgres.url(),
+            "FAKESIEVE_BROKER_URL": valkey.url,
+            "FAKESIEVE_S3_ENDPOINT": seaweed.endpoint,
+            "FAKESIEVE_S3_ACCESS_KEY": seaweed.access_key,
+            "FAKESIEVE_S3_SECRET_KEY": seaweed.secret_key,
+            "FAKESIEVE_BUCKET": BUCKET,
+            "FAKESIEVE_API_KEY": keep_api_key(place / "api-key.json", postgres.url()),
+        }
+        for role, command in self.commands.items():
+            supervisor.start(self._make_program(role, command, values))
+        return values
+
+    def _start_server(self, supervisor: Supervisor, server: Server) -> None:
+        program = server.prepare()
+        marked = {**program.environment, MARK: str(self.folder.path)}
+        supervisor.start(program.with_environment(marked))
+        server.finish_start()
+
+    def _make_program(self, role: str, command: tuple[str, ...], values: Mapping[str, str]) -> Program:
+        scratch = self.folder.path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        environment = self._inherit() | {"FAKESIEVE_SCRATCH_DIR": str(scratch)} | dict(values)
+        return Program(
+            role=role,
+            command=command,
+            folder=self.folder.path,
+            log=self.folder.logs / f"{role}.log",
+            environment=environment | {MARK: str(self.folder.path)},
+            stop_s=_DRAIN_S,
+        )
+
+    def _inherit(self) -> dict[str, str]:
+        """Return our own variables: a user's FAKESIEVE_SLOTS counts for the worker that we start."""
+        return dict(os.environ)
+
+
+def name_command() -> tuple[str, ...]:
+    """Return how to start ``fakesieve`` in the Python at hand, whatever the working directory holds."""
+    return (sys.executable, "-P", "-m", "fakesieve")
+
+
+def list_commands() -> dict[str, tuple[str, ...]]:
+    """Return the command lines of the processes that work, by role, in the order of their start."""
+    return {role: (*name_command(), role) for role in ("relay", "reconciler", "worker")}
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    """Bring the database to this release, as the owner of its tables."""
+    run = subprocess.run(
+        (*name_command(), "migrate"),
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_MIGRATE_S,
+        check=False,
+    )
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or [f"'fakesieve migrate' ended with {run.returncode}"]
+        raise SetupRefused(
+            Reason.MIGRATIONS_BEHIND,
+            f"the database could not be migrated: {lines[0].removeprefix('error: ')}",
+            lines[-1].removeprefix("hint: "),
+        )
+
+
+def make_bucket(seaweed: SeaweedServer) -> None:
+    """Create the bucket for uploads unless it is there."""
+    options = S3Options(seaweed.endpoint, seaweed.access_key, seaweed.secret_key)
+    S3Objects(options).make_bucket(BUCKET)
+
+
+def keep_api_key(path: Path, database_url: str) -> str:
+    """Return the key in the file while the database takes it, else a new one, which the file then holds."""
+    database = open_database(database_url, connections_max=1)
+    try:
+        with database.transaction(tenant_id=None) as session:
+            kept: str = json.loads(path.read_text(encoding="ascii"))["secret"] if path.exists() else ""
+            if kept and find_caller(session, kept) is not None:
+                return kept
+            made = create_key(session, ensure_tenant(session, TENANT), "fakesieve up", SCOPES)
+    finally:
+        database.close()
+    write_private(path, json.dumps({"id": made.id, "secret": made.secret}) + "\n")
+    return made.secret
