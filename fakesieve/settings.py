@@ -1,0 +1,166 @@
+"""All settings of the fleet, from environment variables FAKESIEVE_*; read once where a process begins."""
+
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fakesieve.errors import SetupRefused
+from fakesieve.reasons import Reason
+
+PREFIX = "FAKESIEVE_"
+BEATS_PER_LEASE = 4
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """Which events are written: this level and those that are more urgent."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(BaseSettings):
+    """What a process is told from outside. Functions take the values that they need, not this."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: Annotated[
+        SecretStr, Field(description="Postgres, as the role without rights to alter tables.")
+    ]
+    broker_url: Annotated[
+        SecretStr, Field(description="Redis or Valkey, which carries doorbells and no truth.")
+    ]
+    bucket: Annotated[str, Field(min_length=1, description="Where `submit` puts local files.")]
+    s3_endpoint: Annotated[
+        str | None, Field(description="Address of the object store; absent is Amazon's own.")
+    ] = None
+    s3_access_key: Annotated[
+        str | None, Field(description="Absent with the secret: boto3 looks for a role of the machine.")
+    ] = None
+    s3_secret_key: Annotated[SecretStr | None, Field(description="Goes with the access key.")] = None
+    s3_region: Annotated[
+        str, Field(description="Part of every signature, even where there is one region.")
+    ] = "us-east-1"
+    objects_dir: Annotated[
+        Path | None, Field(description="A folder instead of S3, for one machine without an object store.")
+    ] = None
+    api_key: Annotated[
+        SecretStr | None, Field(description="Whose tenant the commands act for; absent is the first tenant.")
+    ] = None
+
+    scratch_dir: Annotated[
+        Path, Field(description="Where downloads lie while they are decoded; a fast disk of the machine.")
+    ] = Path(tempfile.gettempdir())
+    slots: Annotated[
+        Count | None, Field(description="Shards at a time on a host; absent is one for each core.")
+    ] = None
+    model: Annotated[str, Field(description="Name or folder of the model, part of the fingerprint.")] = (
+        "lv-compact"
+    )
+    engine: Annotated[
+        str, Field(description="What runs the network; `auto` takes the fastest that passes its check.")
+    ] = "auto"
+    policy: Annotated[
+        str | None, Field(description="Preset thresholds instead of those that the model brings.")
+    ] = None
+
+    lease_s: Annotated[
+        Seconds, Field(description="How long a silent worker keeps its shard: the time to notice a death.")
+    ] = 60
+    reconcile_s: Annotated[
+        Seconds, Field(description="How often overdue work is looked for; one small query each.")
+    ] = 10
+    relay_s: Annotated[
+        Seconds,
+        Field(description="How often the outbox is looked at while it is empty: the wait of a new job."),
+    ] = 0.2
+    max_attempts: Annotated[
+        Count,
+        Field(description="Bad ends of a shard before its job fails; more only repeats a poison video."),
+    ] = 3
+    doorbell_wait_s: Annotated[
+        Seconds,
+        Field(description="When a published message counts as lost; longer than a queue of two a slot."),
+    ] = 90
+    drain_s: Annotated[
+        Seconds, Field(description="From SIGTERM to giving shards back; below the platform's grace period.")
+    ] = 25
+    host_jobs_max: Annotated[
+        Count | None, Field(description="Shards after which a worker starts afresh; absent is never.")
+    ] = None
+    host_memory_bytes_max: Annotated[
+        Count | None, Field(description="Memory of a worker beyond which it starts afresh; absent is never.")
+    ] = None
+    scratch_free_bytes_min: Annotated[
+        Count,
+        Field(description="Free disk below which a worker takes no work: one large video and its parts."),
+    ] = 2 << 30
+    database_connections: Annotated[
+        Count,
+        Field(description="Connections of a process at most; times all processes below max_connections."),
+    ] = 10
+
+    metrics_port: Annotated[
+        Port | None,
+        Field(description="Where Prometheus reads this process; absent is nowhere, 0 any free port."),
+    ] = None
+    otlp_endpoint: Annotated[
+        str | None, Field(description="Where traces go, over OTLP and HTTP; absent is nowhere.")
+    ] = None
+    log_format: Annotated[LogFormat, Field(description="`text` is for reading in a terminal.")] = (
+        LogFormat.JSON
+    )
+    log_level: Annotated[LogLevel, Field(description="`debug` shows every claim and heartbeat.")] = (
+        LogLevel.INFO
+    )
+
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a lease is extended: three may be lost before the lease is."""
+        return self.lease_s / BEATS_PER_LEASE
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("s3_access_key and s3_secret_key go together; one of them is missing")
+        if self.doorbell_wait_s < self.reconcile_s:
+            raise ValueError("doorbell_wait_s is below reconcile_s: every message would be sent twice")
+        return self
+
+
+def read_settings() -> Settings:
+    """Read the environment, or raise SetupRefused that names every variable that is missing or wrong."""
+    try:
+        return Settings.model_validate({})
+    except ValidationError as error:
+        # Inputs are left out of the message: they may be secrets.
+        problems = [
+            _describe(problem["loc"], problem["type"], problem["msg"])
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+    raise SetupRefused(Reason.INVALID_SETTINGS, "; ".join(problems), _HINT)
+
+
+_HINT = "set them, or load those of a running fleet: . DIR/env, which 'fakesieve up --dir DIR' has written"
+
+
+def _describe(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = PREFIX + str(place[0]).upper() if place else ""
+    if kind == "missing":
+        return f"{name} is not set"
+    return f"{name}: {message}" if name else message.removeprefix("Value error, ")
