@@ -27,3 +27,20 @@ class Limits:
                 raise ValueError(f"limit {field.name} must be positive, is {getattr(self, field.name)}")
         if self.min_side_px > self.side_px:
             raise ValueError("min_side_px is above side_px: nothing could pass")
+
+
+def format_seconds(time_us: int) -> str:
+    """Return a time in seconds with every digit that it has."""
+    return f"{time_us / 1e6:.12g} s"
+
+
+def format_size(size_bytes: int) -> str:
+    """Return a size with a unit that keeps it short."""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    size, unit = float(size_bytes), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.1f} {unit}"

@@ -15,10 +15,11 @@ from engine.arrays import I64
 from engine.container import HEAD_BYTES, Container, MediaKind, is_extension_wrong, sniff_container
 from engine.decoders.job import MediaFacts, ProbeJob, read_record
 from engine.errors import EngineError, MediaRejected, Unavailable
-from engine.limits import Limits
+from engine.limits import Limits, format_size
 from engine.results import MediaWarning, RejectReason
 from engine.sandbox.channel import Kind, ProtocolBroken
 from engine.sandbox.handle import CallDied, CallTimedOut, Sandbox, SandboxCall, SandboxLost
+from engine.source import refuse_source
 
 __all__ = ["Limits", "Probe", "probe_video"]
 
@@ -91,14 +92,8 @@ def open_source(path: Path) -> Generator[tuple[int, os.stat_result]]:
     try:
         # Non-blocking: opening a named pipe must not wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise MediaRejected(
-            RejectReason.SOURCE_NOT_FOUND, f"there is no file {shown}", "check the path"
-        ) from error
-    except OSError as error:
-        raise MediaRejected(
-            RejectReason.SOURCE_ACCESS_DENIED, f"{error.strerror}: {shown}", "check the file's permissions"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise refuse_source(error, shown) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -132,7 +127,7 @@ def probe_video(path: Path, limits: Limits | None = None, sandbox: Sandbox | Non
         if size_bytes > limits.size_bytes:
             raise MediaRejected(
                 RejectReason.SOURCE_TOO_LARGE,
-                f"{size_bytes / 2**30:.2f} GiB, at most {limits.size_bytes / 2**30:.2f} GiB are taken",
+                f"{format_size(size_bytes)}, at most {format_size(limits.size_bytes)} are taken",
                 "cut or compress the video, or raise the limit",
             )
         extension = path.suffix
@@ -156,7 +151,7 @@ def _ask(sandbox: Sandbox, job: ProbeJob, descriptor: int, tries: int = 2) -> tu
     with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
         try:
             sha256 = _hash(descriptor, job.size_bytes)  # while the child reads the same pages
-            return _collect(call, job), sha256
+            return _collect(call, wall_s), sha256
         except SandboxLost as error:
             sandbox.recover(call)
             if tries == 1:
@@ -189,7 +184,7 @@ def _hash(descriptor: int, size_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _collect(call: SandboxCall, job: ProbeJob) -> _Answer:
+def _collect(call: SandboxCall, wall_s: float) -> _Answer:
     answer = _Answer()
     try:
         while True:
@@ -209,7 +204,7 @@ def _collect(call: SandboxCall, job: ProbeJob) -> _Answer:
     except CallTimedOut as error:
         raise MediaRejected(
             RejectReason.DECODE_TIMEOUT,
-            f"probing took longer than {job.limits.wall_s:.0f} s",
+            f"probing took longer than {wall_s:.3g} s",
             "give a shorter or simpler video, or raise the time limit",
         ) from error
     except (CallDied, ProtocolBroken, ValueError) as error:

@@ -1,12 +1,22 @@
-"""Which bytes an input was, even when they are no video."""
+"""Which bytes an input was, even when they are no video, and why it could not be opened."""
 
+import errno
 import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import MediaRejected
+from engine.results import RejectReason
+
 _PIECE = 4 << 20
+_NO_SUCH_PATH = {
+    errno.ENOENT: "there is no such file",
+    errno.ENOTDIR: "there is no such file",
+    errno.ENAMETOOLONG: "there is no such file, its name is longer than the system takes",
+    errno.ELOOP: "the link leads back to itself",
+}
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,25 @@ class SourceIdentity:
     def __post_init__(self) -> None:
         if self.sha256 is not None and (len(self.sha256) != 64 or self.size_bytes is None):
             raise ValueError("a digest has 64 digits and belongs to a file of known size")
+
+
+def refuse_source(error: OSError | ValueError, shown: str) -> MediaRejected:
+    """Return the refusal of a path that could not be opened; ``shown`` is its name, safe to print.
+
+    A ValueError is Python's for a name with a NUL byte.
+    """
+    number = error.errno if isinstance(error, OSError) else errno.ENOENT
+    if number in _NO_SUCH_PATH:
+        return MediaRejected(
+            RejectReason.SOURCE_NOT_FOUND, f"{_NO_SUCH_PATH[number]}: {shown}", "check the path"
+        )
+    if number == errno.ENXIO:  # a socket, or a device without a driver
+        return MediaRejected(
+            RejectReason.NOT_VIDEO, f"{shown} is no regular file", "give a file, not a folder or device"
+        )
+    why = os.strerror(number or errno.EIO)
+    hint = "check the permissions of the file and its folders, and the disk that it lies on"
+    return MediaRejected(RejectReason.SOURCE_ACCESS_DENIED, f"{why}: {shown}", hint)
 
 
 def identify_source(path: Path, most_bytes: int) -> SourceIdentity:

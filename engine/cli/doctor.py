@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import EngineError
-from engine.output.words import format_size
+from engine.limits import format_size
 
 EXIT_ERROR = 1
 _PACKAGES = ("av", "numpy", "opencv-python-headless", "onnxruntime", "jinja2", "rich", "typer")

@@ -1,15 +1,18 @@
 """What the arguments of a scan mean: files, folders and patterns become one list of inputs."""
 
+import errno
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.container import EXTENSIONS, HEAD_BYTES, sniff_container
 from engine.errors import MediaRejected
+from engine.output.names import escape_controls, to_text
 from engine.results import RejectReason
+from engine.source import refuse_source
 
 _MEDIA_SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 _NOTHING_HINT = "name files, folders that hold videos or pictures, or a quoted pattern such as 'clips/*.mp4'"
@@ -62,40 +65,43 @@ def _walk(folder: Path) -> list[Input]:
     for place, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [Path(place) / name for name in files if not name.startswith(".")]
-        inputs += [Input(path) for path in paths if _is_media(path)]
+        inputs += [found for path in paths if (found := _look(path)) is not None]
     inputs.sort(key=lambda found: os.fsencode(found.path))
-    inputs += _describe_unreadable(unreadable)
+    inputs += [_unreadable(Path(os.fsdecode(error.filename)), error) for error in unreadable]
     return inputs or [_nothing(folder, "there is no video and no picture in the folder")]
 
 
-def _is_media(path: Path) -> bool:
-    """Whether a file of a folder is meant to be scanned: by its extension, or else by its first bytes."""
+def _look(path: Path) -> Input | None:
+    """Return the input that a file of a folder is: by its extension, or else by its first bytes.
+
+    What cannot be opened might be one, so it becomes an input with a fault; what is no file does not.
+    """
     if path.suffix.lower().lstrip(".") in _MEDIA_SUFFIXES:
-        return True
+        return Input(path)
     try:
-        # Non-blocking: a named pipe in the folder must not stop the scan.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
+        return Input(path) if _has_media(path) else None
+    except OSError as error:
+        is_no_file = error.errno in (errno.ENOENT, errno.ENXIO)  # a link to nothing, a socket
+        return None if is_no_file else _unreadable(path, error)
+
+
+def _has_media(path: Path) -> bool:
+    # Non-blocking: a named pipe in the folder must not stop the scan.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return False
         sniff_container(os.pread(descriptor, HEAD_BYTES, 0), status.st_size, path.suffix)
-    except (MediaRejected, OSError):
+    except MediaRejected:
         return False
     finally:
         os.close(descriptor)
     return True
 
 
-def _describe_unreadable(errors: Sequence[OSError]) -> Iterator[Input]:
-    for error in errors:
-        path = Path(os.fsdecode(error.filename))
-        fault = MediaRejected(
-            RejectReason.SOURCE_ACCESS_DENIED, f"{error.strerror}: {path}", "check the folder's permissions"
-        )
-        yield Input(path, fault)
+def _unreadable(path: Path, error: OSError) -> Input:
+    return Input(path, refuse_source(error, escape_controls(to_text(path))))
 
 
 def _nothing(path: Path, seen: str) -> Input:

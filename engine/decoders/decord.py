@@ -19,6 +19,7 @@ from engine.decoders.job import DecodedFrame, DecodeJob, MissedFrame, MissKind
 from engine.decoders.opening import DECODER_THREADS
 from engine.decoders.pictures import decode_picture
 from engine.errors import Unavailable
+from engine.limits import format_size
 from engine.results import RejectReason
 
 _MOST_BYTES = 256 << 20  # it reads its input into memory, since it can open no path in the sandbox
@@ -113,7 +114,7 @@ def _check_job(job: DecodeJob) -> None:
     if facts.is_hdr or facts.is_interlaced or facts.is_mirrored:
         raise _refusal("it knows nothing of HDR, interlacing and mirroring")
     if job.size_bytes > min(_MOST_BYTES, job.limits.memory_bytes // 2):
-        raise _refusal(f"{job.size_bytes >> 20} MiB do not fit into memory")
+        raise _refusal(f"{format_size(job.size_bytes)} do not fit into memory")
 
 
 def _match(times_us: np.ndarray, job: DecodeJob) -> dict[int, int]:

@@ -41,7 +41,7 @@ from engine.decoders.timeline import (
     build_timeline,
 )
 from engine.errors import MediaRejected
-from engine.limits import Limits
+from engine.limits import Limits, format_seconds
 from engine.results import RejectReason
 
 _FIRST_FRAME_TRIES = 100  # packets fed until one frame comes out
@@ -234,7 +234,7 @@ def _check_duration(timeline: Timeline, limits: Limits) -> None:
     if timeline.duration_us > limits.duration_us:
         raise MediaRejected(
             RejectReason.LIMIT_DURATION,
-            f"{timeline.duration_us / 3.6e9:.1f} hours, at most {limits.duration_us / 3.6e9:.1f} are taken",
+            f"{format_seconds(timeline.duration_us)}, at most {format_seconds(limits.duration_us)} are taken",
             "cut the video into parts, or raise the limit",
         )
 

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from engine.container import Container
 from engine.errors import MediaRejected
-from engine.limits import Limits
+from engine.limits import Limits, format_size
 from engine.results import RejectReason
 
 if TYPE_CHECKING:  # PyAV's class takes a parameter in its stub only
@@ -70,7 +70,7 @@ def translated_errors(doing: str, limits: Limits) -> Generator[None]:
     except MemoryError as error:  # before OSError: av.MemoryError is both
         raise MediaRejected(
             RejectReason.LIMIT_MEMORY,
-            f"decoding needs more than {limits.memory_bytes >> 20} MiB while {doing}",
+            f"decoding needs more than {format_size(limits.memory_bytes)} while {doing}",
             "give a copy with a smaller picture or fewer streams, or raise the memory limit",
         ) from error
     except FFmpegError as error:

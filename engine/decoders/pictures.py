@@ -17,7 +17,7 @@ from engine.decoders.geometry import Orientation, orientation_from_exif
 from engine.decoders.job import DecodedFrame, DecodeJob, MediaFacts
 from engine.decoders.opening import check_size, translated_errors
 from engine.errors import MediaRejected
-from engine.limits import Limits
+from engine.limits import Limits, format_size
 from engine.results import RejectReason
 
 _DECODERS = {Container.JPEG: "mjpeg", Container.PNG: "png", Container.WEBP: "webp"}
@@ -125,11 +125,17 @@ def read_orientation(head: bytes, container: Container) -> Orientation:
 
 
 def _read_all(descriptor: int, size_bytes: int, limits: Limits) -> bytes:
-    if size_bytes > min(_MOST_BYTES, limits.memory_bytes // 4):
+    if size_bytes > _MOST_BYTES:
         raise MediaRejected(
             RejectReason.SOURCE_TOO_LARGE,
-            f"a picture of {size_bytes >> 20} MiB",
+            f"a picture of {format_size(size_bytes)}, at most {format_size(_MOST_BYTES)} are taken",
             "save it with compression",
+        )
+    if size_bytes > limits.memory_bytes // 4:  # the file, its pixels and their conversion
+        raise MediaRejected(
+            RejectReason.LIMIT_MEMORY,
+            f"a picture of {format_size(size_bytes)} needs more than {format_size(limits.memory_bytes)}",
+            "give a smaller copy, or raise the memory limit",
         )
     parts: list[bytes] = []
     place = 0

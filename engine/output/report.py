@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from engine.bundle import ModelBundle
 from engine.container import MediaKind
-from engine.limits import Limits
+from engine.limits import Limits, format_size
 from engine.output import words
 from engine.output.charts import ScoreScale, TimeChart, build_chart, build_scale, describe_span, hex_colour
 from engine.output.document import find_warnings
@@ -202,7 +202,7 @@ def describe_media(result: ScanResult) -> list[tuple[str, str]]:
     """Return the facts of the file as pairs of words."""
     facts = [("file", describe_name(result.path)), ("SHA-256", result.source.sha256 or "not read")]
     if result.source.size_bytes is not None:
-        facts.append(("size", words.format_size(result.source.size_bytes)))
+        facts.append(("size", format_size(result.source.size_bytes)))
     probe = result.probe
     if probe is None:
         return facts

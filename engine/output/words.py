@@ -98,15 +98,3 @@ def format_share(share: float) -> str:
     """Return a share as whole percent; not 0 or 100 unless it is exactly that."""
     percent = 100 * share if share in (0.0, 1.0) else min(99.0, max(1.0, 100 * share))
     return f"{percent:.0f} %"
-
-
-def format_size(size_bytes: int) -> str:
-    """Return a size with a unit that keeps it short."""
-    if size_bytes < 1000:
-        return f"{size_bytes} bytes"
-    size, unit = float(size_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f} {unit}"

@@ -211,6 +211,18 @@ def test_each_limit_refuses_by_its_own_reason(tmp_path: Path, sandbox: Sandbox) 
     )
 
 
+def test_refusals_tell_small_bounds_by_their_numbers(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = draw_clip(tmp_path / "a.mp4", frames=30)
+    picture = tmp_path / "a.png"
+    picture.write_bytes(encode_picture(displayed_frame(Clip(), 0), "png"))
+    said = refusal(path, sandbox, Limits(duration_us=1_000_000)).seen
+    assert said == "1.2 s, at most 1 s are taken"
+    assert refusal(path, sandbox, Limits(size_bytes=1000)).seen.endswith("at most 1.0 kB are taken")
+    memory = refusal(picture, sandbox, Limits(memory_bytes=1))
+    assert memory.reason is RejectReason.LIMIT_MEMORY
+    assert memory.seen.endswith("needs more than 1 bytes")
+
+
 def test_a_picture_above_the_limit_is_refused_by_its_header(tmp_path: Path, sandbox: Sandbox) -> None:
     path = tmp_path / "a.png"
     data = bytearray(encode_picture(displayed_frame(Clip(), 0), "png"))
@@ -225,6 +237,7 @@ def test_paths_that_are_no_files_are_refused(tmp_path: Path, sandbox: Sandbox) -
     assert refusal(tmp_path, sandbox).reason is RejectReason.NOT_VIDEO
     assert refusal(tmp_path / "pipe.mp4", sandbox).reason is RejectReason.NOT_VIDEO
     assert refusal(Path("with\0nul.mp4"), sandbox).reason is RejectReason.SOURCE_NOT_FOUND
+    assert refusal(tmp_path / f"{'a' * 300}.mp4", sandbox).reason is RejectReason.SOURCE_NOT_FOUND
 
 
 def test_every_cut_of_a_small_file_has_an_answer(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -48,6 +48,15 @@ def test_folders_give_their_media_by_name(folder: Path) -> None:
     ]
 
 
+def test_a_file_of_a_folder_that_cannot_be_opened_is_told(folder: Path) -> None:
+    Path("clips/loop").symlink_to("loop")  # root may open all but such
+    Path("clips/gone").symlink_to("nowhere")
+    found = {str(each.path): each.fault for each in find_inputs(["clips"])}
+    assert found["clips/loop"].reason is RejectReason.SOURCE_NOT_FOUND
+    assert "link leads back to itself: clips/loop" in found["clips/loop"].seen
+    assert "clips/gone" not in found
+
+
 def test_patterns_are_expanded_where_the_shell_did_not(folder: Path) -> None:
     assert names("clips/*.mp4") == ["clips/b.mp4"]
     assert names("clips/**/*.jpg") == ["clips/deep/c.jpg"]

@@ -59,8 +59,3 @@ def test_times_are_rounded_to_tenths(time_us: int, said: str) -> None:
 @pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (0.001, "1 %"), (0.999, "99 %"), (1.0, "100 %")])
 def test_shares_are_whole_only_if_they_are(share: float, said: str) -> None:
     assert words.format_share(share) == said
-
-
-@pytest.mark.parametrize(("size", "said"), [(11, "11 bytes"), (1_632_292, "1.6 MB"), (5 * 10**12, "5.0 TB")])
-def test_sizes_get_a_fitting_unit(size: int, said: str) -> None:
-    assert words.format_size(size) == said
