@@ -63,13 +63,14 @@ def configure_logging(format_: LogFormat, level: LogLevel, stream: TextIO | None
 
 def _finish(format_: LogFormat) -> list[Processor]:
     """Return the end of the chain, where secrets go and the line is made."""
-    render: Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=True, default=str)
-        if format_ is LogFormat.JSON
-        else structlog.processors.LogfmtRenderer(
-            key_order=["timestamp", "level", "event"], bool_as_flag=False
-        )
-    )
+    if format_ is LogFormat.JSON:
+        render: list[Processor] = [structlog.processors.JSONRenderer(ensure_ascii=True, default=str)]
+    else:
+        first = ["timestamp", "level", "event"]
+        render = [
+            _escape_event,
+            structlog.processors.LogfmtRenderer(key_order=first, bool_as_flag=False),
+        ]
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
