@@ -41,8 +41,8 @@ class Scratch:
     """A cache of whole objects; use it as a context. Safe between threads.
 
     It keeps to a folder of its own under ``parent``, of at most ``limit_bytes`` (absent is as much as the
-    disk has), and leaves ``free_bytes_min`` of the disk free. What nobody holds is removed when room is needed, longest unused
-    first. The folder of a process that died is removed by the next one that starts here.
+    disk has), and leaves ``free_bytes_min`` of the disk free. What nobody holds is removed when room is
+    needed, longest unused first. The folder of a process that died is removed by the next one that starts here.
     """
 
     def __init__(
@@ -62,10 +62,11 @@ class Scratch:
     def __enter__(self) -> Self:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
-            remove_abandoned(self._parent)
-            self._folder.mkdir(mode=0o700)
-            self._owner = (self._folder / LOCK_NAME).open("xb")
-            fcntl.flock(self._owner, fcntl.LOCK_EX)
+            with _locked(self._parent):
+                _remove_abandoned(self._parent)
+                self._folder.mkdir(mode=0o700)
+                self._owner = (self._folder / LOCK_NAME).open("xb")
+                fcntl.flock(self._owner, fcntl.LOCK_EX)
         except OSError as fault:
             seen = f"{self._parent}: cannot keep downloads there: {fault.strerror}"
             raise Unavailable(Reason.NO_SPACE, seen) from fault
@@ -171,18 +172,26 @@ class Scratch:
         return sum(entry.size_bytes for entry in self._entries.values())
 
 
-def remove_abandoned(parent: Path) -> int:
-    """Remove the scratch folders under ``parent`` whose process has ended; return how many."""
-    n_removed = 0
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    """Keep other processes from the same folder, so that none takes a beginning one for dead."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the scratch folders under ``parent`` whose process has ended."""
     for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         try:
             with (folder / LOCK_NAME).open("rb") as owner:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-                n_removed += 1
         except OSError:
-            continue  # its process lives, or it is just being made or removed
-    return n_removed
+            continue  # its process lives, or it belongs to another user
 
 
 def _name_file(ref: VideoRef) -> str:

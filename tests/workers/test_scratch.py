@@ -1,0 +1,243 @@
+"""Downloads shared by the slots of a host: one transfer, room, and nothing left behind."""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fakesieve.errors import FleetError, SourceRefused, Unavailable
+from fakesieve.object_stores.folder import FolderObjects
+from fakesieve.objects import Downloaded, VideoRef
+from fakesieve.reasons import Reason
+from workers.scratch import FOLDER_PREFIX, Scratch
+
+
+class CountingObjects(FolderObjects):
+    """A folder store that counts downloads, and can make them wait or fail."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.n_downloads = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: FleetError | None = None
+
+    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
+        self.n_downloads += 1
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        return super().download(ref, target, limit_bytes=limit_bytes)
+
+
+@dataclass
+class Host:
+    """A store with a bucket `b`, and a scratch folder's parent."""
+
+    store: CountingObjects
+    parent: Path
+
+    def put(self, key: str, body: bytes = b"x" * 1000) -> VideoRef:
+        source = self.parent.parent / "source"
+        source.write_bytes(body)
+        return self.store.upload(source, "b", key).ref
+
+    def open(self, limit_bytes: int | None = None, free_bytes_min: int = 0) -> Scratch:
+        return Scratch(self.parent, self.store, limit_bytes=limit_bytes, free_bytes_min=free_bytes_min)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    store = CountingObjects(tmp_path / "objects")
+    store.make_bucket("b")
+    yield Host(store, tmp_path / "scratch")
+    assert list((tmp_path / "scratch").glob("*")) == [], "something was left behind"
+
+
+def test_slots_that_ask_at_once_share_one_download(host: Host) -> None:
+    ref = host.put("a.mp4")
+    host.store.gate.clear()
+    with host.open() as scratch, ThreadPoolExecutor(4) as pool:
+
+        def read() -> tuple[Path, bytes]:
+            with scratch.hold(ref) as here:
+                return here.path, here.path.read_bytes()
+
+        waiting = [pool.submit(read) for _ in range(4)]
+        host.store.gate.set()
+        results = [future.result(10) for future in waiting]
+    assert host.store.n_downloads == 1
+    assert {body for _, body in results} == {b"x" * 1000}
+    assert len({path for path, _ in results}) == 1
+
+
+def test_a_later_shard_finds_the_copy(host: Host) -> None:
+    ref = host.put("a.mp4")
+    with host.open() as scratch:
+        for _ in range(3):
+            with scratch.hold(ref) as here:
+                assert here.path.suffix == ".mp4"
+        assert scratch.size_bytes == 1000
+    assert host.store.n_downloads == 1
+
+
+def test_a_replaced_object_is_another_object(host: Host) -> None:
+    loose = VideoRef("b", "a.mp4")
+    with host.open() as scratch:
+        host.put("a.mp4", b"first")
+        with scratch.hold(loose) as here:
+            assert here.path.read_bytes() == b"first"
+        pinned = here.ref
+        host.put("a.mp4", b"second")
+        with scratch.hold(loose) as here:
+            assert here.path.read_bytes() == b"second"
+        with scratch.hold(pinned) as here:
+            assert here.path.read_bytes() == b"first"
+
+
+def test_what_is_unused_longest_makes_room(host: Host) -> None:
+    a, b, c = (host.put(key) for key in "abc")
+    with host.open(limit_bytes=2500) as scratch:
+        for ref in (a, b, a, c):
+            with scratch.hold(ref):
+                assert scratch.size_bytes <= 2500
+        assert host.store.n_downloads == 3
+        with scratch.hold(a):
+            assert host.store.n_downloads == 3, "a was used after b, so b went"
+        with scratch.hold(b):
+            assert host.store.n_downloads == 4
+
+
+def test_what_is_held_is_never_removed(host: Host) -> None:
+    a, b = host.put("a"), host.put("b")
+    with host.open(limit_bytes=1500) as scratch:
+        with scratch.hold(a) as here:
+            with pytest.raises(Unavailable) as caught, scratch.hold(b):
+                pass
+            assert caught.value.reason is Reason.NO_SPACE
+            assert here.path.exists()
+        with scratch.hold(b):
+            assert not here.path.exists()
+
+
+def test_an_object_larger_than_the_folder_is_refused_before_it_is_read(host: Host) -> None:
+    ref = host.put("a")
+    with (
+        host.open(limit_bytes=999) as scratch,
+        pytest.raises(Unavailable, match="NO_SPACE"),
+        scratch.hold(ref),
+    ):
+        pass
+    assert host.store.n_downloads == 0
+
+
+def test_those_who_wait_get_the_error_and_the_next_begins_anew(host: Host) -> None:
+    ref = host.put("a")
+    host.store.gate.clear()
+    host.store.error = SourceRefused(Reason.SOURCE_CHANGED, "made up")
+    with host.open() as scratch, ThreadPoolExecutor(3) as pool:
+
+        def read() -> Reason | None:
+            try:
+                with scratch.hold(ref):
+                    return None
+            except SourceRefused as fault:
+                return fault.reason
+
+        waiting = [pool.submit(read) for _ in range(3)]
+        while host.store.n_downloads == 0:
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.1)
+        host.store.gate.set()
+        assert {future.result(10) for future in waiting} == {Reason.SOURCE_CHANGED}
+        assert host.store.n_downloads == 1
+        host.store.error = None
+        assert read() is None
+        assert scratch.size_bytes == 1000
+
+
+def test_a_limit_on_the_size_is_passed_on(host: Host) -> None:
+    ref = host.put("a")
+    with (
+        host.open() as scratch,
+        pytest.raises(SourceRefused, match="SOURCE_TOO_LARGE"),
+        scratch.hold(ref, limit_bytes=10),
+    ):
+        pass
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_a_host_that_was_full_waits_for_a_tenth_of_the_disk(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = 10_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(100_000, 0, free))
+    with host.open(free_bytes_min=5000) as scratch:
+        assert scratch.has_room()
+        free = 4000
+        assert not scratch.has_room()
+        free = 9000
+        assert not scratch.has_room(), "more than it must keep, but not yet a tenth"
+        free = 10_000
+        assert scratch.has_room()
+        free = 9000
+        assert scratch.has_room()
+
+
+def test_a_full_disk_while_it_downloads_stops_new_work(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = host.put("a")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(1_000_000, 0, 50_000))
+    host.store.error = Unavailable(Reason.NO_SPACE, "made up")
+    with host.open() as scratch:
+        assert scratch.has_room()
+        with pytest.raises(Unavailable), scratch.hold(ref):
+            pass
+        assert not scratch.has_room()
+
+
+def test_copies_that_nobody_holds_go_before_work_is_refused(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = host.put("a")
+    with host.open(free_bytes_min=5000) as scratch:
+        with scratch.hold(ref) as here:
+            pass
+        monkeypatch.setattr(
+            shutil, "disk_usage", lambda _: Disk(100_000, 0, 4500 if here.path.exists() else 5500)
+        )
+        assert scratch.has_room()
+        assert not here.path.exists()
+
+
+def test_the_folder_of_a_dead_process_is_removed_and_that_of_a_live_one_stays(host: Host) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path; from workers.scratch import Scratch\n"
+        "scratch = Scratch(Path(sys.argv[1]), None, free_bytes_min=0).__enter__()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(host.parent)], check=False)
+    assert done.returncode == -9
+    (left,) = host.parent.glob(f"{FOLDER_PREFIX}*")
+    with host.open():
+        assert not left.exists()
+        with host.open():
+            assert len(list(host.parent.glob(f"{FOLDER_PREFIX}*"))) == 2, "the living keep theirs"
+
+
+def test_a_parent_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    scratch = Scratch(tmp_path / "file", FolderObjects(tmp_path), free_bytes_min=0)
+    with pytest.raises(Unavailable, match="NO_SPACE"), scratch:
+        pass
