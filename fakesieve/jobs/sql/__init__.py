@@ -1,0 +1,1 @@
+"""The job store on Postgres, by the same parts as its protocol."""

@@ -1,0 +1,81 @@
+"""Lists of jobs as one thing: their counts are queries, so that no row is written by every job."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import exists, func, or_, select, update
+
+from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow
+from fakesieve.jobs.sql.finishing import end_values
+from fakesieve.jobs.sql.reading import IS_LIVE, JOB_COLUMNS, PLAIN, AnyRow, SqlRows, read_job_row, seconds
+from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.records.jobs import Batch, Job
+
+_BATCH_COLUMNS = (Batch.id, Batch.tenant_id, Batch.state, Batch.max_failure_rate)
+# A batch that was cut off while its jobs were being cancelled is looked at again for this long.
+_ENDED_WITHIN_S = 86_400.0
+
+
+class SqlBatches(SqlRows):
+    """The part ``BatchRows`` of the protocol."""
+
+    def read_batch(self, batch_id: str) -> BatchRow | None:
+        row = self.session.execute(select(*_BATCH_COLUMNS).where(Batch.id == batch_id)).one_or_none()
+        if row is None:
+            return None
+        return _read_batch_row(row, self._count_jobs([batch_id]))
+
+    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
+        has_live_jobs = exists().where(Job.batch_id == Batch.id, IS_LIVE)
+        recent = Batch.end_time > func.now() - seconds(_ENDED_WITHIN_S)
+        statement = (
+            select(*_BATCH_COLUMNS)
+            .where(or_(Batch.end_time.is_(None), recent & has_live_jobs))
+            .order_by(Batch.id)
+            .limit(limit)
+        )
+        rows = self.session.execute(statement).all()
+        counts = self._count_jobs([row.id for row in rows])
+        return [_read_batch_row(row, counts) for row in rows]
+
+    def _count_jobs(self, batch_ids: list[str]) -> dict[str, list[AnyRow]]:
+        statement = (
+            select(
+                Job.batch_id,
+                Job.state,
+                func.count().label("jobs"),
+                func.count().filter(Job.reused_analysis).label("reused"),
+            )
+            .where(Job.batch_id.in_(batch_ids))
+            .group_by(Job.batch_id, Job.state)
+        )
+        found: dict[str, list[AnyRow]] = {batch_id: [] for batch_id in batch_ids}
+        for row in self.session.execute(statement):
+            found[row.batch_id].append(row)
+        return found
+
+    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
+        statement = (
+            update(Batch)
+            .where(Batch.id == batch_id, Batch.end_time.is_(None))
+            .values(state=state, end_time=func.now() if state.is_terminal else None)
+            .returning(Batch.id)
+        )
+        return self.session.execute(statement, execution_options=PLAIN).one_or_none() is not None
+
+    def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
+        live = (
+            select(Job.id)
+            .where(Job.batch_id == batch_id, IS_LIVE)
+            .order_by(Job.id)
+            .limit(limit)
+            .with_for_update(key_share=True)
+        )
+        statement = update(Job).where(Job.id.in_(live)).values(**end_values(end)).returning(*JOB_COLUMNS)
+        rows = self.session.execute(statement, execution_options=PLAIN)
+        return sorted((read_job_row(row) for row in rows), key=lambda job: job.id)
+
+
+def _read_batch_row(row: AnyRow, counts: Mapping[str, list[AnyRow]]) -> BatchRow:
+    jobs: dict[JobState, int] = {each.state: each.jobs for each in counts[row.id]}
+    n_reused = sum(each.reused for each in counts[row.id])
+    return BatchRow(row.id, row.tenant_id, row.state, row.max_failure_rate, jobs, n_reused)

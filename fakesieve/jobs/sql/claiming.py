@@ -1,0 +1,186 @@
+"""The one claim statement, and what holds or gives back a claim."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import Claim, Fault, JobRow, ShardKey, ShardRow
+from fakesieve.jobs.sql.reading import (
+    IS_DELAYED,
+    IS_LEASE_OVER,
+    IS_LIVE,
+    JOB_COLUMNS,
+    PLAIN,
+    SHARD_COLUMNS,
+    SOURCE_COLUMNS,
+    SqlRows,
+    has_attempts,
+    is_among,
+    is_shard,
+    read_job_row,
+    read_key,
+    read_shard_row,
+    read_source,
+    seconds,
+)
+from fakesieve.jobs.states import JobState, ShardState
+from fakesieve.reasons import Reason
+from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
+
+NO_LEASE = {"lease_owner": None, "lease_until": None}
+
+
+class SqlClaiming(SqlRows):
+    """The part ``ClaimRows`` of the protocol, with the log of attempts beside it."""
+
+    def lease_shard(self, key: ShardKey, owner: str, lease_s: float, limits: JobLimits) -> Claim | None:
+        statement = (
+            update(Shard)
+            .where(
+                is_shard(key),
+                has_attempts(limits),
+                ~IS_DELAYED,
+                or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
+                Job.id == Shard.job_id,
+                IS_LIVE,
+                Job.deadline > func.now(),
+            )
+            .values(
+                state=ShardState.LEASED,
+                lease_owner=owner,
+                lease_until=func.now() + seconds(lease_s),
+                fence=Shard.fence + 1,
+                attempts=Shard.attempts + 1,
+                deliveries=Shard.deliveries + 1,
+            )
+            .returning(
+                Shard.kind,
+                Shard.fence,
+                Shard.attempts,
+                Shard.deliveries,
+                Shard.plan,
+                *SOURCE_COLUMNS,
+                Job.tenant_id,
+                Job.lane,
+                Job.media,
+                Job.deadline,
+                Job.video_id,
+                Job.pipeline_fingerprint,
+                Job.n_shards,
+            )
+        )
+        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        if row is None:
+            return None
+        claim = Claim(
+            key=key,
+            kind=row.kind,
+            fence=row.fence,
+            attempt=row.attempts,
+            lane=row.lane,
+            tenant_id=row.tenant_id,
+            source=read_source(row),
+            plan=row.plan,
+            media=row.media,
+            deadline=row.deadline,
+            video_id=row.video_id,
+            fingerprint=row.pipeline_fingerprint,
+            n_shards=row.n_shards,
+            deliveries=row.deliveries,
+        )
+        self._log_attempt(claim, owner)
+        return claim
+
+    def _log_attempt(self, claim: Claim, owner: str) -> None:
+        if claim.deliveries > 1:
+            self.end_attempts([claim.key], AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
+        values = {
+            "tenant_id": claim.tenant_id,
+            "job_id": claim.key.job_id,
+            "shard_index": claim.key.index,
+            "fence": claim.fence,
+            "kind": claim.kind,
+            "number": claim.attempt,
+            "owner": owner,
+        }
+        self.session.execute(insert(Attempt).values(**values))
+
+    def end_attempts(self, keys: list[ShardKey], end: AttemptEnd, fault: Fault | None = None) -> None:
+        """Note how the running claims of these locked shards have ended."""
+        is_attempt = or_(
+            *(and_(Attempt.job_id == key.job_id, Attempt.shard_index == key.index) for key in keys)
+        )
+        statement = (
+            update(Attempt)
+            .where(is_attempt, Attempt.end_time.is_(None))
+            .values(
+                attempt_end=end,
+                end_time=func.now(),
+                reason=fault.reason if fault else None,
+                message=(fault.message or None) if fault else None,
+            )
+        )
+        self.session.execute(statement, execution_options=PLAIN)
+
+    def start_job(self, job_id: str) -> None:
+        statement = (
+            update(Job)
+            .where(Job.id == job_id, Job.state == JobState.QUEUED)
+            .values(state=JobState.RUNNING, start_time=func.coalesce(Job.start_time, func.now()))
+        )
+        self.session.execute(statement, execution_options=PLAIN)
+
+    def extend_leases(
+        self, owner: str, fences: Mapping[ShardKey, int], lease_s: float
+    ) -> frozenset[ShardKey]:
+        held = (
+            select(Shard.job_id, Shard.index, Shard.fence)
+            .join(Job, Job.id == Shard.job_id)
+            .where(
+                is_among(fences),
+                Shard.state == ShardState.LEASED,
+                Shard.lease_owner == owner,
+                IS_LIVE,
+                Job.deadline > func.now(),
+            )
+            .order_by(Shard.job_id, Shard.index)
+            .with_for_update(of=Shard, key_share=True)
+        )
+        rows = self.session.execute(held).all()
+        kept = frozenset(read_key(row) for row in rows if row.fence == fences[read_key(row)])
+        if kept:
+            longer = update(Shard).where(is_among(kept)).values(lease_until=func.now() + seconds(lease_s))
+            self.session.execute(longer, execution_options=PLAIN)
+        return kept
+
+    def release_lease(
+        self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool
+    ) -> ShardRow | None:
+        statement = (
+            update(Shard)
+            .where(is_shard(key), Shard.fence == fence, Shard.state == ShardState.LEASED)
+            .values(
+                state=ShardState.PENDING,
+                retry_time=func.now() + seconds(delay_s),
+                attempts=Shard.attempts - int(refund),
+                last_reason=fault.reason,
+                last_message=fault.message or None,
+                **NO_LEASE,
+            )
+            .returning(*SHARD_COLUMNS)
+        )
+        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        if row is None:
+            return None
+        self.end_attempts([key], AttemptEnd.RELEASED, fault)
+        return read_shard_row(row)
+
+    def read_shard(self, key: ShardKey) -> ShardRow | None:
+        row = self.session.execute(select(*SHARD_COLUMNS).where(is_shard(key))).one_or_none()
+        return None if row is None else read_shard_row(row)
+
+    def read_job(self, job_id: str) -> JobRow | None:
+        row = self.session.execute(select(*JOB_COLUMNS).where(Job.id == job_id)).one_or_none()
+        return None if row is None else read_job_row(row)

@@ -1,0 +1,190 @@
+"""Writing under a fence, counting, and ends of jobs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, func, null, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
+from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
+from fakesieve.jobs.sql.reading import (
+    IS_LIVE,
+    JOB_COLUMNS,
+    PLAIN,
+    SHARD_COLUMNS,
+    is_shard,
+    read_job_row,
+    read_shard_row,
+)
+from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
+from fakesieve.records.analyses import AnalysisRecord, find_analysis, store_analysis
+from fakesieve.records.jobs import AttemptEnd, Job, Shard, Usage
+from fakesieve.records.videos import record_source, upsert_video
+
+
+class SqlFinishing(SqlClaiming):
+    """The part ``FinishRows`` of the protocol."""
+
+    def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
+        mark = self._mark(key, fence, ShardState.DONE, {"evidence": evidence})
+        if mark is Mark.WRITTEN:
+            self.end_attempts([key], AttemptEnd.DONE)
+        return mark
+
+    def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
+        mark = self._mark(key, fence, ShardState.FAILED, _describe(fault))
+        if mark is Mark.WRITTEN:
+            self.end_attempts([key], AttemptEnd.FAILED, fault)
+        return mark
+
+    def _mark(self, key: ShardKey, fence: int, state: ShardState, values: Mapping[str, Any]) -> Mark:
+        statement = (
+            update(Shard)
+            .where(is_shard(key), Shard.fence == fence, Shard.state == ShardState.LEASED)
+            .values(state=state, end_time=func.now(), **NO_LEASE, **values)
+            .returning(Shard.fence)
+        )
+        if self.session.execute(statement, execution_options=PLAIN).one_or_none() is not None:
+            return Mark.WRITTEN
+        there = self.session.execute(select(Shard.state, Shard.fence).where(is_shard(key))).one_or_none()
+        is_mine = there is not None and (there.state, there.fence) == (state, fence)
+        return Mark.REPEATED if is_mine else Mark.STALE
+
+    def count_done(self, job_id: str) -> JobRow | None:
+        statement = update(Job).where(Job.id == job_id).values(n_done=Job.n_done + 1).returning(*JOB_COLUMNS)
+        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        return None if row is None else read_job_row(row)
+
+    def lock_job(self, job_id: str) -> JobRow | None:
+        statement = select(*JOB_COLUMNS).where(Job.id == job_id).with_for_update(key_share=True)
+        row = self.session.execute(statement).one_or_none()
+        return None if row is None else read_job_row(row)
+
+    def lock_score_shard(self, job_id: str) -> ShardRow | None:
+        statement = (
+            select(*SHARD_COLUMNS)
+            .where(Shard.job_id == job_id, Shard.kind == WorkKind.SCORE)
+            .with_for_update(key_share=True)
+        )
+        row = self.session.execute(statement).one_or_none()
+        return None if row is None else read_shard_row(row)
+
+    def plan_job(
+        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
+    ) -> None:
+        statement = (
+            update(Job)
+            .where(Job.id == job_id)
+            .values(video_id=video_id, pipeline_fingerprint=fingerprint, media=dict(media), n_shards=n_shards)
+        )
+        self.session.execute(statement, execution_options=PLAIN)
+
+    def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
+        statement = (
+            update(Job).where(Job.id == job_id, IS_LIVE).values(**end_values(end)).returning(*JOB_COLUMNS)
+        )
+        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        return None if row is None else read_job_row(row)
+
+    def reset_job(self, job_id: str) -> bool:
+        locked = select(Shard.fence).where(Shard.job_id == job_id).order_by(Shard.index).with_for_update()
+        fence = max(self.session.execute(locked).scalars(), default=0)
+        beginning = (
+            update(Job)
+            .where(Job.id == job_id, Job.state.in_(RETRY_STATES))
+            .values(
+                state=JobState.QUEUED,
+                fence=fence,
+                n_shards=0,
+                n_done=0,
+                deadline=func.now() + Job.time_limit_ms * func.make_interval(0, 0, 0, 0, 0, 0, 0.001),
+                start_time=None,
+                end_time=None,
+                video_id=None,
+                pipeline_fingerprint=None,
+                media=null(),
+                error_reason=None,
+                error_message=None,
+                error_hint=None,
+            )
+            .returning(Job.id)
+        )
+        if self.session.execute(beginning, execution_options=PLAIN).one_or_none() is None:
+            return False
+        others = delete(Shard).where(Shard.job_id == job_id, Shard.index > 0)
+        self.session.execute(others, execution_options=PLAIN)
+        first = (
+            update(Shard)
+            .where(Shard.job_id == job_id, Shard.index == 0)
+            .values(
+                state=ShardState.PENDING,
+                fence=fence,
+                attempts=0,
+                deliveries=0,
+                retry_time=None,
+                end_time=None,
+                last_reason=None,
+                last_message=None,
+                **NO_LEASE,
+            )
+        )
+        self.session.execute(first, execution_options=PLAIN)
+        return True
+
+    def load_evidence(self, job_id: str) -> list[bytes]:
+        statement = (
+            select(Shard.evidence)
+            .where(Shard.job_id == job_id, Shard.kind == WorkKind.SCREEN, Shard.evidence.is_not(None))
+            .order_by(Shard.index)
+        )
+        return [bytes(found) for found in self.session.execute(statement).scalars() if found is not None]
+
+    def upsert_video(self, draft: VideoDraft) -> str:
+        video_id = upsert_video(
+            self.session,
+            tenant_id=draft.tenant_id,
+            sha256=draft.sha256,
+            size_bytes=draft.size_bytes,
+            media=draft.media,
+            external_id=draft.external_id,
+        )
+        record_source(
+            self.session,
+            tenant_id=draft.tenant_id,
+            video_id=video_id,
+            ref=draft.source,
+            kind=draft.source_kind,
+        )
+        return video_id
+
+    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
+        return find_analysis(self.session, video_id, fingerprint)
+
+    def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
+        return store_analysis(self.session, analysis)
+
+    def insert_usage(self, job: JobRow) -> None:
+        duration_ms = func.coalesce(Job.media["duration_us"].as_integer() / 1000, 0)
+        rows = select(Job.tenant_id, Job.id, Job.analysis_id, Job.n_shards, duration_ms).where(
+            Job.id == job.id
+        )
+        columns = ["tenant_id", "job_id", "analysis_id", "n_shards", "duration_ms"]
+        self.session.execute(insert(Usage).from_select(columns, rows).on_conflict_do_nothing())
+
+
+def end_values(end: JobEnd) -> dict[str, Any]:
+    """Return the columns of a job that an end sets."""
+    return {
+        "state": end.state,
+        "end_time": func.now(),
+        "analysis_id": end.analysis_id,
+        "reused_analysis": end.reused_analysis,
+        "error_reason": end.reason,
+        "error_message": end.message,
+        "error_hint": end.hint,
+    }
+
+
+def _describe(fault: Fault) -> dict[str, Any]:
+    return {"last_reason": fault.reason, "last_message": fault.message or None}

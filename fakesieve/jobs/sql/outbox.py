@@ -1,0 +1,123 @@
+"""The backlog as the relay sees it, and the hosts that work on it."""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import delete, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from fakesieve.jobs.rows import HostBeat, ShardKey, Waiting
+from fakesieve.jobs.sql.reading import IS_DELAYED, IS_LIVE, PLAIN, AnyRow, SqlRows, is_among, seconds
+from fakesieve.jobs.states import Lane, ShardState
+from fakesieve.records.jobs import Job, Outbox, Shard, WorkerHost
+
+# The first rows of each queue without reading the others: the recursion jumps from one pair of lane and
+# tenant to the next along the index, so a backlog of a million costs as much as one of ten.
+_FIRST_OF_EACH_QUEUE = text("""
+WITH RECURSIVE queue AS (
+    (SELECT lane, tenant_id FROM outbox WHERE topic = 'doorbell' ORDER BY lane, tenant_id LIMIT 1)
+    UNION ALL
+    SELECT following.lane, following.tenant_id
+    FROM queue CROSS JOIN LATERAL (
+        SELECT lane, tenant_id FROM outbox
+        WHERE topic = 'doorbell' AND (lane, tenant_id) > (queue.lane, queue.tenant_id)
+        ORDER BY lane, tenant_id LIMIT 1
+    ) AS following
+)
+SELECT first.id, first.job_id, first.shard_index, first.tenant_id, first.lane, first.cost, tenant.weight
+FROM queue
+JOIN tenant ON tenant.id = queue.tenant_id
+CROSS JOIN LATERAL (
+    SELECT id, job_id, shard_index, tenant_id, lane, cost, due_time FROM outbox
+    WHERE topic = 'doorbell' AND lane = queue.lane AND tenant_id = queue.tenant_id AND due_time <= now()
+    ORDER BY due_time, id LIMIT :per_queue
+) AS first
+ORDER BY first.due_time, first.id
+""")
+
+
+class SqlOutbox(SqlRows):
+    """The part ``OutboxRows`` of the protocol."""
+
+    def list_waiting(self, per_queue: int) -> list[Waiting]:
+        rows = self.session.execute(_FIRST_OF_EACH_QUEUE, {"per_queue": per_queue})
+        return [_read_waiting(row, row.weight) for row in rows]
+
+    def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
+        locked = (
+            select(Outbox.id, Outbox.job_id, Outbox.shard_index, Outbox.tenant_id, Outbox.lane, Outbox.cost)
+            .where(Outbox.id.in_(outbox_ids))
+            .order_by(Outbox.id)
+            .with_for_update(skip_locked=True)
+        )
+        found = {row.id: _read_waiting(row, 1.0) for row in self.session.execute(locked)}
+        if not found:
+            return []
+        claimable, held = self._look_at([waiting.key for waiting in found.values()])
+        taken = [waiting for waiting in found.values() if waiting.key in claimable]
+        if taken:
+            keys = [waiting.key for waiting in taken]
+            rung = update(Shard).where(is_among(keys)).values(ring_time=func.now())
+            self.session.execute(rung, execution_options=PLAIN)
+        gone = [outbox_id for outbox_id, waiting in found.items() if waiting.key not in held]
+        self.session.execute(delete(Outbox).where(Outbox.id.in_(gone)), execution_options=PLAIN)
+        order = {outbox_id: place for place, outbox_id in enumerate(outbox_ids)}
+        return sorted(taken, key=lambda waiting: order[waiting.outbox_id])
+
+    def _look_at(self, keys: Sequence[ShardKey]) -> tuple[set[ShardKey], set[ShardKey]]:
+        """Lock the shards; return those that may be claimed and those whose doorbell must stay for now."""
+        shard_key = tuple_(Shard.job_id, Shard.index)
+        locked = (
+            select(
+                Shard.job_id, Shard.index, Shard.state, IS_DELAYED.label("is_delayed"), IS_LIVE.label("live")
+            )
+            .join(Job, Job.id == Shard.job_id)
+            .where(is_among(keys))
+            .order_by(shard_key)
+            .with_for_update(of=Shard, skip_locked=True, key_share=True)
+        )
+        seen = {ShardKey(row[0], row[1]): row for row in self.session.execute(locked)}
+        there = self.session.execute(select(Shard.job_id, Shard.index).where(is_among(keys)))
+        busy = {ShardKey(row[0], row[1]) for row in there} - set(seen)
+        waiting = {key for key, row in seen.items() if row.state is ShardState.PENDING and row.live}
+        delayed = {key for key in waiting if seen[key].is_delayed}
+        return waiting - delayed, busy | delayed
+
+    def count_ringing(self, wait_s: float) -> Mapping[Lane, int]:
+        statement = (
+            select(Shard.lane, func.count())
+            .join(Job, Job.id == Shard.job_id)
+            .where(
+                IS_LIVE,
+                Shard.state == ShardState.PENDING,
+                Shard.ring_time >= func.now() - seconds(wait_s),
+            )
+            .group_by(Shard.lane)
+        )
+        return {row[0]: row[1] for row in self.session.execute(statement)}
+
+    def beat_host(self, beat: HostBeat) -> None:
+        values = {
+            "name": beat.name,
+            "version": beat.version,
+            "slots": beat.slots,
+            "is_draining": beat.is_draining,
+            "rss_bytes": beat.rss_bytes,
+            "beat_time": func.now(),
+        }
+        statement = insert(WorkerHost).values(owner=beat.owner, **values)
+        self.session.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=values))
+
+    def remove_host(self, owner: str) -> None:
+        statement = delete(WorkerHost).where(WorkerHost.owner == owner)
+        self.session.execute(statement, execution_options=PLAIN)
+
+    def count_slots(self, silence_s: float) -> int:
+        statement = select(func.coalesce(func.sum(WorkerHost.slots), 0)).where(
+            WorkerHost.beat_time >= func.now() - seconds(silence_s), ~WorkerHost.is_draining
+        )
+        return int(self.session.execute(statement).scalar_one())
+
+
+def _read_waiting(row: AnyRow, weight: float) -> Waiting:
+    key = ShardKey(row.job_id, row.shard_index)
+    return Waiting(row.id, key, row.tenant_id, Lane(row.lane), row.cost, weight)

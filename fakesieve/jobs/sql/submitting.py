@@ -1,0 +1,117 @@
+"""Rows that come into being when work is taken in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, literal, null, select, update
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from fakesieve.jobs.rows import BatchDraft, JobDraft, JobRow, Placed, ShardDraft, ShardKey
+from fakesieve.jobs.sql.reading import IS_LIVE, PLAIN, SqlRows, is_among, seconds
+from fakesieve.records.jobs import DOORBELL_TOPIC, Batch, Job, Outbox, Shard
+from fakesieve.records.tenants import Tenant
+
+
+class SqlSubmitting(SqlRows):
+    """The part ``SubmitRows`` of the protocol."""
+
+    def now(self) -> datetime:
+        return self.session.execute(select(func.now())).scalar_one()
+
+    def insert_job(self, draft: JobDraft) -> Placed:
+        source = draft.source
+        statement = insert(Job).values(
+            id=draft.id,
+            tenant_id=draft.tenant_id,
+            batch_id=draft.batch_id,
+            lane=draft.lane,
+            source_kind=draft.source_kind,
+            source_bucket=source.bucket,
+            source_key=source.key,
+            source_version_id=source.version_id,
+            source_etag=source.etag,
+            source_size_bytes=source.size_bytes,
+            external_id=draft.external_id,
+            idempotency_key=draft.idempotency_key,
+            request_hash=draft.request_hash,
+            media=null(),
+            time_limit_ms=round(draft.deadline_s * 1000),
+            deadline=func.now() + seconds(draft.deadline_s),
+        )
+        return self._place(statement, Job, draft)
+
+    def insert_batch(self, draft: BatchDraft) -> Placed:
+        statement = insert(Batch).values(
+            id=draft.id,
+            tenant_id=draft.tenant_id,
+            name=draft.name,
+            lane=draft.lane,
+            max_failure_rate=draft.max_failure_rate,
+            idempotency_key=draft.idempotency_key,
+            request_hash=draft.request_hash,
+        )
+        return self._place(statement, Batch, draft)
+
+    def _place(self, statement: Insert, table: type[Job | Batch], draft: JobDraft | BatchDraft) -> Placed:
+        """Insert unless the tenant used the key before; wait for another transaction that is doing so."""
+        unless_known = statement.on_conflict_do_nothing(index_elements=["tenant_id", "idempotency_key"])
+        if self.session.execute(unless_known.returning(table.id)).scalar_one_or_none() is not None:
+            return Placed(draft.id, draft.request_hash, is_new=True)
+        there = select(table.id, table.request_hash).where(
+            table.tenant_id == draft.tenant_id, table.idempotency_key == draft.idempotency_key
+        )
+        row = self.session.execute(there).one()
+        return Placed(row.id, row.request_hash, is_new=False)
+
+    def count_over_quota(self, tenant_id: str) -> int:
+        jobs_max = self.session.execute(select(Tenant.jobs_max).where(Tenant.id == tenant_id)).scalar_one()
+        if jobs_max is None:
+            return 0
+        live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
+        return max(0, self.session.execute(live).scalar_one() - jobs_max)
+
+    def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
+        rows = [
+            {
+                "job_id": draft.key.job_id,
+                "index": draft.key.index,
+                "tenant_id": draft.tenant_id,
+                "kind": draft.kind,
+                "lane": draft.lane,
+                "cost": draft.cost,
+                "fence": draft.fence,
+                **({} if draft.plan is None else {"plan": dict(draft.plan)}),
+            }
+            for draft in drafts
+        ]
+        self.session.execute(insert(Shard), rows)
+
+    def insert_doorbells(self, keys: Sequence[ShardKey], delay_s: float = 0.0) -> None:
+        if not keys:
+            return
+        silent = update(Shard).where(is_among(keys), Shard.ring_time.is_not(None)).values(ring_time=None)
+        self.session.execute(silent, execution_options=PLAIN)
+        rows = select(
+            Shard.tenant_id,
+            literal(DOORBELL_TOPIC),
+            Shard.job_id,
+            Shard.index,
+            Shard.lane,
+            Shard.cost,
+            func.now() + seconds(delay_s),
+        ).where(is_among(keys))
+        columns = ["tenant_id", "topic", "job_id", "shard_index", "lane", "cost", "due_time"]
+        statement = insert(Outbox).from_select(columns, rows.order_by(Shard.job_id, Shard.index))
+        self.session.execute(statement.on_conflict_do_nothing())
+
+    def insert_event(self, job: JobRow, topic: str) -> None:
+        payload: dict[str, object] = {
+            "job_id": job.id,
+            "state": job.state,
+            "batch_id": job.batch_id,
+            "analysis_id": job.analysis_id,
+            "reused_analysis": job.reused_analysis,
+            "reason": job.reason,
+        }
+        values = {"tenant_id": job.tenant_id, "topic": topic, "job_id": job.id, "lane": job.lane}
+        self.session.execute(insert(Outbox).values(**values, payload=payload))
