@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
@@ -84,14 +84,8 @@ def open_database(url: str, *, connections_max: int = 10, application: str = "fa
         connections_max: at most so many at once; who needs one more waits up to 10 s.
         application: shown in pg_stat_activity.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL cannot be read") from error
-    if parsed.get_backend_name() != "postgresql":
-        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL does not begin with postgresql://")
     pool = create_engine(
-        parsed.set(drivername="postgresql+psycopg"),
+        parse_url(url),
         pool_size=connections_max,
         max_overflow=0,
         pool_timeout=10,
@@ -104,6 +98,17 @@ def open_database(url: str, *, connections_max: int = 10, application: str = "fa
         },
     )
     return Database(pool, sessionmaker(pool, expire_on_commit=False))
+
+
+def parse_url(url: str) -> URL:
+    """Return an address for the driver that we use, or raise SetupRefused, which does not repeat it."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL cannot be read") from error
+    if parsed.get_backend_name() != "postgresql":
+        raise SetupRefused(Reason.INVALID_SETTINGS, "the database URL does not begin with postgresql://")
+    return parsed.set(drivername="postgresql+psycopg")
 
 
 @contextmanager
