@@ -2,9 +2,9 @@
 
 The networks are those of facenet-pytorch 2.6.0 (MIT), exported by ``tools/export_mtcnn.py``; method: Zhang,
 Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
-Some frames of a group go through each stage together, scale by scale of the pyramid and then with all of their
-candidates, in calls of a size that stays in the processor's caches. Threads take frames of their own: what
-lies between the networks then runs on all cores as well, and no layer waits for another thread.
+Some frames of a group go through each stage together, scale by scale of the pyramid and then with all of
+their candidates, in calls of a size that stays in the processor's caches. Threads take frames of their own:
+what lies between the networks then runs on all cores as well, and no layer waits for another thread.
 """
 
 import hashlib
