@@ -1,0 +1,1 @@
+"""How videos in an object store become jobs: bucket events, manifests, and sweeps for what events missed."""

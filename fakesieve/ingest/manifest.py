@@ -1,0 +1,207 @@
+"""Lists of videos in a file: CSV with a header, or one JSON object a line. Checked whole before use."""
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from fakesieve.errors import RequestRefused
+from fakesieve.jobs.states import Lane
+from fakesieve.jobs.submit import KEY_LENGTH_MAX, NewJob
+from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.reasons import Reason
+
+ROWS_MAX = 100_000
+FILE_BYTES_MAX = 256 << 20
+ERRORS_SHOWN = 10
+COLUMNS = ("uri", "bucket", "key", "version_id", "etag", "external_id")
+
+
+class ManifestKind(StrEnum):
+    """How the file is written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One video, and the line of the file that names it, counted from 1."""
+
+    line: int
+    ref: VideoRef
+    external_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A file that is right from its first line to its last. The same bytes have the same ``sha256``."""
+
+    rows: tuple[ManifestRow, ...]
+    sha256: str
+
+    def make_jobs(self, tenant_id: str, lane: Lane = Lane.BULK) -> Iterator[NewJob]:
+        """Yield the jobs in the order of the lines, for ``submit_batch``."""
+        for row in self.rows:
+            yield NewJob(tenant_id, row.ref, lane, external_id=row.external_id)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a local file; its extension says how it is written. Raises as :func:`parse_manifest`."""
+    kind = find_kind(path.name)
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > FILE_BYTES_MAX:
+            raise _refuse(path.name, f"{size_bytes} bytes, at most {FILE_BYTES_MAX} are read; split it")
+        body = path.read_bytes()
+    except OSError as fault:
+        raise _refuse(path.name, f"cannot be read: {fault.strerror}") from fault
+    return parse_manifest(body, kind, path.name)
+
+
+def fetch_manifest(objects: ObjectStore, ref: VideoRef) -> Manifest:
+    """Read a manifest in the object store. Raises what the store and :func:`parse_manifest` raise."""
+    kind = find_kind(ref.key)
+    with tempfile.TemporaryDirectory(prefix="fakesieve-manifest-") as folder:
+        path = Path(folder, "manifest")
+        objects.download(ref, path, limit_bytes=FILE_BYTES_MAX)
+        return parse_manifest(path.read_bytes(), kind, ref.uri)
+
+
+def find_kind(name: str) -> ManifestKind:
+    """Tell from a name how a manifest is written. Raises ``RequestRefused`` for other names."""
+    extension = PurePosixPath(name).suffix.lower()
+    if extension == ".csv":
+        return ManifestKind.CSV
+    if extension in (".jsonl", ".ndjson"):
+        return ManifestKind.JSONL
+    raise _refuse(name, "a manifest is a .csv or a .jsonl file; rename it to what it is")
+
+
+def parse_manifest(body: bytes, kind: ManifestKind, name: str) -> Manifest:
+    """Read a manifest. Raises ``RequestRefused`` with ``INVALID_MANIFEST``, each bad line with its cure."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        line = body.count(b"\n", 0, fault.start) + 1
+        raise _refuse(name, f"line {line}: not UTF-8; save the file as UTF-8") from fault
+    faults = list[str]()
+    rows = list[ManifestRow]()
+    first_lines = dict[VideoRef, int]()
+    for line, found in _read_csv(text) if kind is ManifestKind.CSV else _read_jsonl(text):
+        row = _make_row(line, found)
+        if isinstance(row, str):
+            faults.append(f"line {line}: {row}")
+            continue
+        first = first_lines.setdefault(row.ref, line)
+        if first != line:
+            faults.append(f"line {line}: names the same object as line {first}; remove one of them")
+        rows.append(row)
+    if not rows and not faults:
+        faults.append("it names no video; write one a line")
+    if len(rows) > ROWS_MAX:
+        faults.append(f"{len(rows)} videos, at most {ROWS_MAX} are taken at once; split it")
+    if faults:
+        rest = f"; and {len(faults) - ERRORS_SHOWN} more" if len(faults) > ERRORS_SHOWN else ""
+        raise _refuse(name, "; ".join(faults[:ERRORS_SHOWN]) + rest)
+    return Manifest(tuple(rows), sha256(body).hexdigest())
+
+
+# A line is either its fields or what is wrong with it.
+_Found = Mapping[str, str] | str
+
+
+def _read_csv(text: str) -> Iterator[tuple[int, _Found]]:
+    """Yield the lines behind the header; a wrong header is the only thing that is said then."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, list[str]())]
+        wrong = _check_header(header)
+        if wrong:
+            yield 1, wrong
+            return
+        for fields in reader:
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                yield (
+                    reader.line_num,
+                    f'{len(fields)} fields under {len(header)} columns; quote commas as "a,b"',
+                )
+            else:
+                yield (
+                    reader.line_num,
+                    {k: v.strip() for k, v in zip(header, fields, strict=True) if v.strip()},
+                )
+    except csv.Error as fault:
+        yield reader.line_num, f"{fault}; check its quotes"
+
+
+def _check_header(header: list[str]) -> str | None:
+    known = ", ".join(COLUMNS)
+    unknown = [name for name in header if name not in COLUMNS]
+    if "uri" not in header and not {"bucket", "key"} <= set(header):
+        return f"the first line names the columns: uri, or bucket and key (all: {known})"
+    if unknown:
+        return f"unknown column {unknown[0]!r}; known are {known}"
+    if len(set(header)) != len(header):
+        return "a column stands twice; remove one"
+    return None
+
+
+def _read_jsonl(text: str) -> Iterator[tuple[int, _Found]]:
+    for line, row in enumerate(text.split("\n"), 1):
+        if not row.strip():
+            continue
+        try:
+            fields = cast("object", json.loads(row))
+        except (ValueError, RecursionError) as fault:
+            yield line, f"no JSON ({fault}); write one object a line"
+            continue
+        yield line, _check_fields(fields)
+
+
+def _check_fields(fields: object) -> _Found:
+    """Return the fields of one JSON object as texts, or what is wrong with them."""
+    if not isinstance(fields, dict):
+        return 'not an object; write {"uri": "s3://bucket/key"}'
+    texts = dict[str, str]()
+    for name, value in cast("dict[str, object]", fields).items():
+        if name not in COLUMNS:
+            return f"unknown field {name!r}; known are {', '.join(COLUMNS)}"
+        if value is not None and not isinstance(value, str):
+            return f"{name} is not a text; put it in quotes"
+        if value:
+            texts[name] = value
+    return texts
+
+
+def _make_row(line: int, found: _Found) -> ManifestRow | str:
+    """Return the row, or what is wrong with it and how to cure it."""
+    if isinstance(found, str):
+        return found
+    has_place, has_uri = "bucket" in found or "key" in found, "uri" in found
+    if has_place and has_uri:
+        return "has both uri and bucket or key; keep one of the two"
+    if not has_uri and not {"bucket", "key"} <= set(found):
+        return "no object; give uri, or bucket and key"
+    external_id = found.get("external_id")
+    if external_id is not None and len(external_id) > KEY_LENGTH_MAX:
+        return f"external_id has {len(external_id)} characters; use at most {KEY_LENGTH_MAX}"
+    try:
+        place = VideoRef.parse_uri(found["uri"]) if has_uri else VideoRef(found["bucket"], found["key"])
+        etag = found.get("etag", "").strip('"') or None
+        ref = VideoRef(place.bucket, place.key, found.get("version_id"), etag)
+    except ValueError as fault:
+        return str(fault)
+    return ManifestRow(line, ref, external_id)
+
+
+def _refuse(name: str, seen: str) -> RequestRefused:
+    return RequestRefused(Reason.INVALID_MANIFEST, f"{name}: {seen}")

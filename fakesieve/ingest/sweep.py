@@ -1,0 +1,98 @@
+"""A walk through a watched prefix that finds what events missed, and a mark of how far it has come."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol, cast
+
+from fakesieve.errors import SourceRefused
+from fakesieve.ingest.take import OWN_PREFIX, Taken, Watch, take_listed
+from fakesieve.jobs.store import JobStore
+from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.reasons import Reason
+
+# S3 dates an object by the beginning of its upload, and an upload in parts may take hours.
+OVERLAP = timedelta(hours=24)
+_MARK_BYTES_MAX = 1000
+
+
+class Watermarks(Protocol):
+    """Where marks are kept between sweeps. One that is lost costs a long sweep and nothing else."""
+
+    def read(self, watch: Watch) -> datetime | None:
+        """Return the newest date that a complete sweep has seen."""
+        ...
+
+    def write(self, watch: Watch, mark: datetime) -> None:
+        """Keep it."""
+        ...
+
+
+@dataclass(frozen=True)
+class ObjectWatermarks:
+    """Marks as small objects in the fleet's own bucket."""
+
+    objects: ObjectStore
+    bucket: str
+
+    def read(self, watch: Watch) -> datetime | None:
+        try:
+            text = self.objects.read_range(self._place(watch), 0, _MARK_BYTES_MAX)
+        except SourceRefused as fault:
+            if fault.reason is Reason.SOURCE_NOT_FOUND:
+                return None
+            raise
+        return _read_mark(text)
+
+    def write(self, watch: Watch, mark: datetime) -> None:
+        place = self._place(watch)
+        with tempfile.TemporaryDirectory(prefix="fakesieve-mark-") as folder:
+            source = Path(folder, "mark.json")
+            source.write_text(json.dumps({"newest": mark.isoformat()}))
+            self.objects.upload(source, place.bucket, place.key, content_type="application/json")
+
+    def _place(self, watch: Watch) -> VideoRef:
+        identity = "\0".join((watch.tenant_id, watch.bucket, watch.prefix, *sorted(watch.extensions)))
+        name = sha256(identity.encode()).hexdigest()[:32]
+        return VideoRef(self.bucket, f"{OWN_PREFIX}sweeps/{name}.json")
+
+
+def sweep_prefix(
+    store: JobStore,
+    objects: ObjectStore,
+    marks: Watermarks,
+    watch: Watch,
+    *,
+    overlap: timedelta = OVERLAP,
+    is_full: bool = False,
+) -> Taken:
+    """Submit what lies under the watch's prefix and is not known yet.
+
+    Objects older than the mark less the overlap are passed over, unless ``is_full``. The mark moves when
+    the walk has come to its end, to the newest date that it saw, which is the object store's clock. Raises
+    ``Unavailable`` where a store does not answer; the next sweep begins at the old mark.
+    """
+    mark = None if is_full else marks.read(watch)
+    since = mark - overlap if mark else datetime.min.replace(tzinfo=UTC)
+    newest, taken = mark, Taken()
+    for facts in objects.list_objects(watch.bucket, watch.prefix):
+        if facts.modified_time >= since:
+            taken += take_listed(store, watch, facts)
+            newest = max(newest or facts.modified_time, facts.modified_time)
+    if newest and newest != mark:
+        marks.write(watch, newest)
+    return taken
+
+
+def _read_mark(text: bytes) -> datetime | None:
+    """Return the date in a mark; one that cannot be read counts as lost."""
+    try:
+        fields = cast("Mapping[str, str]", json.loads(text))
+        mark = datetime.fromisoformat(fields["newest"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return mark if mark.tzinfo else None

@@ -1,0 +1,118 @@
+"""From an object that somebody saw to a job: whose it is, what lies there now, and whether it is known.
+
+An event is only a hint to look. What is submitted is what the store says now, under a key made of place and
+ETag, so events may come twice, in any order, or after a sweep has found the object.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from fakesieve.errors import RequestRefused, SourceRefused
+from fakesieve.ingest.events import EventKind, ObjectEvent
+from fakesieve.jobs.states import Lane
+from fakesieve.jobs.store import JobStore
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
+from fakesieve.reasons import Reason
+
+# What the fleet itself keeps in a bucket; never taken for a video.
+OWN_PREFIX = ".fakesieve/"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A part of a bucket whose videos belong to a tenant. Events from elsewhere are not acted upon.
+
+    ``extensions`` are lower-case with their dot, as ``.mp4``; none means every object.
+    """
+
+    tenant_id: str
+    bucket: str
+    prefix: str = ""
+    extensions: frozenset[str] = frozenset()
+    lane: Lane = Lane.STANDARD
+
+    def __post_init__(self) -> None:
+        VideoRef(self.bucket, self.prefix or "-")  # checks both
+        if not self.tenant_id:
+            raise ValueError("a watch belongs to a tenant")
+        if any(not part.startswith(".") or part != part.lower() for part in self.extensions):
+            raise ValueError(f"an extension is lower-case with its dot, as '.mp4': {sorted(self.extensions)}")
+
+    def covers(self, ref: VideoRef) -> bool:
+        """Whether the object is to be screened for this watch's tenant."""
+        is_below = ref.bucket == self.bucket and ref.key.startswith(self.prefix)
+        is_own = ref.key.startswith(OWN_PREFIX)
+        extension = PurePosixPath(ref.key).suffix.lower()
+        return is_below and not is_own and (not self.extensions or extension in self.extensions)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of objects: new jobs, known ones, objects that are gone, and those that nobody watches."""
+
+    n_new: int = 0
+    n_known: int = 0
+    n_gone: int = 0
+    n_outside: int = 0
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            self.n_new + other.n_new,
+            self.n_known + other.n_known,
+            self.n_gone + other.n_gone,
+            self.n_outside + other.n_outside,
+        )
+
+
+def take_event(store: JobStore, objects: ObjectStore, watches: Sequence[Watch], event: ObjectEvent) -> Taken:
+    """Submit the object of an event for each watch that covers it.
+
+    Raises ``Unavailable`` where the store of objects or of jobs does not answer; then the event is to be
+    given again.
+    """
+    covering = [watch for watch in watches if watch.covers(event.ref)]
+    if not covering:
+        return Taken(n_outside=1)
+    if event.kind is EventKind.REMOVED:
+        return Taken(n_gone=1)
+    ref = _look(objects, event.ref)
+    if ref is None:
+        return Taken(n_gone=1)
+    return sum((take_object(store, watch, ref) for watch in covering), Taken())
+
+
+def take_object(store: JobStore, watch: Watch, ref: VideoRef) -> Taken:
+    """Submit an object whose ETag is known, once."""
+    new = NewJob(watch.tenant_id, ref, watch.lane, make_key(ref))
+    try:
+        is_new = submit_video(store, new).is_new
+    except RequestRefused as fault:
+        if fault.reason is not Reason.IDEMPOTENCY_CONFLICT:
+            raise
+        is_new = False  # a sweep and an event saw it with and without its version: the same bytes
+    return Taken(n_new=1) if is_new else Taken(n_known=1)
+
+
+def take_listed(store: JobStore, watch: Watch, facts: ObjectFacts) -> Taken:
+    """Submit an object that a list has shown, where the watch covers it."""
+    return take_object(store, watch, facts.ref) if watch.covers(facts.ref) else Taken(n_outside=1)
+
+
+def make_key(ref: VideoRef) -> str:
+    """Return the idempotency key of an object: the same place and ETag give the same job."""
+    identity = "\0".join((ref.bucket, ref.key, ref.etag or ""))
+    return f"object:{hashlib.sha256(identity.encode()).hexdigest()}"
+
+
+def _look(objects: ObjectStore, seen: VideoRef) -> VideoRef | None:
+    """Return the reference to what lies there now, ``None`` where nothing does."""
+    try:
+        return objects.head(VideoRef(seen.bucket, seen.key, seen.version_id)).ref
+    except SourceRefused as fault:
+        if fault.reason is Reason.SOURCE_NOT_FOUND:
+            return None
+        # The job meets the same refusal and keeps it, for its tenant to read.
+        return seen
