@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from engine.arrays import U8
-from engine.output.files import discard_partial, unwritable
+from engine.output.files import discard_partial, name_partial, unwritable
 
 MICROSECONDS = 1_000_000
 
@@ -39,7 +39,7 @@ class VideoWriter:
     ) -> None:
         if min(width, height) < 2 or width % 2 or height % 2:
             raise ValueError(f"4:2:0 needs even sides, not {width}x{height}")
-        self._path, self._partial = path, path.with_name(f".{path.name}.partial")
+        self._path, self._partial = path, name_partial(path)
         self._size = width, height
         self._last_us = -1
         try:
@@ -50,6 +50,7 @@ class VideoWriter:
             if comment:
                 self._container.metadata["comment"] = comment
         except (FFmpegError, OSError) as fault:
+            discard_partial(self._partial)
             raise unwritable(path, str(fault)) from fault
         _set_up(self._stream, width, height, {"crf": str(crf), "preset": preset}, threads)
 

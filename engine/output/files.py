@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import secrets
 from pathlib import Path
 
 from engine.errors import Unavailable
@@ -9,13 +10,19 @@ from engine.results import RejectReason
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that appears whole or not at all. Raises Unavailable (OUTPUT_FAILED)."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = name_partial(path)
     try:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as fault:
-        discard_partial(partial)
         raise unwritable(path, fault.strerror or str(fault)) from fault
+    finally:
+        discard_partial(partial)
+
+
+def name_partial(path: Path) -> Path:
+    """Return a name beside ``path`` for what is not finished; no other run that writes there has the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 def discard_partial(partial: Path) -> None:

@@ -56,6 +56,15 @@ def test_a_video_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_runs_may_write_the_same_video(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 64, 48) as first:
+        write(tmp_path / "a.mp4")
+        first.write(np.zeros((48, 64, 3), np.uint8), 0)
+        first.write(np.zeros((48, 64, 3), np.uint8), 7)
+    assert read(tmp_path / "a.mp4")[0] == [0, 7]
+    assert [each.name for each in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_a_video_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         write(tmp_path / "missing" / "a.mp4")

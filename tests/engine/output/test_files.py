@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, also on disks that refuse them."""
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ from engine.results import RejectReason
 def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     write_whole(tmp_path / "a.json", b"{}")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("a.json", b"{}")]
+
+
+def test_runs_that_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+
+    def write(number: int) -> None:
+        for _ in range(50):
+            write_whole(path, b"%d" % number * 100_000)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    content = path.read_bytes()
+    assert (len(content), len(set(content))) == (100_000, 1)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_read_only_disk_is_told_although_it_refuses_to_clean_up(
