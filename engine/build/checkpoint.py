@@ -7,6 +7,7 @@ nothing reads: they must be there with the right shape, and are dropped.
 import math
 import pickle
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from engine.build.reference import SRM_KEY, KeyTable, key_table
+from engine.build.reference import FUSION_PREFIX, SRM_KEY, KeyTable, Shape, key_table
 from engine.errors import BundleInvalid
 from engine.network.noise import srm_planes
 from engine.network.two_stream import TwoStreamNet
@@ -23,6 +24,7 @@ from engine.network.variants import build_lv_xception
 from engine.results import RejectReason
 
 _PREFIX = "module."
+_ZIP_START = b"PK\x03\x04"
 _NAMED_MAX = 12  # keys of each kind that a refusal names; it counts the rest
 _SRM_DIFFERENCE_MAX = 1e-6
 # What torch.load raises for files that are cut off, of another kind, or ask for more than tensors.
@@ -84,14 +86,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             # A file of another pickle protocol is either read or refused; torch also warns of it.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as fault:
-        raise _invalid(f"{path} cannot be read: {fault}", "check the path of the checkpoint") from fault
-    except _LOAD_ERRORS as fault:
-        # Not torch's own words: they advise to load the file without protection.
-        raise _invalid(
-            f"{path.name} is not a checkpoint of tensors alone ({type(fault).__name__})",
-            "give a file written by torch.save that holds tensors, numbers and texts; code is never run",
-        ) from fault
+    except (OSError, *_LOAD_ERRORS) as fault:
+        raise _refuse_file(path, fault) from fault
     entries = _entries_of(content)
     if entries is None:
         raise _invalid(f"{path.name} holds no state dict", "give the reference's checkpoint-NN.pth.tar")
@@ -101,6 +97,33 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         seen = f"no tensor at {_listed(strange)}" if strange else "the same key with and without 'module.'"
         raise _invalid(f"{path.name}: {seen}", "give the file as the reference's training wrote it")
     return cast("dict[str, Tensor]", tensors)
+
+
+def _refuse_file(path: Path, fault: Exception) -> BundleInvalid:
+    if _is_cut_off(path, fault):
+        hint = "copy or download it again, and compare its size with the source's"
+        return _invalid(f"{path.name} ends too early: it is cut off or empty", hint)
+    if isinstance(fault, OSError):
+        return _invalid(f"{path} cannot be read: {fault}", "check the path of the checkpoint")
+    # Not torch's own words: they advise to load the file without protection.
+    return _invalid(
+        f"{path.name} is not a checkpoint of tensors alone ({type(fault).__name__})",
+        "give a file written by torch.save that holds tensors, numbers and texts; code is never run",
+    )
+
+
+def _is_cut_off(path: Path, fault: Exception) -> bool:
+    """Whether a file begins like one of torch.save and does not end like one.
+
+    It is a zip archive; that of torch before 1.6 is a pickle, of which torch itself says that it ends early.
+    """
+    if isinstance(fault, EOFError) or "unexpected EOF" in str(fault):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_ZIP_START)) == _ZIP_START and not zipfile.is_zipfile(stream)
+    except OSError:
+        return False
 
 
 def _entries_of(content: object) -> Mapping[object, object] | None:
@@ -113,21 +136,20 @@ def _entries_of(content: object) -> Mapping[object, object] | None:
 
 
 def find_faults(tensors: Mapping[str, Tensor], table: KeyTable) -> KeyFaults:
-    """Compare names and shapes with the reference's. Trailing ones of a shape do not count."""
+    """Compare names and shapes with the reference's."""
     misshaped = [
         f"{key} (is {tuple(tensors[key].shape)}, should be {shape})"
         for key, shape in table.shapes.items()
-        if key in tensors and _significant(tensors[key].shape) != _significant(shape)
+        if key in tensors and tuple(tensors[key].shape) not in _accepted_shapes(key, shape)
     ]
     missing = tuple(key for key in table.shapes if key not in tensors)
     return KeyFaults(missing, tuple(key for key in tensors if key not in table.shapes), tuple(misshaped))
 
 
-def _significant(shape: Iterable[int]) -> tuple[int, ...]:
-    sizes = list(shape)
-    while sizes and sizes[-1] == 1:
-        sizes.pop()
-    return tuple(sizes)
+def _accepted_shapes(key: str, shape: Shape) -> tuple[Shape, ...]:
+    """Return a shape, and for the fusion's matrices also that of the same layer as a 1x1 convolution."""
+    is_matrix = key.startswith(FUSION_PREFIX) and len(shape) == 2
+    return (shape, (*shape, 1, 1)) if is_matrix else (shape,)
 
 
 def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:

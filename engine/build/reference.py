@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 Shape = tuple[int, ...]
 SRM_KEY = "srm_conv0.kernel"
+FUSION_PREFIX = "HBFusion."
 
 _NORM = ("weight", "bias", "running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
@@ -104,7 +105,7 @@ def _fusion() -> Iterator[_Entry]:
         ("OutTrans", "out", 2048, 4096),
     )
     for theirs, ours, channels_in, channels_out in layers:
-        yield from _affine(f"HBFusion.{theirs}", f"fusion.{ours}", (channels_out, channels_in))
+        yield from _affine(f"{FUSION_PREFIX}{theirs}", f"fusion.{ours}", (channels_out, channels_in))
 
 
 def _dead_consistency(theirs: str, channels: int) -> Iterator[_Entry]:

@@ -1,5 +1,6 @@
 """Write a network as a bundle: weights, graphs that passed the parity gate, and the manifest."""
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from engine.bundle import (
 from engine.calibrate import Calibration
 from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
+from engine.output.files import name_partial
 from engine.policy import Threshold
 from engine.results import RejectReason
 
@@ -47,9 +49,8 @@ def write_bundle(
     repository); without it they are folded and stand alone. Raises BundleInvalid if the folder holds
     something else, cannot be written, or a graph answers differently from the network.
     """
-    _refuse_foreign(directory)
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    directory = check_target(directory)
+    partial = name_partial(directory)
     try:
         partial.mkdir(parents=True)
         _write_files(net, partial, share_weights=share_weights)
@@ -60,21 +61,52 @@ def write_bundle(
             calibration, tuple(thresholds), dict(card or {}),
         )  # fmt: skip
         write_manifest(bundle)
-        if directory.exists():
-            shutil.rmtree(directory)
-        partial.rename(directory)
+        _put_in_place(partial, directory)
     except OSError as fault:
-        hint = "free space, or give another folder"
-        raise BundleInvalid(
-            RejectReason.OUTPUT_FAILED, f"{directory} cannot be written: {fault}", hint
-        ) from fault
+        raise _unwritable(directory, fault) from fault
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return replace(bundle, directory=directory)
 
 
+def check_target(directory: Path) -> Path:
+    """Return the full path of a bundle to be; for callers that work long before they write it.
+
+    Lets nothing be replaced but a bundle and what belongs to it. Raises BundleInvalid if the folder holds
+    something else, or none can be made there.
+    """
+    directory = Path(os.path.abspath(directory))  # noqa: PTH100 - not through a link, which would be replaced
+    try:
+        _refuse_foreign(directory)
+        made = next(folder for folder in directory.parents if folder.exists())
+        if not made.is_dir() or not os.access(made, os.W_OK | os.X_OK):
+            raise PermissionError(f"no folder can be made in {made}")
+    except OSError as fault:
+        raise _unwritable(directory, fault) from fault
+    return directory
+
+
+def _unwritable(directory: Path, fault: OSError) -> BundleInvalid:
+    hint = "free space, or give another folder"
+    return BundleInvalid(RejectReason.OUTPUT_FAILED, f"{directory} cannot be written: {fault}", hint)
+
+
+def _put_in_place(partial: Path, directory: Path) -> None:
+    """Rename a finished bundle; one that stood there goes only when the new one is in its place."""
+    if not directory.exists():
+        partial.rename(directory)
+        return
+    old = name_partial(directory)
+    directory.rename(old)
+    try:
+        partial.rename(directory)
+    except OSError:
+        old.rename(directory)
+        raise
+    shutil.rmtree(old)
+
+
 def _refuse_foreign(directory: Path) -> None:
-    """Let nothing be replaced but a bundle and what belongs to it."""
     if not directory.exists():
         return
     found = {path.name for path in directory.iterdir()} if directory.is_dir() else {directory.name}

@@ -8,6 +8,7 @@ import typer
 
 from engine.backends.select import check_engines
 from engine.bundle import MANIFEST, ModelBundle, list_bundles, load_bundle
+from engine.output.names import escape_for_terminal, to_text
 
 model = typer.Typer(
     add_completion=False,
@@ -30,10 +31,11 @@ def import_model(
     """Turn a checkpoint of LVNet (695 tensors) or LVNet_semi (701) into a bundle."""
     # Lazy: these need torch and onnx, which the other commands do without.
     from engine.build.checkpoint import import_checkpoint
-    from engine.build.write import write_bundle
+    from engine.build.write import check_target, write_bundle
     from engine.bundle import file_sha256
 
-    typer.echo(f"reading {checkpoint}", err=True)
+    out = check_target(out)  # before minutes are spent
+    typer.echo(f"reading {escape_for_terminal(to_text(checkpoint))}", err=True)
     net = import_checkpoint(checkpoint)
     card = {
         "source": f"checkpoint {checkpoint.name} of the reference implementation",
@@ -41,7 +43,7 @@ def import_model(
         "error_rates": "not measured: run 'fakesieve evaluate' on material like yours",
     }
     typer.echo("writing and checking the graphs", err=True)
-    bundle = write_bundle(net, out, name=name or out.resolve().name, share_weights=False, card=card)
+    bundle = write_bundle(net, out, name=name or out.name, share_weights=False, card=card)
     typer.echo(f"{bundle.directory}")
 
 
@@ -59,17 +61,19 @@ def pack(
 ) -> None:
     """Turn weights trained by 'fakesieve train' into a bundle with thresholds."""
     # Lazy: these need torch and onnx, which the other commands do without.
+    from engine.build.write import check_target
     from engine.network.variants import build_lv_compact
     from engine.training.checkpoint import load_weights
     from engine.training.faces import read_faces
     from engine.training.pack import pack_model, read_card
     from engine.training.prepare import detect_boxes
 
+    out = check_target(out)  # before minutes are spent
     network = build_lv_compact()
     load_weights(network, weights)
     held_out = [face for face in read_faces(faces, detect_boxes(faces, boxes)) if face.split == "val"]
     typer.echo(f"scoring {len(held_out)} real faces", err=True)
-    bundle = pack_model(network, held_out, out, name=name or out.resolve().name, card=read_card(card))
+    bundle = pack_model(network, held_out, out, name=name or out.name, card=read_card(card))
     typer.echo(f"{bundle.directory}")
 
 

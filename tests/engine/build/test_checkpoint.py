@@ -112,6 +112,32 @@ def test_tensors_that_nothing_reads_must_be_there_in_their_shape(tmp_path: Path,
         import_checkpoint(saved(tmp_path, tensors))
 
 
+@pytest.mark.parametrize("key", ["score0.bn.weight", "cls_header.5.weight", "lfe0.gamma"])
+def test_a_shape_is_not_the_same_for_more_ones_at_its_end(key: str) -> None:
+    table = key_table(projection=False)
+    tensors = stand_ins()
+    tensors[key] = tensors[key].unsqueeze(-1)
+    (told,) = find_faults(tensors, table).misshaped
+    assert told.startswith(f"{key} (is {(*table.shapes[key], 1)}, should be")
+
+
+def test_the_fusion_may_be_linear_layers_or_convolutions_of_one_cell() -> None:
+    tensors, key = stand_ins(), "HBFusion.Trans1.weight"
+    tensors[key] = tensors[key][..., None, None]
+    assert not find_faults(tensors, key_table(projection=False)).describe()
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_called_so(tmp_path: Path, share: float, is_zip: bool) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"a": torch.arange(5000.0)}, path, _use_new_zipfile_serialization=is_zip)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(BundleInvalid, match="ends too early") as refusal:
+        read_state_dict(path)
+    assert "again" in refusal.value.hint
+
+
 def test_half_a_projection_head_is_refused(tmp_path: Path) -> None:
     tensors = stand_ins(projection=True)
     del tensors["pro_header.2.weight"]

@@ -55,6 +55,33 @@ def test_a_bundle_may_be_replaced_but_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "model" / "cat.jpg").exists()
 
 
+def test_the_folder_one_stands_in_may_become_a_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path / "model")
+    written = write_bundle(random_compact(1), Path(), name="m", share_weights=True)
+    assert load_bundle(tmp_path / "model").name == "m"
+    assert written.directory == tmp_path / "model"
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_bundle_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundle(random_compact(1), tmp_path / "model", name="first", share_weights=True)
+    rename = Path.rename
+
+    def refuse_new(self: Path, target: Path) -> Path:
+        if (self / "manifest.json").exists() and '"second"' in (self / "manifest.json").read_text():
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_new)
+    with pytest.raises(BundleInvalid, match="No space left"):
+        write_bundle(random_compact(1), tmp_path / "model", name="second", share_weights=True)
+    assert load_bundle(tmp_path / "model").name == "first"
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize(("file", "text"), [("cat.jpg", "meow"), ("manifest.json", '{"name": "a web page"}')])
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)

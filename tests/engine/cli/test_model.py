@@ -11,6 +11,7 @@ from engine.build import checkpoint
 from engine.bundle import load_bundle
 from engine.cli.model import model
 from engine.errors import BundleInvalid
+from engine.results import RejectReason
 from tests.models import compact_bundle, random_compact
 
 runner = CliRunner()
@@ -42,6 +43,16 @@ def test_import_of_another_file_is_refused_and_writes_nothing(tmp_path: Path) ->
     assert isinstance(result.exception, BundleInvalid)
     assert "1 unexpected: fc.weight" in result.exception.seen
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("in_the_way", ["mine", "mine/cat.jpg"])
+def test_import_refuses_a_wrong_folder_before_it_reads(tmp_path: Path, in_the_way: str) -> None:
+    (tmp_path / in_the_way).parent.mkdir(exist_ok=True)
+    (tmp_path / in_the_way).write_text("meow")
+    result = runner.invoke(model, ["import", str(tmp_path / "none.pth"), "--out", str(tmp_path / "mine")])
+    assert isinstance(result.exception, BundleInvalid)
+    assert result.exception.reason is RejectReason.OUTPUT_FAILED
+    assert (tmp_path / in_the_way).read_text() == "meow"
 
 
 def test_show_prints_the_manifest(folder: Path) -> None:
