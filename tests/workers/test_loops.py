@@ -1,0 +1,54 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+from workers.loops import LoopRules, run_loop, stop_on_signals
+
+
+def _script(stop, *turns):
+    """A turn that plays a script and then ends the loop."""
+    steps = iter(turns)
+    done = []
+
+    def turn():
+        step = next(steps, None)
+        done.append(step)
+        if step is None:
+            stop.set()
+            return False
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    return turn, done
+
+
+def test_loop_goes_on_after_a_service_was_away():
+    stop = threading.Event()
+    away = Unavailable(Reason.BROKER_UNAVAILABLE, "away")
+    turn, done = _script(stop, True, away, away, False)
+    run_loop("relay", turn, LoopRules(idle_s=0.001, longest_s=0.002), stop)
+    assert done == [True, away, away, False, None]
+
+
+def test_fault_of_ours_ends_the_loop():
+    stop = threading.Event()
+    turn, _ = _script(stop, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        run_loop("relay", turn, LoopRules(idle_s=0.001), stop)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_sets_the_event(number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        stop = stop_on_signals()
+        os.kill(os.getpid(), number)
+        assert stop.wait(5.0)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

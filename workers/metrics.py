@@ -1,0 +1,130 @@
+"""What worker hosts, relays and reconcilers count, for Prometheus.
+
+Names and labels are an interface: dashboards, alert rules and the autoscaler read them. Labels come from
+closed lists only, so the number of series is bounded whatever people submit.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from engine.errors import EngineError
+from fakesieve.jobs.rows import Claim, Refusal
+from fakesieve.jobs.states import Lane
+from workers.inference_wire import Answer
+from workers.retry import RetryDecision
+
+_SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_CROPS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class FleetMetrics:
+    """All figures of one process; each has its own registry, so that tests and processes do not mix."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self._count_work()
+        self._count_inference()
+        self._count_backlog()
+
+    def _count_work(self) -> None:
+        registry = self.registry
+        self.claims = Counter(
+            "fakesieve_claims",
+            "Pieces of work taken, by attempt.",
+            ["kind", "lane", "attempt"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "fakesieve_refusals", "Doorbells that led to no claim.", ["refusal"], registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "fakesieve_stage_seconds", "Time of one stage of one piece of work.", ["stage"], buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.work_seconds = Histogram(
+            "fakesieve_work_seconds", "Time from claim to result.", ["kind", "lane"], buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.outcomes = Counter(
+            "fakesieve_outcomes", "Analyses stored, by outcome and verdict.", ["outcome", "verdict"],
+            registry=registry,
+        )  # fmt: skip
+        self.reused = Counter(
+            "fakesieve_reused", "Jobs that took an analysis that was there.", registry=registry
+        )
+        self.faults = Counter(
+            "fakesieve_faults",
+            "Attempts that ended without a result.",
+            ["reason", "action"],
+            registry=registry,
+        )
+        self.leases_lost = Counter("fakesieve_leases_lost", "Claims that went to another.", registry=registry)
+        self.running = Gauge(
+            "fakesieve_running", "Pieces of work that slots are busy with.", registry=registry
+        )
+
+    def _count_inference(self) -> None:
+        registry = self.registry
+        self.batch_crops = Histogram(
+            "fakesieve_batch_crops", "Crops that went through the network together.", buckets=_CROPS,
+            registry=registry,
+        )  # fmt: skip
+        self.batch_wait_seconds = Histogram(
+            "fakesieve_batch_wait_seconds", "Time a request waited for its batch.", buckets=_SECONDS[:10],
+            registry=registry,
+        )  # fmt: skip
+        self.faces = Counter("fakesieve_faces", "Faces scored.", ["lane"], registry=registry)
+        self.inference_seconds = Counter(
+            "fakesieve_inference_seconds", "Time of the network, shared by the crops of a batch.", ["lane"],
+            registry=registry,
+        )  # fmt: skip
+        self.shard_inference_seconds = Histogram(
+            "fakesieve_shard_inference_seconds", "Time of the network for one shard.", buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
+        self.inference_failures = Counter(
+            "fakesieve_inference_failures", "Inference processes given up on.", registry=registry
+        )
+
+    def _count_backlog(self) -> None:
+        registry = self.registry
+        self.queue_age_seconds = Gauge(
+            "fakesieve_queue_age_seconds", "How long the oldest shard that waits has waited.", ["lane"],
+            registry=registry,
+        )  # fmt: skip
+        self.waiting = Gauge(
+            "fakesieve_waiting", "Shards that wait for a worker.", ["lane"], registry=registry
+        )
+        self.rung = Counter("fakesieve_doorbells", "Doorbells rung.", ["lane"], registry=registry)
+        self.relay_failures = Counter(
+            "fakesieve_relay_failures", "Turns of the relay that failed.", registry=registry
+        )
+        self.reconciled = Counter(
+            "fakesieve_reconciled", "Rows that the reconciler moved.", ["what"], registry=registry
+        )
+
+    def note_claim(self, claim: Claim) -> None:
+        """Count a claim."""
+        self.claims.labels(claim.kind, claim.lane, min(claim.attempt, 9)).inc()
+
+    def note_refusal(self, refusal: Refusal) -> None:
+        """Count a doorbell that was late or doubled."""
+        self.refusals.labels(refusal).inc()
+
+    def note_fault(self, decision: RetryDecision) -> None:
+        """Count an attempt that ended without a result."""
+        self.faults.labels(decision.reason, decision.action).inc()
+
+    def note_answer(self, lane: Lane, answer: Answer) -> None:
+        """Count what the network did for one request."""
+        self.batch_crops.observe(answer.batch)
+        self.batch_wait_seconds.observe(answer.waited_s)
+        self.inference_seconds.labels(lane).inc(answer.compute_s)
+
+    def note_inference_failure(self, fault: EngineError) -> None:
+        """Count an inference process that could not be kept alive."""
+        del fault
+        self.inference_failures.inc()
+
+    def serve(self, port: int, host: str) -> None:
+        """Answer Prometheus on a port, from a thread of its own."""
+        start_http_server(port, host, registry=self.registry)
