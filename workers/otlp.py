@@ -1,0 +1,89 @@
+"""Spans of the fleet through OpenTelemetry's SDK; see ``workers/tracing.py``."""
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Self
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from fakesieve.jobs.rows import Claim
+from workers.tracing import Attributes, root_span_id, submit_time_ns, trace_id
+
+_EXPORT_TIMEOUT_S = 5
+
+
+class _PlannedIds(RandomIdGenerator):
+    """Random ids, but for a root span, whose ids follow from its job."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._planned = threading.local()
+
+    @contextmanager
+    def plan(self, job_id: str) -> Generator[None]:
+        """Give the ids of a job's root span to what is begun in the block."""
+        self._planned.job_id = job_id
+        try:
+            yield
+        finally:
+            self._planned.job_id = None
+
+    def generate_trace_id(self) -> int:
+        job_id: str | None = getattr(self._planned, "job_id", None)
+        return super().generate_trace_id() if job_id is None else trace_id(job_id)
+
+    def generate_span_id(self) -> int:
+        job_id: str | None = getattr(self._planned, "job_id", None)
+        return super().generate_span_id() if job_id is None else root_span_id(job_id)
+
+
+class OtlpTracer:
+    """Records spans and hands them to a processor, which sends them in batches from its own thread."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._ids = _PlannedIds()
+        resource = Resource.create({"service.name": "fakesieve"})
+        self._provider = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("fakesieve.workers")
+
+    @classmethod
+    def open(cls, endpoint: str) -> Self:
+        """Make a tracer that sends over HTTP to an OTLP endpoint. One that is down costs spans only."""
+        return cls(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_TIMEOUT_S)))
+
+    @contextmanager
+    def trace_work(self, claim: Claim) -> Generator[None]:
+        """Record the block as a span below the job's root."""
+        job_id = claim.key.job_id
+        root = SpanContext(
+            trace_id(job_id), root_span_id(job_id), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
+        )
+        context = set_span_in_context(NonRecordingSpan(root))
+        attributes: Attributes = {
+            "fakesieve.job": job_id,
+            "fakesieve.shard": claim.key.index,
+            "fakesieve.attempt": claim.attempt,
+            "fakesieve.lane": claim.lane.value,
+        }
+        with self._tracer.start_as_current_span(claim.kind.value, context, attributes=attributes):
+            yield
+
+    def end_job(self, job_id: str, attributes: Attributes) -> None:
+        """Record the root span, from the submission to now."""
+        with self._ids.plan(job_id):
+            span = self._tracer.start_span(
+                "job", attributes={"fakesieve.job": job_id, **attributes}, start_time=submit_time_ns(job_id)
+            )
+        span.end(time.time_ns())
+
+    def close(self) -> None:
+        """Send what waits and end the thread."""
+        self._provider.shutdown()
