@@ -27,6 +27,10 @@ class ShardOverdue(Exception):
     """The watchdog's time for this piece of work is over."""
 
 
+class WrongPipeline(Exception):
+    """The job was planned for another pipeline than this host runs, as in the middle of a roll-out."""
+
+
 class Action(StrEnum):
     """What is done with the claim."""
 
@@ -70,6 +74,7 @@ _DELAYS_S: Mapping[Reason, float] = {
     Reason.MODEL_INVALID: 30.0,
 }
 _USUAL_DELAY_S = 5.0
+_OTHER_HOST_DELAY_S = 15.0  # with 50 deliveries a roll-out may take 12 minutes before its jobs fail
 
 
 def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_ATTEMPTS) -> RetryDecision:
@@ -78,6 +83,8 @@ def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_
         return RetryDecision(Action.DROP, Reason.LEASE_LOST)
     if isinstance(error, HostDraining):
         return RetryDecision(Action.GIVE_BACK, Reason.LEASE_LOST, refund=True)
+    if isinstance(error, WrongPipeline):
+        return RetryDecision(Action.GIVE_BACK, Reason.ENGINE_UNAVAILABLE, _OTHER_HOST_DELAY_S, refund=True)
     if isinstance(error, MediaRejected | SourceRefused):
         return _judge_video(Reason(error.reason), attempt, max_attempts)
     if isinstance(error, EngineUnavailable | FleetUnavailable | BundleInvalid | SetupRefused):

@@ -1,0 +1,176 @@
+"""The claims that a host works on: their leases are lengthened together, and who must stop is told.
+
+One thread beats for all slots. It is also the watchdog: Celery's time limits do nothing in the threads pool,
+and a thread cannot be killed. So a piece of work that is over its time is told to stop at its next step, and
+one that does not even come to a next step loses its lease, for another host to take it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import TypeVar
+
+from engine.watch import Stage
+from fakesieve.errors import Unavailable
+from fakesieve.jobs.claim import extend_claims
+from fakesieve.jobs.rows import Claim
+from fakesieve.jobs.states import WorkKind
+from fakesieve.jobs.store import JobStore
+from workers.retry import ClaimLost, ShardOverdue
+
+Result = TypeVar("Result")
+
+# Beyond what the parts of a piece of work may take by their own limits (120 s of waiting for a decoder, the
+# store's and the network's time-outs), so that the watchdog strikes only where one of those failed.
+WORK_LIMITS_S: Mapping[WorkKind, float] = {
+    WorkKind.PREPARE: 1800.0,  # a file of 4 GiB from a slow store
+    WorkKind.SCREEN: 1800.0,
+    WorkKind.SCORE: 300.0,
+}
+
+
+@dataclass(eq=False)
+class HeldClaim:
+    """One claim while a slot works on it; also the watcher of its scan."""
+
+    claim: Claim
+    limit_s: float
+    begun_s: float = field(default_factory=time.monotonic)
+    _stop: Exception | None = None
+
+    def stop(self, why: Exception) -> None:
+        """Have the work end with ``why`` at its next step; the first reason counts."""
+        if self._stop is None:
+            self._stop = why
+
+    def check(self) -> None:
+        """Raise what the work was told to end with."""
+        if self._stop is not None:
+            raise self._stop
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self._stop is not None
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was claimed."""
+        return time.monotonic() - self.begun_s
+
+    def on_stage(self, stage: Stage) -> None:
+        """Stop between two stages of a scan, if told to."""
+        del stage
+        self.check()
+
+    def on_samples(self, done: int, total: int, faces: int) -> None:
+        """Stop between two groups of frames, if told to."""
+        del done, total, faces
+        self.check()
+
+
+class Leases:
+    """All claims of one host."""
+
+    def __init__(
+        self, store: JobStore, owner: str, lease_s: float, *, limits_s: Mapping[WorkKind, float] | None = None
+    ) -> None:
+        self._store, self._owner, self._lease_s = store, owner, lease_s
+        self._limits_s = limits_s or WORK_LIMITS_S
+        self._held: set[HeldClaim] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._held)
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Generator[HeldClaim]:
+        """Keep the lease of a claim alive during the block."""
+        held = HeldClaim(claim, self._limits_s[claim.kind])
+        with self._lock:
+            self._held.add(held)
+        try:
+            yield held
+        finally:
+            with self._lock:
+                self._held.discard(held)
+
+    def stop_all(self, why: Exception) -> int:
+        """Tell all work to end; return how much there is."""
+        with self._lock:
+            for held in self._held:
+                held.stop(why)
+            return len(self._held)
+
+    def extend(self) -> int:
+        """Lengthen all leases once and tell who has lost theirs; return how many have.
+
+        Raises Unavailable when the database does not answer. Work goes on then: nobody else can claim it
+        either, and the fence decides in the end.
+        """
+        with self._lock:
+            held = {each.claim.key: each for each in self._held}
+        for each in held.values():
+            if each.age_s > each.limit_s:
+                each.stop(ShardOverdue(f"{each.claim.key} took longer than {each.limit_s:.0f} s"))
+        alive = [each.claim for each in held.values() if not self.is_stuck(each)]
+        lost = extend_claims(self._store, self._owner, alive, self._lease_s)
+        for key in lost:
+            held[key].stop(ClaimLost(f"{key} was taken over, or its job has ended"))
+        return len(lost)
+
+    def is_stuck(self, held: HeldClaim) -> bool:
+        """Whether work has not ended long after it was told to."""
+        return held.age_s > 2 * held.limit_s
+
+    def find_stuck(self) -> list[HeldClaim]:
+        """Return the work that does not end; only the end of the process ends it."""
+        with self._lock:
+            return [held for held in self._held if self.is_stuck(held)]
+
+
+class Heartbeat:
+    """The thread that beats for a host."""
+
+    def __init__(self, beat: Callable[[], None], interval_s: float) -> None:
+        self._beat, self._interval_s = beat, interval_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first beat is done at once."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._beat()
+            if self._stop.wait(self._interval_s):
+                return
+
+
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def keep_trying(work: Callable[[], Result], patience_s: float) -> Result:
+    """Do what the database must hear, again while it does not answer and the lease may last.
+
+    What is called must be safe to repeat after a lost reply. Raises Unavailable when the patience is over.
+    """
+    end_s = time.monotonic() + patience_s
+    for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
+        try:
+            return work()
+        except Unavailable:
+            if time.monotonic() + pause_s > end_s:
+                raise
+            time.sleep(pause_s)
+    raise AssertionError("pauses never end")
