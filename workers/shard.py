@@ -1,0 +1,102 @@
+"""One shard of a video on a worker: fetch the file, screen its span, keep the evidence."""
+
+import time
+from pathlib import Path
+
+from engine.errors import MediaRejected
+from engine.probe import Probe
+from engine.results import RejectReason
+from engine.sampling import ShardPlan
+from engine.screen import lose_shard, screen_shard
+from engine.watch import Stage, StageClock
+from fakesieve.errors import SourceRefused, Unavailable
+from fakesieve.jobs.finish import Finish, finish_shard, score_key
+from fakesieve.jobs.rows import ShardKey
+from fakesieve.logging import get_logger
+from fakesieve.reasons import Reason
+from workers.inference import RemoteBackend
+from workers.leases import HeldClaim, keep_trying
+from workers.plan_json import plan_from_json, probe_from_json
+from workers.retry import Action, ClaimLost, decide_retry
+from workers.shard_result import ShardResult
+from workers.workplace import Workplace
+
+_log = get_logger(__name__)
+
+# The bytes were whole when they were fetched; what is wrong with the file now happened on this host.
+_SCRATCH_FAULTS = {
+    RejectReason.SOURCE_CHANGED,
+    RejectReason.SOURCE_NOT_FOUND,
+    RejectReason.SOURCE_ACCESS_DENIED,
+}
+
+
+def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
+    """Screen one shard and keep what it showed. Returns the scoring's key if it was the job's last.
+
+    A shard of which no sample can be decoded is kept as that, so that it takes nothing from the others.
+    """
+    claim = held.claim
+    place.screener.check_pipeline(claim)
+    assert claim.media is not None
+    assert claim.plan is not None
+    probe, plan = probe_from_json(claim.media), plan_from_json(claim.plan)
+    # The slab comes first: without one nothing is fetched and nothing decoded.
+    with place.screener.process.lend(claim.lane, place.screener.rules.slab_wait_s) as backend:
+        begun_s = time.monotonic()
+        with place.scratch.hold(claim.source, limit_bytes=place.screener.settings.limits.size_bytes) as file:
+            place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
+            if file.sha256 != probe.sha256:
+                seen = "the object has other bytes than when its job was prepared"
+                raise SourceRefused(Reason.SOURCE_CHANGED, seen)
+            held.check()
+            result = screen_file(place, held, file.path, probe, plan, backend)
+    held.check()
+    data = result.to_bytes()
+    finish = keep_trying(lambda: finish_shard(place.store, claim, data), place.limits.lease_s)
+    if finish is Finish.STALE:
+        raise ClaimLost("the shard was taken over, or its job has ended, while it was screened")
+    _log.info("shard.done", bytes=len(data), **result.timings_ms)
+    return score_key(claim) if finish is Finish.LAST else None
+
+
+def screen_file(
+    place: Workplace, held: HeldClaim, path: Path, probe: Probe, plan: ShardPlan, backend: RemoteBackend
+) -> ShardResult:
+    """Return the evidence of one shard, an empty one with its fault if not one sample can be decoded."""
+    screener, clock = place.screener, StageClock()
+    fault: MediaRejected | None = None
+    try:
+        evidence = screen_shard(
+            path,
+            probe,
+            plan,
+            screener.detector,
+            backend,
+            screener.sandbox,
+            settings=screener.settings,
+            watcher=held,
+            clock=clock,
+        )
+    except MediaRejected as rejected:
+        _pass_if_doubtful(place, held, rejected)
+        fault, evidence = rejected, lose_shard(probe, plan, backend, rejected)
+    _count(place, held, backend, clock)
+    timings_ms = {stage: ms for stage, ms in clock.timings_ms.items() if stage != "total"}
+    return ShardResult(evidence, timings_ms, backend.compute_s, fault)
+
+
+def _pass_if_doubtful(place: Workplace, held: HeldClaim, fault: MediaRejected) -> None:
+    """Raise what may go better at another attempt."""
+    if fault.reason in _SCRATCH_FAULTS:
+        raise Unavailable(Reason.NO_SPACE, f"a fetched file has gone bad: {fault.seen}") from fault
+    attempt, most = held.claim.attempt, place.limits.max_attempts
+    if decide_retry(fault, attempt, max_attempts=most).action is not Action.END:
+        raise fault
+
+
+def _count(place: Workplace, held: HeldClaim, backend: RemoteBackend, clock: StageClock) -> None:
+    for stage in (Stage.DECODE, Stage.DETECT, Stage.CROP, Stage.PREDICT):
+        place.metrics.stage_seconds.labels(stage.value).observe(clock.timings_ms[stage.value] / 1000)
+    place.metrics.faces.labels(held.claim.lane).inc(backend.faces)
+    place.metrics.shard_inference_seconds.observe(backend.compute_s)

@@ -1,0 +1,53 @@
+"""The last piece of work of a job: read all evidence, score it, decide, and store the analysis."""
+
+from fakesieve.jobs.fan_out import reject_job
+from fakesieve.jobs.finish import finish_job, load_evidence
+from fakesieve.jobs.rows import Claim, ShardKey
+from fakesieve.logging import get_logger
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import AnalysisRecord
+from workers.leases import HeldClaim, keep_trying
+from workers.plan_json import probe_from_json
+from workers.scoring import score_job
+from workers.shard_result import ShardResult, find_fault
+from workers.workplace import Workplace
+
+_log = get_logger(__name__)
+
+
+def score_claim(place: Workplace, held: HeldClaim) -> ShardKey | None:
+    """End a job whose shards are all done, with a verdict or with the reason of a file that shows nothing."""
+    claim = held.claim
+    place.screener.check_pipeline(claim)
+    assert claim.media is not None
+    assert claim.video_id is not None
+    job_id, patience_s = claim.key.job_id, place.limits.lease_s
+    results = [ShardResult.from_bytes(data) for data in load_evidence(place.store, job_id)]
+    fault = find_fault(results)
+    if fault is not None:
+        reason = Reason(fault.reason)
+        keep_trying(lambda: reject_job(place.store, claim, reason, fault.seen, fault.hint), patience_s)
+        _end(place, claim, {"fakesieve.reason": reason.value})
+        return None
+    with place.metrics.stage_seconds.labels("score").time():
+        record = score_job(
+            claim.tenant_id, claim.video_id, probe_from_json(claim.media), results, place.screener.by
+        )
+    held.check()
+    if keep_trying(lambda: finish_job(place.store, job_id, record), patience_s):
+        _note(place, record)
+        inference_s = sum(result.inference_s for result in results)
+        _end(place, claim, {"fakesieve.outcome": record.outcome.value, "fakesieve.inference_s": inference_s})
+    else:
+        _log.info("job.ended_before")
+    return None
+
+
+def _note(place: Workplace, record: AnalysisRecord) -> None:
+    value = record.verdict.value
+    place.metrics.outcomes.labels(record.outcome, "none" if value is None else value).inc()
+
+
+def _end(place: Workplace, claim: Claim, attributes: dict[str, str | float]) -> None:
+    place.tracer.end_job(claim.key.job_id, attributes)
+    _log.info("job.ended", **{name.partition(".")[2]: value for name, value in attributes.items()})

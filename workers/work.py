@@ -1,0 +1,116 @@
+"""From a doorbell to a result: claim, do what the shard asks for, and decide on what goes wrong."""
+
+from collections.abc import Callable, Mapping
+
+from engine.errors import EngineError
+from fakesieve.errors import FleetError, Unavailable
+from fakesieve.jobs.claim import claim_shard, release_shard
+from fakesieve.jobs.fan_out import reject_job
+from fakesieve.jobs.rows import Claim, Refusal, ShardKey
+from fakesieve.jobs.states import WorkKind
+from fakesieve.logging import bound_fields, get_logger
+from workers.leases import HeldClaim, keep_trying
+from workers.prepare import prepare_job
+from workers.retry import Action, decide_retry
+from workers.shard import run_shard
+from workers.verdict import score_claim
+from workers.workplace import Workplace
+
+_log = get_logger(__name__)
+
+Duty = Callable[[Workplace, HeldClaim], ShardKey | None]
+
+_DUTIES: Mapping[WorkKind, Duty] = {
+    WorkKind.PREPARE: prepare_job,
+    WorkKind.SCREEN: run_shard,
+    WorkKind.SCORE: score_claim,
+}
+
+
+def answer_doorbell(place: Workplace, key: ShardKey) -> None:
+    """Do the work of a shard if it can be claimed, and what follows at once from it. Raises nothing expected.
+
+    A job's first shard is begun where the job was prepared, as its file lies there, and its scoring where its
+    last shard ended. Both wait for a doorbell as well, in case that this host dies now.
+    """
+    following: ShardKey | None = key
+    while following is not None and not place.draining.is_set():
+        claim = _claim(place, following)
+        following = None if claim is None else run_claim(place, claim)
+
+
+def _claim(place: Workplace, key: ShardKey) -> Claim | None:
+    try:
+        claim = claim_shard(place.store, key, place.owner, place.limits.lease_s, place.limits)
+    except Unavailable as fault:  # the doorbell is lost; the reconciler rings again
+        _log.warning("shard.not_claimed", job=key.job_id, shard=key.index, seen=fault.seen)
+        return None
+    if isinstance(claim, Refusal):
+        place.metrics.note_refusal(claim)
+        _log.debug("shard.refused", job=key.job_id, shard=key.index, refusal=claim)
+        return None
+    place.metrics.note_claim(claim)
+    return claim
+
+
+def run_claim(place: Workplace, claim: Claim) -> ShardKey | None:
+    """Do one piece of work to its end, whatever that is. Return the shard that may be begun next."""
+    names = {"job": claim.key.job_id, "shard": claim.key.index, "kind": claim.kind, "attempt": claim.attempt}
+    with (
+        bound_fields(**names),
+        place.leases.hold(claim) as held,
+        place.metrics.running.track_inprogress(),
+    ):
+        _log.info("shard.claimed", lane=claim.lane, fence=claim.fence)
+        try:
+            with place.tracer.trace_work(claim):
+                following = _DUTIES[claim.kind](place, held)
+        except Exception as error:  # noqa: BLE001 - process edge: every error is decided on, none ends the slot
+            settle(place, claim, error)
+            return None
+        place.metrics.work_seconds.labels(claim.kind, claim.lane).observe(held.age_s)
+        return following
+
+
+def settle(place: Workplace, claim: Claim, error: Exception) -> None:
+    """Do with a claim what its error calls for."""
+    decision = decide_retry(error, claim.attempt, max_attempts=place.limits.max_attempts)
+    place.metrics.note_fault(decision)
+    is_ours = not isinstance(error, EngineError | FleetError) and decision.action is not Action.DROP
+    seen, hint = describe(error)
+    tell = _log.error if is_ours and not decision.refund else _log.warning
+    tell(
+        "shard.not_done",
+        action=decision.action,
+        reason=decision.reason,
+        seen=seen,
+        refund=decision.refund,
+        exc_info=error if is_ours and not decision.refund else None,
+    )
+
+    def write() -> bool:
+        if decision.action is Action.END:
+            return reject_job(place.store, claim, decision.reason, seen, hint)
+        return release_shard(
+            place.store,
+            claim,
+            decision.reason,
+            decision.delay_s,
+            refund=decision.refund,
+            message=seen,
+            limits=place.limits,
+        )
+
+    if decision.action is Action.DROP:
+        return
+    try:
+        keep_trying(write, place.limits.lease_s)
+    except Unavailable as fault:  # the lease runs out by itself, at the cost of an attempt
+        _log.warning("shard.not_released", seen=fault.seen)
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """Return what was seen and what to do about it, for the job's row."""
+    if isinstance(error, EngineError | FleetError):
+        return error.seen, error.hint
+    return f"{type(error).__name__}: {error}", ""
