@@ -13,9 +13,11 @@ Answer = TypeVar("Answer")
 class MemoryJobStore(MemoryTables):
     """A job store in memory with serialisable transactions: one runs at a time, and can be undone."""
 
-    def __init__(self, read_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, read_clock: Callable[[], float], transaction: type[MemoryTransaction] = MemoryTransaction
+    ) -> None:
         super().__init__(read_clock)
-        self.tx = MemoryTransaction(self)
+        self.tx = transaction(self)
 
     @contextmanager
     def transaction(self) -> Iterator[MemoryTransaction]:

@@ -52,7 +52,7 @@ def job_database(job_database_url: tuple[str, str]) -> Iterator[Database]:
     """The database as the fleet sees it, without rows of an earlier test."""
     url, owner_url = job_database_url
     with _owner(owner_url).begin() as connection:
-        connection.execute(text("TRUNCATE tenant, worker_host, usage CASCADE"))
+        connection.execute(text("TRUNCATE tenant, batch, job, worker_host, usage CASCADE"))
     database = open_database(url)
     yield database
     database.close()

@@ -47,7 +47,10 @@ class SubmitRows(Protocol):
         ...
 
     def count_over_quota(self, tenant_id: str) -> int:
-        """Return how many live jobs the tenant has more than it may have; 0 where there is no limit."""
+        """Return how many live jobs the tenant has more than it may have; 0 where there is no limit.
+
+        Raises ``RequestRefused`` when there is no such tenant.
+        """
         ...
 
     def insert_batch(self, draft: BatchDraft) -> Placed:

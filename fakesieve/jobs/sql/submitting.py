@@ -6,8 +6,10 @@ from datetime import datetime
 from sqlalchemy import func, literal, null, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from fakesieve.errors import RequestRefused
 from fakesieve.jobs.rows import BatchDraft, JobDraft, JobRow, Placed, ShardDraft, ShardKey
 from fakesieve.jobs.sql.reading import IS_LIVE, PLAIN, SqlRows, is_among, seconds
+from fakesieve.reasons import Reason
 from fakesieve.records.jobs import DOORBELL_TOPIC, Batch, Job, Outbox, Shard
 from fakesieve.records.tenants import Tenant
 
@@ -64,11 +66,13 @@ class SqlSubmitting(SqlRows):
         return Placed(row.id, row.request_hash, is_new=False)
 
     def count_over_quota(self, tenant_id: str) -> int:
-        jobs_max = self.session.execute(select(Tenant.jobs_max).where(Tenant.id == tenant_id)).scalar_one()
-        if jobs_max is None:
+        tenant = self.session.execute(select(Tenant.jobs_max).where(Tenant.id == tenant_id)).one_or_none()
+        if tenant is None:
+            raise RequestRefused(Reason.NOT_FOUND, f"there is no tenant {tenant_id}")
+        if tenant.jobs_max is None:
             return 0
         live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
-        return max(0, self.session.execute(live).scalar_one() - jobs_max)
+        return max(0, self.session.execute(live).scalar_one() - tenant.jobs_max)
 
     def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
         rows = [
