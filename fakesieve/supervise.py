@@ -11,12 +11,14 @@ from fakesieve.embedded.program import POLL_S, Program, Running
 from fakesieve.errors import Unavailable
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
+EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h: it will not run before somebody corrects something
+_ENDS_MAX = 16
 STEADY_S = 60.0  # one that ran so long has started well; its next end counts as the first
 
 
 def choose_pause(ends: int) -> float:
     """Return how many seconds to wait before a start, after so many ends in a row (1 or more)."""
-    return min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (min(ends, 16) - 1))
+    return min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (min(ends, _ENDS_MAX) - 1))
 
 
 @dataclass
@@ -73,6 +75,8 @@ class Supervisor:
         ended.clean_up()
         now = self._clock()
         each.ends = 1 if now - ended.started >= STEADY_S else each.ends + 1
+        if ended.poll() == EXIT_REFUSED:
+            each.ends = _ENDS_MAX
         self._put_off(each, f"ended with {ended.poll()}")
 
     def _start_again(self, each: _Kept) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,17 +15,15 @@ from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.embedded.secret import write_private
 from fakesieve.embedded.server import Server
 from fakesieve.embedded.valkey import ValkeyServer
-from fakesieve.errors import SetupRefused
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
-from fakesieve.reasons import Reason
+from fakesieve.records.revision import migrate_database
 from fakesieve.records.tenants import create_key, ensure_tenant, find_caller
 from fakesieve.supervise import Supervisor
 
 BUCKET, TENANT = "videos", "default"
 SCOPES = frozenset({"jobs:write", "results:read"})
 _DRAIN_S = 60.0  # a host gives its work back in half of it
-_MIGRATE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class Fleet:
         for server in (postgres, valkey, seaweed):
             self._start_server(supervisor, server)
             tell(f"{server.name} listens on {server.address}")
-        migrate(self._inherit() | {"FAKESIEVE_DATABASE_URL": postgres.url(OWNER_ROLE)})
+        migrate_database(postgres.url(OWNER_ROLE))
         make_bucket(seaweed)
         values = {
             "FAKESIEVE_DATABASE_URL": postgres.url(),
@@ -94,26 +91,6 @@ def name_command() -> tuple[str, ...]:
 def list_commands() -> dict[str, tuple[str, ...]]:
     """Return the command lines of the processes that work, by role, in the order of their start."""
     return {role: (*name_command(), role) for role in ("relay", "reconciler", "worker")}
-
-
-def migrate(environment: Mapping[str, str]) -> None:
-    """Bring the database to this release, as the owner of its tables."""
-    run = subprocess.run(
-        (*name_command(), "migrate"),
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_MIGRATE_S,
-        check=False,
-    )
-    if run.returncode:
-        lines = run.stderr.strip().splitlines() or [f"'fakesieve migrate' ended with {run.returncode}"]
-        raise SetupRefused(
-            Reason.MIGRATIONS_BEHIND,
-            f"the database could not be migrated: {lines[0].removeprefix('error: ')}",
-            lines[-1].removeprefix("hint: "),
-        )
 
 
 def make_bucket(seaweed: SeaweedServer) -> None:

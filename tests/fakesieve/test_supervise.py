@@ -92,6 +92,12 @@ def test_one_that_ran_long_is_forgiven(watched: Watched) -> None:
     assert [line.split("again in ")[1].split(";")[0] for line in watched.said] == ["0.5 s", "1 s", "0.5 s"]
 
 
+def test_one_that_refuses_its_setup_is_not_tried_at_once(watched: Watched) -> None:
+    watched.supervisor.start(watched.program("worker", "raise SystemExit(78)"))
+    watched.watch_until(lambda: bool(watched.said))
+    assert watched.said[0].startswith("worker ended with 78; started again in 30 s")
+
+
 def test_pauses_end_at_half_a_minute() -> None:
     assert [choose_pause(ends) for ends in (1, 2, 3, 6, 7, 1000)] == [0.5, 1.0, 2.0, 16.0, 30.0, 30.0]
 
