@@ -19,7 +19,6 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
-from tests.servers import s3, servers_folder  # noqa: F401 - fixtures
 
 BODY = bytes(range(256)) * 40
 
@@ -42,7 +41,7 @@ class Case:
 
 
 @pytest.fixture(scope="session")
-def s3_objects(s3: SeaweedServer) -> S3Objects:  # noqa: F811 - the fixture
+def s3_objects(s3: SeaweedServer) -> S3Objects:
     """One client for all tests: making one costs half a second."""
     options = S3Options(s3.endpoint, s3.access_key, s3.secret_key, page_keys=3)
     return S3Objects(options, retry=RetryRule(missing_pauses_s=()))
