@@ -19,46 +19,14 @@ from engine.sampling import (
     plan_samples,
     shot_starts,
 )
+from tests.engine.made_probe import make_video_probe
 
 SECOND = 1_000_000
 
 
-def video(frames_us: np.ndarray | list[int], keys_us: list[int], duration_us: int | None = None) -> Probe:
-    times = np.asarray(frames_us, dtype=np.int64)
-    return Probe(
-        kind=MediaKind.VIDEO,
-        container=Container.MP4,
-        codec="h264",
-        pixel_format="yuv420p",
-        coded_width=320,
-        coded_height=240,
-        width=320,
-        height=240,
-        rotation=0,
-        sample_aspect_ratio=(1, 1),
-        duration_us=int(times[-1]) + 40_000 if duration_us is None else duration_us,
-        frame_count=len(times),
-        keyframes_us=tuple(keys_us),
-        time_base=(1, 1_000_000),
-        is_variable_rate=False,
-        is_hdr=False,
-        is_interlaced=False,
-        color_matrix="bt709",
-        color_range="limited",
-        color_transfer="bt709",
-        has_audio=False,
-        stream_count=1,
-        attached_pictures=0,
-        size_bytes=1,
-        sha256="0" * 64,
-        bit_rate=1,
-        frames_us=times,
-    )
-
-
 def even(seconds: float, *, rate: int = 25, key_every: int = 50) -> Probe:
     times = np.arange(round(seconds * rate), dtype=np.int64) * SECOND // rate
-    return video(times, times[::key_every].tolist())
+    return make_video_probe(times, times[::key_every].tolist())
 
 
 def times_of(plan: SamplePlan) -> list[int]:
@@ -70,7 +38,7 @@ def videos(draw: st.DrawFn) -> Probe:
     steps = draw(st.lists(st.sampled_from([1, 10_000, 40_000, 41_000, 3 * SECOND]), max_size=300))
     times = np.concatenate([[0], np.cumsum(np.array(steps, dtype=np.int64))]).astype(np.int64)
     keys = draw(st.lists(st.integers(0, len(times) - 1), max_size=40))
-    return video(times, sorted({0, *times[keys].tolist()}))
+    return make_video_probe(times, sorted({0, *times[keys].tolist()}))
 
 
 samplings = st.builds(
@@ -135,7 +103,7 @@ def test_a_minute_is_sampled_once_a_second_at_keyframes_where_there_is_one() -> 
 def test_a_short_video_gets_the_minimum_and_a_tiny_one_all_its_frames() -> None:
     assert len(plan_samples(even(4)).targets) == 32
     assert len(plan_samples(even(0.4)).targets) == 10
-    assert times_of(plan_samples(video([0], [0]))) == [0]
+    assert times_of(plan_samples(make_video_probe([0], [0]))) == [0]
 
 
 def test_a_long_video_gets_the_maximum_at_most() -> None:
@@ -173,7 +141,7 @@ def test_the_last_second_of_a_long_video_is_seen_if_a_cut_starts_it() -> None:
 
 def test_a_cut_at_every_frame_stays_within_the_budget() -> None:
     times = np.cumsum(np.tile([40_000, 30_000, 50_000], 5000)).astype(np.int64)
-    probe = video(times - times[0], (times - times[0]).tolist())
+    probe = make_video_probe(times - times[0], (times - times[0]).tolist())
     assert len(plan_samples(probe).targets) == 600
 
 
@@ -191,12 +159,13 @@ def test_keyframes_off_the_rhythm_announce_shots() -> None:
 
 
 def test_a_picture_that_stays_long_is_sampled_once() -> None:
-    probe = video([0, 40_000, 80_000, 60 * SECOND], [0], duration_us=61 * SECOND)
+    probe = make_video_probe([0, 40_000, 80_000, 60 * SECOND], [0], duration_us=61 * SECOND)
     assert times_of(plan_samples(probe)) == [0, 40_000, 80_000, 60 * SECOND]
 
 
 def test_a_still_picture_is_one_target_in_one_shard() -> None:
-    probe = replace(video([0], [0], duration_us=0), kind=MediaKind.PICTURE, container=Container.PNG)
+    still = make_video_probe([0], duration_us=0)
+    probe = replace(still, kind=MediaKind.PICTURE, container=Container.PNG)
     plan = plan_samples(probe)
     assert plan.targets == (SampleTarget(0, 0),)
     assert [len(shard.targets) for shard in cut_shards(plan, probe)] == [1]

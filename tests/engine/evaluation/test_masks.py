@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.container import Container, MediaKind
 from engine.evaluation.masks import (
     MaskInvalid,
     MaskSeries,
@@ -18,6 +17,7 @@ from engine.evaluation.masks import (
 from engine.probe import Probe
 from engine.sandbox.handle import Sandbox
 from tests.engine.made_evidence import CROP, FRAME, GRID, TO_FRAME, make_evidence
+from tests.engine.made_probe import make_video_probe
 from tests.media import encode_picture
 
 AFFINE = np.array(TO_FRAME, np.float32)  # the crop covers 140 px from (234, 56)
@@ -25,35 +25,7 @@ CELL = 140 / GRID
 
 
 def make_probe(times_us: range) -> Probe:
-    return Probe(
-        kind=MediaKind.VIDEO,
-        container=Container.MP4,
-        codec="h264",
-        pixel_format="yuv420p",
-        coded_width=FRAME[0],
-        coded_height=FRAME[1],
-        width=FRAME[0],
-        height=FRAME[1],
-        rotation=0,
-        sample_aspect_ratio=(1, 1),
-        duration_us=len(times_us) * times_us.step,
-        frame_count=len(times_us),
-        keyframes_us=(0,),
-        time_base=(1, 1000),
-        is_variable_rate=False,
-        is_hdr=False,
-        is_interlaced=False,
-        color_matrix="bt709",
-        color_range="tv",
-        color_transfer="bt709",
-        has_audio=False,
-        stream_count=1,
-        attached_pictures=0,
-        size_bytes=1,
-        sha256="0" * 64,
-        bit_rate=0,
-        frames_us=np.array(times_us, np.int64),
-    )
+    return make_video_probe(times_us, duration_us=len(times_us) * times_us.step, size=FRAME)
 
 
 def mask_of(left: float, top: float, right: float, bottom: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Scan results as the pipeline would give them, made from a few logits; no file and no network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from engine.scan_result import ModelUse, ScanFault, ScanResult
 from engine.score import score_video
 from engine.source import SourceIdentity
 from tests.engine.made_evidence import CROP, FRAME, GRID, Cell, make_evidence
+from tests.engine.made_probe import make_video_probe
 
 FORGED_LOGITS = tuple([-3.0] * 10 + [3.0] * 12 + [-3.0] * 10)
 MODEL = ModelUse("made", "ab" * 32, "onnxruntime", "f32")
@@ -31,38 +33,11 @@ def make_probe(
     size: tuple[int, int] = FRAME,
 ) -> Probe:
     """A probe of an H.264 video of 25 frames a second with a keyframe each second, or of a JPEG."""
-    is_video = kind is MediaKind.VIDEO
-    frames = np.arange(0, duration_us, 40_000, dtype=np.int64) if is_video else np.zeros(1, np.int64)
-    return Probe(
-        kind=kind,
-        container=Container.MP4 if is_video else Container.JPEG,
-        codec="h264" if is_video else "mjpeg",
-        pixel_format="yuv420p",
-        coded_width=size[0],
-        coded_height=size[1],
-        width=size[0],
-        height=size[1],
-        rotation=0,
-        sample_aspect_ratio=(1, 1),
-        duration_us=duration_us if is_video else 0,
-        frame_count=len(frames),
-        keyframes_us=tuple(range(0, duration_us, 1_000_000)) if is_video else (0,),
-        time_base=(1, 90_000),
-        is_variable_rate=False,
-        is_hdr=False,
-        is_interlaced=False,
-        color_matrix="bt709",
-        color_range="limited",
-        color_transfer="bt709",
-        has_audio=True,
-        stream_count=2,
-        attached_pictures=0,
-        size_bytes=123_456,
-        sha256="ef" * 32,
-        bit_rate=800_000,
-        warnings=tuple(warnings),
-        frames_us=frames,
-    )
+    if kind is MediaKind.VIDEO:
+        times, keys = range(0, duration_us, 40_000), range(0, duration_us, 1_000_000)
+        return make_video_probe(times, keys, duration_us=duration_us, size=size, warnings=warnings)
+    still = make_video_probe([0], duration_us=0, size=size, warnings=warnings)
+    return replace(still, kind=kind, container=Container.JPEG, codec="mjpeg")
 
 
 def finish_result(evidence: ShardEvidence, probe: Probe, path: Path = Path("clips/made.mp4")) -> ScanResult:
