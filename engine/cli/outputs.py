@@ -10,7 +10,6 @@ from engine.errors import Unavailable
 from engine.limits import Limits
 from engine.output.document import build_document, dump_document
 from engine.output.files import remove_stale, write_whole
-from engine.output.overlay import overlay_name, write_overlay
 from engine.output.patches import write_patches
 from engine.output.report import IndexEntry, describe_entry, write_report
 from engine.results import RejectReason
@@ -77,6 +76,9 @@ class OutputPlan:
     ) -> str | None:
         if result.score is None:
             return None
+        # Lazy: brings the video encoder, 45 ms that a scan without an overlay does not need.
+        from engine.output.overlay import overlay_name, write_overlay
+
         name = overlay_name(result, stem)
         self._spare_input(self.folder / name)
         write_overlay(result, self.folder / name, tools.sandbox, self.limits, watcher.on_overlay)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 
 from engine.arrays import F32, I64, U8
 from engine.faces.pyramid import SumTable, shrink_boxes, shrink_by, shrink_pictures, sum_table
@@ -23,8 +22,6 @@ from engine.faces.suppression import shift_boxes, square_boxes, suppress_groups
 
 if TYPE_CHECKING:  # types only: the detector takes any frames and needs no decoder
     from engine.decode import SampledFrames
-
-_runtime: Any = ort  # half typed
 
 WEIGHTS = Path(__file__).parent / "mtcnn"
 CELL_PX, STRIDE_PX = 12, 2  # what one output of the first network sees of its input, and their distance
@@ -263,12 +260,16 @@ def _cut_out(tables: list[SumTable], candidates: _Candidates, size: int) -> tupl
 
 
 def _open_network(data: bytes) -> Any:
-    options = _runtime.SessionOptions()
+    # Lazy: 35 ms, in which the sandbox is starting.
+    import onnxruntime as ort
+
+    runtime: Any = ort  # half typed
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # plans per input shape, and every scale and candidate count is one
     options.log_severity_level = 3
-    return _runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def _run_in_parts(network: Any, pictures: F32, count: int) -> F32:

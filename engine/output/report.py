@@ -9,9 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from engine.bundle import ModelBundle
 from engine.container import MediaKind
@@ -21,11 +19,13 @@ from engine.output.charts import ScoreScale, TimeChart, build_chart, build_scale
 from engine.output.document import find_warnings
 from engine.output.files import write_whole
 from engine.output.names import escape_controls, to_text
-from engine.output.stills import Still, make_stills
 from engine.output.timeline import Timeline, build_timeline
 from engine.results import TrackScore, VerdictValue
 from engine.sandbox.handle import Sandbox
 from engine.scan_result import ScanResult
+
+if TYPE_CHECKING:  # types only, see write_report
+    from engine.output.stills import Still
 
 _TEMPLATES = Path(__file__).parent / "templates"
 BASE_RATES = (0.01, 0.001, 0.0001)
@@ -70,6 +70,9 @@ def write_report(
     ``overlay`` is the file name of its overlay beside it, ``note`` a sentence that stands above all. Raises
     MediaRejected if the input can no longer be read and Unavailable if the page cannot be written.
     """
+    # Lazy: brings the video encoder, 45 ms that a scan without a report does not need.
+    from engine.output.stills import make_stills
+
     stills = () if result.score is None else make_stills(result, sandbox, limits)
     write_whole(path, render_report(result, bundle, stills, overlay=overlay, note=note).encode())
 
@@ -77,7 +80,7 @@ def write_report(
 def render_report(
     result: ScanResult,
     bundle: ModelBundle,
-    stills: tuple[Still, ...],
+    stills: "tuple[Still, ...]",
     *,
     overlay: str | None = None,
     note: str = "",
@@ -132,6 +135,10 @@ def write_index(entries: Sequence[IndexEntry], path: Path, *, note: str = "") ->
 
 
 def _render(template: str, **values: object) -> str:
+    # Lazy: 25 ms that a scan without a report does not need.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
