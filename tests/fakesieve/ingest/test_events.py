@@ -226,9 +226,9 @@ def test_a_message_larger_than_any_store_sends_is_refused_unread() -> None:
 
 
 FIELD_NAMES = (
-    "Records s3 object bucket name key eventName detail detail-type source event_type message "
-    "new_entry old_entry Type Message eTag size"
-).split()
+    *("Records", "s3", "object", "bucket", "name", "key", "eventName", "detail", "detail-type", "source"),
+    *("event_type", "message", "new_entry", "old_entry", "Type", "Message", "eTag", "size"),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
