@@ -11,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.backends.select import default_threads
 from engine.bundle import DEFAULT_MODEL, ModelBundle, load_bundle
-from engine.cli.scan import EXIT_UNSCORED, EngineName, choose_sampling, default_jobs, name_policy
+from engine.cli.scan import default_jobs
+from engine.cli.scan_options import EngineName, choose_sampling, name_policy
+from engine.cli.tally import EXIT_UNSCORED
 from engine.evaluation.files import (
     METRICS_NAME,
     SCORES_NAME,

@@ -18,7 +18,6 @@ from engine.decoders.colour import describe_colour, is_hdr, orientation_of
 from engine.decoders.geometry import Orientation, square_size
 from engine.decoders.job import MediaFacts, ProbeJob
 from engine.decoders.opening import (
-    CODECS,
     VideoPacket,
     check_size,
     codec_of,
@@ -41,7 +40,7 @@ from engine.decoders.timeline import (
     build_timeline,
 )
 from engine.errors import MediaRejected
-from engine.limits import Limits, format_seconds
+from engine.limits import CODECS, Limits, format_seconds
 from engine.results import RejectReason
 
 _FIRST_FRAME_TRIES = 100  # packets fed until one frame comes out
@@ -99,11 +98,13 @@ def choose_stream(source: InputContainer, limits: Limits) -> VideoStream:
     codec = codec_of(stream)
     # In AVI, MPEG-4 Part 2 packs several frames into one packet (DivX): their times cannot be trusted.
     is_packed = codec == "mpeg4" and source.format.name == "avi"
-    if codec not in CODECS or is_packed:
+    if codec not in limits.accepted_codecs or is_packed:
+        accepted = ", ".join(sorted(limits.accepted_codecs))
         raise MediaRejected(
             RejectReason.UNSUPPORTED_CODEC,
-            f"the video is coded as {codec}{' in AVI' if is_packed else ''}",
-            f"convert it to one of {', '.join(sorted(CODECS))}",
+            f"the video is coded as {codec}{' in AVI' if is_packed else ''}; accepted are {accepted}",
+            f"convert it to one of {accepted}"
+            + (", or accept it" if codec in CODECS and not is_packed else ""),
         )
     check_size(stream.width, stream.height, limits)
     return stream

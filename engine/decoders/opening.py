@@ -34,16 +34,6 @@ _FORMATS = {
     Container.AVI: "avi",
 }
 
-# FFmpeg's names of the codecs that we decode, each with the decoder that does it.
-# MPEG-4 Part 2 is what OpenCV's writer makes of "mp4v", so research footage is full of it.
-CODECS = {
-    "h264": "h264",
-    "hevc": "hevc",
-    "vp8": "vp8",
-    "vp9": "vp9",
-    "av1": "libdav1d",
-    "mpeg4": "mpeg4",
-}
 _CODEC_NAMES = {"libdav1d": "av1", "av1": "av1", "libvpx": "vp8", "libvpx-vp9": "vp9"}
 
 _DAMAGED = "the file is damaged; get it again from its source"

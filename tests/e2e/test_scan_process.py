@@ -74,14 +74,15 @@ def test_names_of_every_kind_are_answered_and_shown_harmless(model: Path, tmp_pa
 def test_a_stopped_scan_leaves_no_process_and_no_half_file(
     model: Path, clip: Path, tmp_path: Path, number: int, code: int
 ) -> None:
-    arguments = ("scan", *[clip] * 6, "--model", model, "--overlay", "--out", tmp_path, "--jobs", 2)
+    arguments = ("scan", *[clip] * 6, "--model", model, "--overlay", "--out", tmp_path, "--jobs", 2, "--json")
     process = start(*arguments)
     wait_for(lambda: (tmp_path / "clip.mp4.json").exists() or process.poll() is not None)
     children = descendants(process.pid)
     assert children
     process.send_signal(number)
-    process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == code
+    assert len(json.loads(out)) < 6
     wait_for(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], timeout=10)
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,17 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from engine.backends.select import ENGINES
-from engine.cli.scan import EngineName, PolicyName, choose_sampling, name_policy
+from engine.cli import scan as scan_module
+from engine.cli.batch import Finished
+from engine.cli.printers import JsonPrinter
+from engine.cli.scan import run_scan
+from engine.cli.scan_options import EngineName, PolicyName, choose_sampling, name_policy
 from engine.output.schema import build_schema
 from engine.policy import PRESETS, Threshold
+from engine.screen import ScanSettings
 from tests.assets import pyfeat_clip
 from tests.engine.fakes import FAKE_BUNDLE
+from tests.engine.output.made_results import make_failed_result
 from tests.media import draw_clip
 
 VALIDATOR = Draft202012Validator(build_schema())
@@ -44,6 +51,47 @@ def test_each_input_is_one_row_also_a_broken_one(run, random_model: Path, clips:
     assert [d["outcome"] for d in documents] == ["unscorable", "no_face", "scored", "unscorable"]
     assert [error.message for d in documents for error in VALIDATOR.iter_errors(d)] == []
     assert done.code == 3
+
+
+class Interrupted:
+    """A scanner that gives as many results as it is told, and is interrupted."""
+
+    results = 0
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def run(self, *_: object) -> Iterator[Finished]:
+        for _ in range(self.results):
+            yield Finished(make_failed_result(), None)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_interrupted_array_is_closed(count: int, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(scan_module, "BatchScanner", Interrupted)
+    monkeypatch.setattr(Interrupted, "results", count)
+    printer = JsonPrinter(with_patches=False)
+    with pytest.raises(KeyboardInterrupt):
+        run_scan([], FAKE_BUNDLE, ScanSettings(), None, None, printer, jobs=1)
+    assert len(json.loads(capsys.readouterr().out)) == count
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--max-seconds", "--fps"])
+def test_what_is_no_number_is_not_understood(run, clips: Path, option: str) -> None:
+    assert run("scan", clips, option, "nan").code == 2
+
+
+def test_accepted_codecs_can_be_set(run, random_model: Path, clips: Path) -> None:
+    video = (clips / "drawn.mp4", "--model", random_model, "--jsonl")
+    assert json.loads(run("scan", *video, "--codecs", "H264, vp9").out)["error"] is None
+    error = json.loads(run("scan", *video, "--codecs", "hevc,vp9").out)["error"]
+    assert error["reason"] == "UNSUPPORTED_CODEC"
+    assert error["message"] == "the video is coded as h264; accepted are hevc, vp9"
+    assert error["hint"] == "convert it to one of hevc, vp9, or accept it"
+    unknown = run("scan", *video, "--codecs", "mjpeg")
+    assert unknown.code == 2
+    assert "codecs are av1, h264" in unknown.err
 
 
 def test_failures_have_reason_and_hint_on_stderr(run, random_model: Path, clips: Path) -> None:

@@ -1,0 +1,164 @@
+"""What ``fakesieve scan`` can be told: its options by subject, and what they mean together."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.bundle import ModelBundle
+from engine.limits import CODECS
+from engine.policy import DEFAULT_POLICY, Policy, choose_policy, find_policy
+from engine.sampling import Sampling
+
+DEFAULT_FOLDER = Path("fakesieve-out")
+_OUTPUT, _LOOK, _LIMITS = "What is written", "How it is looked at", "What an input may cost"
+
+
+class EngineName(StrEnum):
+    """What may run the network."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+class DecoderName(StrEnum):
+    """What may decode."""
+
+    PYAV = "pyav"
+    DECORD = "decord"
+
+
+class PolicyName(StrEnum):
+    """Which thresholds decide: the model's own or a preset."""
+
+    MODEL = "model"
+    BALANCED = "balanced"
+    SENSITIVE = "sensitive"
+    STRICT = "strict"
+
+
+Paths = Annotated[list[str], typer.Argument(help="Files, folders and patterns.", show_default=False)]
+
+# What is written.
+AsJson = Annotated[bool, typer.Option("--json", help="Print an array of documents.", rich_help_panel=_OUTPUT)]
+AsJsonl = Annotated[
+    bool, typer.Option("--jsonl", help="Print one document a line, as they come.", rich_help_panel=_OUTPUT)
+]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print one row for each input.", rich_help_panel=_OUTPUT)]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Folder for documents and patch maps (with --overlay or --report: {DEFAULT_FOLDER}).",
+        rich_help_panel=_OUTPUT,
+        show_default=False,
+    ),
+]
+Overlay = Annotated[
+    bool, typer.Option("--overlay", help="Write videos with all drawn on them.", rich_help_panel=_OUTPUT)
+]
+Report = Annotated[
+    bool, typer.Option("--report", help="Write a page for each input.", rich_help_panel=_OUTPUT)
+]
+Patches = Annotated[
+    bool, typer.Option("--patches", help="Put patch maps into the JSON.", rich_help_panel=_OUTPUT)
+]
+
+# How it is looked at.
+Model = Annotated[
+    str, typer.Option(help="A name from 'fakesieve model list', or a folder.", rich_help_panel=_LOOK)
+]
+Engine = Annotated[EngineName, typer.Option(help="What runs the network.", rich_help_panel=_LOOK)]
+Decoder = Annotated[DecoderName, typer.Option(help="What decodes.", rich_help_panel=_LOOK)]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        help="Frames looked at per second (default: 1).",
+        min=0.01,
+        max=1000,
+        rich_help_panel=_LOOK,
+    ),
+]
+MaxSamples = Annotated[
+    int | None,
+    typer.Option(help="Frames looked at per video, at most (default: 600).", min=1, rich_help_panel=_LOOK),
+]
+Thresholds = Annotated[
+    PolicyName | None,
+    typer.Option(
+        help=f"Thresholds of the verdict (default: the model's own, else {DEFAULT_POLICY}).",
+        rich_help_panel=_LOOK,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Inputs at a time (default: the cores, 4 at most).", min=1, max=64, rich_help_panel=_LOOK
+    ),
+]
+
+# What an input may cost.
+MaxBytes = Annotated[int, typer.Option(help="Size of a file.", min=1, rich_help_panel=_LIMITS)]
+MaxSeconds = Annotated[
+    float,
+    typer.Option(help="Duration of a video.", min=0.001, max=1e9, rich_help_panel=_LIMITS),
+]
+MaxPixels = Annotated[int, typer.Option(help="Pixels of a frame.", min=1, rich_help_panel=_LIMITS)]
+MaxFrames = Annotated[int, typer.Option(help="Frames of a video.", min=1, rich_help_panel=_LIMITS)]
+MaxStreams = Annotated[int, typer.Option(help="Streams in a file.", min=1, rich_help_panel=_LIMITS)]
+MaxMemory = Annotated[
+    int, typer.Option(help="Bytes that decoding may take.", min=1, max=1 << 48, rich_help_panel=_LIMITS)
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        help="Seconds that decoding may keep waiting.",
+        min=0.1,
+        max=1e6,
+        rich_help_panel=_LIMITS,
+    ),
+]
+Codecs = Annotated[
+    str, typer.Option(help="Codecs of videos that are accepted, by commas.", rich_help_panel=_LIMITS)
+]
+AllowUnsandboxed = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unsandboxed",
+        help="Decode without Landlock and seccomp, for files that you trust.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+
+
+def read_codecs(text: str) -> str:
+    """Return the codecs of ``--codecs`` in the form of ``Limits``."""
+    names = sorted({name.strip().lower() for name in text.split(",") if name.strip()})
+    if not names or set(names) - set(CODECS):
+        raise typer.BadParameter(f"codecs are {', '.join(CODECS)}; give some of them by commas, not {text!r}")
+    return ",".join(names)
+
+
+def choose_sampling(fps: float | None, max_samples: int | None) -> Sampling:
+    """Return the sampling for what was asked, the defaults for the rest."""
+    usual = Sampling()
+    most = usual.max_samples if max_samples is None else max_samples
+    return Sampling(
+        rate_hz=usual.rate_hz if fps is None else fps,
+        min_samples=min(usual.min_samples, most),
+        max_samples=most,
+    )
+
+
+def name_policy(name: PolicyName | None, bundle: ModelBundle) -> Policy:
+    """Return the policy of a name; without one the model's own, or the default preset if it has none."""
+    own = choose_policy(bundle.name, bundle.thresholds)
+    if name is None:
+        return own
+    if name is not PolicyName.MODEL:
+        return find_policy(name.value)
+    if own.name != bundle.name:
+        raise typer.BadParameter(f"no thresholds were fitted for {bundle.name}; name a preset")
+    return own

@@ -1,0 +1,50 @@
+"""How the inputs of a run ended: what is told on stderr, and the exit code."""
+
+import typer
+
+from engine.cli.batch import MACHINE_REASONS, Finished
+from engine.errors import EngineError
+from engine.output.names import escape_for_terminal, to_text
+from engine.output.report import IndexEntry
+
+EXIT_ERROR, EXIT_UNSCORED = 1, 3
+
+
+class Tally:
+    """Counts what ended how, and keeps the little that is told at the end."""
+
+    def __init__(self) -> None:
+        self.entries: list[IndexEntry] = []
+        self._faults: list[tuple[str, str]] = []
+        self._machine, self._unscored = 0, 0
+
+    def add(self, finished: Finished) -> None:
+        """Count one input."""
+        result = finished.result
+        name = escape_for_terminal(to_text(result.path))
+        if finished.entry is not None:
+            self.entries.append(finished.entry)
+        if finished.output_fault is not None:
+            self._note(name, finished.output_fault)
+            self._machine += 1
+        if result.fault is not None:
+            fault = result.fault
+            self._note(name, EngineError(fault.reason, fault.message, fault.hint))
+            self._machine += fault.reason in MACHINE_REASONS
+        self._unscored += not result.outcome.has_score
+
+    def _note(self, name: str, fault: EngineError) -> None:
+        seen = escape_for_terminal(to_text(fault.seen))
+        self._faults.append((f"{name}: {fault.reason}: {seen}", escape_for_terminal(to_text(fault.hint))))
+
+    def tell_faults(self) -> None:
+        """Say on stderr why inputs failed, below whatever stands on stdout."""
+        for seen, hint in self._faults:
+            typer.echo(f"error: {seen}\nhint: {hint}", err=True)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all have a score, 3 if some have none, 1 if the machine or the program failed."""
+        if self._machine:
+            return EXIT_ERROR
+        return EXIT_UNSCORED if self._unscored else 0
