@@ -1,0 +1,188 @@
+"""Worker hosts of a simulation: slots that claim, work and finish, with a heartbeat beside them."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from fakesieve.errors import Unavailable
+from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
+from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out, reject_job
+from fakesieve.jobs.finish import Finish, finish_job, finish_shard, load_evidence, score_key
+from fakesieve.jobs.rows import Claim, HostBeat, ShardKey
+from fakesieve.jobs.states import WorkKind
+from fakesieve.reasons import Reason
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LEASE_S = 30.0
+MEDIA = {"duration_us": 1}
+_SHAS = {f"clip-{n}": f"{n}" * 64 for n in range(4)}
+
+
+class SimHost:
+    """A process with some slots. Killing it loses everything that it knows."""
+
+    def __init__(self, world: "World", name: str, slots: int) -> None:
+        self.world, self.name, self.n_slots = world, name, slots
+        self.births = 0
+        self.paused_until_s = 0.0
+        self.slots = [SimSlot(self) for _ in range(slots)]
+        self.start()
+
+    def start(self) -> None:
+        self.births += 1
+        self.owner = f"{self.name}/{self.births}"
+        self.beat_record = HostBeat(self.owner, self.n_slots)
+        self.lost: set[ShardKey] = set()
+        # A clock that is wrong and runs at another speed decides when the next heartbeat is due.
+        self.clock_rate = 0.5 + 2.0 * self.world.draw()
+        self.next_beat_s = 0.0
+        for slot in self.slots:
+            slot.claim = slot.work = None
+
+    def kill(self) -> None:
+        self.start()
+
+    def beat(self) -> None:
+        """Lengthen all leases of the host, when its clock says so."""
+        world = self.world
+        local_s = world.now_s * self.clock_rate
+        if world.now_s < self.paused_until_s or local_s < self.next_beat_s:
+            return
+        self.next_beat_s = local_s + LEASE_S / 3
+        claims = [slot.claim for slot in self.slots if slot.claim is not None]
+        try:
+            world.store.run(lambda tx: tx.beat_host(self.beat_record))
+            self.lost |= extend_claims(world.store, self.owner, claims, LEASE_S)
+        except Unavailable:
+            world.seen["beat_failed"] += 1
+
+
+class SimSlot:
+    """One thread of a host: takes a doorbell, claims, and works in steps."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host = host
+        self.world = host.world
+        self.claim: Claim | None = None
+        self.work: Iterator[None] | None = None
+
+    def move(self) -> None:
+        world, host = self.world, self.host
+        if world.now_s < host.paused_until_s:
+            return
+        if self.work is None:
+            key = world.broker.take()
+            if key is not None:
+                self._begin(key)
+            return
+        work = self.work
+        try:
+            next(work)
+        except StopIteration:
+            pass
+        except Unavailable:
+            world.seen["gave_up"] += 1
+        else:
+            return
+        if self.work is work:
+            self.claim = self.work = None
+
+    def _begin(self, key: ShardKey) -> None:
+        world = self.world
+        try:
+            claim = claim_shard(world.store, key, self.host.owner, LEASE_S, world.limits)
+        except Unavailable:
+            world.seen["claim_without_reply"] += 1
+            return
+        if not isinstance(claim, Claim):
+            world.seen[f"refused_{claim}"] += 1
+            return
+        self.host.lost.discard(key)
+        self.claim = claim
+        self.work = self._do(claim)
+
+    def _do(self, claim: Claim) -> Iterator[None]:
+        draw = self.world.draw
+        if draw() < 0.05:
+            yield
+            self._release(claim)
+            return
+        if claim.source.key == "clip-3" and claim.kind is WorkKind.SCREEN and draw() < 0.9:
+            yield
+            self.world.seen["poisoned"] += 1
+            self.host.kill()  # the whole host dies of this video
+            return
+        if draw() < 0.5:
+            yield
+        if claim.key in self.host.lost:
+            self.world.seen["stopped_early"] += 1
+            return
+        if claim.kind is WorkKind.PREPARE:
+            yield from self._prepare(claim)
+        elif claim.kind is WorkKind.SCREEN:
+            yield from self._screen(claim)
+        else:
+            yield from self._score(claim)
+
+    def _release(self, claim: Claim) -> None:
+        is_current = release_shard(
+            self.world.store,
+            claim,
+            Reason.OBJECT_STORE_UNAVAILABLE,
+            20.0 * self.world.draw(),
+            refund=self.world.draw() < 0.7,
+            limits=self.world.limits,
+        )
+        self.world.seen["released" if is_current else "stale_release"] += 1
+
+    def _prepare(self, claim: Claim) -> Iterator[None]:
+        world = self.world
+        content = claim.source.key
+        if content == "clip-2" and world.draw() < 0.3:
+            world.seen["rejected"] += reject_job(world.store, claim, Reason.NOT_VIDEO, "seen")
+            return
+        shards = 1 + int(world.draw() * 3)
+        prepared = Prepared(_SHAS[content], 1, MEDIA, "fp", tuple({"n": n} for n in range(shards)))
+        result = yield from self._until_reply(lambda: fan_out(world.store, claim, prepared))
+        if result is FanOut.REUSED:
+            world.seen["reused"] += 1
+        elif result is FanOut.STALE:
+            world.seen["stale_fan_out"] += 1
+
+    def _screen(self, claim: Claim) -> Iterator[None]:
+        world = self.world
+        evidence = b"%d/%d" % (claim.fence, claim.key.index)
+        result = yield from self._until_reply(lambda: finish_shard(world.store, claim, evidence))
+        if result is Finish.STALE:
+            world.seen["stale_finish"] += 1
+        elif result is Finish.LAST:
+            world.seen["last"] += 1
+            if world.draw() < 0.8:  # else it dies just here
+                self._begin_scoring(claim)
+
+    def _begin_scoring(self, claim: Claim) -> None:
+        self.claim = self.work = None
+        self._begin(score_key(claim))
+
+    def _score(self, claim: Claim) -> Iterator[None]:
+        world = self.world
+        evidence = load_evidence(world.store, claim.key.job_id)
+        yield
+        analysis = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
+        is_first = yield from self._until_reply(lambda: finish_job(world.store, claim.key.job_id, analysis))
+        if is_first:
+            world.note_score(claim, evidence)
+        else:
+            world.seen["scored_again"] += 1
+
+    def _until_reply(self, ask):
+        """Ask again while there is no reply: the same claim, so the same answer."""
+        for _ in range(3):
+            try:
+                return ask()
+            except Unavailable:
+                self.world.seen["asked_again"] += 1
+                yield
+        return ask()
