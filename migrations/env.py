@@ -10,14 +10,15 @@ from fakesieve.records.registry import METADATA
 
 OWNER_URL = "FAKESIEVE_OWNER_DATABASE_URL"
 # Whoever waits for a lock stops all who come after it; better to fail and try again.
-LOCK_TIMEOUT = "4s"
+LOCK_TIMEOUT_MS = 4000
 _ONE_AT_A_TIME = 7_317_220_541  # key of an advisory lock, any number that nobody else takes
 
 
 def migrate_online(connection: Connection) -> None:
     """Run the steps, each in a transaction of its own."""
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ONE_AT_A_TIME})
-    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    lock_timeout_ms = int(context.config.attributes.get("lock_timeout_ms", LOCK_TIMEOUT_MS))
+    connection.execute(text(f"SET lock_timeout = {lock_timeout_ms}"))
     # Row-level security holds for the owner too; a step that moves rows must see those of all tenants.
     connection.execute(text("SET fakesieve.tenant_id = '*'"))
     connection.commit()
@@ -56,7 +57,7 @@ if context.is_offline_mode():
         literal_binds=True,
     )
     with context.begin_transaction():
-        context.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        context.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         context.run_migrations()
 else:
     _connect()

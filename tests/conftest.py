@@ -10,6 +10,30 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.databases import (
+    database,
+    database_name,
+    migrated_database,
+    module_database,
+    module_database_as_owner,
+    module_database_name,
+)
+from tests.servers import postgres, s3, servers_folder, valkey
+
+# Fixtures: pytest looks for them by name here.
+__all__ = [
+    "database",
+    "database_name",
+    "migrated_database",
+    "module_database",
+    "module_database_as_owner",
+    "module_database_name",
+    "postgres",
+    "s3",
+    "servers_folder",
+    "valkey",
+]
+
 SEED = 20_240_611
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
 

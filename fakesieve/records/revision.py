@@ -51,12 +51,13 @@ def list_revisions() -> list[str]:
     return [script.revision for script in _read_scripts().walk_revisions()][::-1]
 
 
-def migrate_database(url: str, target: str = HEAD) -> Migrated:
+def migrate_database(url: str, target: str = HEAD, *, lock_timeout_ms: int = 4000) -> Migrated:
     """Bring a database to a revision, forward or back, and make partitions for a year.
 
     Args:
         url: of the role that owns the tables.
         target: a revision, ``head`` for the newest or ``base`` for an empty database.
+        lock_timeout_ms: how long to wait for a table that others use; whoever comes after waits behind us.
 
     Raises:
         RequestRefused: this release knows no such revision.
@@ -65,7 +66,7 @@ def migrate_database(url: str, target: str = HEAD) -> Migrated:
     """
     with _connect(url) as connection:
         before = _find_revision(connection)
-        config = _configure(connection)
+        config = _configure(connection, lock_timeout_ms)
         is_back = _is_back(before, target)
         (command.downgrade if is_back else command.upgrade)(config, target)
         after = _find_revision(connection)
@@ -132,8 +133,8 @@ def _find_folder() -> str:
     return spec.submodule_search_locations[0]
 
 
-def _configure(connection: Connection) -> Config:
+def _configure(connection: Connection, lock_timeout_ms: int) -> Config:
     config = Config()
     config.set_main_option("script_location", _find_folder().replace("%", "%%"))
-    config.attributes["connection"] = connection
+    config.attributes.update(connection=connection, lock_timeout_ms=lock_timeout_ms)
     return config

@@ -1,0 +1,232 @@
+"""Each revision goes forward, back and forward again, and together they make what the models say."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from fakesieve.database import Database, open_database, parse_url
+from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
+from fakesieve.errors import RequestRefused, SetupRefused, Unavailable
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import store_analysis
+from fakesieve.records.registry import METADATA
+from fakesieve.records.revision import (
+    PARTITIONS_AHEAD,
+    check_revision,
+    list_revisions,
+    migrate_database,
+)
+from tests.databases import fresh_name, opened
+from tests.factories import make_record, make_tenant, make_video
+
+# What a database is made of, in words that do not depend on the order in which it was made.
+_CATALOGUE = {
+    "columns": (
+        "SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name,"
+        " character_maximum_length, generation_expression FROM information_schema.columns"
+        " WHERE table_schema = 'public'"
+    ),
+    "constraints": (
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND conparentid = 0 AND contype <> 'n'"
+    ),
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "options": (
+        "SELECT relname, reloptions::text FROM pg_class"
+        " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+    ),
+}
+_OURS_ALONE = ("alembic_version", "frame_score_")
+
+
+def describe(url: str) -> dict[str, set[tuple[object, ...]]]:
+    """Return the catalogue of a database without the partitions and Alembic's own table."""
+    database = open_database(url)
+    with database.transaction(tenant_id=None) as session:
+        found = {
+            name: {
+                tuple(row) for row in session.execute(text(query)) if not str(row[0]).startswith(_OURS_ALONE)
+            }
+            for name, query in _CATALOGUE.items()
+        }
+    database.close()
+    return found
+
+
+@pytest.fixture
+def empty_url(postgres: PostgresServer) -> Iterator[str]:
+    with fresh_name(postgres) as name:
+        yield postgres.url(OWNER_ROLE, name)
+
+
+def test_migrations_make_what_the_models_say(
+    postgres: PostgresServer, empty_url: str, migrated_database: str
+) -> None:
+    pool = create_engine(parse_url(empty_url))
+    METADATA.create_all(pool)
+    pool.dispose()
+    made, migrated = describe(empty_url), describe(postgres.url(OWNER_ROLE, migrated_database))
+    for name in _CATALOGUE:
+        assert migrated[name] == made[name], name
+
+
+@pytest.mark.parametrize("number", range(len(list_revisions())))
+def test_a_revision_goes_forward_back_and_forward(empty_url: str, number: int) -> None:
+    names = ["base", *list_revisions()]
+    before, after = names[number], names[number + 1]
+    migrate_database(empty_url, before)
+    shape_before = describe(empty_url)
+    migrate_database(empty_url, after)
+    shape_after = describe(empty_url)
+    assert shape_after != shape_before
+    migrate_database(empty_url, before)
+    assert describe(empty_url) == shape_before
+    done = migrate_database(empty_url, after)
+    assert (done.before or "base", done.after) == (before, after)
+    assert describe(empty_url) == shape_after
+
+
+def test_nothing_is_left_at_the_base(empty_url: str) -> None:
+    migrate_database(empty_url)
+    migrate_database(empty_url, "base")
+    database = open_database(empty_url)
+    with database.transaction(tenant_id=None) as session:
+        left = text(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
+        assert session.scalars(left).all() == ["alembic_version"]
+        functions = text("SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+        assert session.scalar(functions) == 0
+    database.close()
+
+
+def test_several_at_once_migrate_one_after_the_other(empty_url: str) -> None:
+    command = [sys.executable, "-m", "fakesieve", "migrate", "--database-url", empty_url]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    for run in runs:
+        _, complaint = run.communicate(timeout=60)
+        assert (run.returncode, complaint) == (0, b"")
+    assert migrate_database(empty_url).before == list_revisions()[-1]
+
+
+def test_an_unknown_revision_is_refused(empty_url: str) -> None:
+    with pytest.raises(RequestRefused, match="no revision 'x'"):
+        migrate_database(empty_url, "x")
+
+
+def test_a_locked_table_is_not_waited_for(empty_url: str) -> None:
+    first, second = list_revisions()[:2]
+    migrate_database(empty_url, first)
+    database = open_database(empty_url)
+    with database.transaction(tenant_id=None) as session:
+        session.execute(text("LOCK TABLE video"))
+        with pytest.raises(Unavailable, match="LockNotAvailable"):
+            migrate_database(empty_url, second, lock_timeout_ms=100)
+    database.close()
+    assert migrate_database(empty_url, second).before == first
+
+
+def test_only_the_owner_migrates(postgres: PostgresServer, module_database_name: str) -> None:
+    with pytest.raises(SetupRefused, match="owner") as caught:
+        migrate_database(postgres.url(database=module_database_name), "base")
+    assert "--database-url" in caught.value.hint
+
+
+def test_a_server_without_the_role_of_the_fleet_is_told_apart(
+    postgres: PostgresServer, empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("migrations.tenancy.APP_ROLE", "nobody_made_this")
+    with pytest.raises(SetupRefused, match="nobody_made_this") as caught:
+        migrate_database(empty_url)
+    assert "CREATE ROLE" in caught.value.hint
+
+
+def test_a_database_of_this_release_is_accepted(module_database: Database) -> None:
+    check_revision(module_database)
+
+
+@pytest.mark.parametrize("revision", ["base", *list_revisions()[:-1]])
+def test_a_database_that_is_behind_is_refused(
+    postgres: PostgresServer, empty_url: str, revision: str
+) -> None:
+    if revision != "base":
+        migrate_database(empty_url, revision)
+    database = open_database(empty_url)
+    with pytest.raises(SetupRefused, match=list_revisions()[-1]) as caught:
+        check_revision(database)
+    assert caught.value.reason is Reason.MIGRATIONS_BEHIND
+    database.close()
+
+
+def test_a_database_of_a_newer_release_is_accepted_and_not_touched(
+    postgres: PostgresServer, database: Database, database_name: str
+) -> None:
+    with opened(postgres, database_name, OWNER_ROLE) as owner, owner.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    check_revision(database)
+    with pytest.raises(RequestRefused, match="9999"):
+        migrate_database(postgres.url(OWNER_ROLE, database_name))
+
+
+def list_partitions(database: Database) -> list[str]:
+    with database.transaction(tenant_id=None) as session:
+        names = session.scalars(
+            text("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' ORDER BY relname")
+        )
+        return list(names)
+
+
+def call(database: Database, function: str, *values: object) -> int:
+    with database.transaction(tenant_id=None) as session:
+        names = [f":v{number}" for number in range(len(values))]
+        parameters = {name[1:]: value for name, value in zip(names, values, strict=True)}
+        return session.scalar(text(f"SELECT {function}({', '.join(names)})"), parameters) or 0
+
+
+def test_there_are_partitions_for_a_year(database: Database) -> None:
+    months = [name for name in list_partitions(database) if name != "frame_score_rest"]
+    assert len(months) == PARTITIONS_AHEAD
+    assert months[0] == f"frame_score_{datetime.now(UTC):%Y%m}"
+
+
+def test_the_fleet_makes_and_drops_partitions(database: Database) -> None:
+    assert call(database, "make_frame_score_partitions", date(2031, 11, 30), 3) == 3
+    assert call(database, "make_frame_score_partitions", date(2031, 12, 1), 3) == 1
+    names = set(list_partitions(database))
+    assert {"frame_score_203111", "frame_score_203112", "frame_score_203201"} < names
+    assert call(database, "drop_frame_scores", date(2031, 12, 31)) == PARTITIONS_AHEAD + 1
+    assert set(list_partitions(database)) == {
+        "frame_score_203112",
+        "frame_score_203201",
+        "frame_score_203202",
+        "frame_score_rest",
+    }
+
+
+def test_frame_scores_lie_in_their_month(database: Database) -> None:
+    tenant_id = make_tenant(database)
+    with database.transaction(tenant_id=tenant_id) as session:
+        store_analysis(session, make_record(tenant_id, make_video(session, tenant_id)))
+        months = session.scalars(text("SELECT DISTINCT tableoid::regclass::text FROM frame_score")).all()
+    assert months == [f"frame_score_{datetime.now(UTC):%Y%m}"]
+
+
+def test_no_frame_score_is_lost_when_its_month_has_no_partition(database: Database) -> None:
+    call(database, "drop_frame_scores", date(2100, 1, 1))
+    tenant_id = make_tenant(database)
+    with database.transaction(tenant_id=tenant_id) as session:
+        store_analysis(session, make_record(tenant_id, make_video(session, tenant_id)))
+        assert session.scalar(text("SELECT count(*) FROM frame_score")) == 3
+    # The present month keeps its rows where they are; the next ones get a partition.
+    made = call(database, "make_frame_score_partitions", datetime.now(UTC).date(), 3)
+    assert made == 2
+
+
+def test_the_fleet_cannot_drop_a_table_through_the_function(database: Database) -> None:
+    with pytest.raises(DBAPIError), database.transaction(tenant_id=None) as session:
+        session.execute(text("DROP TABLE frame_score_rest"))
