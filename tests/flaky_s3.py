@@ -34,7 +34,10 @@ class Kind(Enum):
 
 @dataclass
 class Fault:
-    """One way to fail, for the requests whose method and path it matches. `at` is a share of the body."""
+    """One way to fail, for the requests whose method and path it matches. `at` is a share of the body.
+
+    With `on_ranges` it waits for a request that asks for a part of the object.
+    """
 
     kind: Kind
     method: str = "GET"
@@ -47,12 +50,14 @@ class Fault:
     count: int | None = None
     until_s: float | None = None
     share: float = 1.0
+    on_ranges: bool = False
     n_done: int = 0
 
-    def takes(self, method: str, path: str, draw: float) -> bool:
+    def takes(self, method: str, path: str, asked_range: str | None, draw: float) -> bool:
         is_over = self.until_s is not None and time.monotonic() > self.until_s
         is_used = self.count is not None and self.n_done >= self.count
         is_meant = self.method in ("*", method) and self.path_part in path
+        is_meant &= asked_range is not None or not self.on_ranges
         return is_meant and not is_over and not is_used and draw < self.share
 
 
@@ -123,7 +128,7 @@ class FlakyS3:
         """Note a request and return the fault that it meets."""
         with self._lock:
             draw = self._random.random()
-            fault = next((f for f in self._faults if f.takes(method, path, draw)), None)
+            fault = next((f for f in self._faults if f.takes(method, path, asked_range, draw)), None)
             if fault:
                 fault.n_done += 1
             self.seen.append(Seen(method, path, fault.kind if fault else None, range=asked_range))
