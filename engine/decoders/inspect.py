@@ -250,6 +250,23 @@ def _declared_us(source: InputContainer, stream: VideoStream) -> int | None:
     return declared if 0 <= declared < 1 << 62 else None
 
 
+def _sizes_of(
+    stream: VideoStream, frame: VideoFrame | None, turned: Orientation, limits: Limits
+) -> tuple[tuple[int, int], tuple[int, int], Fraction]:
+    """Coded size, displayed size and the shape of a pixel. Raises `MediaRejected`."""
+    coded = (frame.width, frame.height) if frame else (stream.width, stream.height)
+    if min(coded) < 1:
+        raise MediaRejected(
+            RejectReason.CORRUPT, "no frame could be decoded and no size is declared", "get the file again"
+        )
+    check_size(*coded, limits)
+    aspect = stream.sample_aspect_ratio or Fraction(1, 1)
+    size = square_size(*coded, aspect.numerator, aspect.denominator)
+    check_size(*size, limits)
+    shown = (size[1], size[0]) if turned.swaps_sides else size
+    return coded, shown, aspect if size != coded else Fraction(1, 1)
+
+
 def _facts_of(
     source: InputContainer,
     stream: VideoStream,
@@ -259,30 +276,22 @@ def _facts_of(
     job: ProbeJob,
 ) -> MediaFacts:
     frame, context = reader.first_frame, stream.codec_context
-    coded = (frame.width, frame.height) if frame else (stream.width, stream.height)
-    if min(coded) < 1:
-        raise MediaRejected(
-            RejectReason.CORRUPT, "no frame could be decoded and no size is declared", "get the file again"
-        )
-    check_size(*coded, job.limits)
     turned = orientation_of(frame) if frame else Orientation()
-    aspect = stream.sample_aspect_ratio or Fraction(1, 1)
-    size = square_size(*coded, aspect.numerator, aspect.denominator)
-    check_size(*size, job.limits)
+    coded, shown, aspect = _sizes_of(stream, frame, turned, job.limits)
     base, rate = stream.time_base or Fraction(1, 1_000_000), _rate_of(stream) or FALLBACK_RATE
-    colour = describe_colour(frame or context)
+    colour, attached = describe_colour(frame or context), sum(is_attached(s) for s in source.streams.video)
     seconds = max(timeline.duration_us, 1) / 1e6
     return MediaFacts(
         codec=codec_of(stream),
         pixel_format=frame.format.name if frame else context.pix_fmt or "unknown",
         coded_width=coded[0],
         coded_height=coded[1],
-        width=size[1] if turned.swaps_sides else size[0],
-        height=size[0] if turned.swaps_sides else size[1],
+        width=shown[0],
+        height=shown[1],
         rotation=turned.rotation,
         is_mirrored=turned.is_mirrored,
-        sar_numerator=aspect.numerator if size != coded else 1,
-        sar_denominator=aspect.denominator if size != coded else 1,
+        sar_numerator=aspect.numerator,
+        sar_denominator=aspect.denominator,
         stream_index=stream.index,
         time_numerator=base.numerator,
         time_denominator=base.denominator,
@@ -302,8 +311,8 @@ def _facts_of(
         color_transfer=colour.transfer,
         has_audio=bool(source.streams.audio),
         stream_count=len(source.streams),
-        video_streams=sum(not is_attached(s) for s in source.streams.video),
-        attached_pictures=sum(is_attached(s) for s in source.streams.video),
+        video_streams=len(source.streams.video) - attached,
+        attached_pictures=attached,
         lost_frames=lost,
         bit_rate=int(min(reader.bytes_read * 8 / seconds, 1e12)),
     )

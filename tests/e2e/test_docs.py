@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 from engine.container import Container
-from engine.decoders.opening import CODECS
 from engine.faces.detect import MtcnnParameters
 from engine.faces.link import TrackRules
 from engine.faces.quality import QualityRules
-from engine.limits import Limits
+from engine.limits import CODECS, Limits
 from engine.results import EvidenceReason, MediaWarning, Outcome, RejectReason, VerdictReason, VerdictValue
 from engine.sampling import Sampling
 from engine.score import ScoringParams
