@@ -1,0 +1,118 @@
+"""What commands over a fleet work with: its database, its objects, and whose rows they are."""
+
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import typer
+from sqlalchemy import select
+
+from fakesieve.database import Database, open_database
+from fakesieve.errors import RequestRefused, SetupRefused, Unavailable
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.object_stores.select import PROMPT, open_objects
+from fakesieve.objects import ObjectStore
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import Tenant, find_caller
+from fakesieve.settings import Settings, read_settings
+
+EXIT_INCOMPLETE = 3
+"""The command did what it was asked to, but at least one video has no score."""
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A fleet as one tenant sees it."""
+
+    settings: Settings
+    database: Database
+    tenant_id: str
+
+    @property
+    def store(self) -> SqlJobStore:
+        """The jobs of the tenant."""
+        return SqlJobStore(self.database, self.tenant_id)
+
+    def open_objects(self) -> ObjectStore:
+        """Return the object store; nothing is connected to yet."""
+        return open_objects(self.settings, retry=PROMPT)
+
+
+@contextmanager
+def open_place() -> Generator[Place]:
+    """Open what the environment names, and close it after the block.
+
+    Raises SetupRefused where variables are missing or the key is none, Unavailable without a database.
+    """
+    settings = read_settings()
+    database = open_database(settings.database_url.get_secret_value(), connections_max=2)
+    try:
+        yield Place(settings, database, _find_tenant(database, settings))
+    finally:
+        database.close()
+
+
+def _find_tenant(database: Database, settings: Settings) -> str:
+    with database.transaction(tenant_id=None) as session:
+        if settings.api_key is None:
+            first = session.scalar(select(Tenant.id).order_by(Tenant.id).limit(1))
+            if first is not None:
+                return first
+            raise SetupRefused(
+                Reason.INVALID_SETTINGS,
+                "FAKESIEVE_API_KEY is not set and the database has no tenant",
+                "load the environment of a fleet: source D/env, as 'fakesieve up' has printed",
+            )
+        caller = find_caller(session, settings.api_key.get_secret_value())
+    if caller is None:
+        raise SetupRefused(
+            Reason.INVALID_SETTINGS,
+            "FAKESIEVE_API_KEY is unknown, revoked or expired",
+            "load the environment of a fleet again: source D/env; or ask for a new key",
+        )
+    return caller.tenant_id
+
+
+def not_found(what: str, name: str) -> RequestRefused:
+    """The error for an id that the tenant does not have."""
+    return RequestRefused(Reason.NOT_FOUND, f"there is no {what} {name}")
+
+
+def dump_line(document: Json) -> bytes:
+    """Return a document as one line of JSON: ASCII, so that no name in it can steer a terminal; no NaN."""
+    return json.dumps(document, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
+
+
+def print_json(document: Json) -> None:
+    """Print a document on stdout as one line."""
+    typer.echo(dump_line(document), nl=False)
+
+
+@contextmanager
+def open_output(path: Path | None) -> Generator[BinaryIO]:
+    """Open a file for writing, or stdout without one; the file appears when all of it is written.
+
+    Raises Unavailable (OUTPUT_FAILED) where it cannot be written.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            yield file
+        draft.replace(path)
+    except OSError as fault:
+        raise Unavailable(
+            Reason.OUTPUT_FAILED, f"{path} cannot be written: {fault.strerror or fault}"
+        ) from fault
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,203 @@
+"""Jobs as people look at them: lists, and one with its work. Nothing here changes a row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.orm import Session
+
+from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
+from fakesieve.records.table import JsonObject
+
+PAGE_MAX = 1000
+
+
+@dataclass(frozen=True)
+class JobFault:
+    """Why a job has no result."""
+
+    reason: Reason
+    message: str | None
+    hint: str
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job in short. ``n_done`` of ``n_shards`` pieces are screened; both are 0 before it is planned."""
+
+    id: str
+    state: JobState
+    lane: Lane
+    source: VideoRef
+    create_time: datetime
+    start_time: datetime | None
+    end_time: datetime | None
+    deadline: datetime
+    n_shards: int
+    n_done: int
+    batch_id: str | None
+    external_id: str | None
+    video_id: str | None
+    analysis_id: str | None
+    reused_analysis: bool
+    fault: JobFault | None
+
+
+@dataclass(frozen=True)
+class AttemptLine:
+    """One claim of a piece of work; ``end`` is None while it runs."""
+
+    shard: int
+    kind: WorkKind
+    number: int
+    owner: str
+    start_time: datetime
+    end_time: datetime | None
+    end: AttemptEnd | None
+    reason: Reason | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class ShardLine:
+    """One piece of a job's work. ``deliveries`` counts claims, ``attempts`` those that ended badly or run."""
+
+    index: int
+    kind: WorkKind
+    state: ShardState
+    attempts: int
+    deliveries: int
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class JobDetail:
+    """A job with its work. ``media`` is the probe's answer, None before it was looked at."""
+
+    line: JobLine
+    fingerprint: str | None
+    media: JsonObject | None
+    shards: tuple[ShardLine, ...]
+    attempts: tuple[AttemptLine, ...]
+
+    @property
+    def attempt_count(self) -> int:
+        """How often the piece of work that was tried most was tried."""
+        return max((shard.attempts for shard in self.shards), default=0)
+
+
+def list_jobs(
+    session: Session,
+    *,
+    state: JobState | None = None,
+    batch_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[JobLine]:
+    """Return the jobs of the tenant at hand, newest first.
+
+    Args:
+        state: only jobs in this state.
+        batch_id: only jobs of this batch.
+        before: ``(create_time, id)`` of the last line of the page before.
+        limit: lines of a page, at most 1000.
+    """
+    wanted = select(Job).order_by(Job.create_time.desc(), Job.id.desc()).limit(min(limit, PAGE_MAX))
+    if state is not None:
+        wanted = wanted.where(Job.state == state)
+    if batch_id is not None:
+        wanted = wanted.where(Job.batch_id == batch_id)
+    if before is not None:
+        wanted = wanted.where(tuple_(Job.create_time, Job.id) < before)
+    return _read_lines(session, wanted)
+
+
+def find_jobs(session: Session, job_ids: Sequence[str]) -> list[JobLine]:
+    """Return those of the jobs that the tenant at hand has, in any order."""
+    return _read_lines(session, select(Job).where(Job.id.in_(job_ids)))
+
+
+def find_batch_jobs(session: Session, batch_id: str) -> list[str]:
+    """Return the ids of all jobs of a batch, oldest first."""
+    return list(session.scalars(select(Job.id).where(Job.batch_id == batch_id).order_by(Job.id)))
+
+
+def find_job_of_analysis(session: Session, analysis_id: str) -> str | None:
+    """Return the id of the job that an analysis was made for, or of the newest that it answered."""
+    wanted = select(Job.id).where(Job.analysis_id == analysis_id).order_by(Job.reused_analysis, Job.id.desc())
+    return session.scalars(wanted.limit(1)).one_or_none()
+
+
+def load_job(session: Session, job_id: str) -> JobDetail | None:
+    """Return a job with its work; None where the tenant at hand has none such."""
+    job = session.get(Job, job_id)
+    if job is None:
+        return None
+    shards = session.scalars(select(Shard).where(Shard.job_id == job_id).order_by(Shard.index))
+    attempts = session.scalars(
+        select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.start_time, Attempt.fence)
+    )
+    return JobDetail(
+        _read_line(job),
+        job.pipeline_fingerprint,
+        job.media,
+        tuple(_read_shard(row) for row in shards),
+        tuple(_read_attempt(row) for row in attempts),
+    )
+
+
+def find_scored(session: Session, analysis_ids: Sequence[str]) -> set[str]:
+    """Return those of the analyses that have a score."""
+    wanted = select(Analysis.id).where(Analysis.id.in_(analysis_ids), Analysis.score_raw.is_not(None))
+    return set(session.scalars(wanted))
+
+
+def _read_lines(session: Session, wanted: Select[Job]) -> list[JobLine]:
+    return [_read_line(job) for job in session.scalars(wanted)]
+
+
+def _read_line(job: Job) -> JobLine:
+    reason = job.error_reason
+    return JobLine(
+        id=job.id,
+        state=job.state,
+        lane=job.lane,
+        source=VideoRef(
+            job.source_bucket, job.source_key, job.source_version_id, job.source_etag, job.source_size_bytes
+        ),
+        create_time=job.create_time,
+        start_time=job.start_time,
+        end_time=job.end_time,
+        deadline=job.deadline,
+        n_shards=job.n_shards,
+        n_done=job.n_done,
+        batch_id=job.batch_id,
+        external_id=job.external_id,
+        video_id=job.video_id,
+        analysis_id=job.analysis_id,
+        reused_analysis=job.reused_analysis,
+        fault=None if reason is None else JobFault(reason, job.error_message, job.error_hint or reason.hint),
+    )
+
+
+def _read_shard(row: Shard) -> ShardLine:
+    return ShardLine(row.index, row.kind, row.state, row.attempts, row.deliveries, row.lease_owner)
+
+
+def _read_attempt(row: Attempt) -> AttemptLine:
+    return AttemptLine(
+        shard=row.shard_index,
+        kind=row.kind,
+        number=row.number,
+        owner=row.owner,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        end=row.attempt_end,
+        reason=row.reason,
+        message=row.message,
+    )

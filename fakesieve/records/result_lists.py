@@ -1,0 +1,134 @@
+"""What was found, one line for each job, as people list and export it. Nothing here changes a row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, Text, case, cast, exists, func, select, tuple_
+from sqlalchemy.orm import Session, aliased
+
+from engine.results import Outcome, SegmentKind, VerdictValue
+from fakesieve.jobs.states import JobState
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment, Verdict
+from fakesieve.records.jobs import Job
+from fakesieve.records.models import Model
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.videos import Video
+
+PAGE_MAX = 1000
+
+
+@dataclass(frozen=True)
+class ResultLine:
+    """A job and, if it has one, its analysis with the newest verdict. Scores are P(manipulated), 0 to 1."""
+
+    job_id: str
+    state: JobState
+    create_time: datetime
+    bucket: str
+    key: str
+    external_id: str | None
+    video_id: str | None
+    analysis_id: str | None
+    reused_analysis: bool
+    sha256: str | None
+    duration_us: int | None
+    outcome: Outcome | None
+    verdict: VerdictValue | None
+    score_raw: float | None
+    score_calibrated: float | None
+    score_low: float | None
+    score_high: float | None
+    coverage_ratio: float | None
+    tracks: int | None
+    suspicious_spans: int | None
+    policy: str | None
+    model: str | None
+    fingerprint: str | None
+    error_reason: Reason | None
+    error_message: str | None
+
+
+def list_results(
+    session: Session,
+    *,
+    outcome: Outcome | None = None,
+    verdict: VerdictValue | None = None,
+    batch_id: str | None = None,
+    job_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[ResultLine]:
+    """Return ended jobs of the tenant at hand with what was found, newest first.
+
+    Args:
+        outcome: only analyses of this outcome.
+        verdict: only analyses whose newest verdict says so.
+        batch_id: only jobs of this batch.
+        job_id: only this job.
+        before: ``(create_time, job_id)`` of the last line of the page before.
+        limit: lines of a page, at most 1000.
+    """
+    wanted = _select_lines().limit(min(limit, PAGE_MAX))
+    if outcome is not None:
+        wanted = wanted.where(Analysis.outcome == outcome)
+    if verdict is not None:
+        wanted = wanted.where(Verdict.value == verdict)
+    if batch_id is not None:
+        wanted = wanted.where(Job.batch_id == batch_id)
+    if job_id is not None:
+        wanted = wanted.where(Job.id == job_id)
+    if before is not None:
+        wanted = wanted.where(tuple_(Job.create_time, Job.id) < before)
+    return [ResultLine(**row) for row in session.execute(wanted).mappings()]
+
+
+def _select_lines() -> Select[*tuple[Any, ...]]:
+    """The statement of all lines; a filter on an absent analysis leaves none."""
+    newer = aliased(Verdict)
+    is_superseded = exists().where(
+        newer.analysis_id == Verdict.analysis_id, newer.create_time > Verdict.create_time
+    )
+    tracks = select(func.count()).where(FaceTrack.analysis_id == Analysis.id).scalar_subquery()
+    spans = (
+        select(func.count())
+        .where(Segment.analysis_id == Analysis.id, Segment.kind == SegmentKind.SUSPICIOUS)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Job.id.label("job_id"),
+            Job.state,
+            Job.create_time,
+            Job.source_bucket.label("bucket"),
+            Job.source_key.label("key"),
+            Job.external_id,
+            Job.video_id,
+            Job.analysis_id,
+            Job.reused_analysis,
+            Video.content_sha256.label("sha256"),
+            Video.duration_us,
+            Analysis.outcome,
+            Verdict.value.label("verdict"),
+            Analysis.score_raw,
+            Analysis.score_calibrated,
+            Analysis.score_low,
+            Analysis.score_high,
+            Analysis.coverage_ratio,
+            case((Analysis.id.is_not(None), tracks)).label("tracks"),
+            case((Analysis.id.is_not(None), spans)).label("suspicious_spans"),
+            (PolicyVersion.name + "@" + cast(PolicyVersion.version, Text())).label("policy"),
+            Model.name.label("model"),
+            Job.pipeline_fingerprint.label("fingerprint"),
+            Job.error_reason,
+            Job.error_message,
+        )
+        .outerjoin(Video, Video.id == Job.video_id)
+        .outerjoin(Analysis, Analysis.id == Job.analysis_id)
+        .outerjoin(Model, Model.id == Analysis.model_id)
+        .outerjoin(Verdict, (Verdict.analysis_id == Analysis.id) & ~is_superseded)
+        .outerjoin(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .where(Job.end_time.is_not(None))
+        .order_by(Job.create_time.desc(), Job.id.desc())
+    )
