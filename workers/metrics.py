@@ -4,6 +4,9 @@ Names and labels are an interface: dashboards, alert rules and the autoscaler re
 closed lists only, so the number of series is bounded whatever people submit.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from engine.errors import EngineError
@@ -77,8 +80,8 @@ class FleetMetrics:
             "fakesieve_inference_seconds", "Time of the network, shared by the crops of a batch.", ["lane"],
             registry=registry,
         )  # fmt: skip
-        self.shard_inference_seconds = Histogram(
-            "fakesieve_shard_inference_seconds", "Time of the network for one shard.", buckets=_SECONDS,
+        self.job_inference_seconds = Histogram(
+            "fakesieve_job_inference_seconds", "Time of the network for one job.", buckets=_SECONDS,
             registry=registry,
         )  # fmt: skip
         self.inference_failures = Counter(
@@ -88,11 +91,11 @@ class FleetMetrics:
     def _count_backlog(self) -> None:
         registry = self.registry
         self.queue_age_seconds = Gauge(
-            "fakesieve_queue_age_seconds", "How long the oldest shard that waits has waited.", ["lane"],
+            "fakesieve_queue_age_seconds", "Time since the oldest job that waits was submitted.", ["lane"],
             registry=registry,
         )  # fmt: skip
-        self.waiting = Gauge(
-            "fakesieve_waiting", "Shards that wait for a worker.", ["lane"], registry=registry
+        self.ringing = Gauge(
+            "fakesieve_ringing", "Doorbells rung and not yet answered.", ["lane"], registry=registry
         )
         self.rung = Counter("fakesieve_doorbells", "Doorbells rung.", ["lane"], registry=registry)
         self.relay_failures = Counter(
@@ -125,6 +128,13 @@ class FleetMetrics:
         del fault
         self.inference_failures.inc()
 
-    def serve(self, port: int, host: str) -> None:
-        """Answer Prometheus on a port, from a thread of its own."""
-        start_http_server(port, host, registry=self.registry)
+    @contextmanager
+    def serve(self, port: int, host: str) -> Generator[int]:
+        """Answer Prometheus from a thread of its own during the block; give the port, of 0 the one found."""
+        server, thread = start_http_server(port, host, registry=self.registry)
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

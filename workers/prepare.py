@@ -46,7 +46,6 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
         if probe.sha256 != file.sha256:
             seen = f"{file.path.name} was changed in the scratch folder"
             raise Unavailable(Reason.NO_SPACE, seen, "keep other programs out of the scratch folder")
-    held.check()
     prepared = plan_job(screener, probe)
     outcome = keep_trying(lambda: fan_out(place.store, claim, prepared), place.limits.lease_s)
     if outcome is FanOut.STALE:

@@ -1,12 +1,18 @@
 """The relay: takes doorbells from the outbox to the broker, as many as the live slots can answer."""
 
+import time
+
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.relay import Credit, relay_doorbells
 from fakesieve.jobs.rows import Waiting
+from fakesieve.jobs.states import Lane
 from fakesieve.jobs.store import JobStore
 from workers.doorbell import Doorbell
 from workers.metrics import FleetMetrics
+from workers.tracing import submit_time_ns
+
+_MEASURE_S = 5.0  # a third of how often Prometheus usually looks
 
 
 class Relay:
@@ -18,16 +24,34 @@ class Relay:
         self._store, self._doorbell, self._limits = store, doorbell, limits
         self._metrics = metrics or FleetMetrics()
         self._credit = Credit()
+        self._measured_s = float("-inf")
 
     def take_turn(self) -> bool:
         """Ring what may be rung now and say whether there was anything. Raises Unavailable."""
         try:
             relayed = relay_doorbells(self._store, self._ring, self._credit, self._limits)
+            if time.monotonic() - self._measured_s > _MEASURE_S:
+                self._measured_s = time.monotonic()
+                self.measure_backlog()
         except Unavailable:
             self._metrics.relay_failures.inc()
             raise
         self._credit = relayed.credit
         return relayed.rung > 0
+
+    def measure_backlog(self) -> None:
+        """Set the figures of what waits, by lane.
+
+        A job's id holds the time of its submission, so the age of a job that was tried again counts from
+        then.
+        """
+        waiting = self._store.run(lambda tx: tx.list_waiting(1))
+        ringing = self._store.run(lambda tx: tx.count_ringing(self._limits.doorbell_wait_s))
+        now_s = time.time()
+        for lane in Lane:
+            ages_s = [now_s - submit_time_ns(each.key.job_id) / 1e9 for each in waiting if each.lane is lane]
+            self._metrics.queue_age_seconds.labels(lane).set(max(ages_s, default=0.0))
+            self._metrics.ringing.labels(lane).set(ringing.get(lane, 0))
 
     def _ring(self, waiting: Waiting) -> None:
         self._doorbell.ring(waiting.key, waiting.lane)

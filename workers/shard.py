@@ -51,7 +51,7 @@ def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
                 raise SourceRefused(Reason.SOURCE_CHANGED, seen)
             held.check()
             result = screen_file(place, held, file.path, probe, plan, backend)
-    held.check()
+    # Not asked whether to stop any more: what is done is kept, and a claim that was lost is refused there.
     data = result.to_bytes()
     finish = keep_trying(lambda: finish_shard(place.store, claim, data), place.limits.lease_s)
     if finish is Finish.STALE:
@@ -99,4 +99,3 @@ def _count(place: Workplace, held: HeldClaim, backend: RemoteBackend, clock: Sta
     for stage in (Stage.DECODE, Stage.DETECT, Stage.CROP, Stage.PREDICT):
         place.metrics.stage_seconds.labels(stage.value).observe(clock.timings_ms[stage.value] / 1000)
     place.metrics.faces.labels(held.claim.lane).inc(backend.faces)
-    place.metrics.shard_inference_seconds.observe(backend.compute_s)

@@ -33,10 +33,10 @@ def score_claim(place: Workplace, held: HeldClaim) -> ShardKey | None:
         record = score_job(
             claim.tenant_id, claim.video_id, probe_from_json(claim.media), results, place.screener.by
         )
-    held.check()
     if keep_trying(lambda: finish_job(place.store, job_id, record), patience_s):
         _note(place, record)
         inference_s = sum(result.inference_s for result in results)
+        place.metrics.job_inference_seconds.observe(inference_s)
         _end(place, claim, {"fakesieve.outcome": record.outcome.value, "fakesieve.inference_s": inference_s})
     else:
         _log.info("job.ended_before")
