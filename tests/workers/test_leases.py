@@ -1,0 +1,134 @@
+import threading
+
+import pytest
+
+from fakesieve.errors import Unavailable
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.states import WorkKind
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+from tests.fakes import MemoryJobStore
+from tests.workers.conftest import SteppedClock
+from workers import leases as module
+from workers.leases import Heartbeat, Leases, keep_trying
+from workers.retry import ClaimLost, HostDraining, ShardOverdue
+
+LEASE_S = 60.0
+
+
+@pytest.fixture
+def clock():
+    return SteppedClock()
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryJobStore(clock)
+
+
+def claim_new(store):
+    job = submit_video(store, NewJob("ten_1", VideoRef("videos", "a.mp4")))
+    return claim_shard(store, ShardKey(job.job_id, 0), "hst_1", LEASE_S)
+
+
+def test_held_lease_outlives_its_first_span(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    with leases.hold(claim_new(store)) as held:
+        for _ in range(5):
+            clock.now += 50.0
+            assert leases.extend() == 0
+        held.check()
+        row = store.run(lambda tx: tx.read_shard(held.claim.key))
+        assert not row.is_lease_over
+    assert len(leases) == 0
+
+
+def test_cancelled_job_tells_its_work_to_stop(store):
+    leases = Leases(store, "hst_1", LEASE_S)
+    with leases.hold(claim_new(store)) as held:
+        cancel_job(store, held.claim.key.job_id)
+        assert leases.extend() == 1
+        with pytest.raises(ClaimLost):
+            held.on_samples(8, 32, 1)
+
+
+def test_taken_over_claim_tells_its_work_to_stop(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    with leases.hold(claim_new(store)) as held:
+        clock.now += 61.0
+        claim_shard(store, held.claim.key, "hst_2", LEASE_S)
+        assert leases.extend() == 1
+        with pytest.raises(ClaimLost):
+            held.check()
+
+
+def test_work_over_its_time_is_told_and_then_loses_its_lease(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S, limits_s=dict.fromkeys(WorkKind, 100.0))
+    with leases.hold(claim_new(store)) as held:
+        held.begun_s -= 101.0
+        leases.extend()
+        with pytest.raises(ShardOverdue):
+            held.check()
+        assert leases.find_stuck() == []
+        held.begun_s -= 100.0
+        clock.now += 50.0
+        leases.extend()
+        assert leases.find_stuck() == [held]
+        clock.now += 11.0
+        assert store.run(lambda tx: tx.read_shard(held.claim.key)).is_lease_over
+
+
+def test_first_reason_to_stop_counts(store):
+    leases = Leases(store, "hst_1", LEASE_S)
+    with leases.hold(claim_new(store)) as held:
+        held.stop(ClaimLost())
+        assert leases.stop_all(HostDraining()) == 1
+        with pytest.raises(ClaimLost):
+            held.check()
+
+
+def test_two_claims_on_one_shard_are_told_apart_by_their_fence(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    old = claim_new(store)
+    with leases.hold(old) as first:
+        clock.now += 61.0
+        new = claim_shard(store, old.key, "hst_1", LEASE_S)
+        with leases.hold(new) as second:
+            leases.extend()
+            second.check()
+            with pytest.raises(ClaimLost):
+                first.check()
+
+
+def test_heartbeat_beats_at_once_and_ends_when_closed():
+    beaten = threading.Event()
+    heartbeat = Heartbeat(beaten.set, 3600.0)
+    heartbeat.start()
+    assert beaten.wait(5.0)
+    heartbeat.close()
+
+
+def test_database_that_comes_back_is_written_to(monkeypatch):
+    monkeypatch.setattr(module, "_PAUSES_S", (0.001,))
+    answers = iter([Unavailable(Reason.DATABASE_UNAVAILABLE, "away"), "written"])
+
+    def write():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert keep_trying(write, 5.0) == "written"
+
+
+def test_patience_ends(monkeypatch):
+    monkeypatch.setattr(module, "_PAUSES_S", (0.001,))
+
+    def fail():
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    with pytest.raises(Unavailable):
+        keep_trying(fail, 0.01)
