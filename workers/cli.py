@@ -1,4 +1,4 @@
-"""``fakesieve worker``, ``relay`` and ``reconciler``: the three processes of a fleet, told by the environment."""
+"""``fakesieve worker``, ``relay`` and ``reconciler``: the three kinds of processes of a fleet."""
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
@@ -65,10 +65,11 @@ def _run_process(run: Callable[[Settings, Database, FleetMetrics], int]) -> int:
         settings = read_settings()
         configure_logging(settings.log_format, settings.log_level)
         metrics = FleetMetrics()
-        with _open_database(settings) as database:
+        with ExitStack() as stack:
+            database = stack.enter_context(_open_database(settings))
             check_revision(database)
             if settings.metrics_port is not None:
-                metrics.serve(settings.metrics_port, _METRICS_HOST)
+                stack.enter_context(metrics.serve(settings.metrics_port, _METRICS_HOST))
             return run(settings, database, metrics)
     except (FleetError, EngineError) as fault:
         typer.echo(f"error: {fault.reason}: {fault.seen}\nhint: {fault.hint}", err=True)
@@ -87,7 +88,7 @@ def _open_database(settings: Settings) -> Generator[Database]:
 
 
 def count_slots(settings: Settings) -> int:
-    """Return how many shards a host works on at a time: one for each core unless the settings say otherwise."""
+    """Return how many shards a host works on at a time: one for each core if the settings say nothing."""
     return settings.slots or default_threads()
 
 
@@ -105,8 +106,8 @@ def _run_relay(settings: Settings, database: Database, metrics: FleetMetrics) ->
     broker_url = settings.broker_url.get_secret_value()
     check_broker(broker_url)
     doorbell = CeleryDoorbell(make_app(broker_url))
-    turns = Relay(SqlJobStore(database), doorbell, read_limits(settings), metrics)
-    run_loop("relay", turns.take_turn, LoopRules(settings.relay_s), stop_on_signals())
+    relay_ = Relay(SqlJobStore(database), doorbell, read_limits(settings), metrics)
+    run_loop("relay", relay_.take_turn, LoopRules(settings.relay_s), stop_on_signals())
     return 0
 
 

@@ -1,14 +1,15 @@
 """A worker host: slots that answer doorbells, one heartbeat for all of them, and an orderly end.
 
 The slots are the threads of Celery's pool. SIGTERM drains: nothing new is begun, what runs may finish within
-``drain_s``, and what does not is given back without costing an attempt. A host also drains by itself, for its
-supervisor to start a fresh one, after so many shards, beyond so much memory, when its inference process cannot
-be kept alive, or when a piece of work never comes back.
+``drain_s``, and what does not is given back without costing an attempt. A host also drains by itself, for
+its supervisor to start a fresh one, after so many shards, beyond so much memory, when its inference process
+cannot be kept alive, or when a piece of work never comes back.
 """
 
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import cast
 
 from celery import Celery, signals
 from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import HostBeat, ShardKey
@@ -163,6 +165,9 @@ class WorkerHost:
 
 def consume(app: Celery, owner: str, slots: int) -> int:
     """Run Celery's worker in this thread until SIGTERM and return its exit code."""
+    # Left to itself it sets the level of all logs; and as root it warns of pickle, which we do not accept.
+    signals.setup_logging.connect(_keep_logging)
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = Worker(
         app=app,
         hostname=f"{owner}@{os.uname().nodename}",
@@ -175,6 +180,10 @@ def consume(app: Celery, owner: str, slots: int) -> int:
     )
     worker.start()
     return cast("int | None", worker.exitcode) or 0
+
+
+def _keep_logging(**_: object) -> None:
+    """Leave logging as the process has configured it."""
 
 
 def _on_shutting_down(drain: Callable[[str], None]) -> Callable[..., None]:
