@@ -33,7 +33,7 @@ from workers.workplace import Workplace
 BUCKET = "videos"
 
 
-def draw_face(path: Path, *, seed: int = 0, frames: int = 75, side: int = 320) -> Path:
+def draw_face(path: Path, *, seed: int = 0, frames: int = 75, rate: int = 25, side: int = 320) -> Path:
     """A clip in which the astronaut drifts over noise; ``seed`` moves her, so that clips differ."""
     face = cv2.resize(astronaut()[:240, 100:340], (side // 2, side // 2), interpolation=cv2.INTER_AREA)
     ground = np.random.default_rng(seed).integers(60, 120, (side, side, 3), dtype=np.uint8)
@@ -43,7 +43,7 @@ def draw_face(path: Path, *, seed: int = 0, frames: int = 75, side: int = 320) -
         rgb[:] = ground
         rgb[40 : 40 + side // 2, left : left + side // 2] = face
 
-    return draw_clip(path, width=side, height=side, frames=frames, paint=paint)
+    return draw_clip(path, width=side, height=side, frames=frames, rate=rate, paint=paint)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,182 @@
+"""A whole fleet: real servers, a relay, a reconciler and worker hosts as processes, killed and stopped."""
+
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from engine.bundle import load_bundle
+from engine.policy import choose_policy
+from engine.sandbox.handle import Sandbox
+from engine.screen import ScanSettings, open_tools, scan_video
+from fakesieve.database import open_database
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.embedded.valkey import ValkeyServer
+from fakesieve.jobs.states import JobState, ShardState
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.s3_client import S3Options
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import load_analysis
+from tests.e2e.fleet import FleetProcesses, find_descendants, still_running
+from tests.tolerance import FLEET_SCORE
+from tests.workers.conftest import draw_face
+
+LEASE_S = 5
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    postgres: PostgresServer,
+    migrated_database: str,
+    valkey: ValkeyServer,
+    s3: SeaweedServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[FleetProcesses]:
+    """A database, a broker's numbered part and a bucket of our own; a relay and a reconciler."""
+    name, bucket = f"fleet_{secrets.token_hex(6)}", f"fleet-{secrets.token_hex(6)}"
+    postgres.make_database(name, template=migrated_database)
+    database = open_database(postgres.url(database=name))
+    objects = S3Objects(S3Options(s3.endpoint, s3.access_key, s3.secret_key))
+    objects.make_bucket(bucket)
+    environment = {
+        "FAKESIEVE_DATABASE_URL": postgres.url(database=name),
+        "FAKESIEVE_BROKER_URL": valkey.url.removesuffix("/0") + "/7",
+        "FAKESIEVE_S3_ENDPOINT": s3.endpoint,
+        "FAKESIEVE_S3_ACCESS_KEY": s3.access_key,
+        "FAKESIEVE_S3_SECRET_KEY": s3.secret_key,
+        "FAKESIEVE_BUCKET": bucket,
+        "FAKESIEVE_SCRATCH_DIR": str(tmp_path_factory.mktemp("scratch")),
+        "FAKESIEVE_SCRATCH_FREE_BYTES_MIN": "1",
+        "FAKESIEVE_SLOTS": "2",
+        "FAKESIEVE_ENGINE": "onnxruntime",
+        "FAKESIEVE_LEASE_S": str(LEASE_S),
+        "FAKESIEVE_RECONCILE_S": "0.5",
+        "FAKESIEVE_RELAY_S": "0.05",
+        "FAKESIEVE_DOORBELL_WAIT_S": "5",
+        "FAKESIEVE_DRAIN_S": "0.2",
+    }
+    made = FleetProcesses(environment, database, objects, bucket, tmp_path_factory.mktemp("logs"))
+    try:
+        made.start("relay")
+        made.start("reconciler")
+        yield made
+    finally:
+        made.stop()
+        database.close()
+        postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of one face, 120 samples: long enough to be caught in the middle."""
+    return draw_face(tmp_path_factory.mktemp("long") / "long.mp4", seed=5, frames=480, rate=4)
+
+
+def screening(fleet: FleetProcesses, job_id: str) -> bool:
+    """Whether a worker has the job's first shard."""
+    shard = fleet.read_shard(job_id, 1)
+    return shard is not None and shard.state is ShardState.LEASED
+
+
+def count_rows(fleet: FleetProcesses, job_id: str) -> tuple[int, int]:
+    """How many analyses of the job's video there are, and how many verdicts of those."""
+    with fleet.database.transaction(tenant_id=None) as session:
+        counts = session.execute(
+            text(
+                "SELECT count(DISTINCT a.id), count(v.analysis_id)"
+                " FROM job j JOIN analysis a USING (video_id)"
+                " LEFT JOIN verdict v ON v.analysis_id = a.id WHERE j.id = :job"
+            ),
+            {"job": job_id},
+        ).one()
+    return counts[0], counts[1]
+
+
+def test_submitted_clip_ends_with_the_verdict_of_a_scan(fleet: FleetProcesses, tmp_path: Path) -> None:
+    clip = draw_face(tmp_path / "short.mp4", seed=1)
+    worker = fleet.start("worker")
+    job = fleet.wait_ended(fleet.submit(clip))
+    assert (job.state, job.n_shards, job.n_done) == (JobState.SUCCEEDED, 1, 1), job
+    with fleet.database.transaction(tenant_id=None) as session:
+        record = load_analysis(session, job.analysis_id)
+    bundle = load_bundle()
+    policy = choose_policy(bundle.name, bundle.thresholds)
+    with Sandbox.start() as sandbox:
+        tools = open_tools(bundle, sandbox, engine="onnxruntime", threads=1)
+        scanned = scan_video(clip, tools, ScanSettings(policy=policy))
+    assert record.fingerprint == scanned.fingerprint
+    assert record.verdict.value is scanned.verdict.value
+    assert record.score.raw == pytest.approx(scanned.score.raw, abs=FLEET_SCORE)
+    assert record.score.calibrated == pytest.approx(scanned.score.calibrated, abs=FLEET_SCORE)
+    frames = [frame.score for track in record.score.tracks for frame in track.frames]
+    expected = [frame.score for track in scanned.score.tracks for frame in track.frames]
+    assert frames == pytest.approx(expected, abs=FLEET_SCORE)
+    assert count_rows(fleet, job.id) == (1, 1)
+
+    again = fleet.wait_ended(fleet.submit(clip, "the-same-again.mp4"))
+    assert (again.state, again.reused_analysis) == (JobState.SUCCEEDED, True)
+
+    (tmp_path / "notes.mp4").write_text("no video " * 100)
+    refused = fleet.wait_ended(fleet.submit(tmp_path / "notes.mp4"))
+    assert (refused.state, refused.reason) == (JobState.FAILED, Reason.NOT_VIDEO)
+
+    worker.terminate()
+    assert worker.wait(60) == 0, fleet.read_logs()
+
+
+def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, long_clip: Path) -> None:
+    worker = fleet.start("worker")
+    job_id = fleet.submit(long_clip)
+    fleet.wait(lambda: screening(fleet, job_id))
+    children = find_descendants(worker)
+    assert len(children) >= 2  # the sandbox and the inference process at least
+    fleet.kill(worker)
+    assert fleet.read(job_id).state is JobState.RUNNING
+    fleet.wait(lambda: not still_running(children), 20)
+
+    other = fleet.start("worker")
+    job = fleet.wait_ended(job_id)
+    assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
+    assert count_rows(fleet, job_id) == (1, 1)
+    assert fleet.read_shard(job_id, 1).attempts == 2
+    other.terminate()
+    assert other.wait(60) == 0, fleet.read_logs()
+
+
+def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, tmp_path: Path) -> None:
+    clip = draw_face(tmp_path / "drained.mp4", seed=9, frames=480, rate=4)
+    worker = fleet.start("worker")
+    job_id = fleet.submit(clip)
+    fleet.wait(lambda: screening(fleet, job_id))
+    children = find_descendants(worker)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0, fleet.read_logs()
+    shard = fleet.read_shard(job_id, 1)
+    assert (shard.state, shard.attempts, shard.deliveries) == (ShardState.PENDING, 0, 1), fleet.read_logs()
+    assert not still_running(children)
+    assert not list(Path(fleet.environment["FAKESIEVE_SCRATCH_DIR"]).iterdir())
+
+    other = fleet.start("worker")
+    job = fleet.wait_ended(job_id)
+    assert job.state is JobState.SUCCEEDED
+    assert fleet.read_shard(job_id, 1).attempts == 1
+    assert count_rows(fleet, job_id) == (1, 1)
+    other.terminate()
+    assert other.wait(60) == 0, fleet.read_logs()
+
+
+def test_worker_refuses_to_start_where_the_database_is_empty(
+    fleet: FleetProcesses, postgres: PostgresServer
+) -> None:
+    name = f"empty_{secrets.token_hex(6)}"
+    postgres.make_database(name)
+    try:
+        worker = fleet.start("worker", FAKESIEVE_DATABASE_URL=postgres.url(database=name))
+        assert worker.wait(60) == 78
+    finally:
+        postgres.drop_database(name)
+    assert "fakesieve migrate" in fleet.read_logs()
