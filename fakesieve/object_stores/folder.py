@@ -39,7 +39,8 @@ class FolderObjects:
             if limit_bytes is not None and facts.size_bytes > limit_bytes:
                 seen = f"{ref.uri}: {facts.size_bytes} bytes, at most {limit_bytes} are allowed"
                 raise SourceRefused(Reason.SOURCE_TOO_LARGE, seen)
-            while piece := _read_piece(ref, file, _PIECE_BYTES):
+            # No further than it was long: somebody may be writing at its end all the time.
+            while piece := _read_piece(ref, file, min(_PIECE_BYTES, facts.size_bytes - part.size_bytes)):
                 part.write(piece)
             _refuse_change(ref, file, facts)
             part.keep()
