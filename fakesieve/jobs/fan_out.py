@@ -81,8 +81,9 @@ def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
             job.source_kind,
         )
     )
-    tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, len(prepared.plans))
     analysis_id = tx.find_analysis(video_id, prepared.fingerprint)
+    n_shards = 0 if analysis_id else len(prepared.plans)
+    tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, n_shards)
     if analysis_id is not None:
         end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
         return FanOut.REUSED

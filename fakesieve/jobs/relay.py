@@ -165,9 +165,8 @@ def _pick(tx: JobTransaction, credit: Credit, limits: JobLimits) -> Picked:
     capacity = tx.count_slots(limits.host_silence_s) * limits.doorbells_per_slot
     ringing = tx.count_ringing(limits.doorbell_wait_s)
     free = capacity - sum(ringing.values())
-    if free <= 0:
-        return Picked((), credit)
-    return pick_doorbells(tx.list_waiting(free), ringing, capacity, credit)
+    waiting = tx.list_waiting(free) if free > 0 else []
+    return pick_doorbells(waiting, ringing, capacity, credit) if waiting else Picked((), credit)
 
 
 def _ring_step(tx: JobTransaction, ids: Sequence[int], ring: Ring) -> int:

@@ -1,4 +1,4 @@
-"""What must hold in a simulated fleet, by the same numbers as the queries of ``fakesieve/jobs/invariants.py``."""
+"""What must hold in a simulated fleet, by the numbers of ``fakesieve/jobs/invariants.py``."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def find_violations(world: "World") -> list[str]:
 def _check_job(job: MemoryJob, shards: list[MemoryShard], attempts_max: int) -> Iterator[str]:
     screens = [shard for shard in shards if shard.kind is WorkKind.SCREEN]
     done = sum(shard.state is ShardState.DONE for shard in screens)
-    if done != job.n_done or len(screens) not in (job.n_shards, 0):
+    if done != job.n_done or len(screens) != job.n_shards:
         yield f"I3: {job.id} counts {job.n_done} of {job.n_shards}, has {done} of {len(screens)}"
     if any(shard.attempts > attempts_max for shard in shards):
         yield f"I7: a shard of {job.id} was tried {max(s.attempts for s in shards)} times"

@@ -1,7 +1,7 @@
 """A fleet in one thread: hosts are generators, and a seeded scheduler decides whose turn it is.
 
-A seed fixes everything: which host moves, how much time passes, which transaction gets no reply, which message
-is lost, who is killed or paused. Between two yields a host runs undisturbed; at a yield it may die.
+A seed fixes everything: which host moves, how much time passes, which transaction gets no reply, which
+message is lost, who is killed or paused. Between two yields a host runs undisturbed; at a yield it may die.
 """
 
 from collections import Counter
@@ -48,10 +48,13 @@ class Rules:
     has_reconciler: bool = True
 
 
+WHOLE = Rules()
+
+
 class World:
     """One run of the simulation."""
 
-    def __init__(self, seed: int, rules: Rules = Rules()) -> None:
+    def __init__(self, seed: int, rules: Rules = WHOLE) -> None:
         self.random = Random(seed)
         self.draw = self.random.random
         self.rules = rules
@@ -185,7 +188,7 @@ class World:
             self.seen["expired"] += done.expired
 
 
-def run_seed(seed: int, rules: Rules = Rules(), steps: int = 200) -> World:
+def run_seed(seed: int, rules: Rules = WHOLE, steps: int = 200) -> World:
     """Run one seed to its end and return the world as it is then."""
     world = World(seed, rules)
     step = world.step
