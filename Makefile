@@ -16,18 +16,19 @@ ARGS ?=
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/stamp-base ## install what scanning needs, then scan real clips and a forged copy
+demo: $(VENV)/stamp-stack ## install what scanning needs, then scan real clips and a forged copy
 	$(BIN)/fakesieve demo $(ARGS)
 
 test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
 	$(BIN)/python -m pytest --durations=15 $(ARGS)
 
-check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes: what CI runs before the tests
+check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes, migrations: what CI runs first
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_shape.py
+	$(BIN)/python tools/check_migrations.py
 	$(BIN)/python -m pytest -q tests/contracts/test_imports.py
 
 bench: $(VENV)/stamp-test ## compare with two peers on the same clips and weights; ARGS=--full for the long setting
@@ -52,7 +53,7 @@ $(VENV)/stamp-base: $(PINS) | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/stamp-train $(VENV)/stamp-dev: $(VENV)/stamp-%: $(PINS) | $(BIN)/python
+$(VENV)/stamp-train $(VENV)/stamp-dev $(VENV)/stamp-stack: $(VENV)/stamp-%: $(PINS) | $(BIN)/python
 	$(PIP) --editable '.[$*]'
 	@touch $@ $(VENV)/stamp-base
 
@@ -61,4 +62,4 @@ $(VENV)/stamp-test: $(PINS) | $(BIN)/python
 	@echo "installing fakesieve with training, all engines and the test tools into $(VENV)"
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps facenet-pytorch==2.6.0
-	@touch $@ $(VENV)/stamp-base $(VENV)/stamp-train
+	@touch $@ $(VENV)/stamp-base $(VENV)/stamp-train $(VENV)/stamp-stack
