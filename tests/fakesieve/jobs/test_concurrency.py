@@ -1,0 +1,143 @@
+"""Many at once on the real database: one winner, exact counts, no deadlock that anybody sees."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import pytest
+
+from fakesieve.database import Database
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.claim import extend_claims
+from fakesieve.jobs.finish import Finish, finish_shard
+from fakesieve.jobs.invariants import find_violations
+from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.relay import Credit, relay_doorbells
+from fakesieve.jobs.rows import Claim, Refusal
+from fakesieve.jobs.states import JobState
+from fakesieve.jobs.submit import NewJob, Submitted, submit_video
+from fakesieve.objects import VideoRef
+from tests.job_cases import LEASE_S, LIMITS, JobCase
+from tests.job_stores import make_sql_case
+
+Answer = TypeVar("Answer")
+THREADS = 8
+
+
+@pytest.fixture
+def case(job_database: Database) -> JobCase:
+    return make_sql_case(job_database)
+
+
+def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
+    """Call all of them at the same moment, each in its own thread."""
+    barrier = Barrier(len(calls))
+
+    def wait_and_call(call: Callable[[], Answer]) -> Answer:
+        barrier.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(wait_and_call, calls))
+
+
+def assert_sound(case: JobCase) -> None:
+    found = case.store.run(lambda tx: find_violations(tx.session, LIMITS))
+    assert [str(each) for each in found] == []
+
+
+def test_one_of_many_gets_the_claim(case: JobCase) -> None:
+    job_id = case.submit()
+    answers = at_once(*[lambda n=n: case.claim(job_id, owner=f"host-{n}") for n in range(THREADS)])
+    assert sum(isinstance(answer, Claim) for answer in answers) == 1
+    assert answers.count(Refusal.HELD) == THREADS - 1
+    assert case.read_shard(job_id).attempts == 1
+
+
+def test_one_key_at_once_is_one_job(case: JobCase) -> None:
+    new = NewJob(case.tenants[0], VideoRef("videos", "a.mp4"), idempotency_key="k")
+    answers: list[Submitted] = at_once(*[lambda: submit_video(case.store, new)] * THREADS)
+    assert len({answer.job_id for answer in answers}) == 1
+    assert sum(answer.is_new for answer in answers) == 1
+    assert len(case.list_waiting()) == 1
+
+
+def test_of_shards_that_finish_at_once_one_is_last(case: JobCase) -> None:
+    for _ in range(5):
+        case.prepare(job_id := case.submit(), shards=THREADS)
+        claims = [case.claim(job_id, n) for n in range(1, THREADS + 1)]
+        answers = at_once(*[lambda c=c: finish_shard(case.store, c, b"e") for c in claims])
+        assert answers.count(Finish.LAST) == 1
+        assert answers.count(Finish.DONE) == THREADS - 1
+        assert case.read_job(job_id).n_done == THREADS
+    assert_sound(case)
+
+
+def test_one_of_many_finishes_the_job(case: JobCase) -> None:
+    case.prepare(job_id := case.submit())
+    case.screen(job_id, 1)
+    assert at_once(*[lambda: case.score(job_id)] * 4).count(True) == 1
+    assert_sound(case)
+
+
+def test_relays_at_once_ring_each_doorbell_once(case: JobCase) -> None:
+    jobs = {case.submit(f"{n}") for n in range(30)}
+    case.offer_slots(40)
+    rung: list[str] = []
+
+    def relay() -> int:
+        note = lambda waiting: rung.append(waiting.key.job_id)  # noqa: E731 - two words
+        return relay_doorbells(case.store, note, Credit(), LIMITS).rung
+
+    relayed = at_once(relay, relay, relay)
+    left = relay()  # what each passed over because another one held it
+    assert sum(relayed) + left == len(rung) == len(jobs)
+    assert set(rung) == jobs
+
+
+def test_reconcilers_at_once_take_each_lease_back_once(case: JobCase) -> None:
+    jobs = [case.submit(f"{n}") for n in range(10)]
+    for job_id in jobs:
+        case.claim(job_id)
+    case.pass_time(LEASE_S + 1)
+    done = at_once(*[lambda: reconcile(case.store, LIMITS)] * 3)
+    assert sum(each.taken_back for each in done) == len(jobs)
+    assert len(case.list_waiting()) == len(jobs)
+    assert_sound(case)
+
+
+def test_cancel_and_finish_at_once_have_one_outcome(case: JobCase) -> None:
+    for _ in range(5):
+        case.prepare(job_id := case.submit(), shards=2)
+        claims = [case.claim(job_id, n) for n in (1, 2)]
+        at_once(
+            lambda: cancel_job(case.store, job_id),
+            *[lambda c=c: finish_shard(case.store, c, b"e") for c in claims],
+            lambda claims=claims: extend_claims(case.store, "host-1", claims, LEASE_S),
+        )
+        assert case.read_job(job_id).state is JobState.CANCELLED
+    assert_sound(case)
+
+
+def test_everything_at_once_leaves_everything_sound(case: JobCase) -> None:
+    """Workers that share a host, a relay and two reconcilers beside them, until all jobs are done."""
+    jobs = [case.submit(f"{n}", tenant=n % 2) for n in range(12)]
+
+    def work(which: int) -> None:
+        for job_id in jobs[which::3]:
+            case.prepare(job_id, shards=3, content=f"same-{which}")
+            for index in (1, 2, 3):
+                if isinstance(claim := case.claim(job_id, index), Claim):
+                    finish_shard(case.store, claim, b"e")
+            case.score(job_id)
+
+    def serve() -> None:
+        for _ in range(10):
+            case.offer_slots(4)
+            relay_doorbells(case.store, lambda waiting: None, Credit(), LIMITS)
+            reconcile(case.store, LIMITS)
+
+    at_once(*[lambda n=n: work(n) for n in range(3)], serve, serve)
+    assert {case.read_job(job_id).state for job_id in jobs} == {JobState.SUCCEEDED}
+    assert_sound(case)
