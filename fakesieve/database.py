@@ -76,19 +76,22 @@ class Database:
 _SET_TENANT = text("SELECT set_config(:name, :value, true)")
 
 
-def open_database(url: str, *, connections_max: int = 10, application: str = "fakesieve") -> Database:
+def open_database(
+    url: str, *, connections_max: int = 10, wait_s: float = 10.0, application: str = "fakesieve"
+) -> Database:
     """Return a database of which no connection is open yet.
 
     Args:
         url: postgresql://user:password@host:port/name
-        connections_max: at most so many at once; who needs one more waits up to 10 s.
+        connections_max: at most so many at once.
+        wait_s: how long who needs one more waits for it.
         application: shown in pg_stat_activity.
     """
     pool = create_engine(
         parse_url(url),
         pool_size=connections_max,
         max_overflow=0,
-        pool_timeout=10,
+        pool_timeout=wait_s,
         pool_pre_ping=True,  # a restarted server costs no failed transaction
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -117,7 +120,7 @@ def translate_errors() -> Generator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "no free connection within 10 s") from error
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "no free connection in the pool") from error
     except DBAPIError as error:
         code = getattr(error.orig, "sqlstate", None)
         seen = f"{type(error.orig).__name__} {code or ''}".strip()

@@ -1,0 +1,168 @@
+"""Transactions commit whole or not at all, and tell our faults from the machine's."""
+
+import threading
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fakesieve.database import RUNS_MAX, Database, is_unavailable, open_database
+from fakesieve.embedded.ports import find_ports
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
+from fakesieve.reasons import Reason
+from tests.factories import make_tenant
+
+INSERT = text("INSERT INTO tenant (id, name) VALUES (:id, :id)")
+COUNT = text("SELECT count(*) FROM tenant")
+
+
+def count_tenants(database: Database) -> int:
+    with database.transaction(tenant_id=None) as session:
+        return session.scalar(COUNT) or 0
+
+
+def test_an_error_undoes_the_transaction(database: Database) -> None:
+    def stumble() -> None:
+        with database.transaction(tenant_id=None) as session:
+            session.execute(INSERT, {"id": "ten_a"})
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        stumble()
+    assert count_tenants(database) == 0
+
+
+def test_the_end_of_the_block_commits(database: Database) -> None:
+    with database.transaction(tenant_id=None) as session:
+        session.execute(INSERT, {"id": "ten_a"})
+    assert count_tenants(database) == 1
+
+
+def test_our_own_mistakes_pass_as_they_are(database: Database) -> None:
+    make_tenant(database, "acme")
+    with pytest.raises(IntegrityError), database.transaction(tenant_id=None) as session:
+        session.execute(text("INSERT INTO tenant (id, name) VALUES ('ten_b', 'acme')"))
+
+
+def test_a_lost_connection_is_unavailable_and_the_next_transaction_works(
+    postgres: PostgresServer, database: Database, database_name: str
+) -> None:
+    def lose_connection() -> None:
+        with database.transaction(tenant_id=None) as session:
+            backend = session.scalar(text("SELECT pg_backend_pid()"))
+            with postgres.connect(database_name) as root:
+                root.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+            session.execute(COUNT)
+
+    with pytest.raises(Unavailable) as caught:
+        lose_connection()
+    assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+    assert not isinstance(caught.value, TransactionConflict)
+    assert count_tenants(database) == 0
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    database = open_database(f"postgresql://app:hunter2@127.0.0.1:{find_ports(1)[0]}/none")
+    with pytest.raises(Unavailable) as caught:
+        count_tenants(database)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_full_pool_is_unavailable(postgres: PostgresServer, database_name: str) -> None:
+    database = open_database(postgres.url(database=database_name), connections_max=1, wait_s=0.05)
+    with database.transaction(tenant_id=None), pytest.raises(Unavailable, match="no free connection"):
+        count_tenants(database)
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "sqlite:///x", "not a url", ""])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(SetupRefused) as caught:
+        open_database(url)
+    assert caught.value.reason is Reason.INVALID_SETTINGS
+
+
+def raise_conflict(session: Session) -> None:
+    session.execute(text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+
+
+def test_a_conflict_runs_again_from_the_start(database: Database) -> None:
+    runs: list[int] = []
+
+    def work(session: Session) -> str:
+        runs.append(len(runs))
+        session.execute(INSERT, {"id": "ten_a"})
+        if len(runs) < 3:
+            raise_conflict(session)
+        return "done"
+
+    assert database.run_transaction(work, tenant_id=None) == "done"
+    assert len(runs) == 3
+    assert count_tenants(database) == 1
+
+
+def test_a_conflict_that_does_not_end_is_told(database: Database) -> None:
+    runs: list[int] = []
+
+    def work(session: Session) -> None:
+        runs.append(1)
+        raise_conflict(session)
+
+    with pytest.raises(TransactionConflict, match="40001"):
+        database.run_transaction(work, tenant_id=None)
+    assert len(runs) == RUNS_MAX
+
+
+def test_two_in_a_deadlock_both_come_through(database: Database) -> None:
+    for name in ("ten_a", "ten_b"):
+        with database.transaction(tenant_id=None) as session:
+            session.execute(INSERT, {"id": name})
+    meeting = threading.Barrier(2, timeout=10)
+    first_runs = threading.local()
+
+    def run(order: tuple[str, str]) -> None:
+        def work(session: Session) -> None:
+            for place, name in enumerate(order):
+                session.execute(text("UPDATE tenant SET weight = weight + 1 WHERE id = :id"), {"id": name})
+                if place == 0 and not getattr(first_runs, "met", False):
+                    first_runs.met = True
+                    meeting.wait()
+
+        database.run_transaction(work, tenant_id=None)
+
+    threads = [
+        threading.Thread(target=run, args=(order,)) for order in (("ten_a", "ten_b"), ("ten_b", "ten_a"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    with database.transaction(tenant_id=None) as session:
+        assert session.scalars(text("SELECT weight FROM tenant")).all() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (None, True),
+        ("08006", True),
+        ("53300", True),
+        ("57P01", True),
+        ("57014", True),
+        ("55P03", True),
+        ("25006", True),
+        ("23505", False),
+        ("42P01", False),
+        ("22003", False),
+    ],
+)
+def test_codes_tell_the_machine_from_the_statement(code: str | None, answer: bool) -> None:
+    assert is_unavailable(code) is answer
+
+
+def test_times_are_told_in_utc(database: Database) -> None:
+    with database.transaction(tenant_id=None) as session:
+        assert session.scalar(text("SHOW timezone")) == "UTC"
+        assert session.scalar(text("SHOW lock_timeout")) == "5s"
