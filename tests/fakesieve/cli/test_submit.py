@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fakesieve.jobs.states import JobState, Lane
+from fakesieve.records.jobs import Outbox
+from fakesieve.records.videos import SourceKind
+from tests.fakesieve.cli.conftest import Fleet
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "my clip.mp4"
+    path.write_bytes(b"not looked at here")
+    return path
+
+
+def test_a_local_file_is_uploaded_and_becomes_a_job(fleet: Fleet, clip: Path) -> None:
+    ran = fleet.run("submit", str(clip), "--json", "--lane", "interactive")
+    assert (ran.code, ran.err) == (0, "")
+    (line,) = [json.loads(text) for text in ran.out.splitlines()]
+    assert (line["input"], line["is_new"], line["batch_id"]) == (str(clip), True, None)
+    job = fleet.read_job(line["job_id"])
+    assert (job.state, job.lane, job.source_kind) == (JobState.QUEUED, Lane.INTERACTIVE, SourceKind.UPLOAD)
+    assert job.source_key.endswith("/my clip.mp4")
+    assert job.source_size_bytes == len(clip.read_bytes())
+    with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
+        assert [row.job_id for row in session.query(Outbox)] == [job.id]
+
+
+def test_people_get_a_line_with_the_job_id(fleet: Fleet, clip: Path) -> None:
+    ran = fleet.run("submit", str(clip))
+    job_id, name = ran.out.split("  ", 1)
+    assert fleet.read_job(job_id).state is JobState.QUEUED
+    assert name == f"{clip}\n"
+
+
+def test_a_file_that_is_missing_stops_before_anything_is_submitted(fleet: Fleet, clip: Path) -> None:
+    ran = fleet.run("submit", str(clip), "nowhere.mp4")
+    assert ran.code == 1
+    assert ran.err == (
+        "error: SOURCE_NOT_FOUND: nowhere.mp4 is no file\nhint: check the path; objects begin with s3://\n"
+    )
+    assert fleet.run("jobs", "ls", "--json").out == ""
+
+
+def test_an_object_is_submitted_where_it_lies(fleet: Fleet) -> None:
+    ran = fleet.run("submit", "s3://elsewhere/a b.mp4", "--json")
+    job = fleet.read_job(json.loads(ran.out)["job_id"])
+    assert (job.source_bucket, job.source_key, job.source_version_id) == ("elsewhere", "a b.mp4", None)
+    assert job.source_kind is SourceKind.API
+
+
+def test_a_manifest_is_one_batch_and_is_not_submitted_twice(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri,external_id\ns3://videos/a.mp4,first\ns3://videos/b.mp4,second\n")
+    first = [
+        json.loads(x) for x in fleet.run("submit", "--manifest", str(manifest), "--json").out.splitlines()
+    ]
+    again = [
+        json.loads(x) for x in fleet.run("submit", "--manifest", str(manifest), "--json").out.splitlines()
+    ]
+    assert [line["input"] for line in first] == ["s3://videos/a.mp4", "s3://videos/b.mp4"]
+    assert {line["batch_id"] for line in first + again} == {first[0]["batch_id"]}
+    assert [line["job_id"] for line in again] == [line["job_id"] for line in first]
+    assert [line["is_new"] for line in first + again] == [True, True, False, False]
+    jobs = [fleet.read_job(line["job_id"]) for line in first]
+    assert [(job.external_id, job.lane) for job in jobs] == [("first", Lane.BULK), ("second", Lane.BULK)]
+
+
+def test_a_bad_manifest_names_its_line(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri\nhttp://videos/a.mp4\n")
+    ran = fleet.run("submit", "--manifest", str(manifest))
+    assert ran.code == 1
+    assert ran.err.startswith("error: INVALID_MANIFEST: list.csv: line 2")
+
+
+def test_a_prefix_is_one_batch_of_what_lies_there(fleet: Fleet, clip: Path) -> None:
+    for _ in range(2):
+        fleet.run("submit", str(clip))
+    ran = fleet.run("submit", "s3://videos/uploads/", "--json")
+    (line,) = [json.loads(text) for text in ran.out.splitlines()]
+    assert line["batch_id"].startswith("bat_")
+    assert fleet.read_job(line["job_id"]).lane is Lane.BULK
+    empty = fleet.run("submit", "s3://videos/nothing/")
+    assert (empty.code, "no object lies under s3://videos/nothing/" in empty.err) == (1, True)
+
+
+def test_nothing_to_submit_is_a_wrong_call(fleet: Fleet) -> None:
+    assert fleet.run("submit").code == 2
+
+
+def test_a_wrong_key_is_refused(fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKESIEVE_API_KEY", "fsk_" + "0" * 64)
+    ran = fleet.run("submit", str(clip))
+    assert ran.code == 1
+    assert "FAKESIEVE_API_KEY is unknown, revoked or expired" in ran.err
+
+
+def test_without_an_environment_the_missing_variables_are_named(
+    fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FAKESIEVE_DATABASE_URL")
+    ran = fleet.run("submit", str(clip))
+    assert ran.code == 1
+    assert "FAKESIEVE_DATABASE_URL is not set" in ran.err
+    assert "hint: " in ran.err
