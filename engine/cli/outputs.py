@@ -1,7 +1,7 @@
 """The files that a scan leaves in its folder: document, patch maps, overlay and report of each input."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from engine.limits import Limits
 from engine.output.document import build_document, dump_document
 from engine.output.files import remove_stale, write_whole
 from engine.output.patches import write_patches
-from engine.output.report import IndexEntry, describe_entry, write_report
+from engine.output.report import IndexEntry, describe_entry, write_index, write_report
 from engine.results import RejectReason
 from engine.scan_result import ScanResult
 from engine.screen import ScanTools
 
 INDEX_NAME = "index.html"
+OVERLAY_KINDS = ("mp4", "jpg")
 
 
 def _say_nothing(path: Path) -> str:
@@ -60,6 +61,11 @@ class OutputPlan:
             )
         return describe_entry(result, report=report, overlay=overlay, note=note)
 
+    def write_index(self, entries: Sequence[IndexEntry]) -> None:
+        """Write the page that leads to all reports. Raises Unavailable if it cannot be written."""
+        self._spare_input(self.folder / INDEX_NAME)
+        write_index(entries, self.folder / INDEX_NAME, note=self.headline)
+
     def _write_data(self, result: ScanResult, stem: str) -> None:
         document = dump_document(build_document(result), indent=1)
         place, maps = self.folder / f"{stem}.json", self.folder / f"{stem}.npz"
@@ -68,12 +74,14 @@ class OutputPlan:
         if result.evidence is not None and result.evidence.is_scored.any():
             self._spare_input(maps)
             write_patches(result, maps)
-        elif not self._is_input(maps):
-            remove_stale(maps)  # of an earlier run: it would pass for this one's
+        else:
+            self._remove_stale(maps)
 
     def _write_overlay(
         self, result: ScanResult, tools: ScanTools, watcher: InputWatcher, stem: str
     ) -> str | None:
+        for kind in OVERLAY_KINDS:
+            self._remove_stale(self.folder / f"{stem}.overlay.{kind}")
         if result.score is None:
             return None
         # Lazy: brings the video encoder, 45 ms that a scan without an overlay does not need.
@@ -83,6 +91,11 @@ class OutputPlan:
         self._spare_input(self.folder / name)
         write_overlay(result, self.folder / name, tools.sandbox, self.limits, watcher.on_overlay)
         return name
+
+    def _remove_stale(self, place: Path) -> None:
+        """Remove what an earlier run left: it would pass for this one's."""
+        if not self._is_input(place):
+            remove_stale(place)
 
     def _is_input(self, place: Path) -> bool:
         return os.path.realpath(place) in self.inputs

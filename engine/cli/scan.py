@@ -13,14 +13,13 @@ from engine.cli import scan_options as options
 from engine.cli.batch import BatchScanner
 from engine.cli.display import RunDisplay
 from engine.cli.inputs import Input, find_inputs
-from engine.cli.outputs import INDEX_NAME, OutputPlan
+from engine.cli.outputs import OutputPlan
 from engine.cli.printers import CsvPrinter, JsonLinesPrinter, JsonPrinter, Printer, TablePrinter
 from engine.cli.tally import Tally
 from engine.errors import EngineError
 from engine.limits import Limits
 from engine.output.files import make_folder
 from engine.output.names import choose_stems
-from engine.output.report import write_index
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, ScanTools, open_tools
 
@@ -111,7 +110,7 @@ def run_scan(
     printer.close()
     tally.tell_faults()
     if plan is not None and plan.with_report:
-        write_index(tally.entries, plan.folder / INDEX_NAME, note=plan.headline)
+        plan.write_index(tally.entries)
     return tally.exit_code
 
 

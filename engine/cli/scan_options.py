@@ -106,7 +106,9 @@ MaxSeconds = Annotated[
     typer.Option(help="Duration of a video.", min=0.001, max=1e9, rich_help_panel=_LIMITS),
 ]
 MaxPixels = Annotated[int, typer.Option(help="Pixels of a frame.", min=1, rich_help_panel=_LIMITS)]
-MaxFrames = Annotated[int, typer.Option(help="Frames of a video.", min=1, rich_help_panel=_LIMITS)]
+MaxFrames = Annotated[
+    int, typer.Option(help="Frames of a video.", min=1, max=4_000_000, rich_help_panel=_LIMITS)
+]  # times of more would not fit into one message of the sandbox
 MaxStreams = Annotated[int, typer.Option(help="Streams in a file.", min=1, rich_help_panel=_LIMITS)]
 MaxMemory = Annotated[
     int, typer.Option(help="Bytes that decoding may take.", min=1, max=1 << 48, rich_help_panel=_LIMITS)

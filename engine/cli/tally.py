@@ -5,7 +5,7 @@ import typer
 from engine.cli.batch import MACHINE_REASONS, Finished
 from engine.errors import EngineError
 from engine.output.names import escape_for_terminal, to_text
-from engine.output.report import IndexEntry
+from engine.output.report import IndexEntry, describe_entry
 
 EXIT_ERROR, EXIT_UNSCORED = 1, 3
 
@@ -22,8 +22,8 @@ class Tally:
         """Count one input."""
         result = finished.result
         name = escape_for_terminal(to_text(result.path))
-        if finished.entry is not None:
-            self.entries.append(finished.entry)
+        # An input whose files could not be written has its line in the index all the same.
+        self.entries.append(finished.entry or describe_entry(result, report=None, overlay=None))
         if finished.output_fault is not None:
             self._note(name, finished.output_fault)
             self._machine += 1

@@ -49,7 +49,7 @@ class TimePanel:
         self.height = 2 * (self._row_px // 2) + _PLOT_PX + self._row_px + 2 * _MARGIN_PX
         self.height += self.height % 2
         self._top = self._row_px + _MARGIN_PX
-        self._left = _MARGIN_PX + text_width("1.0 ", self._scale)
+        self._left = _MARGIN_PX + text_width("0.00 ", self._scale)
         self._right = width - _MARGIN_PX
         self._base = np.empty((self.height, width, 3), np.uint8)
         self._base[:] = BACKGROUND
@@ -92,7 +92,7 @@ class TimePanel:
         for score in (0.0, 1.0):
             self._draw_level(score, f"{score:.0f}", is_threshold=False)
         for score in dict.fromkeys((timeline.low, timeline.high)):
-            self._draw_level(score, f"{score:.1f}", is_threshold=True)
+            self._draw_level(score, f"{score:.2f}", is_threshold=True)
         for lane in timeline.lanes:
             self._draw_lane(lane)
 

@@ -1,5 +1,6 @@
 """The scores of a video over time as lanes, one for each face, for overlay and report."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from engine.results import EvidenceReason, FaceRegion, SegmentKind, TrackScore
@@ -29,16 +30,19 @@ class Lane:
     points: tuple[tuple[int, float], ...]  # time and score of its scored samples
     suspicious: tuple[Span, ...]
     excluded: tuple[Span, ...]
+    planned_us: tuple[int, ...]  # all samples of the video, decoded or missing
 
     def runs(self) -> list[list[tuple[int, float]]]:
-        """Return the points in runs between which no excluded span lies: a line must not cross one."""
-        edges = [(span.start_us + span.end_us) // 2 for span in self.excluded]
-        runs: list[list[tuple[int, float]]] = [[]]
+        """Return the points in runs of neighbouring samples: a line must not cross what was not scored."""
+        runs: list[list[tuple[int, float]]] = []
+        last = -1
         for time, score in self.points:
-            if runs[-1] and any(runs[-1][-1][0] < edge < time for edge in edges):
+            place = bisect_left(self.planned_us, time)
+            if not runs or place > last + 1:
                 runs.append([])
             runs[-1].append((time, score))
-        return [run for run in runs if run]
+            last = place
+        return runs
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,11 @@ def build_timeline(result: ScanResult, most_lanes: int = MOST_LANES) -> Timeline
     score = result.score
     order = sorted(score.tracks, key=_rank)
     kept = sorted(order[:most_lanes], key=lambda track: track.ordinal)
+    planned = _planned_times(result)
     last_us = max((segment.end_us for segment in score.segments), default=0)
     return Timeline(
         duration_us=max(result.probe.duration_us, last_us),
-        lanes=tuple(_build_lane(result, track) for track in kept),
+        lanes=tuple(_build_lane(result, track, planned) for track in kept),
         hidden=len(order) - len(kept),
         excluded=_find_spans(result, None, SegmentKind.EXCLUDED),
         cuts_us=tuple(s.start_us for s in score.segments if s.kind is SegmentKind.CUT),
@@ -81,7 +86,14 @@ def _rank(track: TrackScore) -> tuple[bool, float, int]:
     return track.score is None, -(track.score or 0.0), -len(track.frames)
 
 
-def _build_lane(result: ScanResult, track: TrackScore) -> Lane:
+def _planned_times(result: ScanResult) -> tuple[int, ...]:
+    evidence = result.evidence
+    if evidence is None:
+        return ()
+    return tuple(sorted({*evidence.samples_us.tolist(), *(item.pts_us for item in evidence.missing)}))
+
+
+def _build_lane(result: ScanResult, track: TrackScore, planned_us: tuple[int, ...]) -> Lane:
     return Lane(
         ordinal=track.ordinal,
         start_us=track.start_us,
@@ -90,6 +102,7 @@ def _build_lane(result: ScanResult, track: TrackScore) -> Lane:
         points=tuple((frame.pts_us, frame.score) for frame in track.frames if frame.score is not None),
         suspicious=_find_spans(result, track.ordinal, SegmentKind.SUSPICIOUS),
         excluded=_find_spans(result, track.ordinal, SegmentKind.EXCLUDED),
+        planned_us=planned_us,
     )
 
 

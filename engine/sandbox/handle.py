@@ -1,5 +1,6 @@
 """The parent's side of the sandbox: start the zygote, make calls, watch the clock, survive anything."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -349,20 +350,20 @@ class Sandbox:
         self, request: Mapping[str, object], source: int, slab_bytes: int, wall_s: float
     ) -> tuple[SandboxCall, int]:
         assert self._control is not None
-        slabs = create_shared_memory(slab_bytes)
-        ours, theirs = socket.socketpair()
-        status, zygotes = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        call = SandboxCall(ours, status, wall_s, self._process)
-        try:
-            with theirs, zygotes:
-                descriptors = [source, theirs.fileno(), slabs, zygotes.fileno()]
-                socket.send_fds(self._control, [b"fork"], descriptors)
+        with contextlib.ExitStack() as opened:  # whatever fails on the way, no descriptor is left
+            slabs = create_shared_memory(slab_bytes)
+            opened.callback(os.close, slabs)
+            ours, theirs = map(opened.enter_context, socket.socketpair())
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            status, zygotes = map(opened.enter_context, pair)
+            call = opened.enter_context(SandboxCall(ours, status, wall_s, self._process))
+            descriptors = [source, theirs.fileno(), slabs, zygotes.fileno()]
+            socket.send_fds(self._control, [b"fork"], descriptors)
+            theirs.close()
+            zygotes.close()
             call.send(Kind.REQUEST, pack_json(request))
-        except OSError:
-            call.close()
-            os.close(slabs)
-            raise
-        return call, slabs
+            opened.pop_all()
+            return call, slabs
 
     def _stop(self) -> None:
         if self._control is not None:

@@ -77,6 +77,36 @@ def test_an_interrupted_array_is_closed(count: int, monkeypatch: pytest.MonkeyPa
     assert len(json.loads(capsys.readouterr().out)) == count
 
 
+def test_an_index_is_never_written_over_an_input(run, random_model: Path, clips: Path, tmp_path) -> None:
+    video = (clips / "drawn.mp4").read_bytes()
+    (tmp_path / "index.html").write_bytes(video)
+    done = run("scan", tmp_path / "index.html", "--model", random_model, "--report", "--out", tmp_path)
+    assert done.code == 1
+    assert "is an input of this scan" in done.err
+    assert (tmp_path / "index.html").read_bytes() == video
+
+
+def test_an_input_whose_files_cannot_be_written_stands_in_the_index(
+    run, random_model: Path, clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "face.report.html").mkdir()
+    arguments = (clips / "face.mp4", clips / "broken.mp4", "--model", random_model)
+    done = run("scan", *arguments, "--max-samples", 8, "--report", "--out", tmp_path)
+    assert done.code == 1
+    index = (tmp_path / "index.html").read_text()
+    assert "face.mp4" in index
+    assert "broken.mp4" in index
+
+
+def test_an_overlay_of_an_earlier_run_does_not_pass_for_this_ones(
+    run, random_model: Path, clips: Path, tmp_path: Path
+) -> None:
+    stale = tmp_path / "broken.overlay.mp4"
+    stale.write_bytes(b"old")
+    run("scan", clips / "broken.mp4", "--model", random_model, "--overlay", "--out", tmp_path)
+    assert not stale.exists()
+
+
 @pytest.mark.parametrize("option", ["--timeout", "--max-seconds", "--fps"])
 def test_what_is_no_number_is_not_understood(run, clips: Path, option: str) -> None:
     assert run("scan", clips, option, "nan").code == 2

@@ -28,6 +28,13 @@ def test_lines_do_not_cross_what_was_not_scored() -> None:
     assert [len(run) for run in lane.runs()] == [10, 10]
 
 
+def test_lines_do_not_cross_times_without_the_face() -> None:
+    cells = [1.0] * 10 + [None] * 2 + [1.0] * 10
+    lane = build_timeline(make_result({0: cells, 1: [1.0] * 22})).lanes[0]
+    assert lane.excluded == ()
+    assert [len(run) for run in lane.runs()] == [10, 10]
+
+
 def test_of_many_faces_the_highest_are_shown_in_order_of_number() -> None:
     tracks = {place: [place / 10 - 1.0] * 8 for place in range(20)}
     timeline = build_timeline(make_result(tracks), most_lanes=3)
