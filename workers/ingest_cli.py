@@ -1,31 +1,28 @@
 """``fakesieve ingest``: listen to bucket events, or sweep a prefix."""
 
-import dataclasses
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from fakesieve.database import Database, open_database
-from fakesieve.errors import FleetError, RequestRefused, SetupRefused
+from fakesieve.cli.place import Place, open_place
+from fakesieve.errors import RequestRefused
 from fakesieve.ingest.sweep import ObjectWatermarks
 from fakesieve.ingest.take import Watch
-from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import configure_logging
 from fakesieve.object_stores.retries import RetryRule
 from fakesieve.object_stores.select import open_objects, read_options
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import ensure_tenant, find_caller
-from fakesieve.settings import Settings, read_settings
+from fakesieve.records.revision import check_revision
 from workers.ingest import EventListener, Sweeper
 from workers.loops import LoopRules, run_loop, stop_on_signals
 from workers.sqs import QueueOptions, SqsQueue
 
-FIRST_TENANT = "default"
 # An event may be ahead of a store that shows new objects late, but a deleted object never comes.
 _RETRY = RetryRule(missing_pauses_s=(1.0, 3.0))
 
@@ -41,12 +38,11 @@ Extensions = Annotated[
 LaneOption = Annotated[Lane, typer.Option("--lane", help="How urgent the jobs are.")]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Place:
+@dataclass(frozen=True)
+class _Watched:
     """What both commands work with."""
 
-    settings: Settings
-    store: SqlJobStore
+    place: Place
     objects: ObjectStore
     watch: Watch
 
@@ -63,16 +59,15 @@ def events(
     ] = None,
 ) -> None:
     """Submit what bucket events tell of, until SIGTERM."""
-    with _open_place(bucket, prefix, extensions, lane) as place:
-        options = read_options(place.settings)
-        source = QueueOptions(
-            url=queue,
-            region=options.region,
-            endpoint=queue_endpoint,
-            access_key=options.access_key,
-            secret_key=options.secret_key,
-        )
-        listener = EventListener(place.store, place.objects, SqsQueue(source), [place.watch])
+    with _open(bucket, prefix, extensions, lane) as watched:
+        options = read_options(watched.place.settings)
+        try:
+            source = QueueOptions(
+                queue, options.region, queue_endpoint, options.access_key, options.secret_key
+            )
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault)) from fault
+        listener = EventListener(watched.place.store, watched.objects, SqsQueue(source), [watched.watch])
         run_loop("ingest", listener.take_turn, LoopRules(idle_s=0.1, longest_s=30.0), stop_on_signals())
 
 
@@ -88,9 +83,9 @@ def sweep(
     full: Annotated[bool, typer.Option("--full", help="Look at old objects too.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Submit what lies in a bucket and is not known yet; prints one JSON line for each sweep."""
-    with _open_place(bucket, prefix, extensions, lane) as place:
-        marks = ObjectWatermarks(place.objects, place.settings.bucket)
-        sweeper = Sweeper(place.store, place.objects, marks, place.watch, is_full=full)
+    with _open(bucket, prefix, extensions, lane) as watched:
+        marks = ObjectWatermarks(watched.objects, watched.place.settings.bucket)
+        sweeper = Sweeper(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
 
         def turn() -> bool:
             taken = sweeper.take_turn()
@@ -104,37 +99,14 @@ def sweep(
 
 
 @contextmanager
-def _open_place(bucket: str, prefix: str, extensions: list[str] | None, lane: Lane) -> Generator[_Place]:
-    """Read the settings and open what they name; an error is told with its hint and ends the command."""
-    try:
-        settings = read_settings()
-        configure_logging(settings.log_format, settings.log_level)
-        database = open_database(settings.database_url.get_secret_value())
+def _open(bucket: str, prefix: str, extensions: list[str] | None, lane: Lane) -> Generator[_Watched]:
+    """Open the fleet of the environment and say what of it is watched."""
+    with open_place() as place:
+        configure_logging(place.settings.log_format, place.settings.log_level)
+        check_revision(place.database)
         try:
-            tenant_id = find_tenant(database, settings)
-            watch = _make_watch(tenant_id, bucket or settings.bucket, prefix, extensions, lane)
-            yield _Place(settings, SqlJobStore(database), open_objects(settings, retry=_RETRY), watch)
-        finally:
-            database.close()
-    except FleetError as fault:
-        typer.echo(f"error: {fault.reason}: {fault.seen}\nhint: {fault.hint}", err=True)
-        raise typer.Exit(1) from fault
-
-
-def _make_watch(tenant_id: str, bucket: str, prefix: str, extensions: list[str] | None, lane: Lane) -> Watch:
-    try:
-        wanted = frozenset(part.lower() for part in extensions or ())
-        return Watch(tenant_id, bucket, prefix, wanted, lane)
-    except ValueError as fault:
-        raise RequestRefused(Reason.INVALID_REQUEST, str(fault)) from fault
-
-
-def find_tenant(database: Database, settings: Settings) -> str:
-    """Return whose videos are taken in: the tenant of the API key, or the first where none is set."""
-    with database.transaction(tenant_id=None) as session:
-        if settings.api_key is None:
-            return ensure_tenant(session, FIRST_TENANT)
-        caller = find_caller(session, settings.api_key.get_secret_value())
-    if caller is None:
-        raise SetupRefused(Reason.INVALID_SETTINGS, "FAKESIEVE_API_KEY is unknown, revoked or expired")
-    return caller.tenant_id
+            wanted = frozenset(part.lower() for part in extensions or ())
+            watch = Watch(place.tenant_id, bucket or place.settings.bucket, prefix, wanted, lane)
+        except ValueError as fault:
+            raise RequestRefused(Reason.INVALID_REQUEST, str(fault)) from fault
+        yield _Watched(place, open_objects(place.settings, retry=_RETRY), watch)

@@ -42,7 +42,7 @@ class Scratch:
 
     It keeps to a folder of its own under ``parent``, of at most ``limit_bytes`` (absent is as much as the
     disk has), and leaves ``free_bytes_min`` of the disk free. What nobody holds is removed when room is
-    needed, longest unused first. The folder of a process that died is removed by the next one that starts here.
+    needed, longest unused first. The folder of a process that died is removed by the next that starts here.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import KEY_LENGTH_MAX, NewJob
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.videos import SourceKind
 
 ROWS_MAX = 100_000
 FILE_BYTES_MAX = 256 << 20
@@ -49,7 +50,9 @@ class Manifest:
     def make_jobs(self, tenant_id: str, lane: Lane = Lane.BULK) -> Iterator[NewJob]:
         """Yield the jobs in the order of the lines, for ``submit_batch``."""
         for row in self.rows:
-            yield NewJob(tenant_id, row.ref, lane, external_id=row.external_id)
+            yield NewJob(
+                tenant_id, row.ref, lane, external_id=row.external_id, source_kind=SourceKind.MANIFEST
+            )
 
 
 def read_manifest(path: Path) -> Manifest:

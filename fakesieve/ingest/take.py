@@ -16,6 +16,7 @@ from fakesieve.jobs.store import JobStore
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.videos import SourceKind
 
 # What the fleet itself keeps in a bucket; never taken for a video.
 OWN_PREFIX = ".fakesieve/"
@@ -81,12 +82,12 @@ def take_event(store: JobStore, objects: ObjectStore, watches: Sequence[Watch], 
     ref = _look(objects, event.ref)
     if ref is None:
         return Taken(n_gone=1)
-    return sum((take_object(store, watch, ref) for watch in covering), Taken())
+    return sum((take_object(store, watch, ref, SourceKind.S3_EVENT) for watch in covering), Taken())
 
 
-def take_object(store: JobStore, watch: Watch, ref: VideoRef) -> Taken:
-    """Submit an object whose ETag is known, once."""
-    new = NewJob(watch.tenant_id, ref, watch.lane, make_key(ref))
+def take_object(store: JobStore, watch: Watch, ref: VideoRef, kind: SourceKind) -> Taken:
+    """Submit an object whose ETag is known, once; ``kind`` says how it came to be known."""
+    new = NewJob(watch.tenant_id, ref, watch.lane, make_key(ref), source_kind=kind)
     try:
         is_new = submit_video(store, new).is_new
     except RequestRefused as fault:
@@ -98,7 +99,9 @@ def take_object(store: JobStore, watch: Watch, ref: VideoRef) -> Taken:
 
 def take_listed(store: JobStore, watch: Watch, facts: ObjectFacts) -> Taken:
     """Submit an object that a list has shown, where the watch covers it."""
-    return take_object(store, watch, facts.ref) if watch.covers(facts.ref) else Taken(n_outside=1)
+    if not watch.covers(facts.ref):
+        return Taken(n_outside=1)
+    return take_object(store, watch, facts.ref, SourceKind.S3_SWEEP)
 
 
 def make_key(ref: VideoRef) -> str:

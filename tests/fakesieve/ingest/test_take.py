@@ -17,6 +17,7 @@ from fakesieve.jobs.states import Lane
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.videos import SourceKind
 from tests.fakes import MemoryJobStore
 
 NEW, KNOWN, GONE, OUTSIDE = Taken(n_new=1), Taken(n_known=1), Taken(n_gone=1), Taken(n_outside=1)
@@ -94,6 +95,7 @@ def test_an_event_becomes_a_job_for_what_lies_there(place: Place) -> None:
     (job,) = place.jobs
     assert job.source == ref
     assert job.lane is Lane.STANDARD
+    assert job.source_kind is SourceKind.S3_EVENT
 
 
 def test_the_same_event_twice_is_one_job(place: Place) -> None:
@@ -176,7 +178,7 @@ def test_an_outage_is_raised_so_that_the_event_comes_again(place: Place) -> None
 
 def test_the_same_object_with_and_without_its_version_is_known(place: Place) -> None:
     pinned = VideoRef("clips", "a.mp4", "v1", "e1", 5)
-    assert take_object(place.store, place.watch, pinned) == NEW
+    assert take_object(place.store, place.watch, pinned, SourceKind.S3_EVENT) == NEW
     listed = ObjectFacts(replace(pinned, version_id=None), datetime.now(UTC))
     assert take_listed(place.store, place.watch, listed) == KNOWN
 
@@ -185,6 +187,7 @@ def test_a_first_sweep_takes_all_and_a_second_nothing(place: Place) -> None:
     for key in ("a.mp4", "b/c.mp4", "old.mp4"):
         place.put(key, age=400 * DAY if key == "old.mp4" else DAY)
     assert place.sweep() == Taken(n_new=3)
+    assert {job.source_kind for job in place.jobs} == {SourceKind.S3_SWEEP}
     assert place.sweep() == Taken(n_known=2)
 
 
