@@ -204,7 +204,7 @@ def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
     ).one_or_none()
     if found is None:
         return None
-    analysis, model = found.tuple()
+    analysis, model = found
     policy, verdict = _load_verdict(session, analysis_id)
     segments = session.scalars(
         select(Segment).where(Segment.analysis_id == analysis_id).order_by(Segment.position)
@@ -247,7 +247,7 @@ def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerd
         .order_by(Verdict.create_time.desc(), Verdict.policy_id.desc())
         .limit(1)
     ).one()
-    row, version = found.tuple()
+    row, version = found
     policy = version.to_policy()
     return policy, VideoVerdict(
         value=row.value,

@@ -11,15 +11,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from fakesieve.database import Database, parse_url, translate_errors
 from fakesieve.errors import RequestRefused, SetupRefused
 from fakesieve.reasons import Reason
+from fakesieve.records.partitions import make_partitions
 
 HEAD = "head"
-PARTITIONS_AHEAD = 13
-"""Months for which frame scores have a partition of their own after a migration, the present one included."""
 _MISSING_RIGHT, _MISSING_ROLE = "42501", "42704"
 
 
@@ -71,11 +71,9 @@ def migrate_database(url: str, target: str = HEAD, *, lock_timeout_ms: int = 400
         (command.downgrade if is_back else command.upgrade)(config, target)
         after = _find_revision(connection)
         if after == list_revisions()[-1]:
-            connection.execute(
-                text("SELECT make_frame_score_partitions(current_date, :months)"),
-                {"months": PARTITIONS_AHEAD},
-            )
-        connection.commit()
+            with Session(connection) as session:
+                make_partitions(session)
+                session.commit()
     return Migrated(before, after)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint, Index, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
 
@@ -72,13 +72,9 @@ class Caller:
 
 def ensure_tenant(session: Session, name: str) -> str:
     """Return the id of the tenant of this name, which is made if there is none."""
-    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
-    if found is not None:
-        return found
-    tenant = Tenant(id=new_id(IdPrefix.TENANT), name=name)
-    session.add(tenant)
-    session.flush()
-    return tenant.id
+    wanted = select(Tenant.id).where(Tenant.name == name)
+    made = session.scalar(insert(Tenant).values(name=name).on_conflict_do_nothing().returning(Tenant.id))
+    return made or session.scalars(wanted).one()
 
 
 def create_key(

@@ -14,13 +14,9 @@ from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
 from fakesieve.errors import RequestRefused, SetupRefused, Unavailable
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
+from fakesieve.records.partitions import MONTHS_AHEAD, drop_frame_scores, make_partitions
 from fakesieve.records.registry import METADATA
-from fakesieve.records.revision import (
-    PARTITIONS_AHEAD,
-    check_revision,
-    list_revisions,
-    migrate_database,
-)
+from fakesieve.records.revision import check_revision, list_revisions, migrate_database
 from tests.databases import fresh_name, opened
 from tests.factories import make_record, make_tenant, make_video
 
@@ -181,25 +177,21 @@ def list_partitions(database: Database) -> list[str]:
         return list(names)
 
 
-def call(database: Database, function: str, *values: object) -> int:
-    with database.transaction(tenant_id=None) as session:
-        names = [f":v{number}" for number in range(len(values))]
-        parameters = {name[1:]: value for name, value in zip(names, values, strict=True)}
-        return session.scalar(text(f"SELECT {function}({', '.join(names)})"), parameters) or 0
-
-
 def test_there_are_partitions_for_a_year(database: Database) -> None:
     months = [name for name in list_partitions(database) if name != "frame_score_rest"]
-    assert len(months) == PARTITIONS_AHEAD
+    assert len(months) == MONTHS_AHEAD
     assert months[0] == f"frame_score_{datetime.now(UTC):%Y%m}"
 
 
 def test_the_fleet_makes_and_drops_partitions(database: Database) -> None:
-    assert call(database, "make_frame_score_partitions", date(2031, 11, 30), 3) == 3
-    assert call(database, "make_frame_score_partitions", date(2031, 12, 1), 3) == 1
+    make = text("SELECT make_frame_score_partitions(:first, 3)")
+    with database.transaction(tenant_id=None) as session:
+        assert session.scalar(make, {"first": date(2031, 11, 30)}) == 3
+        assert session.scalar(make, {"first": date(2031, 12, 1)}) == 1
     names = set(list_partitions(database))
     assert {"frame_score_203111", "frame_score_203112", "frame_score_203201"} < names
-    assert call(database, "drop_frame_scores", date(2031, 12, 31)) == PARTITIONS_AHEAD + 1
+    with database.transaction(tenant_id=None) as session:
+        assert drop_frame_scores(session, date(2031, 12, 31)) == MONTHS_AHEAD + 1
     assert set(list_partitions(database)) == {
         "frame_score_203112",
         "frame_score_203201",
@@ -217,14 +209,15 @@ def test_frame_scores_lie_in_their_month(database: Database) -> None:
 
 
 def test_no_frame_score_is_lost_when_its_month_has_no_partition(database: Database) -> None:
-    call(database, "drop_frame_scores", date(2100, 1, 1))
+    with database.transaction(tenant_id=None) as session:
+        drop_frame_scores(session, date(2100, 1, 1))
     tenant_id = make_tenant(database)
     with database.transaction(tenant_id=tenant_id) as session:
         store_analysis(session, make_record(tenant_id, make_video(session, tenant_id)))
         assert session.scalar(text("SELECT count(*) FROM frame_score")) == 3
     # The present month keeps its rows where they are; the next ones get a partition.
-    made = call(database, "make_frame_score_partitions", datetime.now(UTC).date(), 3)
-    assert made == 2
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert make_partitions(session, 3) == 2
 
 
 def test_the_fleet_cannot_drop_a_table_through_the_function(database: Database) -> None:
