@@ -2,21 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, make_url, text
-from sqlalchemy.engine import Engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 
-from fakesieve.database import Database, open_database
-from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
+from fakesieve.database import Database
 from fakesieve.jobs.sql.store import SqlJobStore
 from tests.fakes import MemoryJobStore
 from tests.job_cases import JobCase
-from tests.servers import postgres, servers_folder  # noqa: F401 - fixtures
 
 # Moving every time into the past is the same as waiting, and faster.
 _TIMES = {
@@ -26,36 +19,17 @@ _TIMES = {
     "worker_host": ("beat_time",),
     "batch": ("end_time",),
 }
-
-
-def _owner(url: str) -> Engine:
-    return create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
-
-
-@pytest.fixture(scope="session")
-def job_database_url(postgres: PostgresServer) -> Iterator[tuple[str, str]]:  # noqa: F811 - a fixture
-    """Addresses of a migrated database, for the fleet and for the owner of the tables."""
-    name = "jobs"
-    postgres.make_database(name)
-    owner_url = postgres.url(OWNER_ROLE, name)
-    config = Config(toml_file=str(Path(__file__).parents[1] / "pyproject.toml"))
-    with _owner(owner_url).connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
-    yield postgres.url(database=name), owner_url
-    postgres.drop_database(name)
+# In the order of their references; rows below them go with them. TRUNCATE takes ten times as long.
+_EMPTIED = ("usage", "job", "batch", "video", "worker_host", "tenant")
 
 
 @pytest.fixture
-def job_database(job_database_url: tuple[str, str]) -> Iterator[Database]:
+def job_database(module_database: Database, module_database_as_owner: Database) -> Database:
     """The database as the fleet sees it, without rows of an earlier test."""
-    url, owner_url = job_database_url
-    with _owner(owner_url).begin() as connection:
-        connection.execute(text("TRUNCATE tenant, batch, job, worker_host, usage CASCADE"))
-    database = open_database(url)
-    yield database
-    database.close()
+    with module_database_as_owner.transaction(tenant_id=None) as session:
+        for table in _EMPTIED:
+            session.execute(text(f"DELETE FROM {table}"))
+    return module_database
 
 
 def make_sql_case(database: Database) -> JobCase:

@@ -4,9 +4,10 @@ import pytest
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job, retry_job
-from fakesieve.jobs.claim import extend_claims, release_shard
+from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out, reject_job
 from fakesieve.jobs.finish import Finish, fail_job, finish_job, finish_shard, load_evidence
+from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
 from fakesieve.jobs.submit import NewJob, submit_video
@@ -119,9 +120,11 @@ def test_the_last_bad_attempt_fails_the_job_with_its_reason(case: JobCase) -> No
 
 
 def test_refunds_come_to_an_end(case: JobCase) -> None:
+    limits = JobLimits(max_deliveries=4)
     job_id = case.submit()
-    for _ in range(LIMITS.max_deliveries):
-        release_shard(case.store, case.claim(job_id), Reason.OBJECT_STORE_UNAVAILABLE, 0.0, refund=True)
+    for _ in range(limits.max_deliveries):
+        claim = claim_shard(case.store, ShardKey(job_id, 0), "host-1", LEASE_S, limits)
+        release_shard(case.store, claim, Reason.OBJECT_STORE_UNAVAILABLE, 0.0, refund=True, limits=limits)
     job = case.read_job(job_id)
     assert (job.state, job.reason) == (JobState.FAILED, Reason.OBJECT_STORE_UNAVAILABLE)
 
