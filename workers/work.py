@@ -11,7 +11,8 @@ from fakesieve.jobs.states import WorkKind
 from fakesieve.logging import bound_fields, get_logger
 from workers.leases import HeldClaim, keep_trying
 from workers.prepare import prepare_job
-from workers.retry import Action, decide_retry
+from workers.replan import REPLAN_DELIVERIES, replan_job
+from workers.retry import Action, WrongPipeline, decide_retry
 from workers.shard import run_shard
 from workers.verdict import score_claim
 from workers.workplace import Workplace
@@ -89,6 +90,8 @@ def settle(place: Workplace, claim: Claim, error: Exception) -> None:
     )
 
     def write() -> bool:
+        if isinstance(error, WrongPipeline) and claim.deliveries >= REPLAN_DELIVERIES:
+            return replan_job(place.store, claim, seen)
         if decision.action is Action.END:
             return reject_job(place.store, claim, decision.reason, seen, hint)
         return release_shard(

@@ -225,6 +225,21 @@ def test_job_of_another_pipeline_is_given_back(fleet, face_clip, monkeypatch):
     assert row.last_reason is Reason.ENGINE_UNAVAILABLE
 
 
+def test_job_whose_pipeline_is_gone_is_planned_anew(fleet, face_clip, monkeypatch):
+    job_id = submit(fleet, face_clip)
+    prepare_only(fleet, job_id, monkeypatch)
+    by = replace(fleet.place.screener.by, fingerprint="the next release")
+    monkeypatch.setattr(fleet.place.screener, "by", by)
+    for _ in range(4):
+        fleet.answer_all()
+        wait(fleet, 16.0)
+    fleet.answer_all()
+    job = read(fleet, job_id)
+    assert (job.state, job.fingerprint) == (JobState.SUCCEEDED, "the next release")
+    assert [topic for topic, _ in fleet.store.events] == ["job.succeeded"]
+    assert fleet.store.violations == []
+
+
 def prepare_only(fleet, job_id, monkeypatch):
     """Prepare a job and begin nothing of what follows."""
     monkeypatch.setattr(work, "run_claim", lambda place, claim: (run_claim(place, claim), None)[1])
