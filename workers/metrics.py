@@ -6,14 +6,17 @@ closed lists only, so the number of series is bounded whatever people submit.
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from engine.errors import EngineError
 from fakesieve.jobs.rows import Claim, Refusal
 from fakesieve.jobs.states import Lane
-from workers.inference_wire import Answer
 from workers.retry import RetryDecision
+
+if TYPE_CHECKING:  # types only: a relay counts without the network's arrays
+    from workers.inference_wire import Answer
 
 _SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _CROPS = (1, 2, 4, 8, 16, 32, 64)
@@ -117,7 +120,7 @@ class FleetMetrics:
         """Count an attempt that ended without a result."""
         self.faults.labels(decision.reason, decision.action).inc()
 
-    def note_answer(self, lane: Lane, answer: Answer) -> None:
+    def note_answer(self, lane: Lane, answer: "Answer") -> None:
         """Count what the network did for one request."""
         self.batch_crops.observe(answer.batch)
         self.batch_wait_seconds.observe(answer.waited_s)

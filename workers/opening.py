@@ -1,0 +1,96 @@
+"""A worker host from its settings: everything that its slots share, started in the order that works."""
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
+
+import structlog
+
+from engine.backends.select import default_threads
+from engine.bundle import ModelBundle, load_bundle
+from engine.policy import choose_policy, find_policy
+from engine.sandbox.handle import Sandbox
+from engine.screen import ScanSettings
+from fakesieve.errors import SetupRefused
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.store import JobStore
+from fakesieve.object_stores.select import open_objects
+from fakesieve.reasons import Reason
+from fakesieve.settings import Settings
+from workers.app import make_app
+from workers.host import HostRules, WorkerHost
+from workers.leases import Leases
+from workers.metrics import FleetMetrics
+from workers.scratch import Scratch
+from workers.screener import ScreenerRules, open_screener
+from workers.startup import check_broker
+from workers.tracing import open_tracer
+from workers.workplace import Workplace
+
+
+def run_worker(settings: Settings, store: JobStore, limits: JobLimits, metrics: FleetMetrics) -> int:
+    """Run a worker host until it has drained and return its exit code.
+
+    Raises BundleInvalid for a model without its hashes, SetupRefused for a broker that evicts.
+    """
+    bundle = load_bundle(settings.model)
+    broker_url = settings.broker_url.get_secret_value()
+    check_broker(broker_url)
+    slots = settings.slots or default_threads()
+    rules = HostRules(
+        slots=slots,
+        heartbeat_s=settings.heartbeat_s,
+        drain_s=settings.drain_s,
+        jobs_max=settings.host_jobs_max,
+        memory_bytes_max=settings.host_memory_bytes_max,
+    )
+    with open_workplace(settings, bundle, store, limits, metrics, slots) as place:
+        return WorkerHost(place, make_app(broker_url), rules, version=version("fakesieve")).run()
+
+
+@contextmanager
+def open_workplace(
+    settings: Settings,
+    bundle: ModelBundle,
+    store: JobStore,
+    limits: JobLimits,
+    metrics: FleetMetrics,
+    slots: int,
+) -> Generator[Workplace]:
+    """Start what the slots of a host share, and end it after the block.
+
+    The sandbox comes first: its process is started while this one has a single thread.
+    """
+    owner = new_id(IdPrefix.HOST)
+    with ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox.start())
+        structlog.contextvars.bind_contextvars(host=owner)
+        screening = ScreenerRules(engine=settings.engine, slots=slots, threads=default_threads())
+        scan = choose_settings(settings, bundle)
+        screener = open_screener(bundle, sandbox, screening, metrics, settings=scan)
+        stack.callback(screener.close)
+        objects = open_objects(settings)
+        scratch = Scratch(settings.scratch_dir, objects, free_bytes_min=settings.scratch_free_bytes_min)
+        tracer = open_tracer(settings.otlp_endpoint)
+        stack.callback(tracer.close)
+        yield Workplace(
+            store=store,
+            owner=owner,
+            limits=limits,
+            leases=Leases(store, owner, limits.lease_s),
+            scratch=stack.enter_context(scratch),
+            screener=screener,
+            metrics=metrics,
+            tracer=tracer,
+        )
+
+
+def choose_settings(settings: Settings, bundle: ModelBundle) -> ScanSettings:
+    """Return how videos are screened: as ``scan`` does it without options, by the policy of the settings."""
+    if settings.policy is None:
+        return ScanSettings(policy=choose_policy(bundle.name, bundle.thresholds))
+    try:
+        return ScanSettings(policy=find_policy(settings.policy))
+    except ValueError as error:
+        raise SetupRefused(Reason.INVALID_SETTINGS, f"FAKESIEVE_POLICY: {error}") from error
