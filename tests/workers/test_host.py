@@ -1,0 +1,94 @@
+import os
+
+import pytest
+
+from engine.errors import BackendFailed
+from engine.results import RejectReason
+from fakesieve.errors import Unavailable
+from fakesieve.jobs.rows import ShardKey
+from fakesieve.reasons import Reason
+from workers.app import make_app
+from workers.host import HostRules, WorkerHost, read_rss_bytes
+from workers.inference import InferenceHealth
+from workers.leases import HeldClaim
+
+APP = make_app("redis://127.0.0.1:1/0")
+
+
+def make_host(fleet, **rules):
+    return WorkerHost(fleet.place, APP, HostRules(slots=2, **rules), version="test")
+
+
+def test_heartbeat_registers_the_live_slots(fleet):
+    make_host(fleet)._beat()
+    beat, _ = fleet.store.hosts["hst_test"]
+    assert (beat.slots, beat.is_draining, beat.version) == (2, False, "test")
+    assert beat.rss_bytes > read_rss_bytes(os.getpid()) > 10 << 20  # host and inference process
+    assert fleet.store.run(lambda tx: tx.count_slots(60.0)) == 2
+
+
+def test_draining_host_offers_no_slots_and_answers_no_doorbell(fleet):
+    host = make_host(fleet)
+    host.drain("a test")
+    host._beat()
+    assert fleet.store.run(lambda tx: tx.count_slots(60.0)) == 0
+    assert not host._answer(ShardKey("job_1", 0))
+
+
+def test_host_without_room_on_its_disk_leaves_work_to_others(fleet, monkeypatch):
+    monkeypatch.setattr("workers.host._NO_SPACE_PAUSE_S", 0.0)
+    monkeypatch.setattr(fleet.place.scratch, "_free_bytes_min", 1 << 60)
+    assert not make_host(fleet)._answer(ShardKey("job_1", 0))
+
+
+def test_missed_beat_is_no_reason_to_end(fleet, monkeypatch):
+    def fail(work):
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    monkeypatch.setattr(fleet.store, "run", fail)
+    make_host(fleet)._beat()
+    assert not fleet.place.draining.is_set()
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"), [({"jobs_max": 1}, "1 shards"), ({"memory_bytes_max": 1}, "memory")]
+)
+def test_host_ends_after_so_many_shards_or_beyond_so_much_memory(fleet, monkeypatch, rules, reason):
+    host, stopped = make_host(fleet, **rules), []
+    monkeypatch.setattr(host, "_stop_consuming", lambda: stopped.append(True))
+    host._answer(ShardKey("job_unknown", 0))
+    assert reason in host._find_reason_to_end(2)
+    host._beat()
+    host._beat()
+    assert fleet.place.draining.is_set()
+    assert stopped == [True]
+
+
+def test_host_whose_inference_process_cannot_be_kept_alive_ends(fleet, monkeypatch):
+    fault = BackendFailed(RejectReason.ENGINE_UNAVAILABLE, "it failed 4 times in a row", "see the log")
+    health = InferenceHealth(is_ready=False, restarts=4, waiting=0, fault=str(fault))
+    monkeypatch.setattr(type(fleet.place.screener.process), "health", health)
+    assert "4 times in a row" in make_host(fleet)._find_reason_to_end(0)
+
+
+def test_host_with_work_that_never_ends_ends(fleet, monkeypatch):
+    key = ShardKey("job_1", 1)
+    stuck = HeldClaim(type("Claim", (), {"key": key})(), limit_s=0.0, begun_s=0.0)
+    monkeypatch.setattr(fleet.place.leases, "find_stuck", lambda: [stuck])
+    assert "job_1" in make_host(fleet)._find_reason_to_end(0)
+
+
+def test_work_is_given_back_once_the_time_to_finish_is_over(fleet, monkeypatch):
+    told = []
+    monkeypatch.setattr(fleet.place.leases, "stop_all", lambda why: told.append(why) or 1)
+    host = make_host(fleet, drain_s=0.0)
+    host._watch_drain()
+    assert told == []
+    host.drain("a test")
+    host._watch_drain()
+    host._watch_drain()
+    assert len(told) == 1
+
+
+def test_process_that_is_gone_has_no_memory():
+    assert read_rss_bytes(2**22 + 1) == 0
