@@ -114,3 +114,8 @@ def still_running(pids: set[int]) -> set[int]:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 alive.add(pid)
     return alive
+
+
+def find_inference(worker: subprocess.Popen[bytes]) -> int:
+    """Process id of a worker's inference process."""
+    return next(pid for pid, words in descendants(worker.pid).items() if "workers.inference_loop" in words)

@@ -1,5 +1,6 @@
 """A whole fleet: real servers, a relay, a reconciler and worker hosts as processes, killed and stopped."""
 
+import os
 import secrets
 import signal
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import load_analysis
-from tests.e2e.fleet import FleetProcesses, find_descendants, still_running
+from tests.e2e.fleet import FleetProcesses, find_descendants, find_inference, still_running
 from tests.tolerance import FLEET_SCORE
 from tests.workers.conftest import draw_face
 
@@ -72,8 +73,8 @@ def fleet(
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two minutes of one face, 120 samples: long enough to be caught in the middle."""
-    return draw_face(tmp_path_factory.mktemp("long") / "long.mp4", seed=5, frames=480, rate=4)
+    """A minute of one face, 60 samples: long enough to be caught in the middle."""
+    return draw_face(tmp_path_factory.mktemp("long") / "long.mp4", seed=5, frames=240, rate=4)
 
 
 def screening(fleet: FleetProcesses, job_id: str) -> bool:
@@ -139,6 +140,8 @@ def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, lon
     fleet.wait(lambda: not still_running(children), 20)
 
     other = fleet.start("worker")
+    fleet.wait(lambda: screening(fleet, job_id) and fleet.read_shard(job_id, 1).fence == 2)
+    os.kill(find_inference(other), signal.SIGKILL)  # costs neither the shard nor an attempt
     job = fleet.wait_ended(job_id)
     assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
     assert count_rows(fleet, job_id) == (1, 1)
@@ -148,7 +151,7 @@ def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, lon
 
 
 def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, tmp_path: Path) -> None:
-    clip = draw_face(tmp_path / "drained.mp4", seed=9, frames=480, rate=4)
+    clip = draw_face(tmp_path / "drained.mp4", seed=9, frames=240, rate=4)
     worker = fleet.start("worker")
     job_id = fleet.submit(clip)
     fleet.wait(lambda: screening(fleet, job_id))
@@ -176,7 +179,7 @@ def test_worker_refuses_to_start_where_the_database_is_empty(
     postgres.make_database(name)
     try:
         worker = fleet.start("worker", FAKESIEVE_DATABASE_URL=postgres.url(database=name))
-        assert worker.wait(60) == 78
+        assert worker.wait(120) == 78
     finally:
         postgres.drop_database(name)
     assert "fakesieve migrate" in fleet.read_logs()
