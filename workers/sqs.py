@@ -31,7 +31,7 @@ class QueueOptions:
     access_key: str | None = None
     secret_key: str | None = None
     hidden_s: int = 120
-    wait_s: int = 10
+    wait_s: int = 5
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
