@@ -72,3 +72,16 @@ def test_offsets_are_shares_of_the_boxs_sides():
 
 def test_square_keeps_the_centre_and_the_longer_side():
     assert square_boxes(np.array([[0, 0, 10, 20]], np.float32)).tolist() == [[-5, 0, 15, 20]]
+
+
+@pytest.mark.parametrize("measure", ["union", "smaller"])
+def test_many_boxes_are_chosen_as_one_by_one(measure):
+    random = np.random.default_rng(3)  # more than a block, so close that most go, with equal scores
+    boxes = boxes_of(np.hstack([random.integers(0, 90, (300, 2)), random.integers(5, 20, (300, 2))]))
+    scores = random.integers(0, 10, 300).astype(np.float32)
+    kept: list[int] = []
+    for place in np.argsort(-scores, kind="stable").tolist():
+        if all(share(boxes[other], boxes[place], measure) <= 0.5 for other in kept):
+            kept.append(place)
+    assert len(kept) > 70
+    assert suppress(boxes, scores, 0.5, measure).tolist() == kept
