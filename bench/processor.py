@@ -70,7 +70,9 @@ def main() -> None:
     before = {} if given.before is None else {"before": given.before.resolve()}
     table = format_table(measure({**before, "now": ROOT}, given.clips, given.rounds, given.samples), {})
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "processor.md").write_text(f"# Processor time of whole scans\n\n{given.rounds} rounds\n\n{table}", encoding="utf-8")
+    (given.out / "processor.md").write_text(
+        f"# Processor time of whole scans\n\n{given.rounds} rounds\n\n{table}", encoding="utf-8"
+    )
     print(table)
 
 
