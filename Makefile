@@ -16,8 +16,9 @@ ARGS ?=
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/stamp-stack ## install what scanning needs, then scan real clips and a forged copy
+demo: $(VENV)/stamp-stack ## scan real clips and a forged copy, then send two of them through a whole fleet
 	$(BIN)/fakesieve demo $(ARGS)
+	$(BIN)/fakesieve demo-fleet $(ARGS)
 
 test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
 	$(BIN)/python -m pytest --durations=15 $(ARGS)

@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
+    "demo-fleet": Command("fakesieve.cli.demo_fleet:demo_fleet", "Send the demo's clips through a fleet."),
     "submit": Command("fakesieve.cli.submit:submit", "Give videos to the fleet."),
     "watch": Command("fakesieve.cli.watch:watch", "Wait until jobs have ended."),
     "jobs": Command("fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs."),

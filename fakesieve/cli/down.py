@@ -5,7 +5,7 @@ import time
 import typer
 
 from fakesieve.cli.folder import DirOption, choose_folder
-from fakesieve.embedded.run_folder import MAIN_ROLE, RunFolder, ask_to_end
+from fakesieve.embedded.run_folder import MAIN_ROLE, RunFolder, ask_to_end, is_alive
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 
@@ -32,11 +32,12 @@ def end_fleet(folder: RunFolder) -> bool:
         folder.forget()
         return False
     deadline = time.monotonic() + _PATIENCE_S
-    has_asked = False
-    while folder.is_taken():
-        pid = folder.read_pids().get(MAIN_ROLE)
-        if pid is not None and not has_asked:
-            has_asked = ask_to_end(pid)
+    pid: int | None = None
+    # The lock goes a moment before its process does.
+    while folder.is_taken() or (pid is not None and is_alive(pid)):
+        if pid is None and MAIN_ROLE in folder.read_pids():
+            pid = folder.read_pids()[MAIN_ROLE]
+            ask_to_end(pid)
         if time.monotonic() > deadline:
             raise Unavailable(
                 Reason.INTERNAL,

@@ -10,6 +10,7 @@ import shlex
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -107,10 +108,17 @@ class RunFolder:
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
         write_private(self.env_file, "".join(lines))
 
-    def end_strays(self) -> None:
+    def read_environment(self) -> dict[str, str]:
+        """Return the variables with which commands reach the fleet that runs here, none where none does."""
+        if not self.env_file.exists():
+            return {}
+        words = [shlex.split(line)[1] for line in self.env_file.read_text(encoding="utf-8").splitlines()]
+        return dict(word.split("=", 1) for word in words)
+
+    def end_strays(self, patience_s: float = _LEAVE_S) -> None:
         """End what a killed fleet left running; the kernel told its programs, and some take their time."""
         pids = [pid for role, pid in self.read_pids().items() if role != MAIN_ROLE and self._is_ours(pid)]
-        deadline = time.monotonic() + _LEAVE_S
+        deadline = time.monotonic() + patience_s
         while any(self._is_ours(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         for pid in pids:
@@ -126,10 +134,16 @@ class RunFolder:
         return os.fsencode(f"{MARK}={self.path}") in environment.split(b"\0")
 
 
-def ask_to_end(pid: int) -> bool:
-    """Send a fleet's main process the signal on which it ends everything; False where it is gone."""
-    try:
+def ask_to_end(pid: int) -> None:
+    """Send a fleet's main process the signal on which it ends everything."""
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; one whose status nobody has fetched yet does not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return False
-    return True
+    return text.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,169 @@
+"""``fakesieve demo-fleet``: the two clips of the demonstration through a whole fleet, compared with scan."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from sqlalchemy import text
+
+from fakesieve.database import open_database
+from fakesieve.embedded.fleet import name_command
+from fakesieve.embedded.run_folder import RunFolder
+from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.reasons import Reason
+
+CLIPS = ("WolfgangLanger_Pexels.mp4", "WolfgangLanger_forged.mp4")
+TOLERANCE = 1e-6
+_COMMAND_S = 900.0
+QUESTION = """\
+SELECT j.source_key, a.outcome, round(a.score_raw::numeric, 4) AS score, v.value AS verdict,
+       s.start_us / 1e6 AS from_s, s.end_us / 1e6 AS to_s, s.regions
+FROM job j
+JOIN analysis a ON a.id = j.analysis_id
+JOIN verdict v ON v.analysis_id = a.id
+LEFT JOIN segment s ON s.analysis_id = a.id AND s.kind = 'suspicious'
+ORDER BY j.id, s.position"""
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs commands of fakesieve as a person would, and shows them."""
+
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str, accepted: tuple[int, ...] = (0,)) -> str:
+        """Return what the command printed. Raises Unavailable where it ends with another status."""
+        typer.echo(f"$ fakesieve {shlex.join(arguments)}", err=True)
+        done = subprocess.run(
+            (*name_command(), *arguments),
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_S,
+            check=False,
+        )
+        if done.returncode not in accepted:
+            raise Unavailable(
+                Reason.INTERNAL,
+                f"'fakesieve {arguments[0]}' ended with {done.returncode}: {done.stderr.strip()[-500:]}",
+                "run 'fakesieve doctor', and see the lines above",
+            )
+        return done.stdout
+
+
+def demo_fleet(
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of 'fakesieve demo' with its clips.")] = Path("demo-out"),
+    model: Annotated[
+        str | None, typer.Option(help="A name from 'fakesieve model list', or a folder.")
+    ] = None,
+) -> None:
+    """Send the two clips of the demonstration through S3, queue, worker and database, and compare with scan.
+
+    Starts servers and processes in a temporary folder and ends all of them. Needs the extra stack.
+    """
+    clips = [out / "clips" / name for name in CLIPS]
+    missing = [str(clip) for clip in clips if not clip.is_file()]
+    if missing:
+        raise RequestRefused(
+            Reason.SOURCE_NOT_FOUND, f"{missing[0]} is missing", f"make it first: fakesieve demo --out {out}"
+        )
+    chosen = {} if model is None else {"FAKESIEVE_MODEL": model}
+    with start_fleet(chosen) as environment:
+        shell = Shell(environment)
+        submitted = _read_lines(shell.run("submit", *map(str, clips), "--json"))
+        jobs = [str(line["job_id"]) for line in submitted]
+        typer.echo(shell.run("watch", *jobs, accepted=(0, 3)), nl=False)
+        found = [
+            cast("Json", json.loads(shell.run("results", "show", job, "--json", accepted=(0, 3))))
+            for job in jobs
+        ]
+        typer.echo(ask(environment["FAKESIEVE_DATABASE_URL"]))
+    options = ["--json"] if model is None else ["--json", "--model", model]
+    answer = Shell(os.environ).run("scan", *map(str, clips), *options, accepted=(0, 3))
+    scanned = cast("list[Json]", json.loads(answer))
+    difference = max(compare(one, other) for one, other in zip(found, scanned, strict=True))
+    if difference > TOLERANCE:
+        raise Unavailable(
+            Reason.INTERNAL,
+            f"scores of fleet and scan differ by {difference:.2e}, more than {TOLERANCE:g}",
+            "this is a fault of fakesieve: please report it",
+        )
+    typer.echo(f"the fleet's scores are those of scan: largest difference {difference:.1e}")
+
+
+@contextmanager
+def start_fleet(settings: Mapping[str, str]) -> Generator[dict[str, str]]:
+    """Run a fleet in a temporary folder during the block; gives the environment that reaches it.
+
+    ``settings`` are variables FAKESIEVE_* that the fleet is to have.
+    """
+    place = Path(tempfile.mkdtemp(prefix="fakesieve-demo-"))
+    if os.geteuid() == 0:
+        place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
+    folder, shell = RunFolder(place / "fleet"), Shell({**os.environ, **settings})
+    try:
+        shell.run("up", "--dir", str(folder.path), "--detach")
+        try:
+            yield dict(os.environ) | folder.read_environment()
+        finally:
+            shell.run("down", "--dir", str(folder.path))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def ask(database_url: str) -> str:
+    """Return the answer of the database to a question about all suspicious spans, as text."""
+    database = open_database(database_url, connections_max=1)
+    try:
+        with database.transaction(tenant_id=None) as session:
+            answer = session.execute(text(QUESTION))
+            rows = [tuple(answer.keys()), *(tuple(row) for row in answer)]
+    finally:
+        database.close()
+    return (
+        QUESTION
+        + "\n\n"
+        + "\n".join(" | ".join("–" if each is None else str(each) for each in row) for row in rows)
+    )
+
+
+def compare(one: Json, other: Json) -> float:
+    """Return the largest difference between the scores of two documents, infinite where they tell apart."""
+    ours, theirs = list_scores(one), list_scores(other)
+    if len(ours) != len(theirs):
+        return float("inf")
+    pairs = zip(ours, theirs, strict=True)
+    return max(
+        (float("inf") if (a is None) != (b is None) else abs((a or 0) - (b or 0)) for a, b in pairs),
+        default=0.0,
+    )
+
+
+def list_scores(document: Json) -> list[float | None]:
+    """Return the score of the video, of its faces and of each face in each frame, in the document's order."""
+    score = cast("Mapping[str, float | None]", document["score"])
+    scores = [score["raw"], score["calibrated"]]
+    for track in cast("list[Mapping[str, object]]", document["tracks"]):
+        scores.append(cast("float | None", track["score"]))
+        scores += [
+            cast("float | None", frame["score"])
+            for frame in cast("list[Mapping[str, object]]", track["frames"])
+        ]
+    return scores
+
+
+def _read_lines(output: str) -> list[Json]:
+    return [cast("Json", json.loads(line)) for line in output.splitlines()]

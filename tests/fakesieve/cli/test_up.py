@@ -1,0 +1,222 @@
+"""A whole fleet of real servers, with small programs in place of the worker processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from fakesieve.cli.down import end_fleet
+from fakesieve.cli.folder import choose_folder
+from fakesieve.embedded.run_folder import MARK, RunFolder, is_alive
+from fakesieve.errors import RequestRefused
+
+# What `fakesieve up` runs, but with programs that only wait in place of those that load a network.
+RUN = """
+import sys
+from pathlib import Path
+from fakesieve.cli.up import run_fleet
+from fakesieve.embedded.fleet import Fleet
+from fakesieve.embedded.run_folder import RunFolder
+wait = "import os, time; print(os.environ['FAKESIEVE_BUCKET'], flush=True); time.sleep(600)"
+idle = (sys.executable, "-c", wait)
+from fakesieve.errors import FleetError
+try:
+    sys.exit(run_fleet(Fleet(RunFolder(Path(sys.argv[1])), {"relay": idle, "worker": idle})))
+except FleetError as fault:
+    sys.exit(f"{fault.seen} {fault.hint}")
+"""
+ROLES = {"up", "postgres", "valkey", "seaweedfs", "relay", "worker"}
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", RUN, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until_up(process: "subprocess.Popen[str]", folder: RunFolder) -> dict[str, int]:
+    for _ in range(1500):
+        if folder.env_file.exists() and folder.read_pids().get("up") == process.pid:
+            return folder.read_pids()
+        if process.poll() is not None:
+            raise AssertionError(process.communicate())
+        time.sleep(0.05)
+    raise AssertionError("the fleet did not start")
+
+
+def wait_until_gone(pids: dict[str, int]) -> None:
+    for _ in range(600):
+        if not any(is_alive(pid) for pid in pids.values()):
+            return
+        time.sleep(0.05)
+    raise AssertionError([role for role, pid in pids.items() if is_alive(pid)])
+
+
+def list_ports(folder: RunFolder) -> list[int]:
+    return [
+        port
+        for name in ("postgres", "valkey", "seaweedfs")
+        for port in json.loads((folder.path / name / "ports.json").read_text()).values()
+    ]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fakesieve-up-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
+    folder = RunFolder(place / "fleet")
+    process = start(folder.path)
+    pids = wait_until_up(process, folder)
+    assert set(pids) == ROLES
+
+    # What it wrote leads to what runs.
+    environment = folder.read_environment()
+    assert set(environment) == {
+        f"FAKESIEVE_{name}"
+        for name in (
+            "DATABASE_URL",
+            "BROKER_URL",
+            "S3_ENDPOINT",
+            "S3_ACCESS_KEY",
+            "S3_SECRET_KEY",
+            "BUCKET",
+            "API_KEY",
+        )
+    }
+    shell = subprocess.run(
+        ["sh", "-c", f". {folder.env_file} && echo $FAKESIEVE_DATABASE_URL"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shell.stdout.strip() == environment["FAKESIEVE_DATABASE_URL"]
+    assert folder.env_file.stat().st_mode & 0o077 == 0
+    with psycopg.connect(environment["FAKESIEVE_DATABASE_URL"]) as connection:
+        connection.execute("SET fakesieve.tenant_id = '*'")
+        assert connection.execute("SELECT count(*) FROM api_key").fetchone() == (1,)
+    with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"]) as broker:
+        assert broker.ping()
+    assert (folder.logs / "worker.log").read_text() == "videos\n"
+
+    # A second one is refused and harms nothing.
+    second = start(folder.path)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "already (process" in said
+    assert "fakesieve down --dir" in said
+    assert folder.read_pids() == pids
+
+    # What dies is started again, a server under its old address.
+    for role in ("worker", "valkey"):
+        os.kill(pids[role], signal.SIGKILL)
+    for _ in range(600):
+        now = folder.read_pids()
+        if set(now) == ROLES and now["worker"] != pids["worker"] and now["valkey"] != pids["valkey"]:
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(folder.read_pids())
+    with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"], retry_on_timeout=True) as broker:
+        assert broker.ping()
+
+    # Killed without a chance to end anything, it leaves nothing that the next start does not clear.
+    process.kill()
+    process.communicate()
+    again = start(folder.path)
+    after = wait_until_up(again, folder)
+    wait_until_gone({role: pid for role, pid in now.items() if role != "up"})
+    assert set(after) == ROLES
+    assert folder.read_environment() == environment
+
+    # Ctrl-C ends everything.
+    ports = list_ports(folder)
+    again.send_signal(signal.SIGINT)
+    again.communicate(timeout=60)
+    assert again.returncode == 130
+    wait_until_gone(after)
+    assert [port for port in ports if listens(port)] == []
+    assert not folder.env_file.exists()
+    assert folder.read_pids() == {}
+    left = {f"/tmp/seaweedfs-{part}-grpc-{port}.sock" for part in ("s3", "filer", "admin") for port in ports}
+    assert [path for path in left if Path(path).exists()] == []
+
+
+def test_down_ends_a_fleet_and_says_where_none_runs(place: Path) -> None:
+    folder = RunFolder(place / "fleet")
+    process = start(folder.path)
+    pids = wait_until_up(process, folder)
+    assert end_fleet(folder)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+    wait_until_gone(pids)
+    assert not end_fleet(folder)
+    assert not end_fleet(RunFolder(place / "nowhere"))
+    assert not (place / "nowhere").exists()
+
+
+def test_strays_are_ended_and_strangers_spared(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    stray = subprocess.Popen(["sleep", "60"], env={MARK: str(folder.path)}, start_new_session=True)
+    stranger = subprocess.Popen(["sleep", "60"], env={MARK: "/elsewhere"}, start_new_session=True)
+    folder.publish_pids({"worker": stray.pid, "relay": stranger.pid})
+    folder.end_strays(patience_s=0.1)
+    assert stray.wait(10) == -signal.SIGKILL
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_a_folder_is_taken_by_one_alone(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
+    assert not first.is_taken()
+    first.take()
+    assert second.is_taken()
+    with pytest.raises(RequestRefused, match="a fleet runs in"):
+        second.take()
+    second.leave()
+    assert first.read_pids() == {"up": os.getpid()}
+    first.leave()
+    assert not second.is_taken()
+    second.take()
+    second.leave()
+
+
+def test_variables_survive_the_shell(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    values = {"FAKESIEVE_A": "it's $HOME `ls`", "FAKESIEVE_B": "redis://:x@h/0?a=b"}
+    folder.publish_environment(values)
+    assert folder.read_environment() == values
+    script = f'. {folder.env_file}; printf "%s|%s" "$FAKESIEVE_A" "$FAKESIEVE_B"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "|".join(values.values())
+
+
+def test_without_a_folder_it_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert choose_folder(tmp_path / "a") == tmp_path / "a"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert choose_folder(None) == Path("/var/lib/fakesieve")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert choose_folder(None) == tmp_path / "fakesieve"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert choose_folder(None) == Path("/home/ada/.local/state/fakesieve")
