@@ -1,6 +1,6 @@
 """Tenants, keys, models, policies and videos.
 
-Needs the role fakesieve_app, which whoever sets up the server creates; see docs/operating.md.
+Needs the role fakesieve_app, which whoever sets up the server makes: fakesieve/embedded/postgres.py shows how.
 """
 
 from alembic import op
