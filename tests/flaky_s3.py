@@ -192,10 +192,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._forward(body, fault)
 
     do_GET = _relay  # noqa: N815 - the names that http.server calls
-    do_HEAD = _relay  # noqa: N815 - as above
-    do_PUT = _relay  # noqa: N815 - as above
-    do_POST = _relay  # noqa: N815 - as above
-    do_DELETE = _relay  # noqa: N815 - as above
+    do_HEAD = _relay  # noqa: N815 - as the line above
+    do_PUT = _relay  # noqa: N815 - as the line above
+    do_POST = _relay  # noqa: N815 - as the line above
+    do_DELETE = _relay  # noqa: N815 - as the line above
 
     def _answer_error(self, fault: Fault) -> None:
         body = f"<Error><Code>{fault.code}</Code><Message>made up</Message></Error>".encode()

@@ -38,7 +38,7 @@ class SteppedPauses:
 
 def answer(status: int, code: str) -> ClientError:
     return ClientError(
-        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[arg-type] - parts
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[arg-type] - only the parts that are read
         "GetObject",
     )
 
