@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import Interval, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from fakesieve.jobs.limits import JobLimits
@@ -16,7 +16,6 @@ from fakesieve.jobs.sql.reading import (
     SHARD_COLUMNS,
     SOURCE_COLUMNS,
     SqlRows,
-    has_attempts,
     is_among,
     is_shard,
     read_job_row,
@@ -31,47 +30,74 @@ from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
 
 NO_LEASE = {"lease_owner": None, "lease_until": None}
 
+# What runs for every shard is built once: building it anew takes longer than running it.
+_LEASE = (
+    update(Shard)
+    .where(
+        Shard.job_id == bindparam("of_job"),
+        Shard.index == bindparam("at_index"),
+        Shard.attempts < bindparam("max_attempts"),
+        Shard.deliveries < bindparam("max_deliveries"),
+        ~IS_DELAYED,
+        or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
+        Job.id == Shard.job_id,
+        IS_LIVE,
+        Job.deadline > func.now(),
+    )
+    .values(
+        state=ShardState.LEASED,
+        lease_owner=bindparam("owner"),
+        lease_until=func.now() + bindparam("lease", type_=Interval),
+        fence=Shard.fence + 1,
+        attempts=Shard.attempts + 1,
+        deliveries=Shard.deliveries + 1,
+    )
+    .returning(
+        Shard.kind,
+        Shard.fence,
+        Shard.attempts,
+        Shard.deliveries,
+        Shard.plan,
+        *SOURCE_COLUMNS,
+        Job.tenant_id,
+        Job.lane,
+        Job.media,
+        Job.deadline,
+        Job.video_id,
+        Job.pipeline_fingerprint,
+        Job.n_shards,
+    )
+)
+_LOG_ATTEMPT = insert(Attempt)
+_END_ATTEMPT = (
+    update(Attempt)
+    .where(
+        Attempt.job_id == bindparam("of_job"),
+        Attempt.shard_index == bindparam("at_index"),
+        Attempt.end_time.is_(None),
+    )
+    .values(
+        attempt_end=bindparam("how"),
+        end_time=func.now(),
+        reason=bindparam("why"),
+        message=bindparam("seen"),
+    )
+)
+
 
 class SqlClaiming(SqlRows):
     """The part ``ClaimRows`` of the protocol, with the log of attempts beside it."""
 
     def lease_shard(self, key: ShardKey, owner: str, lease_s: float, limits: JobLimits) -> Claim | None:
-        statement = (
-            update(Shard)
-            .where(
-                is_shard(key),
-                has_attempts(limits),
-                ~IS_DELAYED,
-                or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
-                Job.id == Shard.job_id,
-                IS_LIVE,
-                Job.deadline > func.now(),
-            )
-            .values(
-                state=ShardState.LEASED,
-                lease_owner=owner,
-                lease_until=func.now() + seconds(lease_s),
-                fence=Shard.fence + 1,
-                attempts=Shard.attempts + 1,
-                deliveries=Shard.deliveries + 1,
-            )
-            .returning(
-                Shard.kind,
-                Shard.fence,
-                Shard.attempts,
-                Shard.deliveries,
-                Shard.plan,
-                *SOURCE_COLUMNS,
-                Job.tenant_id,
-                Job.lane,
-                Job.media,
-                Job.deadline,
-                Job.video_id,
-                Job.pipeline_fingerprint,
-                Job.n_shards,
-            )
-        )
-        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        values = {
+            "of_job": key.job_id,
+            "at_index": key.index,
+            "max_attempts": limits.max_attempts,
+            "max_deliveries": limits.max_deliveries,
+            "owner": owner,
+            "lease": seconds(lease_s),
+        }
+        row = self.session.execute(_LEASE, values, execution_options=PLAIN).one_or_none()
         if row is None:
             return None
         claim = Claim(
@@ -105,24 +131,19 @@ class SqlClaiming(SqlRows):
             "number": claim.attempt,
             "owner": owner,
         }
-        self.session.execute(insert(Attempt).values(**values))
+        self.session.execute(_LOG_ATTEMPT, values)
 
     def end_attempts(self, keys: list[ShardKey], end: AttemptEnd, fault: Fault | None = None) -> None:
         """Note how the running claims of these locked shards have ended."""
-        is_attempt = or_(
-            *(and_(Attempt.job_id == key.job_id, Attempt.shard_index == key.index) for key in keys)
-        )
-        statement = (
-            update(Attempt)
-            .where(is_attempt, Attempt.end_time.is_(None))
-            .values(
-                attempt_end=end,
-                end_time=func.now(),
-                reason=fault.reason if fault else None,
-                message=(fault.message or None) if fault else None,
-            )
-        )
-        self.session.execute(statement, execution_options=PLAIN)
+        for key in keys:
+            values = {
+                "of_job": key.job_id,
+                "at_index": key.index,
+                "how": end,
+                "why": fault.reason if fault else None,
+                "seen": (fault.message or None) if fault else None,
+            }
+            self.session.execute(_END_ATTEMPT, values, execution_options=PLAIN)
 
     def start_job(self, job_id: str) -> None:
         statement = (

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, func, null, select, update
+from sqlalchemy import bindparam, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
 from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
@@ -22,38 +23,65 @@ from fakesieve.records.analyses import AnalysisRecord, find_analysis, store_anal
 from fakesieve.records.jobs import AttemptEnd, Job, Shard, Usage
 from fakesieve.records.videos import record_source, upsert_video
 
+_IS_HELD = (
+    Shard.job_id == bindparam("of_job"),
+    Shard.index == bindparam("at_index"),
+    Shard.fence == bindparam("under_fence"),
+    Shard.state == ShardState.LEASED,
+)
+_MARK_DONE = (
+    update(Shard)
+    .where(*_IS_HELD)
+    .values(state=ShardState.DONE, end_time=func.now(), evidence=bindparam("found"), **NO_LEASE)
+    .returning(Shard.fence)
+)
+_MARK_FAILED = (
+    update(Shard)
+    .where(*_IS_HELD)
+    .values(
+        state=ShardState.FAILED,
+        end_time=func.now(),
+        last_reason=bindparam("why"),
+        last_message=bindparam("seen"),
+        **NO_LEASE,
+    )
+    .returning(Shard.fence)
+)
+_COUNT_DONE = (
+    update(Job).where(Job.id == bindparam("of_job")).values(n_done=Job.n_done + 1).returning(*JOB_COLUMNS)
+)
+
 
 class SqlFinishing(SqlClaiming):
     """The part ``FinishRows`` of the protocol."""
 
     def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
-        mark = self._mark(key, fence, ShardState.DONE, {"evidence": evidence})
-        if mark is Mark.WRITTEN:
+        if self._write(_MARK_DONE, key, fence, {"found": evidence}):
             self.end_attempts([key], AttemptEnd.DONE)
-        return mark
+            return Mark.WRITTEN
+        return self._say_why(key, fence, ShardState.DONE)
 
     def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
-        mark = self._mark(key, fence, ShardState.FAILED, _describe(fault))
-        if mark is Mark.WRITTEN:
+        values = {"why": fault.reason, "seen": fault.message or None}
+        if self._write(_MARK_FAILED, key, fence, values):
             self.end_attempts([key], AttemptEnd.FAILED, fault)
-        return mark
-
-    def _mark(self, key: ShardKey, fence: int, state: ShardState, values: Mapping[str, Any]) -> Mark:
-        statement = (
-            update(Shard)
-            .where(is_shard(key), Shard.fence == fence, Shard.state == ShardState.LEASED)
-            .values(state=state, end_time=func.now(), **NO_LEASE, **values)
-            .returning(Shard.fence)
-        )
-        if self.session.execute(statement, execution_options=PLAIN).one_or_none() is not None:
             return Mark.WRITTEN
+        return self._say_why(key, fence, ShardState.FAILED)
+
+    def _write(
+        self, statement: ReturningUpdate[Any], key: ShardKey, fence: int, values: Mapping[str, Any]
+    ) -> bool:
+        place = {"of_job": key.job_id, "at_index": key.index, "under_fence": fence}
+        row = self.session.execute(statement, {**place, **values}, execution_options=PLAIN).one_or_none()
+        return row is not None
+
+    def _say_why(self, key: ShardKey, fence: int, state: ShardState) -> Mark:
         there = self.session.execute(select(Shard.state, Shard.fence).where(is_shard(key))).one_or_none()
         is_mine = there is not None and (there.state, there.fence) == (state, fence)
         return Mark.REPEATED if is_mine else Mark.STALE
 
     def count_done(self, job_id: str) -> JobRow | None:
-        statement = update(Job).where(Job.id == job_id).values(n_done=Job.n_done + 1).returning(*JOB_COLUMNS)
-        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        row = self.session.execute(_COUNT_DONE, {"of_job": job_id}, execution_options=PLAIN).one_or_none()
         return None if row is None else read_job_row(row)
 
     def lock_job(self, job_id: str) -> JobRow | None:
@@ -184,7 +212,3 @@ def end_values(end: JobEnd) -> dict[str, Any]:
         "error_message": end.message,
         "error_hint": end.hint,
     }
-
-
-def _describe(fault: Fault) -> dict[str, Any]:
-    return {"last_reason": fault.reason, "last_message": fault.message or None}
