@@ -1,6 +1,6 @@
 """Tenants, keys, models, policies and videos.
 
-Needs the role fakesieve_app, which whoever sets up the server makes: fakesieve/embedded/postgres.py shows how.
+Needs the role fakesieve_app, made by whoever sets up the server: fakesieve/embedded/postgres.py shows how.
 """
 
 from alembic import op
