@@ -97,9 +97,12 @@ class MemoryTransaction(MemoryWork):
         taken = []
         for row in [row for row in self.store.outbox.values() if row.id in wanted]:
             key = row.waiting.key
-            self._drop(self.store.outbox, key)
             shard = self._find(key)
-            if shard is not None and shard.state is _PENDING and self.store.jobs[key.job_id].is_live:
+            is_open = shard is not None and shard.state is _PENDING and self.store.jobs[key.job_id].is_live
+            if is_open and shard.retry_s > self.store.read_clock():
+                continue  # given back with a delay while its doorbell still lay here
+            self._drop(self.store.outbox, key)
+            if is_open:
                 self._touch(shard)
                 shard.ring_s = self.store.read_clock()
                 taken.append(row.waiting)
