@@ -17,6 +17,7 @@ class TrackRules:
 
     max_shift: float = 1.0  # distance of the centres over the mean side: one face between two samples
     max_growth: float = 1.7  # ratio of the sides: a step towards the camera
+    max_growth_alone: float = 1.3  # likewise of the only face before and after, however far it moved
     max_gap_us: int = 3_000_000  # unseen for longer it is a new track
     max_step_us: int = 30_000_000  # if seen in the sample before; 600 samples of 4 h are 24 s apart
     max_tracks: int = 20  # scored at the same time
@@ -35,8 +36,10 @@ def match_places(
 ) -> list[tuple[int, int]]:
     """Pair places [n, 4] with later places [m, 4], closest pairs first, each at most once.
 
-    Pairs that moved or grew too far, or are not ``allowed`` [n, m], stay apart. The cost of a pair is its
-    shift over the mean side, plus the logarithm of its growth, less its overlap; equal costs go by order.
+    Pairs that moved or grew too far, or are not ``allowed`` [n, m], stay apart. The only face before and the
+    only one after may have crossed the whole picture, as somebody does who walks through it between two
+    samples. The cost of a pair is its shift over the mean side, plus the logarithm of its growth, less its
+    overlap; equal costs go by order.
     """
     first, second = before[:, None, :], after[None, :, :]
     side_first, side_second = _sides(first), _sides(second)
@@ -44,6 +47,8 @@ def match_places(
     shift = np.hypot(centres[..., 0], centres[..., 1]) / ((side_first + side_second) / 2)
     growth = np.abs(np.log(side_first / side_second))
     possible = (shift <= rules.max_shift) & (growth <= np.log(rules.max_growth))
+    if len(before) == len(after) == 1:
+        possible |= growth <= np.log(rules.max_growth_alone)
     if allowed is not None:
         possible &= allowed
     cost = shift + growth - overlap(before, after)

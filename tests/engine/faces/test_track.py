@@ -63,9 +63,18 @@ def test_face_that_moves_little_is_one_track():
     assert ordinals(follow(faces)) == [[0]] * 8
 
 
-def test_face_elsewhere_is_another_track():
-    faces = [faces_at((0.1, 0.1, 0.1, 0.1)), faces_at((0.7, 0.7, 0.1, 0.1))]
-    assert ordinals(follow(faces)) == [[0], [1]]
+def test_face_elsewhere_is_another_track_where_there_are_others():
+    beside = (0.4, 0.4, 0.1, 0.1)
+    faces = [faces_at((0.1, 0.1, 0.1, 0.1), beside), faces_at((0.7, 0.7, 0.1, 0.1), beside)]
+    tracks = follow(faces)
+    assert ordinals(tracks) in ([[0, 1], [0, 2]], [[0, 1], [1, 2]])
+    assert {len(path) for path in paths(tracks).values()} == {1, 2}
+
+
+def test_only_face_of_a_shot_is_one_track_however_far_it_moves():
+    faces = [faces_at((0.1 + 0.6 * (step % 2), 0.7 - 0.1 * step, 0.1, 0.1)) for step in range(6)]
+    assert ordinals(follow(faces)) == [[0]] * 6
+    assert ordinals(follow([*faces[:1], faces_at((0.7, 0.7, 0.15, 0.14))])) == [[0], [1]]
 
 
 def test_face_of_another_size_in_the_same_place_is_another_track():
