@@ -19,7 +19,10 @@ from fakesieve.jobs.claim import extend_claims
 from fakesieve.jobs.rows import Claim
 from fakesieve.jobs.states import WorkKind
 from fakesieve.jobs.store import JobStore
+from fakesieve.logging import get_logger
 from workers.retry import ClaimLost, ShardOverdue
+
+_log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -152,7 +155,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
-            self._beat()
+            try:
+                self._beat()
+            except Exception:  # noqa: BLE001 - a thread's edge: leases must not end with one bad beat
+                _log.exception("heartbeat.failed")
             if self._stop.wait(self._interval_s):
                 return
 

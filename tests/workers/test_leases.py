@@ -111,6 +111,21 @@ def test_heartbeat_beats_at_once_and_ends_when_closed():
     heartbeat.close()
 
 
+def test_heart_goes_on_after_a_bad_beat():
+    beats, enough = [], threading.Event()
+
+    def beat():
+        beats.append(1)
+        if len(beats) == 3:
+            enough.set()
+        raise ZeroDivisionError
+
+    heartbeat = Heartbeat(beat, 0.001)
+    heartbeat.start()
+    assert enough.wait(5.0)
+    heartbeat.close()
+
+
 def test_database_that_comes_back_is_written_to(monkeypatch):
     monkeypatch.setattr(module, "_PAUSES_S", (0.001,))
     answers = iter([Unavailable(Reason.DATABASE_UNAVAILABLE, "away"), "written"])
