@@ -21,6 +21,12 @@ from engine.score import ScoringParams
 from fakesieve.__main__ import COMMANDS
 from tests.assets import pyfeat_dir
 
+GROUPS = {
+    "model": ("import", "list", "pack", "show", "verify"),
+    "jobs": ("ls", "show", "cancel", "retry"),
+    "results": ("ls", "show", "tracks", "map", "export"),
+    "ingest": ("events", "sweep"),
+}
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -171,7 +177,7 @@ def test_commands_and_options_that_pages_show_exist(block: Block, words: list[st
     if words[0].startswith("-"):
         return
     assert words[0] in COMMANDS
-    command = tuple(words[:2]) if words[0] == "model" else (words[0],)
+    command = tuple(words[:2]) if words[0] in GROUPS else (words[0],)
     text = help_of(command)
     options = [w.split("=")[0] for w in words if w.startswith("--") and len(w) > 2]
     assert [o for o in options if o not in text] == []
@@ -181,11 +187,7 @@ def test_commands_and_options_that_pages_show_exist(block: Block, words: list[st
 def test_the_page_of_commands_names_every_option(name: str) -> None:
     text = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     section = text.split(f"\n## {name}\n")[1].split("\n## ")[0]
-    parts = (
-        [(name, sub) for sub in ("import", "list", "pack", "show", "verify")]
-        if name == "model"
-        else [(name,)]
-    )
+    parts = [(name, sub) for sub in GROUPS[name]] if name in GROUPS else [(name,)]
     options = {o for part in parts for o in re.findall(r"--[a-z][a-z-]+", help_of(part))} - {"--help"}
     assert sorted(o for o in options if o not in section) == []
 

@@ -36,7 +36,7 @@ class Watched:
 
     def program(self, role: str, code: str = SLEEP, **more: object) -> Program:
         command = (sys.executable, "-c", code)
-        return Program(role, command, self.folder, self.folder / f"{role}.log", **more)  # type: ignore[arg-type]
+        return Program(role, command, self.folder, self.folder / f"{role}.log", **more)
 
     def watch_until(self, is_done: Callable[[], bool]) -> None:
         for _ in range(500):

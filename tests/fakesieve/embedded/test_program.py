@@ -14,7 +14,7 @@ from fakesieve.reasons import Reason
 
 def make_program(folder: Path, code: str, **more: object) -> Program:
     command = (sys.executable, "-c", code)
-    return Program("worker", command, folder, folder / "worker.log", {"PATH": os.environ["PATH"]}, **more)  # type: ignore[arg-type]
+    return Program("worker", command, folder, folder / "worker.log", {"PATH": os.environ["PATH"]}, **more)
 
 
 def wait_for(path: Path) -> None:
@@ -122,6 +122,6 @@ def test_the_tail_of_a_log_is_one_line(tmp_path: Path) -> None:
 def test_a_program_that_cannot_be_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     fields: dict[str, object] = {"role": "a", "command": ("a",), "folder": tmp_path, "log": tmp_path / "log"}
     with pytest.raises(ValueError, match="program"):
-        Program(**(fields | wrong))  # type: ignore[arg-type]
+        Program(**(fields | wrong))
     with pytest.raises(ValueError, match="root"):
         Owner("root", 0, 0)
