@@ -73,6 +73,7 @@ def events(
 
 @ingest.command()
 def sweep(
+    *,
     bucket: Bucket = "",
     prefix: Prefix = "",
     extensions: Extensions = None,
@@ -80,7 +81,7 @@ def sweep(
     every: Annotated[
         float | None, typer.Option(min=1.0, help="Sweep again after so many seconds, until SIGTERM.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Look at old objects too.")] = False,  # noqa: FBT002 - a flag
+    full: Annotated[bool, typer.Option("--full", help="Look at old objects too.")] = False,
 ) -> None:
     """Submit what lies in a bucket and is not known yet; prints one JSON line for each sweep."""
     with _open(bucket, prefix, extensions, lane) as watched:
