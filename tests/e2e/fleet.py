@@ -52,6 +52,13 @@ class FleetProcesses:
         self.running.append(process)
         return process
 
+    def ensure_worker(self) -> subprocess.Popen[bytes]:
+        """The one worker that runs, started if there is none."""
+        for process in self.running:
+            if process.args[-1] == "worker" and process.poll() is None:
+                return process
+        return self.start("worker")
+
     def submit(self, path: Path, key: str | None = None, lane: Lane = Lane.STANDARD) -> str:
         """Upload a file and submit it; return the job's id."""
         ref = self.objects.upload(path, self.bucket, key or path.name).ref

@@ -99,7 +99,7 @@ def count_rows(fleet: FleetProcesses, job_id: str) -> tuple[int, int]:
 
 def test_submitted_clip_ends_with_the_verdict_of_a_scan(fleet: FleetProcesses, tmp_path: Path) -> None:
     clip = draw_face(tmp_path / "short.mp4", seed=1)
-    worker = fleet.start("worker")
+    fleet.ensure_worker()
     job = fleet.wait_ended(fleet.submit(clip))
     assert (job.state, job.n_shards, job.n_done) == (JobState.SUCCEEDED, 1, 1), job
     with fleet.database.transaction(tenant_id=None) as session:
@@ -125,12 +125,9 @@ def test_submitted_clip_ends_with_the_verdict_of_a_scan(fleet: FleetProcesses, t
     refused = fleet.wait_ended(fleet.submit(tmp_path / "notes.mp4"))
     assert (refused.state, refused.reason) == (JobState.FAILED, Reason.NOT_VIDEO)
 
-    worker.terminate()
-    assert worker.wait(60) == 0, fleet.read_logs()
-
 
 def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, long_clip: Path) -> None:
-    worker = fleet.start("worker")
+    worker = fleet.ensure_worker()
     job_id = fleet.submit(long_clip)
     fleet.wait(lambda: screening(fleet, job_id))
     children = find_descendants(worker)
@@ -139,20 +136,18 @@ def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, lon
     assert fleet.read(job_id).state is JobState.RUNNING
     fleet.wait(lambda: not still_running(children), 20)
 
-    other = fleet.start("worker")
+    other = fleet.ensure_worker()
     fleet.wait(lambda: screening(fleet, job_id) and fleet.read_shard(job_id, 1).fence == 2)
     os.kill(find_inference(other), signal.SIGKILL)  # costs neither the shard nor an attempt
     job = fleet.wait_ended(job_id)
     assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
     assert count_rows(fleet, job_id) == (1, 1)
     assert fleet.read_shard(job_id, 1).attempts == 2
-    other.terminate()
-    assert other.wait(60) == 0, fleet.read_logs()
 
 
 def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, tmp_path: Path) -> None:
     clip = draw_face(tmp_path / "drained.mp4", seed=9, frames=240, rate=4)
-    worker = fleet.start("worker")
+    worker = fleet.ensure_worker()
     job_id = fleet.submit(clip)
     fleet.wait(lambda: screening(fleet, job_id))
     children = find_descendants(worker)
@@ -163,13 +158,11 @@ def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, t
     assert not still_running(children)
     assert not list(Path(fleet.environment["FAKESIEVE_SCRATCH_DIR"]).iterdir())
 
-    other = fleet.start("worker")
+    fleet.ensure_worker()
     job = fleet.wait_ended(job_id)
     assert job.state is JobState.SUCCEEDED
     assert fleet.read_shard(job_id, 1).attempts == 1
     assert count_rows(fleet, job_id) == (1, 1)
-    other.terminate()
-    assert other.wait(60) == 0, fleet.read_logs()
 
 
 def test_worker_refuses_to_start_where_the_database_is_empty(
