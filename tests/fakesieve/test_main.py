@@ -34,7 +34,7 @@ def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[], None]) -> None:
     module = ModuleType("made_command")
     module.there = function
     monkeypatch.setitem(sys.modules, "made_command", module)
-    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test")})
+    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test", "train")})
 
 
 def test_help_names_every_command_and_exit_code(capsys) -> None:
@@ -102,7 +102,18 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys) -> No
 
     use(monkeypatch, fail)
     assert run("scan") == 1
-    assert "hint: 'fakesieve scan' needs an extra" in capsys.readouterr().err
+    assert "hint: 'fakesieve scan' needs an extra: pip install 'fakesieve[train]'" in capsys.readouterr().err
+
+
+def test_a_base_package_that_is_missing_asks_for_a_new_installation(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'av'", name="av")
+
+    use(monkeypatch, fail)
+    assert run("scan") == 1
+    assert "--force-reinstall fakesieve" in capsys.readouterr().err
 
 
 def test_an_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
