@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import structlog
 
 from engine.bundle import ModelBundle, load_bundle
 from engine.policy import choose_policy
@@ -44,6 +45,17 @@ def draw_face(path: Path, *, seed: int = 0, frames: int = 75, rate: int = 25, si
         rgb[40 : 40 + side // 2, left : left + side // 2] = face
 
     return draw_clip(path, width=side, height=side, frames=frames, rate=rate, paint=paint)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unshown_logs() -> Iterator[None]:
+    """Without it structlog draws each traceback with all variables, which takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer(default=str)],
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
