@@ -11,6 +11,7 @@ from fakesieve.records.analyses import AnalysisRecord
 
 # The last finisher claims the scoring without being rung. Only if it died does the doorbell find it pending.
 SCORE_DOORBELL_DELAY_S = 5.0
+_SCORED_LATE = Fault(Reason.LEASE_LOST, "scored by a worker whose lease had run out")
 
 
 class Finish(StrEnum):
@@ -77,7 +78,8 @@ def finish_job(store: JobStore, job_id: str, analysis: AnalysisRecord) -> bool:
         analysis_id, is_new = tx.store_analysis(analysis)
         end = JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=not is_new)
         ended = end_job(tx, job_id, end)
-        tx.mark_shard_done(shard.key, shard.fence, None)
+        if tx.mark_shard_done(shard.key, shard.fence, None) is not Mark.WRITTEN:
+            tx.fail_shard(shard.key, _SCORED_LATE)
         if is_new and ended is not None:
             tx.insert_usage(ended)
         return ended is not None

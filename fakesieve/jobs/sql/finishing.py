@@ -19,8 +19,9 @@ from fakesieve.jobs.sql.reading import (
     read_shard_row,
 )
 from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
+from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, find_analysis, store_analysis
-from fakesieve.records.jobs import AttemptEnd, Job, Shard, Usage
+from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard, Usage
 from fakesieve.records.videos import record_source, upsert_video
 
 _IS_HELD = (
@@ -140,6 +141,12 @@ class SqlFinishing(SqlClaiming):
         )
         if self.session.execute(beginning, execution_options=PLAIN).one_or_none() is None:
             return False
+        running = (
+            update(Attempt)
+            .where(Attempt.job_id == job_id, Attempt.end_time.is_(None))
+            .values(attempt_end=AttemptEnd.LOST, end_time=func.now(), reason=Reason.LEASE_LOST)
+        )
+        self.session.execute(running, execution_options=PLAIN)
         others = delete(Shard).where(Shard.job_id == job_id, Shard.index > 0)
         self.session.execute(others, execution_options=PLAIN)
         first = (
