@@ -25,14 +25,10 @@ EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lives, as ``package.module:name`` of a function or a typer application.
-
-    ``extra`` is what may bring a package that it lacks.
-    """
+    """Where a command lives, as ``package.module:name`` of a function or a typer application."""
 
     target: str
     summary: str
-    extra: str = ""
 
     def load(self) -> typer.Typer:
         """Import the command."""
@@ -46,14 +42,12 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces.", "train"),
+    "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces."),
     "demo": Command("engine.cli.demo:demo", "Scan real clips and a copy forged on the spot."),
     "doctor": Command("engine.cli.doctor:doctor", "Check that this machine can scan."),
-    "model": Command("engine.cli.model:model", "Import, list, show and verify models.", "train"),
-    "evaluate": Command(
-        "engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures.", "train"
-    ),
-    "train": Command("engine.cli.train:train", "Train a model (needs the train extra).", "train"),
+    "model": Command("engine.cli.model:model", "Import, list, show and verify models."),
+    "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
+    "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),
     "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),

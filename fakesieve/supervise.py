@@ -5,6 +5,7 @@ One thread: ``watch`` looks at all programs in turn, and whoever calls it decide
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from fakesieve.embedded.program import POLL_S, Program, Running
@@ -37,6 +38,7 @@ class Supervisor:
     Args:
         tell: gets a line for a person about everything that ends or is started again.
         publish: gets the process ids by role after each change.
+        hold: keeps signals from coming between the start of a program and the note of it.
         clock: seconds that never go back.
     """
 
@@ -44,10 +46,13 @@ class Supervisor:
         self,
         tell: Callable[[str], None],
         publish: Callable[[Mapping[str, int]], None],
+        *,
+        hold: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tell = tell
         self._publish = publish
+        self._hold = hold
         self._clock = clock
         self._kept: list[_Kept] = []
 
@@ -58,8 +63,9 @@ class Supervisor:
 
     def start(self, program: Program) -> None:
         """Start a program and return when it is ready; raises Unavailable if it does not get there."""
-        running = Running(program)
-        self._kept.append(_Kept(program, running))
+        with self._hold():
+            running = Running(program)
+            self._kept.append(_Kept(program, running))
         self._publish(self.pids)
         running.wait_ready()
 
@@ -81,7 +87,8 @@ class Supervisor:
 
     def _start_again(self, each: _Kept) -> None:
         try:
-            each.running = Running(each.program)
+            with self._hold():
+                each.running = Running(each.program)
         except Unavailable as fault:
             each.ends += 1
             self._put_off(each, fault.seen)

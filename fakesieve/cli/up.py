@@ -39,6 +39,8 @@ class StopSignals:
     def __init__(self) -> None:
         self._count = 0
         self._is_stopping = False
+        self._is_held = False
+        self._waiting: int | None = None
 
     def begin_stop(self) -> None:
         """From now on signals only hurry what stops already."""
@@ -58,12 +60,28 @@ class StopSignals:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def hold(self) -> Generator[None]:
+        """Put off StopAsked to the end of the block, in which a program is started and noted."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+        if self._waiting is not None and not self._is_stopping:
+            self._stop(self._waiting)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._count += 1
-        if not self._is_stopping:
-            self._is_stopping = True
-            raise StopAsked(number)
+        if self._is_held:
+            self._waiting = number
+        elif not self._is_stopping:
+            self._stop(number)
+
+    def _stop(self, number: int) -> None:
+        self._is_stopping = True
+        raise StopAsked(number)
 
 
 def up(
@@ -91,7 +109,7 @@ def run_fleet(fleet: Fleet) -> int:
     Raises Unavailable or SetupRefused where it does not start, after everything has ended again.
     """
     folder, signals = fleet.folder, StopSignals()
-    supervisor = Supervisor(_tell, folder.publish_pids)
+    supervisor = Supervisor(_tell, folder.publish_pids, hold=signals.hold)
     with signals.listen():
         try:
             folder.take()

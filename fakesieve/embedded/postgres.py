@@ -96,7 +96,7 @@ class PostgresServer(Server):
             run_to_end(Program("initdb", command, fresh, self.folder / "initdb.log", {"LC_ALL": "C"}, owner))
             fresh.rename(data)
         finally:
-            shutil.rmtree(draft)
+            shutil.rmtree(draft, ignore_errors=True)
 
     def is_ready(self) -> bool:
         """Return whether it takes connections."""

@@ -137,27 +137,20 @@ class Running:
 
 
 def run_to_end(program: Program) -> None:
-    """Run a program that ends by itself, its log in place of a screen; raises Unavailable if it fails."""
-    owner = program.owner
+    """Run a program that ends by itself within ``start_s``; raises Unavailable if it fails.
+
+    An interruption ends it with everything that it has started.
+    """
+    running = Running(program)
     try:
-        run = subprocess.run(
-            program.command,
-            cwd=program.folder,
-            env=dict(program.environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=program.start_s,
-            check=False,
-            start_new_session=True,
-            user=None if owner is None else owner.user,
-            group=None if owner is None else owner.group,
-            extra_groups=None if owner is None else (),
-        )
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise _cannot_run(program, fault) from fault
-    program.log.write_bytes(run.stdout + run.stderr)
-    if run.returncode:
-        raise _not_started(program, f"ended with {run.returncode}")
+        while running.poll() is None:
+            if time.monotonic() > running.started + program.start_s:
+                raise _not_started(program, f"was not done after {program.start_s:g} s")
+            time.sleep(POLL_S)
+    finally:
+        running.kill()
+    if running.poll():
+        raise _not_started(program, f"ended with {running.poll()}")
 
 
 def kill_group(group: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -151,3 +152,13 @@ def test_the_overlay_draws_the_map_on_the_forged_face(demo) -> None:
     inside &= (ys / 360 >= box["y"] - 0.05) & (ys / 360 <= box["y"] + box["h"] + 0.05)
     assert len(xs) > 1000
     assert inside.mean() > 0.9
+
+
+def test_its_clips_score_in_a_fleet_as_they_do_alone(demo) -> None:
+    _, folder = demo
+    done = run("demo-fleet", "--out", folder, timeout=400)
+    assert done.returncode == 0, done.stderr
+    assert "$ fakesieve submit" in done.stderr
+    assert "likely_manipulated" in done.stdout  # the row that the database gave
+    assert "the fleet's scores are those of scan: largest difference" in done.stdout
+    assert not list(Path(tempfile.gettempdir()).glob("fakesieve-demo-*"))

@@ -34,7 +34,7 @@ def use(monkeypatch: pytest.MonkeyPatch, function: Callable[[], None]) -> None:
     module = ModuleType("made_command")
     module.there = function
     monkeypatch.setitem(sys.modules, "made_command", module)
-    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test", "train")})
+    monkeypatch.setattr(command, "COMMANDS", {"scan": Command("made_command:there", "test")})
 
 
 def test_help_names_every_command_and_exit_code(capsys) -> None:

@@ -32,7 +32,7 @@ class Watched:
         self.said: list[str] = []
         self.published: list[Mapping[str, int]] = []
         self.clock = SteppedClock()
-        self.supervisor = Supervisor(self.said.append, self.published.append, self.clock)
+        self.supervisor = Supervisor(self.said.append, self.published.append, clock=self.clock)
 
     def program(self, role: str, code: str = SLEEP, **more: object) -> Program:
         command = (sys.executable, "-c", code)

@@ -17,6 +17,7 @@ import redis
 
 from fakesieve.cli.down import end_fleet
 from fakesieve.cli.folder import choose_folder
+from fakesieve.cli.up import StopAsked, StopSignals
 from fakesieve.embedded.run_folder import MARK, RunFolder, is_alive
 from fakesieve.errors import RequestRefused
 
@@ -171,6 +172,30 @@ def test_down_ends_a_fleet_and_says_where_none_runs(place: Path) -> None:
     assert not end_fleet(folder)
     assert not end_fleet(RunFolder(place / "nowhere"))
     assert not (place / "nowhere").exists()
+
+
+def test_a_signal_waits_until_a_started_program_is_noted() -> None:
+    signals, noted = StopSignals(), list[str]()
+
+    def start_one() -> None:
+        with signals.hold():
+            os.kill(os.getpid(), signal.SIGTERM)
+            noted.append("started")
+
+    with signals.listen(), pytest.raises(StopAsked) as asked:
+        start_one()
+    assert noted == ["started"]
+    assert asked.value.number == signal.SIGTERM
+
+
+def test_a_second_signal_hurries_and_interrupts_nothing() -> None:
+    signals = StopSignals()
+    with signals.listen():
+        with pytest.raises(StopAsked):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert not signals.is_hurried()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.is_hurried()
 
 
 def test_strays_are_ended_and_strangers_spared(tmp_path: Path) -> None:
