@@ -70,6 +70,9 @@ def _transport_options() -> dict[str, object]:
         "socket_keepalive": True,
         # A half-open connection is dropped after 1 s of BRPOP and twice this.
         "health_check_interval": 10,
+        # A publish learns at once that the broker is away. With the defaults it tried for 6 s, within the
+        # relay's transaction. Consumers wait by broker_connection_max_retries and not by this.
+        "max_retries": 0,
         # A publish that timed out may have happened; the relay would ring twice.
         "retry_on_timeout": False,
         "client_name": NAME,
