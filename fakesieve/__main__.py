@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, Command] = {
     "jobs": Command("fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs."),
     "results": Command("fakesieve.cli.results:results", "List, show and export what was found."),
     "ingest": Command("workers.ingest_cli:ingest", "Take videos in as they appear in a bucket."),
+    "keys": Command("fakesieve.cli.keys:keys", "Make and revoke the keys of tenants."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
     "worker": Command("workers.cli:worker", "Run a worker host of the fleet."),
     "relay": Command("workers.cli:relay", "Ring the workers for work that waits."),

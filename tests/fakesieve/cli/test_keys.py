@@ -1,0 +1,65 @@
+"""``fakesieve keys`` makes keys that act for a tenant, and ends them."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from fakesieve.__main__ import main
+from fakesieve.database import Database
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.records.tenants import Caller, find_caller
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    postgres: PostgresServer,
+    database_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", postgres.url(database=database_name))
+    monkeypatch.setenv("FAKESIEVE_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("FAKESIEVE_BUCKET", "videos")
+    monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(("keys", *arguments))
+        told = capsys.readouterr()
+        return int(stop.value.code or 0), told.out, told.err
+
+    return run
+
+
+def find(database: Database, secret: str) -> Caller | None:
+    with database.transaction(tenant_id=None) as session:
+        return find_caller(session, secret)
+
+
+def test_a_key_acts_for_its_tenant_until_it_is_revoked(run: Run, database: Database) -> None:
+    code, out, _ = run("create", "--tenant", "press", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert find(database, made["key"]) == Caller(
+        made["id"], made["tenant"], frozenset({"jobs:write", "results:read"})
+    )
+    assert run("revoke", made["id"]) == (0, f"{made['id']} is revoked\n", "")
+    assert find(database, made["key"]) is None
+
+
+def test_two_keys_of_one_name_belong_to_one_tenant(run: Run, database: Database) -> None:
+    first, second = (run("create", "--tenant", "press", "--days", "1")[1].strip() for _ in range(2))
+    callers = find(database, first), find(database, second)
+    assert callers[0] is not None
+    assert callers[1] is not None
+    assert callers[0].tenant_id == callers[1].tenant_id
+    assert callers[0].key_id != callers[1].key_id
+
+
+def test_a_key_that_is_not_in_force_is_not_found(run: Run) -> None:
+    code, out, err = run("revoke", "key_aaaaaaaaaaaaaaaaaaaaaaaaaa")
+    assert (code, out) == (1, "")
+    assert "NOT_FOUND" in err
