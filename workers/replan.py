@@ -14,7 +14,8 @@ def replan_job(store: JobStore, claim: Claim, seen: str) -> bool:
     """Put a running job back to its beginning; false when the claim is stale.
 
     One transaction ends it and starts it again, so that nobody sees an end and no event tells of one. What
-    its shards have found goes: evidence of two pipelines must not be joined.
+    its shards have found goes: evidence of two pipelines must not be joined. The deadline stays, so that a
+    fleet of two pipelines that plan for one another does not do so for ever.
     """
     fault = Fault(Reason.ENGINE_UNAVAILABLE, seen)
     job_id = claim.key.job_id
@@ -23,7 +24,7 @@ def replan_job(store: JobStore, claim: Claim, seen: str) -> bool:
         if tx.release_lease(claim.key, claim.fence, fault, 0.0, refund=True) is None:
             return False
         end = JobEnd(JobState.CANCELLED, fault.reason, seen)
-        if tx.end_job(job_id, end) is None or not tx.reset_job(job_id):
+        if tx.end_job(job_id, end) is None or not tx.reset_job(job_id, is_new_start=False):
             return False
         tx.insert_doorbells([ShardKey(job_id, 0)])
         return True

@@ -97,8 +97,11 @@ def _purge(tx: JobTransaction, _: JobLimits) -> int:
 
 def settle_batches(store: JobStore) -> int:
     """End batches whose jobs have all ended, and those of which too many jobs failed; return how many."""
-    batches = store.run(lambda tx: tx.list_unsettled_batches(_BATCHES_AT_ONCE))
-    return sum(_settle(store, batch) for batch in batches)
+    settled, after = 0, ""
+    while batches := store.run(lambda tx, after=after: tx.list_unsettled_batches(_BATCHES_AT_ONCE, after)):
+        settled += sum(_settle(store, batch) for batch in batches)
+        after = batches[-1].id
+    return settled
 
 
 def _settle(store: JobStore, batch: BatchRow) -> bool:

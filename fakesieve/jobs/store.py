@@ -62,7 +62,7 @@ class SubmitRows(Protocol):
         ...
 
     def insert_doorbells(self, keys: Sequence[ShardKey], delay_s: float = 0.0) -> None:
-        """Put one doorbell per shard into the outbox, due after the delay; one that waits there is kept."""
+        """Put one doorbell per shard into the outbox, due after the delay; one that waits there is moved."""
         ...
 
     def insert_event(self, job: JobRow, topic: str) -> None:
@@ -136,13 +136,17 @@ class FinishRows(Protocol):
         ...
 
     def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
-        """End a live job and return it as it is now; None when it has ended already."""
+        """End a live job and return it as it is now; None when it has ended already.
+
+        Unless it succeeded, its doorbells leave the outbox, where they would stand before those of live work.
+        """
         ...
 
-    def reset_job(self, job_id: str) -> bool:
+    def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         """Put a failed, cancelled or expired job back to its beginning under higher fences.
 
-        Its evidence goes, its deadline starts again. False when the job is in another state.
+        Its evidence goes; with ``is_new_start`` its deadline starts again. False when the job is in another
+        state.
         """
         ...
 
@@ -237,8 +241,12 @@ class BatchRows(Protocol):
         """Return the batch and its counts."""
         ...
 
-    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
-        """Return batches that have not ended."""
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+        """Return batches behind that id, in the order of ids, that have not ended or whose end is unfinished.
+
+        It is while live jobs are left that were there before it or came late. A job that was retried after
+        the end goes on by itself.
+        """
         ...
 
     def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
@@ -246,7 +254,7 @@ class BatchRows(Protocol):
         ...
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
-        """End live jobs of a batch, in the order of their ids, and return them."""
+        """End live jobs of a batch as :meth:`end_job` does, in the order of their ids, and return them."""
         ...
 
 

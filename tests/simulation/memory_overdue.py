@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import BatchRow, Fault, HostBeat, JobEnd, JobRow, ShardKey, ShardRow, Waiting
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
-from tests.simulation.memory_rows import MemoryJob, MemoryShard
+from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard
 from tests.simulation.memory_work import MemoryWork
 
 _LEASED, _PENDING, _DONE, _FAILED = (
@@ -144,9 +144,15 @@ class MemoryTransaction(MemoryWork):
         draft, n_reused = batch.draft, sum(job.reused_analysis for job in jobs)
         return BatchRow(draft.id, draft.tenant_id, batch.state, draft.max_failure_rate, counts, n_reused)
 
-    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
-        rows = [self.read_batch(batch_id) for batch_id in self.store.batches]
-        return [row for row in rows if row.live or not row.state.is_terminal][:limit]
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+        batches = [batch for batch_id, batch in sorted(self.store.batches.items()) if batch_id > after]
+        return [self.read_batch(batch.draft.id) for batch in batches if self._is_unsettled(batch)][:limit]
+
+    def _is_unsettled(self, batch: MemoryBatch) -> bool:
+        if not batch.state.is_terminal:
+            return True
+        live = (job for job in self._batch_jobs(batch.draft.id) if job.is_live)
+        return any(job.begin_s <= batch.end_s or job.begin_s == job.create_s for job in live)
 
     def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
         batch = self.store.batches[batch_id]
@@ -154,6 +160,7 @@ class MemoryTransaction(MemoryWork):
             return False
         self._touch(batch)
         batch.state = state
+        batch.end_s = self.store.read_clock()
         return True
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:

@@ -25,7 +25,7 @@ class MemoryJob:
         self.n_shards = 0
         self.n_done = 0
         self.fence = 0
-        self.create_s = now_s
+        self.create_s = self.begin_s = now_s
         self.deadline_s = now_s + draft.deadline_s
         self.deadline = as_time(self.deadline_s)
         self.end_s: float | None = None
@@ -74,3 +74,4 @@ class MemoryBatch:
     def __init__(self, draft: BatchDraft) -> None:
         self.draft = draft
         self.state = BatchState.OPEN
+        self.end_s = 0.0

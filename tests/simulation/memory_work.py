@@ -75,7 +75,10 @@ class MemoryWork(Journal):
             shard = store.shards[key.job_id][key.index]
             self._touch(shard)
             shard.ring_s = None
-            if key not in store.outbox:
+            if key in store.outbox:
+                self._touch(store.outbox[key])
+                store.outbox[key].due_s = store.read_clock() + delay_s
+            else:
                 draft = shard.draft
                 waiting = Waiting(next(store.serial), key, draft.tenant_id, draft.lane, draft.cost)
                 row = MemoryOutbox(waiting.outbox_id, waiting, store.read_clock() + delay_s)
@@ -274,9 +277,13 @@ class MemoryWork(Journal):
         job.reason, job.message, job.hint = end.reason, end.message, end.hint
         job.analysis_id, job.reused_analysis = end.analysis_id, end.reused_analysis
         job.end_s = self.store.read_clock()
+        if end.state is not JobState.SUCCEEDED:
+            for shard in self.store.shards[job_id].values():
+                if shard.key in self.store.outbox:
+                    self._drop(self.store.outbox, shard.key)
         return self._make_job_row(job)
 
-    def reset_job(self, job_id: str) -> bool:
+    def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         job = self.store.jobs.get(job_id)
         if job is None or job.state not in RETRY_STATES:
             return False
@@ -285,8 +292,10 @@ class MemoryWork(Journal):
         self._move_job(job, JobState.QUEUED)
         job.fence = max(shard.fence for shard in shards.values())
         job.n_shards = job.n_done = 0
-        job.deadline_s = self.store.read_clock() + job.draft.deadline_s
-        job.deadline = as_time(job.deadline_s)
+        if is_new_start:
+            job.begin_s = self.store.read_clock()
+            job.deadline_s = job.begin_s + job.draft.deadline_s
+            job.deadline = as_time(job.deadline_s)
         job.reason = job.message = job.hint = job.end_s = None
         job.video_id = job.fingerprint = job.media = None
         for index in [i for i in shards if i > 0]:

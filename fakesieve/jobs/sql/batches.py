@@ -6,7 +6,17 @@ from sqlalchemy import exists, func, or_, select, update
 
 from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow
 from fakesieve.jobs.sql.finishing import end_values
-from fakesieve.jobs.sql.reading import IS_LIVE, JOB_COLUMNS, PLAIN, AnyRow, SqlRows, read_job_row, seconds
+from fakesieve.jobs.sql.outbox import drop_doorbells
+from fakesieve.jobs.sql.reading import (
+    IS_LIVE,
+    JOB_COLUMNS,
+    PLAIN,
+    TIME_LIMIT,
+    AnyRow,
+    SqlRows,
+    read_job_row,
+    seconds,
+)
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.records.jobs import Batch, Job
 
@@ -24,12 +34,17 @@ class SqlBatches(SqlRows):
             return None
         return _read_batch_row(row, self._count_jobs([batch_id]))
 
-    def list_unsettled_batches(self, limit: int) -> list[BatchRow]:
-        has_live_jobs = exists().where(Job.batch_id == Batch.id, IS_LIVE)
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+        # A retry moves the deadline, so it tells when the job was begun last.
+        begin_time = Job.deadline - TIME_LIMIT
+        is_retried = begin_time > Job.create_time + seconds(1.0)
+        has_live_jobs = exists().where(
+            Job.batch_id == Batch.id, IS_LIVE, or_(begin_time <= Batch.end_time, ~is_retried)
+        )
         recent = Batch.end_time > func.now() - seconds(_ENDED_WITHIN_S)
         statement = (
             select(*_BATCH_COLUMNS)
-            .where(or_(Batch.end_time.is_(None), recent & has_live_jobs))
+            .where(Batch.id > after, or_(Batch.end_time.is_(None), recent & has_live_jobs))
             .order_by(Batch.id)
             .limit(limit)
         )
@@ -72,7 +87,9 @@ class SqlBatches(SqlRows):
         )
         statement = update(Job).where(Job.id.in_(live)).values(**end_values(end)).returning(*JOB_COLUMNS)
         rows = self.session.execute(statement, execution_options=PLAIN)
-        return sorted((read_job_row(row) for row in rows), key=lambda job: job.id)
+        jobs = sorted((read_job_row(row) for row in rows), key=lambda job: job.id)
+        drop_doorbells(self.session, [job.id for job in jobs])
+        return jobs
 
 
 def _read_batch_row(row: AnyRow, counts: Mapping[str, list[AnyRow]]) -> BatchRow:

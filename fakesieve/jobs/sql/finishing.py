@@ -9,11 +9,13 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
 from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
+from fakesieve.jobs.sql.outbox import drop_doorbells
 from fakesieve.jobs.sql.reading import (
     IS_LIVE,
     JOB_COLUMNS,
     PLAIN,
     SHARD_COLUMNS,
+    TIME_LIMIT,
     is_shard,
     read_job_row,
     read_shard_row,
@@ -114,11 +116,16 @@ class SqlFinishing(SqlClaiming):
             update(Job).where(Job.id == job_id, IS_LIVE).values(**end_values(end)).returning(*JOB_COLUMNS)
         )
         row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
-        return None if row is None else read_job_row(row)
+        if row is None:
+            return None
+        if end.state is not JobState.SUCCEEDED:
+            drop_doorbells(self.session, [job_id])
+        return read_job_row(row)
 
-    def reset_job(self, job_id: str) -> bool:
+    def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         locked = select(Shard.fence).where(Shard.job_id == job_id).order_by(Shard.index).with_for_update()
         fence = max(self.session.execute(locked).scalars(), default=0)
+        new_deadline = {"deadline": func.now() + TIME_LIMIT} if is_new_start else {}
         beginning = (
             update(Job)
             .where(Job.id == job_id, Job.state.in_(RETRY_STATES))
@@ -127,7 +134,6 @@ class SqlFinishing(SqlClaiming):
                 fence=fence,
                 n_shards=0,
                 n_done=0,
-                deadline=func.now() + Job.time_limit_ms * func.make_interval(0, 0, 0, 0, 0, 0, 0.001),
                 start_time=None,
                 end_time=None,
                 video_id=None,
@@ -136,6 +142,7 @@ class SqlFinishing(SqlClaiming):
                 error_reason=None,
                 error_message=None,
                 error_hint=None,
+                **new_deadline,
             )
             .returning(Job.id)
         )

@@ -4,9 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
 
 from fakesieve.jobs.rows import HostBeat, ShardKey, Waiting
-from fakesieve.jobs.sql.reading import IS_DELAYED, IS_LIVE, PLAIN, AnyRow, SqlRows, is_among, seconds
+from fakesieve.jobs.sql.reading import (
+    IS_DELAYED,
+    IS_DOORBELL,
+    IS_LIVE,
+    PLAIN,
+    AnyRow,
+    SqlRows,
+    is_among,
+    seconds,
+)
 from fakesieve.jobs.states import Lane, ShardState
 from fakesieve.records.jobs import Job, Outbox, Shard, WorkerHost
 
@@ -33,6 +43,18 @@ CROSS JOIN LATERAL (
 ) AS first
 ORDER BY first.due_time, first.id
 """)
+
+
+def drop_doorbells(session: Session, job_ids: Sequence[str]) -> None:
+    """Delete what waits in the outbox for jobs that have ended.
+
+    A row that a relay holds is passed over, so that an end never waits for the broker: the relay is about to
+    ring or to drop it.
+    """
+    waiting = (
+        select(Outbox.id).where(Outbox.job_id.in_(job_ids), IS_DOORBELL).with_for_update(skip_locked=True)
+    )
+    session.execute(delete(Outbox).where(Outbox.id.in_(waiting)), execution_options=PLAIN)
 
 
 class SqlOutbox(SqlRows):

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, tuple_
+from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, tuple_
 from sqlalchemy.orm import Session
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
 from fakesieve.jobs.states import LIVE_STATES, ShardState
 from fakesieve.objects import VideoRef
-from fakesieve.records.jobs import Job, Shard
+from fakesieve.records.jobs import DOORBELL_TOPIC, Job, Outbox, Shard
 
 # Selected columns by name; what they are is said where they are read into a value.
 AnyRow = Row[*tuple[Any, ...]]
@@ -45,6 +45,9 @@ JOB_COLUMNS = (
     Job.source_kind,
 )
 IS_LIVE = Job.state.in_(LIVE_STATES)
+TIME_LIMIT = Job.time_limit_ms * func.make_interval(0, 0, 0, 0, 0, 0, 0.001)
+# A constant and no parameter, so that every plan can use the indexes of doorbells.
+IS_DOORBELL = Outbox.topic == literal_column(f"'{DOORBELL_TOPIC}'")
 IS_LEASE_OVER = and_(Shard.state == ShardState.LEASED, Shard.lease_until < func.now())
 IS_DELAYED = func.coalesce(Shard.retry_time > func.now(), False)
 SHARD_COLUMNS = (

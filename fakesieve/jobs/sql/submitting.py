@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.rows import BatchDraft, JobDraft, JobRow, Placed, ShardDraft, ShardKey
-from fakesieve.jobs.sql.reading import IS_LIVE, PLAIN, SqlRows, is_among, seconds
+from fakesieve.jobs.sql.reading import IS_DOORBELL, IS_LIVE, PLAIN, SqlRows, is_among, seconds
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import DOORBELL_TOPIC, Batch, Job, Outbox, Shard
 from fakesieve.records.tenants import Tenant
@@ -106,7 +106,12 @@ class SqlSubmitting(SqlRows):
         ).where(is_among(keys))
         columns = ["tenant_id", "topic", "job_id", "shard_index", "lane", "cost", "due_time"]
         statement = insert(Outbox).from_select(columns, rows.order_by(Shard.job_id, Shard.index))
-        self.session.execute(statement.on_conflict_do_nothing())
+        moved = statement.on_conflict_do_update(
+            index_elements=["job_id", "shard_index"],
+            index_where=IS_DOORBELL,
+            set_={"due_time": statement.excluded.due_time},
+        )
+        self.session.execute(moved)
 
     def insert_event(self, job: JobRow, topic: str) -> None:
         payload: dict[str, object] = {

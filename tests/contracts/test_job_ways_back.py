@@ -1,0 +1,109 @@
+"""What brings work back, and what must not stand in its way, on Postgres and in memory."""
+
+import pytest
+
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
+from fakesieve.jobs.claim import release_shard
+from fakesieve.jobs.finish import fail_job
+from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+from tests.job_cases import LIMITS, JobCase
+from workers.replan import replan_job
+
+
+def submit_list(case: JobCase, size: int, name: str = "list") -> tuple[str, list[str]]:
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(size)]
+    done = submit_batch(case.store, NewBatch(case.tenants[0], name), jobs)
+    return done.batch_id, [each.job_id for each in done.jobs]
+
+
+def test_a_retried_job_of_a_cancelled_batch_goes_on(case: JobCase) -> None:
+    batch_id, jobs = submit_list(case, 3)
+    cancel_batch(case.store, batch_id)
+    case.pass_time(60)
+    assert retry_job(case.store, jobs[1])
+    reconcile(case.store, LIMITS)
+    states = [case.read_job(job_id).state for job_id in jobs]
+    assert states == [JobState.CANCELLED, JobState.QUEUED, JobState.CANCELLED]
+
+
+def test_a_retried_job_of_a_failed_batch_goes_on(case: JobCase) -> None:
+    batch_id, jobs = submit_list(case, 2)
+    for job_id in jobs:
+        fail_job(case.store, job_id, Reason.SOURCE_ACCESS_DENIED, "403")
+    reconcile(case.store, LIMITS)
+    assert case.store.run(lambda tx: tx.read_batch(batch_id)).state is BatchState.FAILED
+    case.pass_time(60)
+    assert retry_job(case.store, jobs[0])
+    reconcile(case.store, LIMITS)
+    assert case.read_job(jobs[0]).state is JobState.QUEUED
+
+
+def test_a_job_that_came_late_to_a_cancelled_batch_is_cancelled(case: JobCase) -> None:
+    batch_id, _ = submit_list(case, 1)
+    cancel_batch(case.store, batch_id)
+    case.pass_time(60)
+    late = case.submit(batch_id=batch_id)
+    reconcile(case.store, LIMITS)
+    assert case.read_job(late).state is JobState.CANCELLED
+
+
+def test_batches_that_were_cut_off_hide_no_other(case: JobCase) -> None:
+    def break_off():
+        raise OSError("connection lost")
+        yield
+
+    for n in range(100):
+        with pytest.raises(OSError, match="connection lost"):
+            submit_batch(case.store, NewBatch(case.tenants[0], f"cut off {n}"), break_off())
+    batch_id, jobs = submit_list(case, 1)
+    cancel_job(case.store, jobs[0])
+    reconcile(case.store, LIMITS)
+    assert case.store.run(lambda tx: tx.read_batch(batch_id)).state.is_terminal
+
+
+def test_the_doorbells_of_cancelled_jobs_stand_in_nobodys_way(case: JobCase) -> None:
+    batch_id, _ = submit_list(case, 30)
+    single = case.submit("single")
+    cancel_batch(case.store, batch_id)
+    cancel_job(case.store, single)
+    wanted = case.submit("wanted")
+    assert case.list_waiting() == [ShardKey(wanted, 0)]
+    case.offer_slots(1)
+    assert case.relay() == [ShardKey(wanted, 0)]
+
+
+def test_the_doorbells_of_expired_jobs_stand_in_nobodys_way(case: JobCase) -> None:
+    for n in range(30):
+        case.submit(f"{n}", deadline_s=100.0)
+    wanted = case.submit("wanted")
+    case.pass_time(101)
+    reconcile(case.store, LIMITS)
+    case.offer_slots(1)
+    assert case.relay() == [ShardKey(wanted, 0)]
+
+
+def test_delayed_work_lets_the_next_pass(case: JobCase) -> None:
+    # Claimed without its doorbell, as the shard behind a preparation is, and given back with a delay.
+    for n in range(5):
+        claim = case.claim(case.submit(f"{n}"))
+        release_shard(case.store, claim, Reason.NO_SPACE, 60.0, refund=True)
+    wanted = case.submit("wanted")
+    case.offer_slots(1)
+    assert case.relay() == [ShardKey(wanted, 0)]
+
+
+def test_a_job_planned_anew_keeps_its_deadline(case: JobCase) -> None:
+    job_id = case.submit(deadline_s=100.0)
+    for _ in range(3):
+        case.prepare(job_id)
+        case.pass_time(30)
+        assert replan_job(case.store, case.claim(job_id, 1), "another pipeline")
+        assert case.read_job(job_id).state is JobState.QUEUED
+    case.pass_time(11)
+    reconcile(case.store, LIMITS)
+    assert case.read_job(job_id).reason is Reason.DEADLINE_EXCEEDED
