@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.sandbox.lockdown import die_with_parent
 from fakesieve.database import Database
 from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
 from fakesieve.jobs.sql.store import SqlJobStore
@@ -40,6 +41,12 @@ class FleetProcesses:
         """Start one process in a session of its own; it inherits none of our settings."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("FAKESIEVE_")}
         log = self.logs / f"{role}-{len(self.running)}.log"
+        test_run = os.getpid()
+
+        def prepare() -> None:
+            heed_interrupts()
+            die_with_parent(test_run)  # a test run that is killed leaves no fleet behind
+
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "fakesieve", role],
@@ -47,7 +54,7 @@ class FleetProcesses:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock that a thread could hold
+                preexec_fn=prepare,  # noqa: PLW1509 - it takes no lock that a thread could hold
             )
         self.running.append(process)
         return process
