@@ -26,8 +26,11 @@ from engine.bundle import ModelBundle
 from engine.errors import BackendFailed, BundleInvalid, EngineError
 from engine.results import RejectReason
 from fakesieve.jobs.states import Lane
+from fakesieve.logging import get_logger
 from workers.inference_wire import Answer, InferenceLaunch, Ready, Refused, Request, receive, send
 from workers.slabs import SlabLayout, SlabMemory, SlabRing
+
+_log = get_logger(__name__)
 
 _TRIES = 2  # of one request, each in a fresh process
 _END_S = 2.0  # for a process whose channel is closed to end by itself
@@ -199,15 +202,20 @@ class InferenceProcess:
                 answers, why = self._run_process()
             except EngineError as fault:
                 return self._give_up(fault)
+            except OSError as error:  # no memory or no descriptors for one more process
+                answers, why = 0, str(error)
+            except Exception as error:  # noqa: BLE001 - a thread's edge: slots would wait for a dead keeper
+                _log.exception("inference.keeper_failed")
+                return self._give_up(_failed(f"its keeper failed: {type(error).__name__}: {error}"))
             useless = 0 if answers else useless + 1
         return self._give_up(_failed("the host is shutting down"))
 
     def _run_process(self) -> tuple[int, str]:
         """Run one process to its end. Return how many requests it answered and how it ended."""
         channel = self._spawn()
-        answers, why = 0, "it did not start in time"
+        answers, why = 0, ""
         try:
-            ready = self._await_ready(channel)
+            ready, why = self._await_ready(channel)
             if ready is not None:
                 with self._changed:
                     self._channel, self._ready = channel, ready
@@ -222,19 +230,26 @@ class InferenceProcess:
         descriptors = (theirs.fileno(), self._ring.descriptor)
         command = [sys.executable, "-P", "-m", "workers.inference_loop"]
         environment = {name: text for name, text in os.environ.items() if not name.startswith(_SECRETS)}
-        with theirs, self._changed:
-            self._restarts += 1
-            self._process = subprocess.Popen(
-                [*command, *map(str, descriptors), json.dumps(asdict(self._launch))],
-                pass_fds=descriptors,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,  # signals to the host's group are answered by the host
-            )
+        try:
+            with theirs, self._changed:
+                self._restarts += 1
+                self._process = subprocess.Popen(
+                    [*command, *map(str, descriptors), json.dumps(asdict(self._launch))],
+                    pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL,
+                    env=environment,
+                    start_new_session=True,  # signals to the host's group are answered by the host
+                )
+        except OSError:
+            ours.close()
+            raise
         return ours
 
-    def _await_ready(self, channel: socket.socket) -> Ready | None:
-        """Return the first message. Raises EngineError if it is a refusal or another network than before."""
+    def _await_ready(self, channel: socket.socket) -> tuple[Ready | None, str]:
+        """Return the first message, or why there is none, which is empty for a process that has ended.
+
+        Raises EngineError if it is a refusal or another network than before.
+        """
         limit_s = time.monotonic() + self._rules.start_s
         while not self._stop.is_set() and time.monotonic() < limit_s:
             if not select.select([channel], [], [], _POLL_S)[0]:
@@ -248,8 +263,8 @@ class InferenceProcess:
                     f"the weights of {self._launch.model} were replaced while the host ran",
                     "start the host again, so that its results name the new weights",
                 )
-            return message if isinstance(message, Ready) else None
-        return None
+            return (message, "") if isinstance(message, Ready) else (None, "")
+        return None, "it did not start in time"
 
     def _serve(self, channel: socket.socket, ready: Ready) -> tuple[int, str]:
         answers = 0

@@ -116,10 +116,14 @@ class Leases:
         either, and the fence decides in the end.
         """
         with self._lock:
-            held = {each.claim.key: each for each in self._held}
-        for each in held.values():
+            by_age = sorted(self._held, key=lambda each: each.claim.fence)
+        # A host may claim a shard again while its own older work on it has not noticed that it lost it.
+        held = {each.claim.key: each for each in by_age}
+        for each in by_age:
             if each.age_s > each.limit_s:
                 each.stop(ShardOverdue(f"{each.claim.key} took longer than {each.limit_s:.0f} s"))
+            if held[each.claim.key] is not each:
+                each.stop(ClaimLost(f"{each.claim.key} was claimed again by this host"))
         alive = [each.claim for each in held.values() if not self.is_stuck(each)]
         lost = extend_claims(self._store, self._owner, alive, self._lease_s)
         for key in lost:

@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -143,6 +145,35 @@ def test_model_that_cannot_be_loaded_is_refused_with_the_engines_reason(bundle, 
     launch = make_launch(bundle, engine="onnxruntime", threads=1, slots=1, crops=4, max_wait_s=0.05)
     process = InferenceProcess(bundle, replace(launch, model=str(tmp_path)))
     with pytest.raises(BundleInvalid, match="no model"):
+        process.start()
+    process.close()
+
+
+def test_process_that_cannot_be_started_is_given_up_on(bundle, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    launch = make_launch(bundle, engine="onnxruntime", threads=1, slots=1, crops=4, max_wait_s=0.05)
+    process = InferenceProcess(bundle, launch, rules=RULES)
+    found = []
+
+    def begin():
+        try:
+            process.start()
+        except BackendFailed as fault:
+            found.append(fault)
+
+    starter = threading.Thread(target=begin, daemon=True)
+    starter.start()
+    starter.join(20.0)
+    assert not starter.is_alive()
+    assert "No such file" in found[0].seen
+    process.close()
+
+
+def test_process_that_ends_while_it_starts_is_told_with_its_status(bundle, monkeypatch):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    launch = make_launch(bundle, engine="onnxruntime", threads=1, slots=1, crops=4, max_wait_s=0.05)
+    process = InferenceProcess(bundle, launch, rules=RULES)
+    with pytest.raises(BackendFailed, match="3 times in a row: exit status 1"):
         process.start()
     process.close()
 

@@ -103,6 +103,21 @@ def test_two_claims_on_one_shard_are_told_apart_by_their_fence(store, clock):
                 first.check()
 
 
+def test_newer_of_two_claims_on_one_shard_keeps_its_lease(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    for _ in range(10):  # a set has no order to rely on
+        old = claim_new(store)
+        with leases.hold(old) as first:
+            clock.now += 61.0
+            with leases.hold(claim_shard(store, old.key, "hst_1", LEASE_S)) as second:
+                for _ in range(3):
+                    clock.now += 50.0
+                    leases.extend()
+                second.check()
+                assert first.is_stopped
+                assert not store.run(lambda tx, key=old.key: tx.read_shard(key)).is_lease_over
+
+
 def test_heartbeat_beats_at_once_and_ends_when_closed():
     beaten = threading.Event()
     heartbeat = Heartbeat(beaten.set, 3600.0)
