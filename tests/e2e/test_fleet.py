@@ -26,7 +26,7 @@ from tests.e2e.fleet import FleetProcesses, find_descendants, find_inference, st
 from tests.tolerance import FLEET_SCORE
 from tests.workers.conftest import draw_face
 
-LEASE_S = 5
+LEASE_S = 8  # a busy machine may pause a host for some seconds, which must not cost it its lease here
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, lon
     job = fleet.wait_ended(job_id)
     assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
     assert count_rows(fleet, job_id) == (1, 1)
-    assert fleet.read_shard(job_id, 1).attempts == 2
+    assert fleet.read_shard(job_id, 1).attempts == 2, fleet.read_logs()
 
 
 def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, tmp_path: Path) -> None:
