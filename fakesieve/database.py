@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -51,6 +51,8 @@ class Database:
             Unavailable: the database did not answer. If this comes from the end of the block it is
                 unknown whether the transaction was committed.
         """
+        if tenant_id == ALL_TENANTS:
+            raise ValueError(f"{ALL_TENANTS!r} is not the name of a tenant")
         with translate_errors(), self.sessions.begin() as session:
             visible = ALL_TENANTS if tenant_id is None else tenant_id
             session.execute(_SET_TENANT, {"name": TENANT_VARIABLE, "value": visible})
@@ -126,7 +128,9 @@ def translate_errors() -> Generator[None]:
         seen = f"{type(error.orig).__name__} {code or ''}".strip()
         if code in _CONFLICTS:
             raise TransactionConflict(Reason.DATABASE_UNAVAILABLE, seen) from error
-        if error.connection_invalidated or is_unavailable(code):
+        # The driver refuses values without asking the server, and then there is no code either.
+        is_value = code is None and not isinstance(error, OperationalError | InterfaceError)
+        if error.connection_invalidated or (is_unavailable(code) and not is_value):
             raise Unavailable(Reason.DATABASE_UNAVAILABLE, seen) from error
         raise
 

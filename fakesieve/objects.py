@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
+from fakesieve.texts import is_storable
+
 KEY_BYTES_MAX = 1024
 BUCKET_LETTERS_MAX = 255
 
@@ -32,6 +34,8 @@ class VideoRef:
         _check_key(self.key)
         if self.version_id == "" or self.etag == "":
             raise ValueError("an unknown version or ETag is None, not an empty text")
+        if not is_storable((self.version_id or "") + (self.etag or "")):
+            raise ValueError("a version and an ETag are text that UTF-8 can write, without NUL")
         if self.etag is not None and '"' in self.etag:
             raise ValueError(f"an ETag stands without its quotes, is {self.etag!r}")
         if self.size_bytes is not None and self.size_bytes < 0:

@@ -17,6 +17,7 @@ from fakesieve.jobs.submit import KEY_LENGTH_MAX, NewJob
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.videos import SourceKind
+from fakesieve.texts import is_storable
 
 ROWS_MAX = 100_000
 FILE_BYTES_MAX = 256 << 20
@@ -197,6 +198,8 @@ def _make_row(line: int, found: _Found) -> ManifestRow | str:
     external_id = found.get("external_id")
     if external_id is not None and len(external_id) > KEY_LENGTH_MAX:
         return f"external_id has {len(external_id)} characters; use at most {KEY_LENGTH_MAX}"
+    if external_id is not None and not is_storable(external_id):
+        return "external_id has a NUL or half of a character; remove it"
     try:
         place = VideoRef.parse_uri(found["uri"]) if has_uri else VideoRef(found["bucket"], found["key"])
         etag = found.get("etag", "").strip('"') or None

@@ -9,6 +9,7 @@ from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKi
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.videos import SourceKind
+from fakesieve.texts import make_storable
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -162,6 +163,10 @@ class JobEnd:
     reused_analysis: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("message", "hint"):
+            text: str | None = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, make_storable(text))
         if not self.state.is_terminal:
             raise ValueError(f"{self.state} is no end")
         if (self.state is JobState.SUCCEEDED) != (self.reason is None):
@@ -177,6 +182,10 @@ class Fault:
     reason: Reason
     message: str = ""
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", make_storable(self.message))
+        object.__setattr__(self, "hint", make_storable(self.hint))
 
 
 class Mark(StrEnum):

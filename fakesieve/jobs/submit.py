@@ -14,6 +14,7 @@ from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.videos import SourceKind
+from fakesieve.texts import is_storable
 
 DEADLINE_S = 24 * 3600.0
 KEY_LENGTH_MAX = 200
@@ -45,6 +46,8 @@ class NewJob:
         for name, text in (("idempotency_key", self.idempotency_key), ("external_id", self.external_id)):
             if text is not None and not 1 <= len(text) <= KEY_LENGTH_MAX:
                 raise ValueError(f"{name} has 1 to {KEY_LENGTH_MAX} characters, has {len(text)}")
+            if text is not None and not is_storable(text):
+                raise ValueError(f"{name} is text that UTF-8 can write, without NUL, is {text!r}")
 
     @property
     def request_hash(self) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.claim import release_shard
+from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import ShardKey
@@ -107,3 +108,11 @@ def test_a_job_planned_anew_keeps_its_deadline(case: JobCase) -> None:
     case.pass_time(11)
     reconcile(case.store, LIMITS)
     assert case.read_job(job_id).reason is Reason.DEADLINE_EXCEEDED
+
+
+def test_words_that_no_database_holds_are_kept_without_them(case: JobCase) -> None:
+    claim = case.claim(job_id := case.submit())
+    assert release_shard(case.store, claim, Reason.INTERNAL, 0.0, refund=False, message="a\0b\ud800c")
+    assert case.read_shard(job_id).last_message == "a\ufffdb\ufffdc"
+    assert reject_job(case.store, case.claim(job_id), Reason.CORRUPT, "box \0\0", "hint \0")
+    assert case.read_job(job_id).reason is Reason.CORRUPT

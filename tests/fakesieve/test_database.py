@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
 from fakesieve.database import RUNS_MAX, Database, is_unavailable, open_database
@@ -44,6 +44,18 @@ def test_our_own_mistakes_pass_as_they_are(database: Database) -> None:
     make_tenant(database, "acme")
     with pytest.raises(IntegrityError), database.transaction(tenant_id=None) as session:
         session.execute(text("INSERT INTO tenant (id, name) VALUES ('ten_b', 'acme')"))
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+def test_text_that_no_database_holds_is_not_taken_for_an_outage(database: Database, name: str) -> None:
+    with pytest.raises((DataError, UnicodeEncodeError)), database.transaction(tenant_id=None) as session:
+        session.execute(INSERT, {"id": name})
+    assert count_tenants(database) == 0
+
+
+def test_all_tenants_are_not_the_name_of_one(database: Database) -> None:
+    with pytest.raises(ValueError, match="not the name of a tenant"), database.transaction(tenant_id="*"):
+        pass
 
 
 def test_a_lost_connection_is_unavailable_and_the_next_transaction_works(
