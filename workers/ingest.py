@@ -12,6 +12,7 @@ from fakesieve.ingest.take import Taken, Watch, take_event
 from fakesieve.jobs.store import JobStore
 from fakesieve.logging import get_logger
 from fakesieve.objects import ObjectStore
+from fakesieve.reasons import Reason
 
 _log = get_logger(__name__)
 
@@ -47,27 +48,34 @@ class EventListener:
     def take_turn(self) -> bool:
         """Take in what the queue has, and say whether there was anything. Raises ``Unavailable``.
 
-        A message goes when all that it says is submitted. One that cannot be read stays, so that the
-        queue's own rule moves it to where people look; one whose turn ended in an error comes again.
+        A message goes when all that it says is submitted. One that cannot be read, or tells of what cannot
+        be, stays, so that the queue's own rule moves it to where people look; one whose turn ended in an
+        error comes again.
         """
         read = [(message, _parse(message)) for message in self._queue.receive()]
         latest = set(keep_latest(event for _, found in read if found for event in found.events))
         handled = list[Message]()
         try:
             for message, found in read:
-                if found is not None:
-                    self._take(found, latest)
+                if found is not None and self._take(found, latest):
                     handled.append(message)
         finally:
             if handled:
                 self._queue.remove(handled)
         return bool(read)
 
-    def _take(self, found: Notification, latest: set[ObjectEvent]) -> None:
+    def _take(self, found: Notification, latest: set[ObjectEvent]) -> bool:
+        """Submit what a message says; false where a part of it can never be."""
         wanted = [event for event in found.events if event in latest]
-        taken = sum(
-            (take_event(self._store, self._objects, self._watches, event) for event in wanted), Taken()
-        )
+        taken, refused = Taken(), 0
+        for event in wanted:
+            try:
+                taken += take_event(self._store, self._objects, self._watches, event)
+            except RequestRefused as fault:
+                if fault.reason is not Reason.INVALID_REQUEST:
+                    raise
+                refused += 1
+                _log.warning("ingest.refused", reason=fault.reason, seen=fault.seen, hint=fault.hint)
         _log.info(
             "ingest.taken",
             new=taken.n_new,
@@ -76,6 +84,7 @@ class EventListener:
             outside=taken.n_outside,
             ignored=found.n_ignored,
         )
+        return refused == 0
 
 
 class Sweeper:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fakesieve.errors import RequestRefused, SourceRefused
+from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
 from fakesieve.ingest.events import EventKind, ObjectEvent
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.store import JobStore
@@ -86,11 +86,16 @@ def take_event(store: JobStore, objects: ObjectStore, watches: Sequence[Watch], 
 
 
 def take_object(store: JobStore, watch: Watch, ref: VideoRef, kind: SourceKind) -> Taken:
-    """Submit an object whose ETag is known, once; ``kind`` says how it came to be known."""
+    """Submit an object whose ETag is known, once; ``kind`` says how it came to be known.
+
+    Nobody asked for it, so nobody can be told of a full quota: it is raised as ``Unavailable``.
+    """
     new = NewJob(watch.tenant_id, ref, watch.lane, make_key(ref), source_kind=kind)
     try:
         is_new = submit_video(store, new).is_new
     except RequestRefused as fault:
+        if fault.reason is Reason.QUOTA_EXCEEDED:
+            raise Unavailable(fault.reason, fault.seen, fault.hint) from fault
         if fault.reason is not Reason.IDEMPOTENCY_CONFLICT:
             raise
         is_new = False  # a sweep and an event saw it with and without its version: the same bytes

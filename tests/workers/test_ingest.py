@@ -150,6 +150,31 @@ def test_an_outage_keeps_the_messages_that_are_not_done(ingest: Ingest) -> None:
     assert ingest.queue.messages == []
 
 
+def test_a_full_quota_is_waited_for(ingest: Ingest) -> None:
+    ingest.put("a.mp4", "b.mp4")
+    ingest.store.quotas["ten_a"] = 1
+    sweeper = Sweeper(ingest.store, ingest.objects, ObjectWatermarks(ingest.objects, "fleet"), WATCH)
+    for key in ("a.mp4", "b.mp4"):
+        ingest.queue.put(tell(key))
+    for turn in (ingest.listener.take_turn, sweeper.take_turn):
+        with pytest.raises(Unavailable) as caught:
+            turn()
+        assert caught.value.reason is Reason.QUOTA_EXCEEDED
+    assert len(ingest.queue.messages) == 1
+    ingest.store.quotas["ten_a"] = 2
+    ingest.listener.take_turn()
+    assert ingest.list_keys() == ["a.mp4", "b.mp4"]
+
+
+def test_a_key_that_the_store_cannot_hold_stays_and_stops_nobody(ingest: Ingest) -> None:
+    ingest.put("a.mp4")
+    ingest.queue.put(tell("x/../../a.mp4"))
+    ingest.queue.put(tell("a.mp4"))
+    ingest.listener.take_turn()
+    assert ingest.list_keys() == ["a.mp4"]
+    assert len(ingest.queue.messages) == 1
+
+
 def test_the_sweeper_finds_what_no_message_told(ingest: Ingest) -> None:
     ingest.put("told.mp4", "untold.mp4")
     ingest.queue.put(tell("told.mp4"))
