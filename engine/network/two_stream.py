@@ -124,7 +124,7 @@ class CellVote(nn.Module):
     """
 
     def __init__(self, sides: tuple[int, ...], shares: tuple[float, ...]) -> None:
-        """``sides`` are those of the maps that vote, ``shares`` the parts of their cells that are averaged."""
+        """``sides`` are those of the maps that vote, ``shares`` the parts of their cells to average."""
         super().__init__()
         self.counts = tuple(tuple(max(1, round(share * side * side)) for share in shares) for side in sides)
         self.linear = nn.Linear(len(sides) * len(shares), 1)

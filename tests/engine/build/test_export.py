@@ -16,7 +16,6 @@ from engine.network.two_stream import TwoStreamNet
 from tests.models import random_compact, random_crops, random_mean_head
 from tests.tolerance import ENGINES_F32
 
-
 NETS = {"votes": random_compact, "mean": random_mean_head}
 
 
