@@ -101,8 +101,10 @@ class PairMaker:
         chain = draw_degradation(max(face.box[2:]), rng, recipe.degradation)
         box = self._jitter(face.box)
         flip = rng.random() < 0.5
-        real = _crop(pair.real, box, chain.scale, degrade_picture(pair.real, chain), recipe.size)
-        forged = _crop(pair.forged, box, chain.scale, degrade_picture(pair.forged, chain), recipe.size)
+        real = crop_degraded(pair.real, box, chain.scale, degrade_picture(pair.real, chain), recipe.size)
+        forged = crop_degraded(
+            pair.forged, box, chain.scale, degrade_picture(pair.forged, chain), recipe.size
+        )
         _, affine = crop_face(pair.real, box, recipe.size)
         mask = warp_to_crop(pair.mask, affine, recipe.size)
         if flip:
@@ -124,7 +126,8 @@ class PairMaker:
         return (centre[0] - w * grow / 2, centre[1] - h * grow / 2, w * grow, h * grow)
 
 
-def _crop(original: U8, box: Box, scale: float, degraded: U8, size: int) -> U8:
+def crop_degraded(original: U8, box: Box, scale: float, degraded: U8, size: int) -> U8:
+    """Cut the crop [S, S, 3] of a box, in pixels of the original, out of the degraded picture."""
     fx = degraded.shape[1] / original.shape[1] if scale < 1.0 else 1.0
     fy = degraded.shape[0] / original.shape[0] if scale < 1.0 else 1.0
     scaled = (box[0] * fx, box[1] * fy, box[2] * fx, box[3] * fy)
