@@ -16,7 +16,7 @@ from engine.bundle import ModelBundle
 from engine.calibrate import fit_threshold
 from engine.network.two_stream import TwoStreamNet
 from engine.policy import Threshold
-from engine.training.degrade import degrade_picture, draw_degradation
+from engine.training.degrade import draw_degradation
 from engine.training.faces import FaceContext, FaceRecord, load_context
 from engine.training.pairs import crop_degraded
 
@@ -45,7 +45,7 @@ def pack_model(
 def score_real_faces(backend: Backend, faces: list[FaceRecord]) -> F64:
     """P(manipulated) of each face, [n], each degraded once as videos are on their way to a platform.
 
-    On untouched pictures false alarms are rarer than on video, and thresholds from them would promise too much.
+    On untouched pictures false alarms are rarer than on video: thresholds from them would promise too much.
     """
     rng = np.random.default_rng(_SEED)
     logits: list[F64] = []
@@ -59,7 +59,7 @@ def score_real_faces(backend: Backend, faces: list[FaceRecord]) -> F64:
 
 def _degraded_crop(face: FaceContext, size: int, rng: np.random.Generator) -> U8:
     chain = draw_degradation(max(face.box[2:]), rng)
-    return crop_degraded(face.picture, face.box, chain.scale, degrade_picture(face.picture, chain), size)
+    return crop_degraded(face.picture, face.box, chain, size)
 
 
 def _in_order(thresholds: list[Threshold]) -> list[Threshold]:
