@@ -102,9 +102,7 @@ class PairMaker:
         box = self._jitter(face.box)
         flip = rng.random() < 0.5
         real = crop_degraded(pair.real, box, chain, recipe.size)
-        forged = crop_degraded(
-            pair.forged, box, chain.scale, degrade_picture(pair.forged, chain), recipe.size
-        )
+        forged = crop_degraded(pair.forged, box, chain, recipe.size)
         _, affine = crop_face(pair.real, box, recipe.size)
         mask = warp_to_crop(pair.mask, affine, recipe.size)
         if flip:
@@ -127,7 +125,7 @@ class PairMaker:
 
 
 def crop_degraded(picture: U8, box: Box, chain: Degradation, size: int) -> U8:
-    """Degrade a picture [H, W, 3] and cut the crop [S, S, 3] of a box, in pixels of the picture, out of it."""
+    """Degrade a picture [H, W, 3] and cut the crop [S, S, 3] of a box, in its pixels, out of it."""
     degraded = degrade_picture(picture, chain)
     fx = degraded.shape[1] / picture.shape[1] if chain.scale < 1.0 else 1.0
     fy = degraded.shape[0] / picture.shape[0] if chain.scale < 1.0 else 1.0
