@@ -33,7 +33,7 @@ def randomise(net: nn.Module, seed: int) -> None:
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
             module.bias.data.normal_(0, 0.2, generator=generator)
         elif isinstance(module, CellVote):
-            module.linear.weight.data.uniform_(0.1, 0.6, generator=generator)
+            module.linear.weight.data.uniform_(0.5, 1.5, generator=generator)
             module.linear.bias.data.normal_(0, 0.5, generator=generator)
         elif isinstance(module, GuidedAttention):
             module.gamma.data.uniform_(0.5, 1.5, generator=generator)

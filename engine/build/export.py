@@ -126,8 +126,9 @@ def _vote(layers: LayerWriter, vote: CellVote, maps: tuple[str, str]) -> str:
         for count in counts:
             highest = graph.op("TopK", margins, layers.integers(count), outputs=2)
             means.append(graph.op("ReduceMean", highest, layers.integers(1), attributes={"keepdims": 1}))
-    joined = layers.linear(layers.concat(means), vote.linear)
-    half = graph.op("Mul", joined, layers.scalar(0.5))
+    weights = graph.constant("vote_weights", np.array(vote.weights, np.float32)[:, None])
+    word = graph.op("MatMul", layers.concat(means), weights)
+    half = graph.op("Mul", layers.linear(word, vote.linear), layers.scalar(0.5))
     return layers.concat([graph.op("Neg", half), half])
 
 

@@ -117,18 +117,21 @@ class CellHead(nn.Module):
 
 
 class CellVote(nn.Module):
-    """The logits of a face from those of its cells: a weighted sum of the means of the highest ones.
+    """The logits of a face from those of its cells: the means of the highest ones, each cell's word alike.
 
     A mean over all positions thins a small forgery out, and lets the head judge by the picture as a whole,
-    which did not carry over to forgeries of other makers (docs/decisions, "Cells vote on the class").
+    which did not carry over to forgeries of other makers (docs/decisions, "Cells vote on the class"). Only
+    scale and offset are learned: free weights would follow the map that fits the training forgeries best.
     """
 
     def __init__(self, sides: tuple[int, ...], shares: tuple[float, ...]) -> None:
         """``sides`` are those of the maps that vote, ``shares`` the parts of their cells to average."""
         super().__init__()
         self.counts = tuple(tuple(max(1, round(share * side * side)) for share in shares) for side in sides)
-        self.linear = nn.Linear(len(sides) * len(shares), 1)
-        nn.init.constant_(self.linear.weight, 1.0 / self.linear.in_features)
+        cells = sum(side * side for side in sides)
+        self.weights = tuple(side * side / cells / len(shares) for side in sides for _ in shares)
+        self.linear = nn.Linear(1, 1)
+        nn.init.ones_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
@@ -139,7 +142,8 @@ class CellVote(nn.Module):
                 margins = (logits[:, MANIPULATED] - logits[:, REAL]).flatten(1)
                 highest = margins.topk(max(counts), dim=1).values
                 means += [highest[:, :count].mean(1) for count in counts]
-            vote = self.linear(torch.stack(means, dim=1)) * 0.5
+            word = torch.stack(means, dim=1) @ torch.tensor(self.weights, device=margins.device)[:, None]
+            vote = self.linear(word) * 0.5
             return torch.cat([-vote, vote], dim=1)
 
 

@@ -48,12 +48,6 @@ def test_training_sees_what_inference_sees(compact: TwoStreamNet) -> None:
     assert outputs.projection.shape == (2, 256, 14, 14)
 
 
-def vote_of(weights: list[float]) -> CellVote:
-    vote = CellVote((4, 2), (0.125, 0.5))  # the 2 and 8 highest of 16 cells, the 1 and 2 highest of 4
-    vote.linear.weight.data = torch.tensor([weights])
-    return vote
-
-
 def margins(*values: float) -> torch.Tensor:
     """Two logits for each cell of a square map, of which the second is above the first by the value."""
     side = int(len(values) ** 0.5)
@@ -61,20 +55,20 @@ def margins(*values: float) -> torch.Tensor:
     return torch.cat([real, real + torch.tensor(values).reshape(1, 1, side, side)], dim=1)
 
 
-def test_the_class_is_voted_by_the_highest_cells_of_each_map() -> None:
-    fine = margins(*[-4.0] * 13, 5.0, 3.0, 0.0)
-    coarse = margins(-1.0, 2.0, 1.0, -6.0)
-    for place, mean in enumerate((4.0, (5 + 3 - 5 * 4) / 8, 2.0, 1.5)):
-        weights = [0.0] * 4
-        weights[place] = 0.5
-        (real, manipulated) = vote_of(weights)((fine, coarse))[0].tolist()
-        assert manipulated - real == pytest.approx(0.5 * mean)
+def test_the_class_is_voted_by_the_highest_cells_each_alike() -> None:
+    vote = CellVote((4, 2), (0.125, 0.5))  # the 2 and 8 highest of 16 cells, the 1 and 2 highest of 4
+    vote.linear.weight.data.fill_(1.5)
+    vote.linear.bias.data.fill_(-0.25)
+    fine, coarse = margins(*[-4.0] * 13, 5.0, 3.0, 0.0), margins(-1.0, 2.0, 1.0, -6.0)
+    word = 0.8 * ((5 + 3) / 2 + (5 + 3 - 4 * 5) / 8) / 2 + 0.2 * (2.0 + 1.5) / 2
+    (real, manipulated) = vote((fine, coarse))[0].tolist()
+    assert manipulated - real == pytest.approx(1.5 * word - 0.25)
 
 
-def test_three_forged_cells_outvote_a_real_rest() -> None:
-    forged = margins(*[-6.0] * 14, 6.0, 6.0)
-    assert forged.mean() < 0
-    assert vote_of([1.0, 0.0, 0.0, 0.0])((forged, margins(-1.0, -1.0, -1.0, -1.0)))[0, MANIPULATED] > 0
+def test_a_few_forged_cells_outvote_a_real_rest() -> None:
+    forged = margins(*[-2.0] * 14, 6.0, 6.0)
+    assert (forged[:, MANIPULATED] - forged[:, REAL]).mean() < 0
+    assert CellVote((4, 2), (0.125, 0.5))((forged, margins(*[-1.0] * 4)))[0, MANIPULATED] > 0
 
 
 def test_only_a_network_whose_cells_vote_answers_for_cells_of_the_second_stream(
