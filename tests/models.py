@@ -1,6 +1,7 @@
 """Networks, checkpoints and bundles with random weights, for tests that need some model, not a good one."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from engine.build.reference import SRM_KEY, key_table
 from engine.build.write import write_bundle
 from engine.bundle import ModelBundle
 from engine.network.fusion import GuidedAttention
-from engine.network.two_stream import TwoStreamNet
-from engine.network.variants import build_lv_compact
+from engine.network.lite import LiteStream
+from engine.network.two_stream import CellVote, TwoStreamNet
+from engine.network.variants import LV_COMPACT, build_lv_compact, patch_areas
 from tests.engine.network.oracle import SRM_TABLES
 
 # Two threads wait for each other, and on a core shared with other work such a wait lasted 30 times the work.
@@ -30,6 +32,9 @@ def randomise(net: nn.Module, seed: int) -> None:
             module.running_var.uniform_(0.5, 1.5, generator=generator)
             module.weight.data.uniform_(0.5, 1.5, generator=generator)
             module.bias.data.normal_(0, 0.2, generator=generator)
+        elif isinstance(module, CellVote):
+            module.linear.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.linear.bias.data.normal_(0, 0.5, generator=generator)
         elif isinstance(module, GuidedAttention):
             module.gamma.data.uniform_(0.5, 1.5, generator=generator)
 
@@ -39,6 +44,17 @@ def random_compact(seed: int, *, projection: bool = False) -> TwoStreamNet:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = build_lv_compact(projection=projection)
+    randomise(net, seed)
+    return net.eval()
+
+
+def random_mean_head(seed: int) -> TwoStreamNet:
+    """An lv-compact whose class is the mean over positions, as in the paper and in lv-xception."""
+    sizes = replace(LV_COMPACT, vote_shares=())
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        streams = LiteStream(with_exit=False), LiteStream(with_exit=True)
+        net = TwoStreamNet(sizes, *streams, patch_areas=patch_areas(sizes), projection=False)
     randomise(net, seed)
     return net.eval()
 

@@ -22,10 +22,13 @@ class GraphWriter:
         self._shapes: list[onnx.ValueInfoProto] = []
         self._initialisers: dict[str, TensorProto] = {}
 
-    def op(self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None) -> str:
-        """Add a node with one output and return the output's name."""
+    def op(
+        self, kind: str, *inputs: str, attributes: Mapping[str, Attribute] | None = None, outputs: int = 1
+    ) -> str:
+        """Add a node and return the name of its first output; further ones are not read by anything."""
         output = f"{kind.lower()}_{len(self._nodes)}"
-        node = helper.make_node(kind, list(inputs), [output], name=output)
+        names = [output, *(f"{output}_{place}" for place in range(1, outputs))]
+        node = helper.make_node(kind, list(inputs), names, name=output)
         for key, value in (attributes or {}).items():
             node.attribute.append(helper.make_attribute(key, value))
         self._nodes.append(node)

@@ -114,6 +114,11 @@ class LayerWriter:
             return self.graph.external(self._shared.tensor(label))
         return self.graph.constant(label, float64(getattr(module, field)).astype(np.float32))
 
+    def linear(self, value: str, module: nn.Linear) -> str:
+        """Write a dense layer with bias on ``[B, n]``."""
+        arrays = (self.array(module, "weight"), self.array(module, "bias"))
+        return self.graph.op("Gemm", value, *arrays, attributes={"transB": 1})
+
     def norm(self, value: str, module: nn.BatchNorm2d) -> str:
         """Write a batch norm that no convolution precedes."""
         fields = ("weight", "bias", "running_mean", "running_var")

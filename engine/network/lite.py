@@ -82,7 +82,8 @@ class LiteStream(nn.Module):
         self.part3: nn.Sequential | None = None
         if with_exit:
             wide = _stage(112, 192, kernel=5, stride=2, repeats=4)
-            self.part3 = nn.Sequential(*wide, InvertedResidual(192, 320, kernel=3))
+            head = _conv(320, 1280)
+            self.part3 = nn.Sequential(*wide, InvertedResidual(192, 320, kernel=3), head)
 
     def blocks(self) -> list[InvertedResidual]:
         """Return the inverted residuals in published order, 11 without and 16 with the exit."""
@@ -104,6 +105,10 @@ def _published_names(stream: LiteStream) -> list[tuple[ConvNorm, str, str]]:
     stem = stream.part1_0[0]
     assert isinstance(stem, ConvNorm)
     names = [(stem, "_conv_stem", "_bn0")]
+    if stream.part3 is not None:
+        head = stream.part3[-1]
+        assert isinstance(head, ConvNorm)
+        names.append((head, "_conv_head", "_bn1"))
     for index, block in enumerate(stream.blocks()):
         prefix = f"_blocks.{index}."
         if block.expand is not None:

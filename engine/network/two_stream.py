@@ -47,6 +47,7 @@ class Sizes:
     rectify: bool  # ReLU after CMCE and LFGA
     projection_channels: int = 256
     dropout: float = 0.5
+    vote_shares: tuple[float, ...] = ()  # parts of the cells, highest first, that vote; none: mean of all
 
     def __post_init__(self) -> None:
         if min(self.input_px, self.grid, *self.channels, self.deep_channels, self.score_channels) < 1:
@@ -59,6 +60,7 @@ class TrainOutputs(NamedTuple):
     logits: Tensor  # [B, 2]
     patch_logits: Tensor  # [B, 2, g, g]
     projection: Tensor | None  # [B, 256, g, g], not normalised
+    cell_logits: Tensor | None  # [B, 2, h, h] of the classification stream where cells vote
 
 
 class StreamMaps(NamedTuple):
@@ -99,6 +101,52 @@ class PatchHead(nn.Module):
             return self.conv(functional.relu(self.norm(features.float())))
 
 
+class CellHead(nn.Module):
+    """Norm, ReLU, dropout, 1x1 convolution: two logits at each position, for ``CellVote`` to join."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv = nn.Conv2d(channels, 2, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, C, h, h]`` to float32 logits ``[B, 2, h, h]``."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.conv(self.dropout(functional.relu(self.norm(features.float()))))
+
+
+class CellVote(nn.Module):
+    """The logits of a face from those of its cells: the means of the highest ones, each cell's word alike.
+
+    A mean over all positions thins a small forgery out, and lets the head judge by the picture as a whole,
+    which did not carry over to forgeries of other makers (docs/decisions, "Cells vote on the class"). Only
+    scale and offset are learned: free weights would follow the map that fits the training forgeries best.
+    """
+
+    def __init__(self, sides: tuple[int, ...], shares: tuple[float, ...]) -> None:
+        """``sides`` are those of the maps that vote, ``shares`` the parts of their cells to average."""
+        super().__init__()
+        self.counts = tuple(tuple(max(1, round(share * side * side)) for share in shares) for side in sides)
+        cells = sum(side * side for side in sides)
+        self.weights = tuple(side * side / cells / len(shares) for side in sides for _ in shares)
+        self.linear = nn.Linear(1, 1)
+        nn.init.ones_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """float32 logits ``[B, 2, s, s]`` of each map to logits ``[B, 2]``, one the other's negative."""
+        with torch.autocast(maps[0].device.type, enabled=False):
+            means: list[Tensor] = []
+            for logits, counts in zip(maps, self.counts, strict=True):
+                margins = (logits[:, MANIPULATED] - logits[:, REAL]).flatten(1)
+                highest = margins.topk(max(counts), dim=1).values
+                means += [highest[:, :count].mean(1) for count in counts]
+            word = torch.stack(means, dim=1) @ torch.tensor(self.weights, device=margins.device)[:, None]
+            vote = self.linear(word) * 0.5
+            return torch.cat([-vote, vote], dim=1)
+
+
 class TwoStreamNet(nn.Module):
     """Locate and Verify: a localisation stream on the picture, a classification stream on its noise."""
 
@@ -123,8 +171,11 @@ class TwoStreamNet(nn.Module):
             out=sizes.fusion_out,
             dropout=sizes.dropout,
         )
-        self.class_head = ClassHead(sizes.fusion_out, sizes.dropout)
+        head = CellHead if sizes.vote_shares else ClassHead
+        self.class_head: ClassHead | CellHead = head(sizes.fusion_out, sizes.dropout)
         self.patch_head = PatchHead(patch_areas + channels[5], 2)
+        sides = (sizes.grid, -(-sizes.grid // 2))
+        self.vote = CellVote(sides, sizes.vote_shares) if sizes.vote_shares else None
         self.projection = PatchHead(channels[5], sizes.projection_channels) if projection else None
 
     def attention_layers(self) -> list[GuidedAttention]:
@@ -133,24 +184,31 @@ class TwoStreamNet(nn.Module):
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 RGB ``[B, 3, H, W]`` to logits ``[B, 2]`` and patch logits ``[B, 2, g, g]``, float32."""
-        maps = self.stream_maps(normalise(crops))
-        return self._class_logits(maps), self._patch_logits(maps)
+        logits, patch_logits, _ = self._answer(self.stream_maps(normalise(crops)))
+        return logits, patch_logits
 
     def class_logits(self, crops: Tensor) -> Tensor:
         """uint8 RGB ``[B, 3, H, W]`` to logits ``[B, 2]`` alone: the triage form."""
-        return self._class_logits(self.stream_maps(normalise(crops)))
+        maps = self.stream_maps(normalise(crops))
+        return self._class_head(maps) if self.vote is None else self._answer(maps)[0]
 
     def forward_train(self, images: Tensor) -> TrainOutputs:
         """float32 RGB in 0..1 ``[B, 3, H, W]`` to all outputs, the projection included."""
         maps = self.stream_maps(images * 2.0 - 1.0)
         projection = None if self.projection is None else self.projection(maps.localisation[-1])
-        return TrainOutputs(self._class_logits(maps), self._patch_logits(maps), projection)
+        logits, patch_logits, cells = self._answer(maps)
+        return TrainOutputs(logits, patch_logits, projection, cells)
 
-    def _class_logits(self, maps: StreamMaps) -> Tensor:
+    def _answer(self, maps: StreamMaps) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Class logits, patch logits and, where cells vote, those of the classification stream."""
+        patch_logits = self.patch_head(self.patch_features(maps.localisation))
+        classified = self._class_head(maps)
+        if self.vote is None:
+            return classified, patch_logits, None
+        return self.vote((patch_logits, classified)), patch_logits, classified
+
+    def _class_head(self, maps: StreamMaps) -> Tensor:
         return self.class_head(self.fusion(maps.pooled, maps.deep))
-
-    def _patch_logits(self, maps: StreamMaps) -> Tensor:
-        return self.patch_head(self.patch_features(maps.localisation))
 
     def stream_maps(self, pictures: Tensor) -> StreamMaps:
         """Run both streams on normalised pictures, float32 ``[B, 3, H, W]`` in -1..1."""

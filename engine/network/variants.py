@@ -25,12 +25,14 @@ LV_COMPACT = Sizes(
     input_px=224,
     grid=14,
     channels=(16, 24, 40, 80, 112, 112),
-    deep_channels=320,
+    deep_channels=1280,
     score_channels=64,
     fusion_hidden=256,
     fusion_out=512,
     # The bottlenecks of EfficientNet-Lite are linear: a ReLU would cut half of what the next block expects.
     rectify=False,
+    dropout=0.2,
+    vote_shares=(0.03, 0.2),
 )
 
 

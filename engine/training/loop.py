@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from engine.network.two_stream import TrainOutputs, TwoStreamNet
@@ -36,16 +37,19 @@ class RunSettings:
     pairs: int = 16  # a batch holds as many real faces and as many forgeries
     seed: int = 20231106
     weight_decay: float = 0.02
+    head_rate: float = 3.0  # learning rate of what starts from random numbers, over that of the streams
     averaging: float = 0.998
     clip: float = 5.0
     patch_weight: float = 1.0
-    forged_weight: float = 2.5  # of a forged cell against a real one
+    cell_weight: float = 1.0
+    forged_weight: float = 6.0  # of a forged cell against a real one, of which there are six for each
     similarity: bool = False
     workers: int = 1
     threads: int = 2
     validation_pairs: int = 60  # per method
     measure_every_s: float = 1500.0
     save_every_s: float = 300.0
+    log_every: int = 50  # steps
 
 
 class TrainingRun:
@@ -65,7 +69,7 @@ class TrainingRun:
         self._run = run
         self._network = _channels_last(network).train()
         self._optimizer = torch.optim.AdamW(
-            _parameter_groups(network, run.weight_decay), lr=run.schedule.peak
+            _parameter_groups(network, run.weight_decay, run.head_rate), lr=run.schedule.peak
         )
         self._averaged = AveragedWeights(network, run.averaging)
         self._state = load_checkpoint(run.directory, network, self._averaged, self._optimizer)
@@ -100,7 +104,7 @@ class TrainingRun:
             counted += 1
             now = time.monotonic()
             self._state.seconds = before + now - started
-            if self._state.step % 50 == 0:
+            if self._state.step % self._run.log_every == 0:
                 self._log({k: v / counted for k, v in sums.items()}, on_log)
                 sums, counted = {}, 0
             if now - measured > self._run.measure_every_s:
@@ -128,7 +132,7 @@ class TrainingRun:
     def _step(self, batch: Batch) -> dict[str, float]:
         images, labels, patches = batch
         for group in self._optimizer.param_groups:
-            group["lr"] = self._run.schedule.rate(self._state.step)
+            group["lr"] = self._run.schedule.rate(self._state.step) * group["rate_factor"]
         pictures = (images.float() / 255.0).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             outputs: TrainOutputs = self._network.forward_train(pictures)
@@ -151,6 +155,11 @@ class TrainingRun:
             "patch": self._run.patch_weight
             * patch_loss(outputs.patch_logits, patches, self._run.forged_weight),
         }
+        if outputs.cell_logits is not None:
+            coarse = functional.adaptive_avg_pool2d(patches[:, None], outputs.cell_logits.shape[-1])[:, 0]
+            terms["cells"] = self._run.cell_weight * patch_loss(
+                outputs.cell_logits, coarse, self._run.forged_weight
+            )
         if self._run.similarity and outputs.projection is not None:
             similarity = similarity_loss(outputs.patch_logits, outputs.projection, labels, patches)
             if similarity is not None:
@@ -188,10 +197,16 @@ def _channels_last(network: TwoStreamNet) -> TwoStreamNet:
     return network
 
 
-def _parameter_groups(network: TwoStreamNet, decay: float) -> list[dict[str, object]]:
-    """Norms, biases and scalars are not decayed."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _parameter_groups(network: TwoStreamNet, decay: float, head_rate: float) -> list[dict[str, object]]:
+    """Two groups for the streams and two for the rest; norms, biases and scalars are not decayed."""
+    groups: list[dict[str, object]] = []
+    for in_streams, factor in ((True, 1.0), (False, head_rate)):
+        chosen = [
+            parameter
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad and name.startswith(("rgb.", "noise.")) == in_streams
+        ]
+        matrices, vectors = [p for p in chosen if p.ndim > 1], [p for p in chosen if p.ndim <= 1]
+        groups.append({"params": matrices, "weight_decay": decay, "rate_factor": factor})
+        groups.append({"params": vectors, "weight_decay": 0.0, "rate_factor": factor})
+    return groups

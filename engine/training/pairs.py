@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from engine.arrays import F32, U8
 from engine.faces.align import crop_face
-from engine.training.degrade import degrade_picture, draw_degradation
+from engine.training.degrade import Degradation, degrade_picture, draw_degradation
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
 from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
@@ -101,8 +101,8 @@ class PairMaker:
         chain = draw_degradation(max(face.box[2:]), rng, recipe.degradation)
         box = self._jitter(face.box)
         flip = rng.random() < 0.5
-        real = _crop(pair.real, box, chain.scale, degrade_picture(pair.real, chain), recipe.size)
-        forged = _crop(pair.forged, box, chain.scale, degrade_picture(pair.forged, chain), recipe.size)
+        real = crop_degraded(pair.real, box, chain, recipe.size)
+        forged = crop_degraded(pair.forged, box, chain, recipe.size)
         _, affine = crop_face(pair.real, box, recipe.size)
         mask = warp_to_crop(pair.mask, affine, recipe.size)
         if flip:
@@ -124,9 +124,11 @@ class PairMaker:
         return (centre[0] - w * grow / 2, centre[1] - h * grow / 2, w * grow, h * grow)
 
 
-def _crop(original: U8, box: Box, scale: float, degraded: U8, size: int) -> U8:
-    fx = degraded.shape[1] / original.shape[1] if scale < 1.0 else 1.0
-    fy = degraded.shape[0] / original.shape[0] if scale < 1.0 else 1.0
+def crop_degraded(picture: U8, box: Box, chain: Degradation, size: int) -> U8:
+    """Degrade a picture [H, W, 3] and cut the crop [S, S, 3] of a box, in its pixels, out of it."""
+    degraded = degrade_picture(picture, chain)
+    fx = degraded.shape[1] / picture.shape[1] if chain.scale < 1.0 else 1.0
+    fy = degraded.shape[0] / picture.shape[0] if chain.scale < 1.0 else 1.0
     scaled = (box[0] * fx, box[1] * fy, box[2] * fx, box[3] * fy)
     return crop_face(degraded, scaled, size)[0]
 

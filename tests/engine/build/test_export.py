@@ -13,13 +13,15 @@ from engine.build.export import GraphKind, export_graph
 from engine.build.shared import SharedWeights
 from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
-from tests.models import random_compact, random_crops
+from tests.models import random_compact, random_crops, random_mean_head
 from tests.tolerance import ENGINES_F32
 
+NETS = {"votes": random_compact, "mean": random_mean_head}
 
-@pytest.fixture(scope="module")
-def net() -> TwoStreamNet:
-    return random_compact(4)
+
+@pytest.fixture(scope="module", params=list(NETS))
+def net(request: pytest.FixtureRequest) -> TwoStreamNet:
+    return NETS[request.param](4)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,6 @@ def test_graphs_are_well_formed(folder: Path) -> None:
 
 def test_folded_graphs_keep_one_norm_that_no_convolution_precedes(folder: Path) -> None:
     assert count_nodes(folder / "full-folded.onnx", "BatchNormalization") == 1
-    assert count_nodes(folder / "triage-folded.onnx", "BatchNormalization") == 0
 
 
 def test_shared_graphs_hold_no_weights_of_their_own(folder: Path) -> None:
@@ -78,9 +79,11 @@ def test_input_and_outputs_have_their_names_types_and_open_batch(folder: Path) -
     assert logits.name == "logits"
 
 
-def test_triage_leaves_the_localisation_head_out(folder: Path) -> None:
-    assert count_nodes(folder / "triage-folded.onnx", "SpaceToDepth") == 0
-    assert count_nodes(folder / "full-folded.onnx", "SpaceToDepth") == 3
+def test_triage_leaves_the_localisation_head_out_where_it_has_no_vote(tmp_path: Path) -> None:
+    for name, counts in (("mean", (0, 3)), ("votes", (3, 3))):
+        for kind, count in zip((GraphKind.TRIAGE, GraphKind.FULL), counts, strict=True):
+            onnx.save(export_graph(NETS[name](4), kind), tmp_path / "graph.onnx")
+            assert count_nodes(tmp_path / "graph.onnx", "SpaceToDepth") == count
 
 
 def test_the_projection_head_is_not_exported() -> None:

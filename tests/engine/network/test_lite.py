@@ -31,6 +31,8 @@ def published_weights(stream: LiteStream) -> dict[str, torch.Tensor]:
             tensors[f"{prefix}{conv if ours == 'conv' else norm}.{field}"] = value
 
     put("", "_conv_stem", "_bn0", other.part1_0[0])
+    if other.part3 is not None:
+        put("", "_conv_head", "_bn1", other.part3[-1])
     for index, block in enumerate(other.blocks()):
         prefix = f"_blocks.{index}."
         if block.expand is not None:
@@ -48,7 +50,7 @@ def test_parts_have_the_shapes_that_the_two_streams_exchange() -> None:
         for part in PARTS:
             maps = getattr(stream, part)(maps)
             shapes.append(tuple(maps.shape[1:]))
-    sides = [(16, 112), (24, 56), (40, 28), (80, 14), (112, 14), (112, 14), (320, 7)]
+    sides = [(16, 112), (24, 56), (40, 28), (80, 14), (112, 14), (112, 14), (1280, 7)]
     assert shapes == [(channels, side, side) for channels, side in sides]
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from engine.network.two_stream import MANIPULATED, REAL, TwoStreamNet
+from engine.network.two_stream import MANIPULATED, REAL, CellVote, TwoStreamNet
 from engine.network.variants import LV_COMPACT, LV_XCEPTION, build_lv_compact, map_sides, patch_areas
-from tests.models import random_compact, random_crops
+from tests.models import random_compact, random_crops, random_mean_head
 from tests.tolerance import BF16_LOGITS, LAYER_F32
 
 
@@ -46,6 +46,40 @@ def test_training_sees_what_inference_sees(compact: TwoStreamNet) -> None:
     torch.testing.assert_close(triage, logits, atol=LAYER_F32, rtol=0)
     assert outputs.projection is not None
     assert outputs.projection.shape == (2, 256, 14, 14)
+
+
+def margins(*values: float) -> torch.Tensor:
+    """Two logits for each cell of a square map, of which the second is above the first by the value."""
+    side = int(len(values) ** 0.5)
+    real = torch.full((1, 1, side, side), 0.7)
+    return torch.cat([real, real + torch.tensor(values).reshape(1, 1, side, side)], dim=1)
+
+
+def test_the_class_is_voted_by_the_highest_cells_each_alike() -> None:
+    vote = CellVote((4, 2), (0.125, 0.5))  # the 2 and 8 highest of 16 cells, the 1 and 2 highest of 4
+    vote.linear.weight.data.fill_(1.5)
+    vote.linear.bias.data.fill_(-0.25)
+    fine, coarse = margins(*[-4.0] * 13, 5.0, 3.0, 0.0), margins(-1.0, 2.0, 1.0, -6.0)
+    word = 0.8 * ((5 + 3) / 2 + (5 + 3 - 4 * 5) / 8) / 2 + 0.2 * (2.0 + 1.5) / 2
+    (real, manipulated) = vote((fine, coarse))[0].tolist()
+    assert manipulated - real == pytest.approx(1.5 * word - 0.25)
+
+
+def test_a_few_forged_cells_outvote_a_real_rest() -> None:
+    forged = margins(*[-2.0] * 14, 6.0, 6.0)
+    assert (forged[:, MANIPULATED] - forged[:, REAL]).mean() < 0
+    assert CellVote((4, 2), (0.125, 0.5))((forged, margins(*[-1.0] * 4)))[0, MANIPULATED] > 0
+
+
+def test_only_a_network_whose_cells_vote_answers_for_cells_of_the_second_stream(
+    compact: TwoStreamNet,
+) -> None:
+    picture = crops(1).float() / 255
+    with torch.no_grad():
+        cells = compact.forward_train(picture).cell_logits
+        assert cells is not None
+        assert cells.shape == (1, 2, 7, 7)
+        assert random_mean_head(1).forward_train(picture).cell_logits is None
 
 
 def test_a_face_is_scored_alike_alone_and_in_company(compact: TwoStreamNet) -> None:

@@ -28,6 +28,7 @@ def _run(records: list[FaceRecord], directory: Path, steps: int, *, similarity: 
         pairs=2,
         workers=0,
         validation_pairs=1,
+        log_every=1,
         similarity=similarity,
     )
     train, val = ([r for r in records if r.split == s] for s in ("train", "val"))
@@ -42,6 +43,24 @@ def test_a_stopped_run_goes_on_from_its_last_step(records: list[FaceRecord], tmp
     assert resumed.execute().images == 12
     assert json.loads((tmp_path / "state.json").read_text())["step"] == 3
     load_weights(build_lv_compact(), tmp_path / "best.pt")
+
+
+def test_both_heads_learn_where_the_forgery_is(records: list[FaceRecord], tmp_path: Path) -> None:
+    lines: list[dict[str, float]] = []
+    run = _run(records, tmp_path, 1)
+    run.execute(lines.append)
+    trained = next(line for line in lines if "class" in line)
+    assert set(trained) == {"step", "seconds", "class", "patch", "cells"}
+    assert all(0 < trained[name] < 10 for name in ("class", "patch", "cells"))
+
+
+def test_new_layers_learn_faster_than_the_streams(records: list[FaceRecord], tmp_path: Path) -> None:
+    run = _run(records, tmp_path, 1)
+    before = {name: value.detach().clone() for name, value in run.network.named_parameters()}
+    run.execute()
+    moved = {n: (p.detach() - before[n]).abs().max().item() for n, p in run.network.named_parameters()}
+    # The first step of AdamW moves each number by the rate, whatever its gradient.
+    assert moved["fusion.out.weight"] == pytest.approx(3 * moved["rgb.part1_0.0.conv.weight"], rel=0.05)
 
 
 def test_a_stop_file_ends_the_run_with_a_checkpoint(records: list[FaceRecord], tmp_path: Path) -> None:
