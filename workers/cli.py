@@ -12,6 +12,7 @@ from fakesieve.errors import FleetError, SetupRefused
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.logging import configure_logging
+from fakesieve.records.partitions import make_partitions
 from fakesieve.records.revision import check_revision
 from fakesieve.settings import Settings, read_settings
 from workers.app import make_app
@@ -95,7 +96,10 @@ def _run_relay(settings: Settings, database: Database, metrics: FleetMetrics) ->
 
 
 def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetrics) -> int:
-    turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics)
+    def make_months() -> int:
+        return database.run_transaction(make_partitions, tenant_id=None)
+
+    turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months)
     run_loop("reconciler", turns.take_turn, LoopRules(settings.reconcile_s), stop_on_signals())
     return 0
 

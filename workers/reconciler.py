@@ -4,8 +4,11 @@ It scores nothing. A job whose last finisher died has a ``score`` shard that wai
 doorbell is rung again and a worker host scores the job.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 
+from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.store import JobStore
@@ -14,13 +17,25 @@ from workers.metrics import FleetMetrics
 
 _log = get_logger(__name__)
 
+UPKEEP_S = 86_400.0
+UPKEEP_AGAIN_S = 3_600.0
+
 
 class Reconciler:
-    """One reconciler; any number may run beside it."""
+    """One reconciler; any number may run beside it. ``upkeep`` makes the partitions of coming months."""
 
-    def __init__(self, store: JobStore, limits: JobLimits, metrics: FleetMetrics | None = None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        limits: JobLimits,
+        metrics: FleetMetrics | None = None,
+        *,
+        upkeep: Callable[[], int] | None = None,
+    ) -> None:
         self._store, self._limits = store, limits
         self._metrics = metrics or FleetMetrics()
+        self._upkeep = upkeep
+        self._upkeep_due_s = time.monotonic()
 
     def take_turn(self) -> bool:
         """Do one pass; false, as the next one is due after the pause whatever this one found."""
@@ -30,4 +45,18 @@ class Reconciler:
             self._metrics.reconciled.labels(what).inc(rows)
         if not done.is_idle:
             _log.info("fleet.reconciled", **counts)
+        self._keep_up()
         return False
+
+    def _keep_up(self) -> None:
+        """Do the upkeep once a day. Where somebody holds its tables, it waits for the next hour."""
+        if self._upkeep is None or time.monotonic() < self._upkeep_due_s:
+            return
+        self._upkeep_due_s = time.monotonic() + UPKEEP_S
+        try:
+            made = self._upkeep()
+        except Unavailable as fault:
+            self._upkeep_due_s = time.monotonic() + UPKEEP_AGAIN_S
+            _log.warning("upkeep.put_off", seen=fault.seen)
+        else:
+            _log.info("upkeep.done", partitions=made)

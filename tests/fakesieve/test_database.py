@@ -178,3 +178,14 @@ def test_times_are_told_in_utc(database: Database) -> None:
     with database.transaction(tenant_id=None) as session:
         assert session.scalar(text("SHOW timezone")) == "UTC"
         assert session.scalar(text("SHOW lock_timeout")) == "5s"
+
+
+def test_a_server_that_vanishes_is_found_out_within_a_lease(database: Database) -> None:
+    with database.transaction(tenant_id=None) as session:
+        driver = session.connection().connection.driver_connection
+        asked = driver.info.get_parameters()  # type: ignore[union-attr] - psycopg's own
+    assert int(asked["tcp_user_timeout"]) <= 20_000
+    silent_s = int(asked["keepalives_idle"]) + int(asked["keepalives_count"]) * int(
+        asked["keepalives_interval"]
+    )
+    assert silent_s <= 30
