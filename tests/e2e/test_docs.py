@@ -26,6 +26,7 @@ GROUPS = {
     "jobs": ("ls", "show", "cancel", "retry"),
     "results": ("ls", "show", "tracks", "map", "export"),
     "ingest": ("events", "sweep"),
+    "keys": ("create", "revoke"),
 }
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

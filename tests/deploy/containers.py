@@ -1,0 +1,116 @@
+"""A service of docker-compose.yml run on this machine: its command, its variables, its files elsewhere."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fakesieve.embedded.program import Program
+from fakesieve.embedded.wheels import find_postgres, find_seaweed, find_valkey
+from tests.deploy.manifests import ROOT
+
+_NAMED_HOST = re.compile(r"@?\b(postgres|valkey|seaweedfs):(5432|6379|8333)\b")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where what the containers have lies here: their programs, their folders, and each other."""
+
+    folder: Path
+    ports: Mapping[str, int]  # by name of the service
+
+    def __post_init__(self) -> None:
+        programs = self.folder / "bin"
+        programs.mkdir()
+        found = {
+            "valkey-server": find_valkey(),
+            "weed": find_seaweed(),
+            "psql": find_postgres() / "bin" / "psql",
+            "pg_isready": find_postgres() / "bin" / "pg_isready",
+            "fakesieve": Path(sys.executable).parent / "fakesieve",
+            "python": Path(sys.executable),
+        }
+        for name, path in found.items():
+            # A link to Python would lose its environment, so all are small scripts.
+            script = programs / name
+            script.write_text(f'#!/bin/sh\nexec "{path}" "$@"\n', encoding="utf-8")
+            script.chmod(0o755)
+
+    def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """The variables of a service and no others; names of services become ports of this machine."""
+        given = {name: self.place(str(value)) for name, value in (service.get("environment") or {}).items()}
+        base = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOME": str(self.folder)}
+        return base | given
+
+    def place(self, text: str) -> str:
+        """Return a text with the addresses of services replaced by those on this machine."""
+
+        def replace(found: re.Match[str]) -> str:
+            at = "@" if found[0].startswith("@") else ""
+            return f"{at}127.0.0.1:{self.ports[found[1]]}"
+
+        return _NAMED_HOST.sub(replace, text)
+
+    def mount(self, name: str, service: Mapping[str, Any]) -> Callable[[str], str]:
+        """Make the folders and files that a service mounts; return what names them in a text."""
+        root = self.folder / name
+        places = {mount["target"]: mount.get("source") for mount in service.get("volumes", ())}
+        places |= {entry.partition(":")[0]: None for entry in service.get("tmpfs", ())}
+        for target, source in places.items():
+            here = root / target.lstrip("/")
+            if source is not None and Path(source).is_file():
+                here.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, here)
+            else:
+                here.mkdir(parents=True, exist_ok=True)
+        targets = re.compile("|".join(rf"{re.escape(target)}(?![\w-])" for target in places))
+        return lambda text: targets.sub(lambda found: f"{root}{found[0]}", text)
+
+    def program(
+        self,
+        name: str,
+        service: Mapping[str, Any],
+        words: Iterable[str],
+        is_ready: Callable[[], bool] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Program:
+        """The service as a program of this machine, to be ended as Compose would."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return Program(
+            role=name,
+            command=tuple(words),
+            folder=folder,
+            log=self.folder / f"{name}.log",
+            environment=self.environment(service) | dict(environment or {}),
+            stop_signal=signal.Signals[service.get("stop_signal", "SIGTERM")],
+            stop_s=60.0,
+            start_s=90.0,
+            is_ready=is_ready,
+        )
+
+
+def read_entrypoint(target: str) -> list[str]:
+    """The entry point of an image of ours."""
+    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").split(f" AS {target}\n")[1]
+    found = re.search(r"^ENTRYPOINT (.+)$", stage, re.MULTILINE)
+    assert found
+    words: list[str] = json.loads(found[1])
+    return words
+
+
+def command_of(service: Mapping[str, Any]) -> list[str]:
+    """All words of a service's command line, with the entry point of its image where it has none."""
+    image = str(service["image"])
+    entrypoint = service.get("entrypoint")
+    if entrypoint is None:
+        entrypoint = (
+            read_entrypoint(image.removeprefix("fakesieve-")) if image.startswith("fakesieve-") else []
+        )
+    return [*entrypoint, *(service.get("command") or ())]

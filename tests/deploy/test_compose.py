@@ -1,0 +1,148 @@
+"""docker-compose.yml as Compose itself reads it, and what it promises of secrets, limits and endings."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fakesieve.cli.migrate import URL_VARIABLES
+from fakesieve.settings import PREFIX, Settings
+from tests.deploy.manifests import COMPOSE, ROOT, make_secrets, read_compose, run_compose
+from workers.host import GIVE_BACK_S
+
+FLEET = ("migrate", "relay", "reconciler", "worker-cpu", "worker-gpu", "cli")
+ENDS = ("migrate", "cli", "seaweedfs-owner")  # services that run once
+
+
+@pytest.fixture(scope="module")
+def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return read_compose(tmp_path_factory.mktemp("compose"), make_secrets())
+
+
+def services(compose: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from compose["services"].items()
+
+
+def test_all_services_are_there_under_their_profiles(compose: dict[str, Any]) -> None:
+    assert {name: tuple(service.get("profiles", ())) for name, service in services(compose)} == {
+        "postgres": (),
+        "valkey": (),
+        "seaweedfs": (),
+        "seaweedfs-owner": (),
+        "migrate": (),
+        "relay": (),
+        "reconciler": (),
+        "worker-cpu": (),
+        "worker-gpu": ("gpu",),
+        "cli": ("tools",),
+        "prometheus": ("monitoring",),
+        "grafana": ("monitoring",),
+    }
+
+
+@pytest.mark.parametrize("missing", sorted(make_secrets()))
+def test_nothing_starts_without_each_secret(tmp_path: Path, missing: str) -> None:
+    run = run_compose(tmp_path, {**make_secrets(), missing: ""})
+    assert run.returncode != 0
+    assert f"required variable {missing} is missing a value" in run.stderr
+
+
+def test_the_secrets_that_are_made_are_long_and_differ() -> None:
+    first, second = make_secrets(), make_secrets()
+    values = [*first.values(), *second.values()]
+    assert len(set(values)) == len(values) == 14
+    assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values)
+
+
+def test_the_example_holds_no_secret_and_git_and_docker_leave_the_real_one_out() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    assert all(line.startswith("#") or line.endswith("=") for line in lines)
+    assert "/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in ignored
+    assert not any(line.startswith("!.") for line in ignored)
+
+
+def test_no_secret_stands_in_a_command_line(compose: dict[str, Any]) -> None:
+    secrets = set(make_secrets()) - {"S3_ACCESS_KEY"}
+    raw = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
+    for service in raw["services"].values():
+        words = [*service.get("command", ()), *service.get("entrypoint", ())]
+        assert not [word for word in words for name in secrets if f"${{{name}" in word]
+
+
+def test_every_variable_of_the_fleet_is_a_setting(compose: dict[str, Any]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | set(URL_VARIABLES)
+    for name in FLEET:
+        given = {each for each in compose["services"][name]["environment"] if each.startswith(PREFIX)}
+        assert given
+        assert given <= known
+
+
+def test_only_migrate_knows_the_owner_of_the_tables(compose: dict[str, Any]) -> None:
+    knows = {
+        name
+        for name, service in services(compose)
+        if any("OWNER" in variable for variable in service.get("environment") or ())
+    }
+    assert knows == {"migrate", "postgres"}
+
+
+def test_all_are_hardened_and_bounded(compose: dict[str, Any]) -> None:
+    for name, service in services(compose):
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert not service.get("privileged"), name
+        limits = service["deploy"]["resources"]["limits"]
+        assert int(limits["memory"]) > 0, name
+        assert float(limits["cpus"]) > 0, name
+        assert int(limits["pids"]) > 0, name
+        assert (service["user"] in ("0:0", "0", "root")) == (name == "seaweedfs-owner"), name
+
+
+def test_what_keeps_running_has_a_health_check_and_starts_again(compose: dict[str, Any]) -> None:
+    for name, service in services(compose):
+        if name in ENDS:
+            assert service["restart"] == "no", name
+        else:
+            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+            assert service["restart"] == "unless-stopped", name
+
+
+def test_what_decodes_has_no_way_out(compose: dict[str, Any]) -> None:
+    assert compose["networks"]["fleet"]["internal"] is True
+    for name in FLEET:
+        assert list(compose["services"][name]["networks"]) == ["fleet"]
+
+
+def test_ports_are_open_to_this_machine_alone(compose: dict[str, Any]) -> None:
+    open_to = {port["host_ip"] for _, service in services(compose) for port in service.get("ports", ())}
+    assert open_to == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", ["worker-cpu", "worker-gpu"])
+def test_a_worker_may_drain_before_it_is_killed(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    drain_s = float(service["environment"]["FAKESIEVE_DRAIN_S"])
+    assert service["stop_grace_period"] == "1m0s"
+    assert drain_s + GIVE_BACK_S + 10 <= 60
+
+
+def test_the_gpu_is_asked_for(compose: dict[str, Any]) -> None:
+    devices = compose["services"]["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+
+
+def test_mounted_files_are_there_and_read_only(compose: dict[str, Any]) -> None:
+    mounts = [
+        mount
+        for _, service in services(compose)
+        for mount in service.get("volumes", ())
+        if mount["type"] == "bind"
+    ]
+    assert len(mounts) == 6
+    assert all(mount["read_only"] and Path(mount["source"]).exists() for mount in mounts)

@@ -1,0 +1,150 @@
+"""Alert rules, dashboard and scaling ask for figures that there are."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from tests.deploy.manifests import DEPLOY, KUBERNETES, LABEL_VALUES, list_samples, make_secrets, read_compose
+
+PROMETHEUS = DEPLOY / "prometheus"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "fleet.json"
+# Prometheus' own.
+FOREIGN = {"up", "ALERTS"}
+TARGET_LABELS = {"instance", "job", "role"}
+
+
+def load_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def list_rules() -> list[dict[str, Any]]:
+    groups = load_yaml(PROMETHEUS / "alerts.yml")["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def list_panels() -> list[dict[str, Any]]:
+    panels: list[dict[str, Any]] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return panels
+
+
+def list_expressions() -> Iterator[tuple[str, str]]:
+    for rule in list_rules():
+        yield rule["alert"], rule["expr"]
+    for panel in list_panels():
+        for target in panel.get("targets", ()):
+            yield f"{panel['title']} {target['refId']}", target["expr"].replace("$__rate_interval", "5m")
+    for path in sorted(KUBERNETES.rglob("scaling.yaml")):
+        for trigger in load_yaml(path)["spec"]["triggers"]:
+            yield f"{path.parent.name} {trigger['name']}", trigger["metadata"]["query"]
+
+
+EXPRESSIONS = dict(list_expressions())
+
+
+@pytest.fixture(params=EXPRESSIONS.values(), ids=EXPRESSIONS.keys())
+def expression(request: pytest.FixtureRequest) -> str:
+    text: str = request.param
+    return text
+
+
+def test_it_is_promql(expression: str) -> None:
+    assert promql_parser.parse(expression) is not None
+
+
+def test_a_mistake_would_be_seen() -> None:
+    with pytest.raises(ValueError, match="unclosed"):
+        promql_parser.parse("sum(rate(fakesieve_claims_total[5m])")
+
+
+def test_it_asks_for_figures_that_processes_show(expression: str) -> None:
+    names = set(re.findall(r"\b(?:fakesieve_[a-z_]+|up|ALERTS)\b(?!\")", expression))
+    assert names
+    assert names <= set(list_samples()) | FOREIGN
+
+
+def test_its_labels_are_those_of_the_figures(expression: str) -> None:
+    samples = list_samples()
+    names = [name for name in re.findall(r"\bfakesieve_[a-z_]+\b", expression) if name in samples]
+    known = {label for name in names for label in samples[name]} | TARGET_LABELS
+    for labels in re.findall(r"\bby \(([^)]*)\)", expression):
+        assert {label.strip() for label in labels.split(",")} <= known
+    for label, values in re.findall(r'\b(lane|reason|outcome)=~?"([^"]+)"', expression):
+        assert label in known
+        assert set(values.split("|")) <= LABEL_VALUES[label]
+
+
+def test_every_figure_of_the_fleet_is_on_the_dashboard() -> None:
+    shown = " ".join(target["expr"] for panel in list_panels() for target in panel.get("targets", ()))
+    bare = {re.sub(r"_(bucket|sum|count)$", "", name) for name in list_samples()}
+    assert {name for name in bare if name not in shown} == set()
+
+
+def test_alerts_say_what_is_and_what_to_do() -> None:
+    rules = list_rules()
+    assert len({rule["alert"] for rule in rules}) == len(rules)
+    for rule in rules:
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert set(rule["annotations"]) == {"summary", "action"}
+
+
+def test_each_page_has_a_unit_test() -> None:
+    tests = load_yaml(PROMETHEUS / "alerts_test.yml")
+    tested = {case["alertname"] for test in tests["tests"] for case in test["alert_rule_test"]}
+    assert tested <= {rule["alert"] for rule in list_rules()}
+    pages = {rule["alert"] for rule in list_rules() if rule["labels"]["severity"] == "page"}
+    assert pages - tested == {"FakesieveBrokerDoesNotTakeDoorbells"}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus, not as a wheel")
+@pytest.mark.parametrize("command", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
+def test_promtool_agrees(command: tuple[str, ...]) -> None:
+    run = subprocess.run(
+        ["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_prometheus_looks_at_every_process_of_the_fleet(tmp_path: Path) -> None:
+    compose = read_compose(tmp_path, make_secrets())
+    config = load_yaml(PROMETHEUS / "prometheus.yml")
+    assert config["rule_files"] == ["alerts.yml"]
+    (scrape,) = config["scrape_configs"]
+    (found,) = scrape["dns_sd_configs"]
+    serving = {
+        name: int(service["environment"]["FAKESIEVE_METRICS_PORT"])
+        for name, service in compose["services"].items()
+        if "FAKESIEVE_METRICS_PORT" in (service.get("environment") or {})
+    }
+    assert serving == dict.fromkeys(found["names"], found["port"])
+
+
+def test_the_dashboard_is_found_and_shows_its_source() -> None:
+    provider = load_yaml(DEPLOY / "grafana" / "provisioning" / "dashboards" / "fakesieve.yml")["providers"][0]
+    assert provider["options"]["path"] == "/etc/grafana/dashboards"
+    source = load_yaml(DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml")["datasources"][
+        0
+    ]
+    used = {panel["datasource"]["uid"] for panel in list_panels() if panel["type"] != "row"}
+    used |= {target["datasource"]["uid"] for panel in list_panels() for target in panel.get("targets", ())}
+    assert used == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+
+
+def test_panels_lie_side_by_side() -> None:
+    panels = list_panels()
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        for at in (panel["gridPos"] for panel in panels)
+    ]
+    assert all(x < 24 for cell in cells for x, _ in cell)
+    assert all(not one & other for one, other in itertools.combinations(cells, 2))
