@@ -29,7 +29,7 @@ def main(run: Path, out: Path) -> None:
     losses = [line for line in lines if "class" in line]
     figures = [line for line in lines if "auc" in line]
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.8), layout="constrained")
-    _curves(left, losses, ("class", "patch"), "training loss (mean of 50 steps)")
+    _curves(left, losses, ("class", "patch", "cells"), "training loss (mean of 50 steps)")
     methods = sorted({key for line in figures for key in line if key.startswith("auc_")})
     _curves(middle, figures, ("auc", *methods), "frame AUC, people not in training")
     _curves(right, figures, ("patch_iou", "pair_accuracy"), "patch IoU and pair accuracy")
