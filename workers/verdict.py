@@ -8,6 +8,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord
 from workers.leases import HeldClaim, keep_trying
 from workers.plan_json import probe_from_json
+from workers.retry import ClaimLost
 from workers.scoring import score_job
 from workers.shard_result import ShardResult, find_fault
 from workers.workplace import Workplace
@@ -23,6 +24,8 @@ def score_claim(place: Workplace, held: HeldClaim) -> ShardKey | None:
     assert claim.video_id is not None
     job_id, patience_s = claim.key.job_id, place.limits.lease_s
     results = [ShardResult.from_bytes(data) for data in load_evidence(place.store, job_id)]
+    if len(results) != claim.n_shards:
+        raise ClaimLost("the job was begun anew while its evidence was read")
     fault = find_fault(results)
     if fault is not None:
         reason = Reason(fault.reason)
@@ -33,7 +36,7 @@ def score_claim(place: Workplace, held: HeldClaim) -> ShardKey | None:
         record = score_job(
             claim.tenant_id, claim.video_id, probe_from_json(claim.media), results, place.screener.by
         )
-    if keep_trying(lambda: finish_job(place.store, job_id, record), patience_s):
+    if keep_trying(lambda: finish_job(place.store, job_id, record, claim.fence), patience_s):
         _note(place, record)
         inference_s = sum(result.inference_s for result in results)
         place.metrics.job_inference_seconds.observe(inference_s)

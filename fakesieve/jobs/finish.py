@@ -63,17 +63,18 @@ def load_evidence(store: JobStore, job_id: str) -> list[bytes]:
     return store.run(lambda tx: tx.load_evidence(job_id))
 
 
-def finish_job(store: JobStore, job_id: str, analysis: AnalysisRecord) -> bool:
+def finish_job(store: JobStore, job_id: str, analysis: AnalysisRecord, fence: int | None = None) -> bool:
     """Store the analysis with its verdict, end the job, bill it and announce it, in one transaction.
 
     False when nothing was written: the job has ended already, or is not the one that this was made for. Where
     another job has stored an analysis of the same video by the same pipeline, this one takes that.
+    ``fence`` is that of the scorer's claim: who was overtaken, by another scorer or a retry, writes nothing.
     """
 
     def work(tx: JobTransaction) -> bool:
         shard = tx.lock_score_shard(job_id)
         job = tx.lock_job(job_id)
-        if shard is None or job is None or not _fits(job, analysis):
+        if shard is None or job is None or not _fits(job, analysis) or fence not in (None, shard.fence):
             return False
         analysis_id, is_new = tx.store_analysis(analysis)
         end = JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=not is_new)

@@ -5,14 +5,14 @@ import pytest
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.claim import release_shard
 from fakesieve.jobs.fan_out import reject_job
-from fakesieve.jobs.finish import fail_job
+from fakesieve.jobs.finish import fail_job, finish_job
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from tests.job_cases import LIMITS, JobCase
+from tests.job_cases import LEASE_S, LIMITS, JobCase, make_analysis
 from workers.replan import replan_job
 
 
@@ -116,3 +116,29 @@ def test_words_that_no_database_holds_are_kept_without_them(case: JobCase) -> No
     assert case.read_shard(job_id).last_message == "a\ufffdb\ufffdc"
     assert reject_job(case.store, case.claim(job_id), Reason.CORRUPT, "box \0\0", "hint \0")
     assert case.read_job(job_id).reason is Reason.CORRUPT
+
+
+def test_a_scorer_of_an_earlier_run_ends_nothing(case: JobCase) -> None:
+    # It may have read the evidence of the new run while that was half done.
+    case.prepare(job_id := case.submit(), content="same")
+    case.screen(job_id, 1)
+    old = case.claim(job_id, 2)
+    cancel_job(case.store, job_id)
+    assert retry_job(case.store, job_id)
+    case.prepare(job_id, content="same")
+    case.screen(job_id, 1)
+    analysis = make_analysis(old.tenant_id, old.video_id)
+    assert not finish_job(case.store, job_id, analysis, old.fence)
+    assert case.read_job(job_id).state is JobState.RUNNING
+    new = case.claim(job_id, 2)
+    assert finish_job(case.store, job_id, analysis, new.fence)
+
+
+def test_a_scorer_whose_lease_is_over_still_ends_its_job(case: JobCase) -> None:
+    case.prepare(job_id := case.submit())
+    case.screen(job_id, 1)
+    claim = case.claim(job_id, 2)
+    case.pass_time(LEASE_S + 1)
+    reconcile(case.store, LIMITS)
+    assert finish_job(case.store, job_id, make_analysis(claim.tenant_id, claim.video_id), claim.fence)
+    assert case.read_job(job_id).state is JobState.SUCCEEDED

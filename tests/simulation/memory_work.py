@@ -290,7 +290,7 @@ class MemoryWork(Journal):
         shards = self.store.shards[job_id]
         self._touch(job)
         self._move_job(job, JobState.QUEUED)
-        job.fence = max(shard.fence for shard in shards.values())
+        job.fence = 1 + max(shard.fence for shard in shards.values())
         job.n_shards = job.n_done = 0
         if is_new_start:
             job.begin_s = self.store.read_clock()

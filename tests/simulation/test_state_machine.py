@@ -98,7 +98,7 @@ class JobMachine(RuleBasedStateMachine):
                 finish_shard(self.store, claim, b"evidence")
             else:
                 found = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
-                finish_job(self.store, claim.key.job_id, found)
+                finish_job(self.store, claim.key.job_id, found, claim.fence)
 
     @precondition(lambda self: self.claims)
     @rule(n=small)

@@ -171,7 +171,9 @@ class SimSlot:
         evidence = load_evidence(world.store, claim.key.job_id)
         yield
         analysis = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
-        is_first = yield from self._until_reply(lambda: finish_job(world.store, claim.key.job_id, analysis))
+        is_first = yield from self._until_reply(
+            lambda: finish_job(world.store, claim.key.job_id, analysis, claim.fence)
+        )
         if is_first:
             world.note_score(claim, evidence)
         else:

@@ -124,7 +124,8 @@ class SqlFinishing(SqlClaiming):
 
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         locked = select(Shard.fence).where(Shard.job_id == job_id).order_by(Shard.index).with_for_update()
-        fence = max(self.session.execute(locked).scalars(), default=0)
+        # Above all that were given, so that a shard which nobody has claimed yet has a fence of its own too.
+        fence = 1 + max(self.session.execute(locked).scalars(), default=0)
         new_deadline = {"deadline": func.now() + TIME_LIMIT} if is_new_start else {}
         beginning = (
             update(Job)
