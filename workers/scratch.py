@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fakesieve.errors import FleetError, Unavailable
+from fakesieve.errors import FleetError, SourceRefused, Unavailable
 from fakesieve.objects import Downloaded, ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 
@@ -35,6 +35,12 @@ class _Entry:
     size_bytes: int
     n_holders: int = 0
     arrived: Future[Downloaded] = field(default_factory=Future[Downloaded])
+
+    @property
+    def arrived_bytes(self) -> int:
+        """What the complete copy has, -1 without one."""
+        is_there = self.arrived.done() and self.arrived.exception() is None
+        return self.arrived.result().size_bytes if is_there else -1
 
 
 class Scratch:
@@ -64,13 +70,16 @@ class Scratch:
             self._parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._parent):
                 _remove_abandoned(self._parent)
-                self._folder.mkdir(mode=0o700)
-                self._owner = (self._folder / LOCK_NAME).open("xb")
-                fcntl.flock(self._owner, fcntl.LOCK_EX)
+                self._make_folder()
         except OSError as fault:
             seen = f"{self._parent}: cannot keep downloads there: {fault.strerror}"
             raise Unavailable(Reason.NO_SPACE, seen) from fault
         return self
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700)
+        self._owner = (self._folder / LOCK_NAME).open("xb")
+        fcntl.flock(self._owner, fcntl.LOCK_EX)
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -91,6 +100,8 @@ class Scratch:
         is free again, so that a host does not take and give back the same shard over and over.
         """
         with self._lock:
+            if not self._folder.is_dir() and not self._begin_anew():
+                return False
             disk = shutil.disk_usage(self._folder)
             wanted = max(self._free_bytes_min, int(disk.total * SHARE_FREE_AGAIN) if self._was_full else 0)
             while disk.free < wanted and self._evict_one():
@@ -108,11 +119,17 @@ class Scratch:
         """
         if ref.etag is None or ref.size_bytes is None:
             ref = self._store.head(ref).ref
+        if limit_bytes is not None and (ref.size_bytes or 0) > limit_bytes:
+            seen = f"{ref.uri}: {ref.size_bytes} bytes, at most {limit_bytes} are allowed"
+            raise SourceRefused(Reason.SOURCE_TOO_LARGE, seen)
         entry, is_first = self._enter(ref)
         try:
             if is_first:
                 self._fetch(entry, limit_bytes)
             yield entry.arrived.result()
+        except BaseException:
+            self._look_at(entry)
+            raise
         finally:
             self._leave(entry)
 
@@ -139,9 +156,32 @@ class Scratch:
                 self._was_full |= isinstance(fault, FleetError) and fault.reason is Reason.NO_SPACE
             entry.arrived.set_exception(fault)
 
+    def _look_at(self, entry: _Entry) -> None:
+        """Forget a copy with which work has failed if it is not what was fetched: the next asks again."""
+        try:
+            is_whole = entry.path.stat().st_size == entry.arrived_bytes
+        except OSError:
+            is_whole = False
+        with self._lock:
+            if not is_whole and self._entries.get(entry.path.name) is entry:
+                del self._entries[entry.path.name]
+
     def _leave(self, entry: _Entry) -> None:
         with self._lock:
             entry.n_holders -= 1
+            if entry.n_holders == 0 and entry.path.name not in self._entries:
+                entry.path.unlink(missing_ok=True)
+
+    def _begin_anew(self) -> bool:
+        """Make the folder again after somebody has removed it, as what cleans /tmp does. The lock is held."""
+        try:
+            self._owner.close()
+            self._parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
+        except OSError:
+            return False
+        self._entries = {name: entry for name, entry in self._entries.items() if not entry.arrived.done()}
+        return True
 
     def _make_room(self, ref: VideoRef) -> None:
         """Remove what nobody holds until the object fits, or raise. The lock is held."""

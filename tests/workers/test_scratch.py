@@ -138,6 +138,45 @@ def test_an_object_larger_than_the_folder_is_refused_before_it_is_read(host: Hos
     assert host.store.n_downloads == 0
 
 
+def test_an_object_over_the_limit_is_refused_for_its_size_and_moves_nothing(host: Host) -> None:
+    with host.open() as scratch:
+        with scratch.hold(host.put("small")) as copy:
+            pass
+        huge = VideoRef("b", "huge", etag="e", size_bytes=1 << 60)
+        with pytest.raises(SourceRefused) as caught, scratch.hold(huge, limit_bytes=1 << 32):
+            pass
+        assert caught.value.reason is Reason.SOURCE_TOO_LARGE
+        assert copy.path.exists()
+        assert scratch.has_room()
+
+
+def test_a_copy_that_has_gone_bad_is_fetched_again(host: Host) -> None:
+    ref = host.put("a")
+
+    def lose(scratch: Scratch) -> None:
+        with scratch.hold(ref) as copy:
+            copy.path.unlink()
+            raise OSError("no such file")
+
+    with host.open() as scratch:
+        with pytest.raises(OSError, match="no such file"):
+            lose(scratch)
+        with scratch.hold(ref) as copy:
+            assert copy.path.read_bytes() == b"x" * 1000
+    assert host.store.n_downloads == 2
+
+
+def test_a_scratch_folder_that_somebody_removed_is_made_again(host: Host) -> None:
+    ref = host.put("a")
+    with host.open() as scratch:
+        with scratch.hold(ref) as copy:
+            pass
+        shutil.rmtree(copy.path.parent)
+        assert scratch.has_room()
+        with scratch.hold(ref) as copy:
+            assert copy.path.exists()
+
+
 def test_those_who_wait_get_the_error_and_the_next_begins_anew(host: Host) -> None:
     ref = host.put("a")
     host.store.gate.clear()
