@@ -29,9 +29,13 @@ from tests.deploy.manifests import make_secrets, read_compose
 from workers.startup import check_broker
 
 WEED_PORTS = (
-    "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
-    "s3.port.grpc", "admin.port", "admin.port.grpc",
-)  # fmt: skip
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+)
 
 
 class BarePostgres(PostgresServer):
@@ -131,21 +135,33 @@ def objects(machine: Machine, compose: dict[str, Any]) -> Iterator[str]:
     service = compose["seaweedfs"]
     here = machine.mount("seaweedfs", service)
     port = machine.ports["seaweedfs"]
-    words = [here(word) for word in command_of(service)]
-    words += [f"-{name}={found}" for name, found in zip(WEED_PORTS, find_ports(len(WEED_PORTS)), strict=True)]
+    ports = dict(zip((*WEED_PORTS, "s3.port.grpc"), find_ports(len(WEED_PORTS) + 1), strict=True))
+    (shell, flags, script, *words) = [here(word) for word in command_of(service)]
+    assert "-master=127.0.0.1:9333" in script
+    script = script.replace("127.0.0.1:9333", f"127.0.0.1:{ports['master.port']}.{ports['master.port.grpc']}")
+    words += [f"-{name}={found}" for name, found in ports.items()]
     words += [
         f"-s3.port={port}",
-        "-ip.bind=127.0.0.1",
+        "-s3.ip.bind=127.0.0.1",
         "-s3.localSocket=s3.sock",
         "-filer.localSocket=f.sock",
     ]
+    kind, check = service["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    check = here(check).replace(":8333/", f":{port}/")
     server = SeaweedServer(machine.folder / "unused")
     server.port = port
-    with running(machine, "seaweedfs", service, words, server.is_ready):
+
+    def is_ready() -> bool:
+        return (
+            subprocess.run(["sh", "-c", check], check=False, capture_output=True, timeout=20).returncode == 0
+        )
+
+    with running(machine, "seaweedfs", service, [shell, flags, script, *words], is_ready):
         yield server.endpoint
-    for part in Path("/tmp").glob("seaweedfs-*-grpc-*.sock"):
-        if any(str(word).endswith(f"={part.stem.rsplit('-', 1)[1]}") for word in words):
-            part.unlink(missing_ok=True)
+    for found in (*ports.values(), port):
+        for socket in Path("/tmp").glob(f"seaweedfs-*-{found}.sock"):
+            socket.unlink()
 
 
 @contextmanager
@@ -215,10 +231,7 @@ def test_the_key_of_the_store_reaches_its_bucket_alone(objects: str, secrets: di
         )
 
     ours = client(secrets["S3_SECRET_KEY"])
-    deadline = time.monotonic() + 20
-    while "videos" not in [each["Name"] for each in ours.list_buckets()["Buckets"]]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    assert [each["Name"] for each in ours.list_buckets()["Buckets"]] == ["videos"]
     ours.put_object(Bucket="videos", Key="a clip.mp4", Body=b"bytes")
     assert ours.get_object(Bucket="videos", Key="a clip.mp4")["Body"].read() == b"bytes"
     for attempt in (
