@@ -44,7 +44,8 @@ def predict_faces(batch: FaceBatch, backend: Backend) -> FramePredictions:
         patches.append(answer[1])
         start += size
     both = np.concatenate(logits)
-    if not np.isfinite(both).all():
+    known = [answer for answer in patches if answer is not None]
+    if not all(np.isfinite(answer).all() for answer in (both, *known)):
         raise BackendFailed(
             RejectReason.ENGINE_UNAVAILABLE,
             f"{backend.name} answered with a score that is not a number",

@@ -88,7 +88,10 @@ class ClaimRows(Protocol):
     def extend_leases(
         self, owner: str, fences: Mapping[ShardKey, int], lease_s: float
     ) -> frozenset[ShardKey]:
-        """Lengthen the leases that are still held under these fences for live jobs; return those."""
+        """Lengthen the leases that are still held under these fences for live jobs; return those.
+
+        One that is being written to just now is returned and not lengthened.
+        """
         ...
 
     def release_lease(

@@ -101,10 +101,24 @@ class SubmittedBatch:
 def submit_video(store: JobStore, new: NewJob) -> Submitted:
     """Take one video in.
 
-    Raises ``RequestRefused`` when the key was used for something else or the tenant has too many live jobs.
+    Raises ``RequestRefused`` when the key was used for something else, the tenant has too many live jobs, or
+    the batch is not the tenant's.
     """
     job_id = new_id(IdPrefix.JOB)
-    return store.run(lambda tx: _submit(tx, new, job_id))
+
+    def work(tx: JobTransaction) -> Submitted:
+        if new.batch_id is not None:
+            _check_batch(tx, new.batch_id, new.tenant_id)
+        return _submit(tx, new, job_id)
+
+    return store.run(work)
+
+
+def _check_batch(tx: JobTransaction, batch_id: str, tenant_id: str) -> None:
+    """Refuse a batch of another tenant: a foreign key looks past the rights of a row's reader."""
+    batch = tx.read_batch(batch_id)
+    if batch is None or batch.tenant_id != tenant_id:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no batch {batch_id}")
 
 
 def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
@@ -163,7 +177,7 @@ def submit_batch(store: JobStore, new: NewBatch, jobs: Iterable[NewJob]) -> Subm
     placed = store.run(lambda tx: tx.insert_batch(draft))
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
-    waiting = (_place_in_batch(placed.id, position, job) for position, job in enumerate(jobs))
+    waiting = (_place_in_batch(placed.id, position, job, new.tenant_id) for position, job in enumerate(jobs))
     done = list[Submitted]()
     while step := list(itertools.islice(waiting, _JOBS_AT_ONCE)):
         done += _submit_step(store, step)
@@ -171,7 +185,9 @@ def submit_batch(store: JobStore, new: NewBatch, jobs: Iterable[NewJob]) -> Subm
     return SubmittedBatch(placed.id, placed.is_new, tuple(done))
 
 
-def _place_in_batch(batch_id: str, position: int, job: NewJob) -> NewJob:
+def _place_in_batch(batch_id: str, position: int, job: NewJob, tenant_id: str) -> NewJob:
+    if job.tenant_id != tenant_id:
+        raise ValueError(f"job {position} of the batch belongs to another tenant, {job.tenant_id}")
     key = job.idempotency_key or f"{batch_id}/{position}"
     return replace(job, batch_id=batch_id, idempotency_key=key)
 

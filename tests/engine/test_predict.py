@@ -68,6 +68,18 @@ def test_a_triage_engine_gives_no_patches() -> None:
     assert predict_faces(batch_of([1, 2, 3]), MeanBackend(has_patches=False)).patches is None
 
 
+def test_an_engine_whose_maps_are_no_numbers_is_reported() -> None:
+    class BrokenBackend(MeanBackend):
+        def infer(self, crops: U8) -> tuple[F32, F32 | None]:
+            logits, patches = super().infer(crops)
+            assert patches is not None
+            patches[-1, 1, 0, 0] = np.nan
+            return logits, patches
+
+    with pytest.raises(BackendFailed, match="not a number"):
+        predict_faces(batch_of([1, 2, 3]), BrokenBackend())
+
+
 def test_an_engine_that_answers_no_number_is_reported() -> None:
     class BrokenBackend(MeanBackend):
         def infer(self, crops: U8) -> tuple[F32, F32 | None]:

@@ -167,14 +167,18 @@ class SqlClaiming(SqlRows):
                 Job.deadline > func.now(),
             )
             .order_by(Shard.job_id, Shard.index)
-            .with_for_update(of=Shard, key_share=True)
         )
+        # Whoever writes the result of one shard must not keep the others from being lengthened. A shard that
+        # is passed over is still held, or the next beat will see that it is not.
+        free = self.session.execute(held.with_for_update(of=Shard, skip_locked=True, key_share=True)).all()
+        longer = frozenset(read_key(row) for row in free if row.fence == fences[read_key(row)])
+        if longer:
+            lease = update(Shard).where(is_among(longer)).values(lease_until=func.now() + seconds(lease_s))
+            self.session.execute(lease, execution_options=PLAIN)
+        if len(longer) == len(fences):
+            return longer
         rows = self.session.execute(held).all()
-        kept = frozenset(read_key(row) for row in rows if row.fence == fences[read_key(row)])
-        if kept:
-            longer = update(Shard).where(is_among(kept)).values(lease_until=func.now() + seconds(lease_s))
-            self.session.execute(longer, execution_options=PLAIN)
-        return kept
+        return frozenset(read_key(row) for row in rows if row.fence == fences[read_key(row)])
 
     def release_lease(
         self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool

@@ -7,12 +7,12 @@ from sqlalchemy.exc import ProgrammingError
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job, retry_job
-from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.claim import claim_shard, extend_claims
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import JobState
-from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.job_cases import LEASE_S, MEDIA, JobCase, make_sha
@@ -88,3 +88,29 @@ def test_every_end_writes_its_event(case: JobCase, job_database: Database) -> No
     with job_database.transaction(tenant_id=None) as session:
         rows = [tuple(row) for row in session.execute(query)]
     assert rows == [("job.succeeded", first, "succeeded"), ("job.cancelled", second, "cancelled")]
+
+
+def test_a_tenant_puts_no_job_into_anothers_batch(case: JobCase, job_database: Database) -> None:
+    # A foreign key sees every tenant's rows; failures of the one would end the batch of the other.
+    batch = NewBatch(case.tenants[1], "theirs")
+    batch_id = submit_batch(case.store, batch, []).batch_id
+    own = store_of(job_database, case, 0)
+    for store in (own, case.store):
+        with pytest.raises(RequestRefused) as caught:
+            submit_video(store, NewJob(case.tenants[0], VideoRef("b", "k"), batch_id=batch_id))
+        assert caught.value.reason is Reason.NOT_FOUND
+    with pytest.raises(ValueError, match="another tenant"):
+        submit_batch(case.store, batch, [NewJob(case.tenants[0], VideoRef("b", "k"))])
+
+
+def test_a_locked_shard_keeps_no_other_lease_from_being_lengthened(
+    case: JobCase, job_database: Database
+) -> None:
+    claims = [case.claim(case.submit(name)) for name in ("a", "b")]
+    case.pass_time(LEASE_S / 2)
+    lock = text("SELECT FROM shard WHERE job_id = :job_id FOR UPDATE")
+    with job_database.transaction(tenant_id=None) as session:
+        session.execute(lock, {"job_id": claims[0].key.job_id})  # as while its result is being stored
+        assert extend_claims(case.store, "host-1", claims, LEASE_S) == frozenset()
+    case.pass_time(LEASE_S / 2 + 1)
+    assert [case.read_shard(each.key.job_id).is_lease_over for each in claims] == [True, False]
