@@ -83,4 +83,5 @@ def plan_job(screener: Screener, probe: Probe) -> Prepared:
         fingerprint=screener.by.fingerprint,
         plans=tuple(plan_to_json(shard) for shard in shards),
         costs=tuple(float(len(shard.targets)) for shard in shards),
+        policy=screener.by.policy,
     )

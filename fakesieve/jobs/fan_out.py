@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.policy import Policy
 from fakesieve.jobs.ends import end_job, failed_by
 from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
 from fakesieve.jobs.states import JobState, WorkKind
@@ -18,7 +19,8 @@ class Prepared:
     """What preparing has found out: which bytes these are, what the probe says, and what to sample.
 
     ``fingerprint`` names the pipeline that is about to score them. ``costs`` predicts the work of each plan
-    in any one unit (samples, say); without it every plan costs the same.
+    in any one unit (samples, say); without it every plan costs the same. An analysis that is reused was
+    perhaps judged by another policy, and gets a verdict of ``policy`` too.
     """
 
     sha256: str
@@ -27,6 +29,7 @@ class Prepared:
     fingerprint: str
     plans: tuple[Mapping[str, object], ...]
     costs: tuple[float, ...] = ()
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         if len(self.sha256) != SHA256_HEX_LENGTH:
@@ -85,6 +88,8 @@ def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
     n_shards = 0 if analysis_id else len(prepared.plans)
     tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, n_shards)
     if analysis_id is not None:
+        if prepared.policy is not None:
+            tx.judge_analysis(analysis_id, prepared.policy)
         end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
         return FanOut.REUSED
     drafts = [

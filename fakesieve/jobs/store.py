@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from engine.policy import Policy
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import (
     BatchDraft,
@@ -163,6 +164,10 @@ class FinishRows(Protocol):
 
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         """Return the id of the analysis of this video by this pipeline."""
+        ...
+
+    def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
+        """Add what a policy says of an analysis that is there, unless it has said so already."""
         ...
 
     def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:

@@ -10,7 +10,7 @@ from sqlalchemy import exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from engine.policy import Policy
+from engine.policy import Policy, decide
 from engine.results import (
     MediaWarning,
     Outcome,
@@ -188,6 +188,16 @@ def store_verdict(
         "reasons": [reason.value for reason in verdict.reasons],
     }
     session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
+
+
+def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
+    """Write what a policy says of an analysis that is stored; what it has said before stays."""
+    policy_id = ensure_policy(session, policy)
+    if session.get(Verdict, (analysis_id, policy_id)) is not None:
+        return
+    record = load_analysis(session, analysis_id)
+    if record is not None:
+        store_verdict(session, record.tenant_id, analysis_id, policy, decide(record.score, policy))
 
 
 def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:

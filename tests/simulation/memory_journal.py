@@ -3,10 +3,8 @@
 import itertools
 from collections.abc import Callable
 
-from fakesieve.jobs.rows import (
-    HostBeat,
-    ShardKey,
-)
+from engine.policy import Policy
+from fakesieve.jobs.rows import HostBeat, ShardKey
 from fakesieve.jobs.states import JOB_MOVES, SHARD_MOVES, JobState, ShardState
 from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryOutbox, MemoryShard
 
@@ -26,6 +24,7 @@ class MemoryTables:
         self.videos: dict[tuple[str, str], str] = {}
         self.sources: dict[tuple[str, str], int] = {}
         self.analyses: dict[tuple[str, str], str] = {}
+        self.verdicts: dict[tuple[str, str, int], Policy] = {}
         self.usage: dict[str, str] = {}
         self.hosts: dict[str, tuple[HostBeat, float]] = {}
         self.highest_fence: dict[ShardKey, int] = {}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from engine.policy import Policy
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import (
     BatchDraft,
@@ -319,6 +320,9 @@ class MemoryWork(Journal):
 
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         return self.store.analyses.get((video_id, fingerprint))
+
+    def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
+        self._put(self.store.verdicts, (analysis_id, policy.name, policy.version), policy)
 
     def store_analysis(self, analysis) -> tuple[str, bool]:
         key = (analysis.video_id, analysis.fingerprint)

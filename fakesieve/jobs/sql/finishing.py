@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from engine.policy import Policy
 from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
 from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
 from fakesieve.jobs.sql.outbox import drop_doorbells
@@ -22,7 +23,7 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
 from fakesieve.reasons import Reason
-from fakesieve.records.analyses import AnalysisRecord, find_analysis, store_analysis
+from fakesieve.records.analyses import AnalysisRecord, find_analysis, judge_analysis, store_analysis
 from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard, Usage
 from fakesieve.records.videos import record_source, upsert_video
 
@@ -203,6 +204,9 @@ class SqlFinishing(SqlClaiming):
 
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         return find_analysis(self.session, video_id, fingerprint)
+
+    def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
+        judge_analysis(self.session, analysis_id, policy)
 
     def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
         return store_analysis(self.session, analysis)

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from engine.policy import PRESETS
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job, retry_job
@@ -114,3 +115,14 @@ def test_a_locked_shard_keeps_no_other_lease_from_being_lengthened(
         assert extend_claims(case.store, "host-1", claims, LEASE_S) == frozenset()
     case.pass_time(LEASE_S / 2 + 1)
     assert [case.read_shard(each.key.job_id).is_lease_over for each in claims] == [True, False]
+
+
+def test_a_reused_analysis_is_judged_by_the_policy_of_today(case: JobCase, job_database: Database) -> None:
+    case.finish(case.submit(), content="same")
+    for n in range(2):
+        claim = case.claim(case.submit(f"again {n}"))
+        prepared = Prepared(make_sha("same"), 1, MEDIA, "fp1", ({},), policy=PRESETS["strict"])
+        assert fan_out(case.store, claim, prepared) is FanOut.REUSED
+    query = text("SELECT name FROM verdict JOIN policy ON policy.id = policy_id ORDER BY verdict.create_time")
+    with job_database.transaction(tenant_id=None) as session:
+        assert list(session.scalars(query)) == ["balanced", "strict"]
