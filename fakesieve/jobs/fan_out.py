@@ -1,5 +1,6 @@
 """From a prepared job to its shards, or to the answer that is there already; or to a refusal of the file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,6 +39,8 @@ class Prepared:
             raise ValueError("a prepared video has bytes, a fingerprint and at least one plan")
         if self.costs and len(self.costs) != len(self.plans):
             raise ValueError(f"{len(self.costs)} costs for {len(self.plans)} plans")
+        if not all(0.0 <= cost < math.inf for cost in self.costs):
+            raise ValueError(f"a cost is a number from 0, not {self.costs}")
 
 
 class FanOut(StrEnum):

@@ -23,6 +23,7 @@ LANE_SHARES: Mapping[Lane, float] = MappingProxyType(
     {Lane.INTERACTIVE: 0.5, Lane.STANDARD: 0.4, Lane.BULK: 0.1}
 )
 KEPT_SHARE = 0.25  # of an idle lane's reserve that is not lent
+WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 # Doorbells published in one transaction: its locks are held while the broker answers.
 RING_STEP = 20
 
@@ -131,13 +132,18 @@ def _take_turns(
     return taken
 
 
+def bound_weight(weight: float) -> float:
+    """Return a weight with which a tenant comes to its turn within a hundred rounds, whatever its row says."""
+    return min(WEIGHT_MAX, max(WEIGHT_MIN, weight)) if weight > 0 else WEIGHT_MIN
+
+
 def _take_turn(
     queue: deque[Waiting], lane: Lane, quantum: float, owed: dict[tuple[Lane, str], float], places: int
 ) -> list[Waiting]:
     taken = list[Waiting]()
     if not queue or places <= 0:
         return taken
-    key, turn = (lane, queue[0].tenant_id), quantum * queue[0].weight
+    key, turn = (lane, queue[0].tenant_id), quantum * bound_weight(queue[0].weight)
     owed[key] = owed.get(key, 0.0) + turn
     while queue and len(taken) < places and queue[0].cost <= owed[key]:
         owed[key] -= queue[0].cost

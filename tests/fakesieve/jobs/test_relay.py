@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakesieve.jobs.fan_out import Prepared
 from fakesieve.jobs.relay import KEPT_SHARE, LANE_SHARES, Credit, pick_doorbells, share_places
 from fakesieve.jobs.rows import ShardKey, Waiting
 from fakesieve.jobs.states import Lane
@@ -126,3 +127,18 @@ def test_everything_is_rung_in_the_end(rows: list[tuple[Lane, str, float, float]
 
 def test_the_shares_are_a_whole() -> None:
     assert sum(LANE_SHARES.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("weight", [1e-12, 1e12, float("nan"), float("inf")])
+def test_no_weight_of_a_tenant_stops_the_relay(weight: float) -> None:
+    waiting = [
+        Waiting(n, ShardKey(f"job_{n}", 0), tenant, Lane.STANDARD, 1.0, share)
+        for n, (tenant, share) in enumerate([("ten_a", weight), ("ten_b", 1.0)])
+    ]
+    assert len(pick_doorbells(waiting, {}, 10, Credit()).doorbells) == 2
+
+
+@pytest.mark.parametrize("cost", [-1.0, float("nan"), float("inf")])
+def test_a_cost_is_a_number(cost: float) -> None:
+    with pytest.raises(ValueError, match="a cost is a number"):
+        Prepared("0" * 64, 1, {}, "fp", ({},), (cost,))
