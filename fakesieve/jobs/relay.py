@@ -133,7 +133,7 @@ def _take_turns(
 
 
 def bound_weight(weight: float) -> float:
-    """Return a weight with which a tenant comes to its turn within a hundred rounds, whatever its row says."""
+    """Return a weight with which a tenant has its turn within a hundred rounds, whatever its row says."""
     return min(WEIGHT_MAX, max(WEIGHT_MIN, weight)) if weight > 0 else WEIGHT_MIN
 
 
