@@ -27,6 +27,10 @@ _PORT_FLAGS = (
     "admin.port",
     "admin.port.grpc",
 )
+# Each bucket writes into volumes of its own, files that grow. By itself the server counts how many full ones
+# the disk could hold and reserves seven for each bucket: after some ten buckets it takes no more objects.
+_MOST_VOLUMES = 10_000
+_VOLUMES_AT_A_TIME = "1"
 _PARTS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -61,7 +65,11 @@ class SeaweedServer(Server):
             command=(str(program), "-logtostderr=true", "mini", *_flags(data, keys, ports)),
             folder=self.folder,
             log=self.folder / "seaweedfs.log",
-            environment={"HOME": str(self.folder), "PATH": ""},
+            environment={
+                "HOME": str(self.folder),
+                "PATH": "",
+                "WEED_MASTER_VOLUME_GROWTH_COPY_1": _VOLUMES_AT_A_TIME,
+            },
             is_ready=self.is_ready,
             leftovers=tuple(_list_sockets(ports)),
         )
@@ -88,6 +96,7 @@ def _flags(data: Path, keys: Path, ports: Mapping[str, int]) -> tuple[str, ...]:
         "-s3.port.lance=0",
         "-s3.localSocket=s3.sock",  # relative, so that no folder's name is too long for it
         "-filer.localSocket=filer.sock",
+        f"-volume.max={_MOST_VOLUMES}",
         "-webdav=false",
         "-admin.ui=false",
         "-master.telemetry=false",

