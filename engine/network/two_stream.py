@@ -142,7 +142,7 @@ class CellVote(nn.Module):
                 margins = (logits[:, MANIPULATED] - logits[:, REAL]).flatten(1)
                 highest = margins.topk(max(counts), dim=1).values
                 means += [highest[:, :count].mean(1) for count in counts]
-            word = torch.stack(means, dim=1) @ torch.tensor(self.weights, device=margins.device)[:, None]
+            word = torch.stack(means, dim=1) @ torch.tensor(self.weights, device=maps[0].device)[:, None]
             vote = self.linear(word) * 0.5
             return torch.cat([-vote, vote], dim=1)
 
