@@ -14,6 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from fakesieve.cli.down import end_fleet
 from fakesieve.cli.folder import choose_folder
@@ -83,6 +85,13 @@ def place() -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture(autouse=True)
+def _leave_no_fleet(place: Path) -> Iterator[None]:
+    """End what a failed test has left, so that the next one fails for reasons of its own."""
+    yield
+    end_fleet(RunFolder(place / "fleet"))
+
+
 def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
     folder = RunFolder(place / "fleet")
     process = start(folder.path)
@@ -136,7 +145,9 @@ def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
         time.sleep(0.05)
     else:
         raise AssertionError(folder.read_pids())
-    with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"], retry_on_timeout=True) as broker:
+    # Its new process is known before it listens; clients try again, as Celery does.
+    patient = Retry(ConstantBackoff(0.1), 100)
+    with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"], retry=patient) as broker:
         assert broker.ping()
 
     # Killed without a chance to end anything, it leaves nothing that the next start does not clear.
