@@ -150,6 +150,11 @@ class SqlFinishing(SqlClaiming):
         )
         if self.session.execute(beginning, execution_options=PLAIN).one_or_none() is None:
             return False
+        self._reset_shards(job_id, fence)
+        return True
+
+    def _reset_shards(self, job_id: str, fence: int) -> None:
+        """Close what was being tried, and leave the job its first shard alone, as if never claimed."""
         running = (
             update(Attempt)
             .where(Attempt.job_id == job_id, Attempt.end_time.is_(None))
@@ -174,7 +179,6 @@ class SqlFinishing(SqlClaiming):
             )
         )
         self.session.execute(first, execution_options=PLAIN)
-        return True
 
     def load_evidence(self, job_id: str) -> list[bytes]:
         statement = (
