@@ -32,6 +32,13 @@ class IdPrefix(StrEnum):
     WEBHOOK = "whk"
     EVENT = "evt"
     HOST = "hst"
+    USER = "usr"
+    QUEUE = "que"
+    REVIEW = "rev"
+    DECISION = "dec"
+    CALIBRATION = "cal"
+    DELIVERY = "dlv"
+    ERASURE = "era"
 
 
 def new_id(prefix: IdPrefix) -> str:
