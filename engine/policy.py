@@ -180,17 +180,22 @@ def _find_gaps(score: VideoScore, policy: Policy) -> list[VerdictReason]:
 
 
 def _is_single_peak(score: VideoScore, policy: Policy) -> bool:
-    """Whether fewer frames than the policy asks for reach the score of the leading track.
+    """Whether fewer frames than the policy asks for reach the score of the leading track."""
+    reaching = count_peak_frames(score)
+    return reaching is not None and reaching < policy.min_peak_frames
+
+
+def count_peak_frames(score: VideoScore) -> int | None:
+    """Return how many frames reach the score of the leading track; None where that says nothing.
 
     Frames that agree lie on both sides of their track's score; when one alone lies above, it made the score.
     A face that was seen in a single frame, as in a picture, is exempt.
     """
     peak = next((track for track in score.tracks if track.ordinal == score.peak_track), None)
     if peak is None or peak.score is None or peak.scored_count < 2:
-        return False
+        return None
     least = peak.score - _ROUNDING
-    reaching = sum(frame.score is not None and frame.score >= least for frame in peak.frames)
-    return reaching < policy.min_peak_frames
+    return sum(frame.score is not None and frame.score >= least for frame in peak.frames)
 
 
 def _verdict(
