@@ -31,7 +31,7 @@ class PlanInvalid(ValueError):
 
 def probe_to_json(probe: Probe) -> JsonObject:
     """Return a probe as JSON; frame times are packed, as differences they take less than a byte each."""
-    form = {field.name: getattr(probe, field.name) for field in fields(probe)}
+    form = {name: getattr(probe, name) for name in _PROBE_FIELDS}
     form |= {
         "kind": probe.kind.value,
         "container": probe.container.value,
@@ -45,11 +45,12 @@ def probe_to_json(probe: Probe) -> JsonObject:
 
 
 _PAIRS = ("sample_aspect_ratio", "time_base", "rate")
+_PROBE_FIELDS = {field.name for field in fields(Probe)} - {"stamp"}  # which is of one machine's file
 
 
 def probe_from_json(form: Mapping[str, Any]) -> Probe:
     """Read a probe. Raises PlanInvalid."""
-    values = _open(form, PROBE_VERSION, {field.name for field in fields(Probe)})
+    values = _open(form, PROBE_VERSION, _PROBE_FIELDS)
     try:
         values |= {
             "kind": MediaKind(values["kind"]),
