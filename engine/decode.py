@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ from engine.sampling import SampleTarget
 from engine.sandbox.channel import FrameNotice, Kind, Message, ProtocolBroken, pack_slot
 from engine.sandbox.handle import CallDied, CallTimedOut, Sandbox, SandboxCall, SandboxLost
 from engine.sandbox.slabs import FrameSlots, SlotShape
+from engine.source import SourceStamp, check_unchanged
 from engine.targets import TargetLedger
 
 GROUP_FRAMES = 8
@@ -137,13 +138,11 @@ class SampleStream:
     def _run(self) -> Generator[SampledFrames]:
         ledger = self._ledger
         with open_source(self._path) as (descriptor, status), given_or_own(self._sandbox) as sandbox:
-            if status.st_size != self._probe.size_bytes:
-                raise MediaRejected(
-                    RejectReason.SOURCE_CHANGED,
-                    f"{status.st_size} bytes now, {self._probe.size_bytes} when it was probed",
-                    "scan it again when nothing writes to it",
-                )
+            stamp = SourceStamp.of(status)
+            probed = self._probe.stamp or replace(stamp, size_bytes=self._probe.size_bytes)
+            check_unchanged(descriptor, probed, self._probe.sha256)
             yield from self._decode(sandbox, descriptor, tries=2)
+            check_unchanged(descriptor, stamp, self._probe.sha256)
         self._report = _report(ledger)
 
     def _decode(self, sandbox: Sandbox, descriptor: int, tries: int) -> Generator[SampledFrames]:

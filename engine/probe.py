@@ -1,11 +1,10 @@
 """Look at an input: what it is, when its frames are shown, whether it is within limits."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -19,11 +18,10 @@ from engine.limits import Limits, format_size
 from engine.results import MediaWarning, RejectReason
 from engine.sandbox.channel import Kind, ProtocolBroken
 from engine.sandbox.handle import CallDied, CallTimedOut, Sandbox, SandboxCall, SandboxLost
-from engine.source import refuse_source
+from engine.source import SourceStamp, check_untouched, digest_source, refuse_source
 
 __all__ = ["Limits", "Probe", "probe_video"]
 
-_HASH_PIECE = 4 << 20
 _SLOW_DISK_BYTES_PER_S = 50_000_000
 
 
@@ -70,6 +68,9 @@ class Probe:
     origin_ticks: int = 0  # time stamp of the first presented frame
     lost_frames: int = 0  # listed by the container, absent from the file
     frames_us: I64 = field(default_factory=_no_times, repr=False, compare=False)  # [n] each frame's time
+    stamp: SourceStamp | None = field(
+        default=None, repr=False, compare=False
+    )  # None: seen on another machine
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.coded_width, self.coded_height) < 1:
@@ -131,12 +132,13 @@ def probe_video(path: Path, limits: Limits | None = None, sandbox: Sandbox | Non
                 "cut or compress the video, or raise the limit",
             )
         extension = path.suffix
+        stamp = SourceStamp.of(status)
         container = sniff_container(os.pread(descriptor, HEAD_BYTES, 0), size_bytes, extension)
         job = ProbeJob(container, size_bytes, limits)
         with given_or_own(sandbox) as used:
-            answer, sha256 = _ask(used, job, descriptor)
+            answer, sha256 = _ask(used, job, descriptor, stamp)
     wrong_extension = is_extension_wrong(container, extension)
-    return _assemble(job, answer, sha256, wrong_extension=wrong_extension)
+    return replace(_assemble(job, answer, sha256, wrong_extension=wrong_extension), stamp=stamp)
 
 
 @dataclass
@@ -146,17 +148,26 @@ class _Answer:
     keyframes_us: I64 | None = None
 
 
-def _ask(sandbox: Sandbox, job: ProbeJob, descriptor: int, tries: int = 2) -> tuple[_Answer, str]:
+def _ask(
+    sandbox: Sandbox, job: ProbeJob, descriptor: int, stamp: SourceStamp, tries: int = 2
+) -> tuple[_Answer, str]:
+    """What a child finds, and the digest of the same bytes. Raises `MediaRejected` if they change."""
     wall_s = job.limits.wall_s + job.size_bytes / _SLOW_DISK_BYTES_PER_S
     with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
+        sha256, _ = digest_source(descriptor)  # while the child reads the same pages
         try:
-            sha256 = _hash(descriptor, job.size_bytes)  # while the child reads the same pages
-            return _collect(call, wall_s), sha256
+            answer = _collect(call, wall_s)
         except SandboxLost as error:
             sandbox.recover(call)
             if tries == 1:
                 raise sandbox_lost() from error
-    return _ask(sandbox, job, descriptor, tries - 1)
+        except MediaRejected:
+            check_untouched(descriptor, stamp)  # half of a file that is being written looks damaged
+            raise
+        else:
+            check_untouched(descriptor, stamp)
+            return answer, sha256
+    return _ask(sandbox, job, descriptor, stamp, tries - 1)
 
 
 def sandbox_lost() -> Unavailable:
@@ -166,22 +177,6 @@ def sandbox_lost() -> Unavailable:
         "the process that starts decoders was ended from outside, twice",
         "see whether the machine runs out of memory",
     )
-
-
-def _hash(descriptor: int, size_bytes: int) -> str:
-    """SHA-256 of the whole file. Raises `MediaRejected` when it is no longer as long as it was."""
-    digest = hashlib.sha256()
-    place = 0
-    while piece := os.pread(descriptor, _HASH_PIECE, place):
-        digest.update(piece)
-        place += len(piece)
-    if place != size_bytes:
-        raise MediaRejected(
-            RejectReason.SOURCE_CHANGED,
-            f"{place} bytes now, {size_bytes} when it was opened",
-            "scan it again when nothing writes to it",
-        )
-    return digest.hexdigest()
 
 
 def _collect(call: SandboxCall, wall_s: float) -> _Answer:

@@ -23,13 +23,17 @@ from engine.limits import Limits
 from engine.policy import DEFAULT_POLICY, Policy, decide, find_policy
 from engine.predict import predict_faces
 from engine.probe import Probe, probe_video
-from engine.results import EvidenceReason
+from engine.results import EvidenceReason, RejectReason
 from engine.sampling import Sampling, ShardPlan, cut_shards, plan_samples
 from engine.sandbox.handle import Sandbox
 from engine.scan_result import ModelUse, ScanFault, ScanResult
 from engine.score import ScoringParams, score_video
 from engine.source import SourceIdentity, identify_source
 from engine.watch import ScanWatcher, SilentWatcher, Stage, StageClock
+
+_SOURCE_FAULTS = frozenset(
+    {RejectReason.SOURCE_CHANGED, RejectReason.SOURCE_NOT_FOUND, RejectReason.SOURCE_ACCESS_DENIED}
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ def screen_video(
     """Screen all shards of a video one after the other and join their evidence and tracks.
 
     A shard of which not one sample could be decoded does not take the others' evidence away: its samples
-    count as missing. Raises MediaRejected if no shard of the video gave a sample.
+    count as missing. Raises MediaRejected if no shard of the video gave a sample, and if the file itself was
+    changed or taken away: what was seen before is then no evidence of what it holds.
     """
     plan = plan_samples(probe, settings.sampling)
     shards = cut_shards(plan, probe, settings.sampling)
@@ -142,6 +147,8 @@ def screen_video(
                 clock=clock,
             )
         except MediaRejected as fault:
+            if fault.reason in _SOURCE_FAULTS:
+                raise
             faults.append(fault)
             evidence = lose_shard(probe, shard, tools.backend, fault)
         found.append(evidence)

@@ -1,4 +1,4 @@
-"""Which bytes an input was, even when they are no video, and why it could not be opened."""
+"""Which bytes an input was, even when they are no video, whether they stayed so, and why it did not open."""
 
 import errno
 import hashlib
@@ -29,6 +29,48 @@ class SourceIdentity:
     def __post_init__(self) -> None:
         if self.sha256 is not None and (len(self.sha256) != 64 or self.size_bytes is None):
             raise ValueError("a digest has 64 digits and belongs to a file of known size")
+
+
+@dataclass(frozen=True)
+class SourceStamp:
+    """What the system keeps of a file and changes with every write: equal stamps mean equal bytes."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int  # nobody can set this time, as they can the one before
+
+    @staticmethod
+    def of(status: os.stat_result) -> "SourceStamp":
+        """Return the stamp of an open file."""
+        return SourceStamp(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+def check_untouched(descriptor: int, stamp: SourceStamp) -> None:
+    """Raise MediaRejected if an open file was touched since it had that stamp."""
+    if SourceStamp.of(os.fstat(descriptor)) != stamp:
+        raise _source_changed("it was written to while it was looked at")
+
+
+def check_unchanged(descriptor: int, stamp: SourceStamp, sha256: str) -> None:
+    """Raise MediaRejected unless an open file still holds the bytes of that digest, as it did at ``stamp``.
+
+    A file with another stamp, such as a copy that was moved into its place, is read through again.
+    """
+    now = os.fstat(descriptor)
+    if SourceStamp.of(now) == stamp:
+        return
+    if now.st_size != stamp.size_bytes:
+        raise _source_changed(f"{now.st_size} bytes now, {stamp.size_bytes} before")
+    if digest_source(descriptor)[0] != sha256:
+        raise _source_changed("it holds other bytes than when it was first read")
+
+
+def _source_changed(seen: str) -> MediaRejected:
+    return MediaRejected(RejectReason.SOURCE_CHANGED, seen, "scan it again when nothing writes to it")
 
 
 def refuse_source(error: OSError | ValueError, shown: str) -> MediaRejected:
@@ -63,16 +105,17 @@ def identify_source(path: Path, most_bytes: int) -> SourceIdentity:
             return SourceIdentity(None, None)
         if status.st_size > most_bytes:
             return SourceIdentity(None, status.st_size)
-        return SourceIdentity(_digest(descriptor), status.st_size)
+        return SourceIdentity(digest_source(descriptor)[0], status.st_size)
     except OSError:
         return SourceIdentity(None, None)
     finally:
         os.close(descriptor)
 
 
-def _digest(descriptor: int) -> str:
+def digest_source(descriptor: int) -> tuple[str, int]:
+    """Return the SHA-256 of a whole open file and how many bytes that were."""
     digest, place = hashlib.sha256(), 0
     while piece := os.pread(descriptor, _PIECE, place):
         digest.update(piece)
         place += len(piece)
-    return digest.hexdigest()
+    return digest.hexdigest(), place

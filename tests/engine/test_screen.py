@@ -1,5 +1,8 @@
 """The whole way of a video, with a detector and a network whose answers are known."""
 
+import hashlib
+import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,3 +199,88 @@ def test_timings_name_every_stage(bright: Path, sandbox: Sandbox) -> None:
 
 def test_the_detector_of_the_tests_is_one() -> None:
     assert len(OneFaceDetector().detect(np.full((1, 80, 80, 3), 99, np.uint8))[0].boxes) == 1
+
+
+class Meddler:
+    """Does something to the input once a stage begins."""
+
+    def __init__(self, stage: Stage, meddle: Callable[[], object]) -> None:
+        self._stage, self._meddle = stage, meddle
+
+    def on_stage(self, stage: Stage) -> None:
+        if stage is self._stage:
+            self._meddle()
+
+    def on_samples(self, done: int, total: int, faces: int) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """Two videos of one length in bytes."""
+    folder = tmp_path_factory.mktemp("twins")
+    drawn = [
+        draw_clip(folder / f"{shade}.mp4", **SIZE, frames=110, paint=textured(shade)).read_bytes()
+        for shade in (190, 60)
+    ]
+    longest = max(len(clip) + 8 for clip in drawn)
+    first, second = (clip + struct.pack(">I4s", longest - len(clip), b"free") for clip in drawn)
+    return first.ljust(longest, b"\0"), second.ljust(longest, b"\0")
+
+
+@pytest.mark.parametrize("stage", [Stage.PROBE, Stage.DECODE])
+@pytest.mark.parametrize("at_once", [True, False], ids=["moved into place", "written over"])
+def test_the_digest_is_that_of_the_bytes_that_were_scored(
+    tmp_path: Path, sandbox: Sandbox, twins: tuple[bytes, bytes], stage: Stage, *, at_once: bool
+) -> None:
+    path, other = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    path.write_bytes(twins[0])
+    other.write_bytes(twins[1])
+
+    def replace_input() -> None:
+        other.replace(path) if at_once else path.write_bytes(twins[1])
+
+    result = scan_video(path, fake_tools(sandbox), watcher=Meddler(stage, replace_input))
+    if stage is Stage.PROBE:  # before the first look: the other video is the input
+        assert result.source.sha256 == hashlib.sha256(twins[1]).hexdigest()
+        assert result.outcome is Outcome.SCORED
+    else:
+        assert result.fault is not None
+        assert result.fault.reason is RejectReason.SOURCE_CHANGED
+        assert result.source.sha256 == hashlib.sha256(twins[0]).hexdigest()
+        assert result.score is None
+
+
+def test_an_input_that_changes_while_it_is_decoded_has_no_score(
+    tmp_path: Path, sandbox: Sandbox, twins: tuple[bytes, bytes]
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(twins[0])
+    tools = fake_tools(sandbox)
+
+    class Writer(OneFaceDetector):
+        def detect(self, rgb: np.ndarray) -> list:
+            path.write_bytes(twins[1])
+            return super().detect(rgb)
+
+    settings = ScanSettings(sampling=Sampling(shard_us=1_500_000))
+    result = scan_video(path, replace(tools, detector=Writer()), settings)
+    assert result.fault is not None
+    assert result.fault.reason is RejectReason.SOURCE_CHANGED
+
+
+def test_an_input_that_is_taken_away_between_two_parts_has_no_score(
+    tmp_path: Path, sandbox: Sandbox, bright: Path
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(bright.read_bytes())
+
+    class Remover(OneFaceDetector):
+        def detect(self, rgb: np.ndarray) -> list:
+            path.unlink(missing_ok=True)
+            return super().detect(rgb)
+
+    settings = ScanSettings(sampling=Sampling(shard_us=1_500_000))
+    result = scan_video(path, replace(fake_tools(sandbox), detector=Remover()), settings)
+    assert result.fault is not None
+    assert result.fault.reason is RejectReason.SOURCE_NOT_FOUND
