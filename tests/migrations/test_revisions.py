@@ -37,6 +37,20 @@ _CATALOGUE = {
         " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
     ),
 }
+# What the models do not say and the revisions must.
+_RIGHTS = {
+    "rights": (
+        "SELECT relname, (acl).grantee::regrole::text, (acl).privilege_type"
+        " FROM (SELECT relname, aclexplode(relacl) AS acl FROM pg_class"
+        " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace) AS granted"
+        " WHERE (acl).grantee::regrole::text IN ('fakesieve_fleet', 'fakesieve_app')"
+    ),
+    "functions": "SELECT proname, proacl::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "rules": (
+        "SELECT tablename, policyname, roles::text, qual, with_check FROM pg_policies"
+        " WHERE schemaname = 'public'"
+    ),
+}
 _OURS_ALONE = ("alembic_version", "frame_score_")
 
 
@@ -48,7 +62,7 @@ def describe(url: str) -> dict[str, set[tuple[object, ...]]]:
             name: {
                 tuple(row) for row in session.execute(text(query)) if not str(row[0]).startswith(_OURS_ALONE)
             }
-            for name, query in _CATALOGUE.items()
+            for name, query in (_CATALOGUE | _RIGHTS).items()
         }
     database.close()
     return found

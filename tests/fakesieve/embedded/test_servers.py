@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from fakesieve.embedded.postgres import APP_ROLE, OWNER_ROLE, PostgresServer
+from fakesieve.embedded.postgres import APP_ROLE, FLEET_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.embedded.valkey import ValkeyServer
 
@@ -24,7 +24,7 @@ def listens(port: int) -> bool:
 
 
 def test_roles_of_the_fleet_are_plain_and_log_in(postgres: PostgresServer) -> None:
-    for role in (OWNER_ROLE, APP_ROLE):
+    for role in (OWNER_ROLE, FLEET_ROLE, APP_ROLE):
         with psycopg.connect(postgres.url(role)) as connection:
             found = connection.execute(
                 "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles "
@@ -37,10 +37,11 @@ def test_only_the_owner_makes_tables_in_its_database(postgres: PostgresServer) -
     with psycopg.connect(postgres.url(OWNER_ROLE)) as owner:
         owner.execute("CREATE TABLE ours (number int)")
         owner.rollback()
-    with psycopg.connect(postgres.url(APP_ROLE)) as app:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            app.execute("CREATE TABLE theirs (number int)")
-        app.rollback()
+    for role in (FLEET_ROLE, APP_ROLE):
+        with psycopg.connect(postgres.url(role)) as other:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                other.execute("CREATE TABLE theirs (number int)")
+            other.rollback()
 
 
 def test_postgres_wants_the_password(postgres: PostgresServer) -> None:
@@ -93,7 +94,7 @@ def test_root_opens_no_folder_for_postgres(tmp_path: Path) -> None:
     with PostgresServer(closed / "postgres", is_durable=False) as server:
         place = (closed / "postgres" / "place").resolve()
         with psycopg.connect(server.url()) as connection:
-            assert connection.info.user == APP_ROLE
+            assert connection.info.user == FLEET_ROLE
         assert Path(f"/proc/{server.pid}").stat().st_uid != 0
         assert place.parent == Path("/var/lib")
     assert [path.stat().st_mode for path in above] == modes

@@ -1,15 +1,19 @@
 """A tenant sees and writes its own rows alone, even through statements written by hand."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from fakesieve.database import Database
+from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.objects import VideoRef
 from fakesieve.records.analyses import list_analyses, load_analysis, store_analysis
 from fakesieve.records.registry import SHARED_TABLES, TENANT_COLUMNS
 from fakesieve.records.tenants import create_key, ensure_tenant, find_caller, revoke_key
 from fakesieve.records.videos import load_video, record_source
+from tests.databases import opened
 from tests.factories import make_record, make_tenant, make_video
 
 FILLED = ["tenant", "api_key", "video", "source", "sweep", "job", "analysis", "face_track", "frame_score"]
@@ -41,6 +45,61 @@ def fill(database: Database, name: str) -> str:
 @pytest.fixture(scope="module")
 def tenants(module_database: Database) -> tuple[str, str]:
     return fill(module_database, "acme"), fill(module_database, "other")
+
+
+@pytest.fixture(scope="module")
+def app(postgres: PostgresServer, module_database_name: str) -> Iterator[Database]:
+    """The same database for the role that answers requests."""
+    with opened(postgres, module_database_name, APP_ROLE) as found:
+        yield found
+
+
+@pytest.mark.parametrize("table", FILLED)
+def test_who_answers_requests_sees_the_tenant_that_it_names_and_never_all(
+    app: Database, tenants: tuple[str, str], table: str
+) -> None:
+    seen = text(f"SELECT DISTINCT {TENANT_COLUMNS[table]} FROM {table}")
+    with app.transaction(tenant_id=tenants[0]) as session:
+        assert session.scalars(seen).all() == [tenants[0]]
+    with app.transaction(tenant_id=None) as session:
+        assert session.scalars(seen).all() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT drop_frame_scores('2000-01-01')",
+        "SELECT make_frame_score_partitions('2000-01-01', 1)",
+        "UPDATE tenant SET jobs_max = NULL",
+        "INSERT INTO tenant (id, name) VALUES ('ten_x', 'x')",
+        "INSERT INTO usage (tenant_id) VALUES ('ten_x')",
+        "UPDATE usage SET duration_ms = 0",
+        "INSERT INTO analysis (id) VALUES ('ana_x')",
+        "DELETE FROM worker_host",
+        "SET ROLE fakesieve_fleet",
+    ],
+)
+def test_who_answers_requests_may_not(app: Database, tenants: tuple[str, str], statement: str) -> None:
+    with (
+        pytest.raises(DBAPIError, match="permission denied"),
+        app.transaction(tenant_id=tenants[0]) as session,
+    ):
+        session.execute(text(statement))
+
+
+def test_who_answers_requests_finds_whose_a_key_is_and_nothing_else(
+    app: Database, module_database: Database, tenants: tuple[str, str]
+) -> None:
+    with module_database.transaction(tenant_id=None) as session:
+        key = create_key(session, tenants[1], "for the role", frozenset({"jobs:read"}))
+    with app.transaction(tenant_id=None) as session:
+        caller = find_caller(session, key.secret)
+        assert caller is not None
+        assert (caller.key_id, caller.tenant_id, caller.scopes) == (key.id, tenants[1], {"jobs:read"})
+        assert session.scalar(text("SELECT count(*) FROM api_key")) == 0  # what it looked at stays closed
+    with app.transaction(tenant_id=tenants[0]) as session:
+        assert find_caller(session, key.secret) is not None
+        assert session.scalars(text("SELECT DISTINCT tenant_id FROM api_key")).all() == [tenants[0]]
 
 
 @pytest.mark.parametrize("table", FILLED)
@@ -131,6 +190,7 @@ def test_every_table_of_a_tenant_is_guarded(module_database: Database) -> None:
     guarded = text(
         "SELECT relname FROM pg_class JOIN pg_policy ON polrelid = pg_class.oid"
         " WHERE relrowsecurity AND relforcerowsecurity"
+        " GROUP BY relname HAVING array_agg(polname ORDER BY polname) = '{fleet_rows,tenant_rows}'"
     )
     tables = text(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
