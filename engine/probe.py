@@ -180,10 +180,13 @@ def sandbox_lost() -> Unavailable:
 
 
 def _collect(call: SandboxCall, wall_s: float) -> _Answer:
-    answer = _Answer()
+    answer, heard = _Answer(), set[Kind]()
     try:
         while True:
             message = call.receive()
+            if message.kind in heard:
+                raise ProtocolBroken(f"{message.kind.name} came twice")
+            heard.add(message.kind)
             if message.kind is Kind.FACTS:
                 answer.facts = read_record(MediaFacts, message.json())
             elif message.kind is Kind.TIMES:

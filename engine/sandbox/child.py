@@ -3,6 +3,7 @@
 The functions that look at media are those of `engine.decoders`; here is only the frame around them.
 """
 
+import fcntl
 import gc
 import os
 import resource
@@ -49,7 +50,8 @@ def run_child(source: int, channel: int, slabs: int, life: int) -> NoReturn:
 def _take_descriptors(*wanted: int) -> None:
     """Move four descriptors to 3..6, silence the standard streams and close all others."""
     silent = os.open(os.devnull, os.O_RDWR)
-    parked = [os.dup2(wanted[i], 100 + i, inheritable=False) for i in range(len(wanted))]
+    # Each goes to a free number: at a fixed one, another of the four might lie in a zygote of many children.
+    parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3 + len(wanted)) for descriptor in wanted]
     for number, descriptor in enumerate([silent, silent, silent, *parked]):
         os.dup2(descriptor, number, inheritable=False)
     os.closerange(3 + len(wanted), os.sysconf("SC_OPEN_MAX"))

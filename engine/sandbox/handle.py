@@ -97,11 +97,12 @@ class SandboxCall:
         self._selector.register(status, selectors.EVENT_READ)
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
-        """Send a message; a child that is gone shows itself at the next `receive`."""
-        try:
+        """Send a message; a child that is gone, or does not read, shows itself at the next `receive`."""
+        begun = time.monotonic()
+        self._channel.settimeout(max(0.001, self._left_s))
+        with contextlib.suppress(OSError):  # also a TimeoutError: no time is left then
             self._channel.sendall(encode(kind, payload))
-        except OSError:
-            return
+        self._left_s -= time.monotonic() - begun
 
     def receive(self) -> Message:
         """The next message. Only the time spent waiting here counts against the call's wall clock.

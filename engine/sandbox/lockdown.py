@@ -41,7 +41,10 @@ def die_with_parent(parent: int) -> None:
 
 
 def set_resource_limits(memory_bytes: int, cpu_s: int) -> None:
-    """Bound address space beyond what is mapped now, processor time, files, and forbid core dumps."""
+    """Bound address space beyond what is mapped now, processor time, files, and forbid core dumps.
+
+    A limit that is tighter already, as by the shell's ``ulimit``, stays.
+    """
     statm = os.open("/proc/self/statm", os.O_RDONLY)
     mapped_bytes = int(os.read(statm, 100).split()[0]) * resource.getpagesize()
     os.close(statm)
@@ -52,7 +55,9 @@ def set_resource_limits(memory_bytes: int, cpu_s: int) -> None:
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(limit, (value, value))
+        most = resource.getrlimit(limit)[1]
+        kept = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(limit, (kept, kept))
 
 
 def lock_down(memory_bytes: int, cpu_s: int) -> Confinement:

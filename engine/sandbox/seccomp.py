@@ -139,7 +139,9 @@ def _conditions() -> dict[str, bytes]:
         "clone3": _refuse(errno.ENOSYS),
         "mmap": _deny_if_any_bit(2, _PROT_EXEC),
         "mprotect": _deny_if_any_bit(2, _PROT_EXEC),
-        "newfstatat": _allow_if_any_bit(3, _AT_EMPTY_PATH),  # glibc's fstat; plain stat by path is refused
+        # glibc's fstat. A filter cannot read the path: who sets the bit and names one learns of a file that
+        # it exists, and its size and times, but cannot open it.
+        "newfstatat": _allow_if_any_bit(3, _AT_EMPTY_PATH),
         "prctl": _allow_if_among(0, [_PR_SET_NAME]),  # decoder threads name themselves
         "fcntl": _allow_if_among(1, _FCNTL_COMMANDS),
         "prlimit64": _allow_if_null(2),  # reading a limit, not setting one

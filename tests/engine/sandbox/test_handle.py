@@ -19,7 +19,7 @@ from engine.limits import Limits
 from engine.probe import probe_video
 from engine.results import RejectReason
 from engine.sampling import Sampling, plan_samples
-from engine.sandbox.channel import FrameNotice, Kind, ProtocolBroken, encode, pack_json
+from engine.sandbox.channel import FrameNotice, Kind, ProtocolBroken, encode, pack_json, pack_slot
 from engine.sandbox.handle import (
     CallDied,
     CallTimedOut,
@@ -241,6 +241,23 @@ def test_silence_times_out() -> None:
     liar.status.close()
 
 
+def test_a_child_that_does_not_read_cannot_hold_its_parent() -> None:
+    liar = Liar(wall_s=0.2)
+
+    def answer() -> None:
+        for _ in range(1_000):  # a socket takes some hundred before it is full
+            liar.call.send(Kind.SLOT_FREE, pack_slot(0))
+
+    parent = threading.Thread(target=answer, daemon=True)
+    parent.start()
+    parent.join(30)
+    assert not parent.is_alive()
+    with liar.call, pytest.raises(CallTimedOut):
+        liar.call.receive()
+    liar.channel.close()
+    liar.status.close()
+
+
 def test_a_zygote_that_vanishes_is_not_the_childs_fault(liar: Liar) -> None:
     liar.status.close()
     with pytest.raises(SandboxLost):
@@ -307,6 +324,7 @@ PROBE_LIES = {
     "facts of another kind": [(Kind.FACTS, b'{"codec": 7}')],
     "a frame": [(Kind.FRAME, GOOD.pack())],
     "times that are no integers": [(Kind.TIMES, b"123")],
+    "the same again and again": [(Kind.TIMES, b"")] * 2,
 }
 
 

@@ -128,3 +128,16 @@ def test_a_child_dies_with_its_parent() -> None:
 def test_the_limits_of_this_process_are_untouched() -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 0
     assert ctypes.get_errno() in (0, errno.EPERM, errno.ENOSYS, errno.ENOENT, errno.EINVAL, errno.EAGAIN)
+
+
+def test_limits_that_are_tighter_already_stay() -> None:
+    program = """
+        import resource
+        from engine.sandbox.lockdown import set_resource_limits
+        resource.setrlimit(resource.RLIMIT_CPU, (7, 7))
+        set_resource_limits(1 << 30, 125)
+        print(resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("(7, 7) 16", "")
