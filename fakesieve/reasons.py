@@ -53,6 +53,20 @@ class Reason(StrEnum):
     INVALID_SETTINGS = "INVALID_SETTINGS"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     NOT_FOUND = "NOT_FOUND"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    MISSING_SCOPE = "MISSING_SCOPE"
+    RATE_LIMITED = "RATE_LIMITED"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    REQUEST_IN_PROGRESS = "REQUEST_IN_PROGRESS"
+    STATE_CONFLICT = "STATE_CONFLICT"
+    PRECONDITION_FAILED = "PRECONDITION_FAILED"
+    INVALID_FILTER = "INVALID_FILTER"
+    INVALID_PAGE_TOKEN = "INVALID_PAGE_TOKEN"  # noqa: S105 - a name and no password
+    URL_NOT_ALLOWED = "URL_NOT_ALLOWED"
+    LEGAL_HOLD = "LEGAL_HOLD"
+    TOO_FEW_DECISIONS = "TOO_FEW_DECISIONS"
     # The installation.
     MODEL_INVALID = "MODEL_INVALID"
     MIGRATIONS_BEHIND = "MIGRATIONS_BEHIND"
@@ -85,6 +99,8 @@ _RETRYABLE = frozenset(
         Reason.NO_SPACE,
         Reason.LEASE_LOST,
         Reason.LIMIT_MEMORY,
+        Reason.RATE_LIMITED,
+        Reason.REQUEST_IN_PROGRESS,
     }
 )
 
@@ -131,6 +147,20 @@ _HINTS: dict[Reason, str] = {
     Reason.INVALID_SETTINGS: "correct the FAKESIEVE_ variables that the message names",
     Reason.IDEMPOTENCY_CONFLICT: "use a new idempotency key for another request",
     Reason.NOT_FOUND: "check the id; it may belong to another tenant",
+    Reason.UNAUTHENTICATED: "send a key in force as 'Authorization: Bearer fsk_...'",
+    Reason.MISSING_SCOPE: "use a key that has the scope which the message names",
+    Reason.RATE_LIMITED: "wait as long as Retry-After says, then send the request again",
+    Reason.METHOD_NOT_ALLOWED: "use a method that the header Allow names",
+    Reason.UNSUPPORTED_MEDIA_TYPE: "send the body as application/json in UTF-8",
+    Reason.REQUEST_TOO_LARGE: "send less at once; GET /v1/limits says how much",
+    Reason.REQUEST_IN_PROGRESS: "the first request under this key still runs: ask again in a moment",
+    Reason.STATE_CONFLICT: "look at the present state first; this cannot be done in it",
+    Reason.PRECONDITION_FAILED: "it has changed meanwhile: read it again, then decide again",
+    Reason.INVALID_FILTER: "correct the filter; the message names the place",
+    Reason.INVALID_PAGE_TOKEN: "use next_page_token unchanged and with the same filter and order",
+    Reason.URL_NOT_ALLOWED: "use https and a public host name, without user or password",
+    Reason.LEGAL_HOLD: "lift the legal hold first; it is there so that nothing is deleted",
+    Reason.TOO_FEW_DECISIONS: "have more videos reviewed, of both kinds, then ask again",
     Reason.MODEL_INVALID: "import the model again; run 'fakesieve model verify'",
     Reason.MIGRATIONS_BEHIND: "run 'fakesieve migrate' with the owner's database URL",
     Reason.BROKER_MISCONFIGURED: "set maxmemory-policy noeviction on the broker",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PRODUCT_FOLDERS = ("engine", "fakesieve", "workers", "migrations")
+PRODUCT_FOLDERS = ("engine", "fakesieve", "workers", "api", "migrations")
 OTHER_FOLDERS = ("tests", "tools", "bench")
 FILE_LINES_MAX = 400
 FUNCTION_LINES_P90_MAX = 32

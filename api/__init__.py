@@ -1,0 +1,1 @@
+"""The HTTP API and its client: what programs see of the fleet."""

@@ -1,0 +1,52 @@
+"""The application: its routes, and what stands around them."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI
+
+from api.problems import install_problems
+from api.routes import keys
+from api.services import Services, open_services
+from fakesieve.settings import Settings
+
+# Each resource's router, in the order in which the document lists them.
+ROUTERS: tuple[APIRouter, ...] = (keys.router,)
+
+_DESCRIPTION = """\
+Screens videos for manipulated faces. The results are triage for people: a verdict is a reason to look, never
+a finding about a person. Failures are `application/problem+json` with a `reason` of a closed list.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application. Nothing is connected to before the first request."""
+    services = open_services(settings)
+    app = FastAPI(
+        title="fakesieve",
+        version=version("fakesieve"),
+        description=_DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_make_lifespan(services),
+        generate_unique_id_function=lambda route: route.name,
+        separate_input_output_schemas=False,
+    )
+    app.state.services = services
+    install_problems(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _make_lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        del app
+        yield
+        services.database.close()
+
+    return lifespan

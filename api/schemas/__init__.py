@@ -1,0 +1,1 @@
+"""Shapes on the wire: what requests bring and answers hold. No behaviour."""

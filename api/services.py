@@ -1,0 +1,31 @@
+"""What all requests share: settings, the database, the object store. Opened once for a process."""
+
+import secrets
+from dataclasses import dataclass
+
+from fakesieve.database import Database, open_database
+from fakesieve.object_stores.select import PROMPT, open_objects
+from fakesieve.objects import ObjectStore
+from fakesieve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """The process's connections. ``token_key`` signs page tokens."""
+
+    settings: Settings
+    database: Database
+    objects: ObjectStore
+    token_key: bytes
+
+
+def open_services(settings: Settings) -> Services:
+    """Return services of which nothing is connected yet."""
+    database = open_database(
+        settings.database_url.get_secret_value(),
+        connections_max=settings.database_connections,
+        application="fakesieve api",
+    )
+    key = settings.token_key
+    signing = key.get_secret_value().encode() if key else secrets.token_bytes(32)
+    return Services(settings, database, open_objects(settings, retry=PROMPT), signing)
