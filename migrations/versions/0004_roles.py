@@ -34,8 +34,8 @@ _SHARED = {"model", "policy", "alembic_version", "worker_host"}
 ISOLATED = tuple(table for table in FLEET_RIGHTS if table not in {"tenant", *_SHARED})
 
 FIND_KEY = """
--- Whose key it is: asked before the tenant is known, so it looks at the keys of all. It answers to the hash of
--- a key that is held, and says nothing of any other.
+-- Whose key it is: asked before the tenant is known, so it looks at the keys of all. It answers to the hash
+-- of a key that is held, and says nothing of any other.
 CREATE FUNCTION find_api_key(sha256 text) RETURNS TABLE (key_id text, of_tenant text, key_scopes text[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
