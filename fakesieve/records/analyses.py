@@ -1,14 +1,13 @@
-"""What one pipeline found in one video, as one value: written once, read back whole, listed in short."""
+"""What one pipeline found in one video, as one value: written once and read back whole."""
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import cast
 
-from sqlalchemy import exists, func, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from engine.policy import Policy, decide
 from engine.results import (
@@ -16,7 +15,6 @@ from engine.results import (
     Outcome,
     TrackScore,
     VerdictReason,
-    VerdictValue,
     VideoScore,
     VideoVerdict,
 )
@@ -32,10 +30,10 @@ from fakesieve.records.analysis_rows import (
 )
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.models import Model, ModelFacts, ensure_model
-from fakesieve.records.policies import PolicyVersion, ensure_policy
+from fakesieve.records.policies import PolicyVersion, ensure_policy, find_active_policy
+from fakesieve.records.standings import Standing, set_standing
 
 Matrix = tuple[float, float, float, float, float, float]
-PAGE_MAX = 1000
 _MATRIX = 6
 
 
@@ -103,25 +101,12 @@ class AnalysisRecord:
         return self.score.outcome
 
 
-@dataclass(frozen=True)
-class AnalysisSummary:
-    """One line of a list of analyses. ``score`` is the calibrated one where there is one, else the raw."""
-
-    id: str
-    video_id: str
-    create_time: datetime
-    outcome: Outcome
-    score: float | None
-    verdict: VerdictValue | None
-    policy: str
-    model_id: str
-
-
 def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]:
     """Write an analysis and its verdict, and return its id and whether it is new.
 
-    Where the video has an analysis by the same pipeline, that one stays as it is and its id is returned; the
-    verdict is added if the policy has not judged it yet.
+    The verdict is by the tenant's own policy where it has chosen one, else by that of the record. Where the
+    video has an analysis by the same pipeline, that one stays as it is and its id is returned; the verdict is
+    added if the policy has not judged it yet.
     """
     model_id = ensure_model(session, record.model)
     row = {
@@ -137,13 +122,18 @@ def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]
     }
     wanted = insert(Analysis).values(row).on_conflict_do_nothing().returning(Analysis.id)
     made = session.scalar(wanted)
-    if made is not None:
-        _store_parts(session, made, record)
-    analysis_id = made or find_analysis(session, record.video_id, record.fingerprint)
-    if analysis_id is None:
-        raise RuntimeError("the analysis that stood in the way belongs to another tenant")
-    store_verdict(session, record.tenant_id, analysis_id, record.policy, record.verdict)
-    return analysis_id, made is not None
+    if made is None:
+        analysis_id = find_analysis(session, record.video_id, record.fingerprint)
+        if analysis_id is None:
+            raise RuntimeError("the analysis that stood in the way belongs to another tenant")
+        judge_analysis(session, analysis_id, record.policy)
+        return analysis_id, False
+    _store_parts(session, made, record)
+    policy = find_active_policy(session, record.tenant_id) or record.policy
+    verdict = record.verdict if policy == record.policy else decide(record.score, policy)
+    owner = {"tenant_id": record.tenant_id, "analysis_id": made}
+    _store_verdict(session, owner, record.score, policy, verdict)
+    return made, True
 
 
 def _store_parts(session: Session, analysis_id: str, record: AnalysisRecord) -> None:
@@ -175,29 +165,37 @@ def _build_maps_row(maps: TrackMaps) -> Row:
     }
 
 
-def store_verdict(
-    session: Session, tenant_id: str, analysis_id: str, policy: Policy, verdict: VideoVerdict
+def _store_verdict(
+    session: Session, owner: Mapping[str, str], score: VideoScore, policy: Policy, verdict: VideoVerdict
 ) -> None:
-    """Write what a policy says of an analysis; what the same policy has said before stays."""
+    """Write what a policy says of an analysis, and that it is what counts."""
+    policy_id = ensure_policy(session, policy)
     row = {
-        "tenant_id": tenant_id,
-        "analysis_id": analysis_id,
-        "policy_id": ensure_policy(session, policy),
+        **owner,
+        "policy_id": policy_id,
         "value": verdict.value,
         "score_used": verdict.score_used,
         "reasons": [reason.value for reason in verdict.reasons],
     }
     session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
+    set_standing(session, owner, score, policy_id=policy_id, verdict=verdict.value)
 
 
 def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
-    """Write what a policy says of an analysis that is stored; what it has said before stays."""
-    policy_id = ensure_policy(session, policy)
-    if session.get(Verdict, (analysis_id, policy_id)) is not None:
+    """Write what a policy says of an analysis that is stored; what it has said before stays.
+
+    Where the tenant has chosen a policy of its own, that one judges in its place.
+    """
+    tenant_id = session.scalar(select(Analysis.tenant_id).where(Analysis.id == analysis_id))
+    if tenant_id is None:
+        return
+    chosen = find_active_policy(session, tenant_id) or policy
+    if session.get(Verdict, (analysis_id, ensure_policy(session, chosen))) is not None:
         return
     record = load_analysis(session, analysis_id)
     if record is not None:
-        store_verdict(session, record.tenant_id, analysis_id, policy, decide(record.score, policy))
+        owner = {"tenant_id": tenant_id, "analysis_id": analysis_id}
+        _store_verdict(session, owner, record.score, chosen, decide(record.score, chosen))
 
 
 def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:
@@ -208,7 +206,7 @@ def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | No
 
 
 def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
-    """Return an analysis as it was stored, with the newest verdict; None where the tenant has none such."""
+    """Return an analysis as it was stored, with the verdict that holds; None where the tenant has none."""
     found = session.execute(
         select(Analysis, Model).join(Model, Model.id == Analysis.model_id).where(Analysis.id == analysis_id)
     ).one_or_none()
@@ -253,9 +251,11 @@ def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerd
     found = session.execute(
         select(Verdict, PolicyVersion)
         .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .join(
+            Standing,
+            (Standing.analysis_id == Verdict.analysis_id) & (Standing.policy_id == Verdict.policy_id),
+        )
         .where(Verdict.analysis_id == analysis_id)
-        .order_by(Verdict.create_time.desc(), Verdict.policy_id.desc())
-        .limit(1)
     ).one()
     row, version = found
     policy = version.to_policy()
@@ -289,54 +289,3 @@ def _read_maps(row: PatchMap) -> TrackMaps:
         to_frame=cast("tuple[Matrix, ...]", tuple(matrices)),
         packed=row.packed,
     )
-
-
-def list_analyses(
-    session: Session,
-    *,
-    tenant_id: str,
-    outcome: Outcome | None = None,
-    verdict: VerdictValue | None = None,
-    before: tuple[datetime, str] | None = None,
-    limit: int = 50,
-) -> list[AnalysisSummary]:
-    """Return a tenant's analyses with their newest verdict, newest first.
-
-    Args:
-        outcome: only analyses of this outcome.
-        verdict: only analyses whose newest verdict says so.
-        before: ``(create_time, id)`` of the last line of the page before.
-        limit: lines of a page, at most 1000.
-    """
-    # Each filter has an index that gives its rows in the order of the list; see the tables.
-    time, key = (
-        (Analysis.create_time, Analysis.id) if verdict is None else (Verdict.create_time, Verdict.analysis_id)
-    )
-    newer = aliased(Verdict)
-    is_superseded = exists().where(
-        newer.analysis_id == Verdict.analysis_id, newer.create_time > Verdict.create_time
-    )
-    wanted = (
-        select(
-            Analysis.id,
-            Analysis.video_id,
-            Analysis.outcome,
-            func.coalesce(Analysis.score_calibrated, Analysis.score_raw).label("score"),
-            Verdict.value.label("verdict"),
-            func.concat(PolicyVersion.name, "@", PolicyVersion.version).label("policy"),
-            Analysis.model_id,
-            time.label("create_time"),
-        )
-        .join(Verdict, Verdict.analysis_id == Analysis.id)
-        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
-        .where(Analysis.tenant_id == tenant_id, Verdict.tenant_id == tenant_id, ~is_superseded)
-        .order_by(time.desc(), key.desc())
-        .limit(min(limit, PAGE_MAX))
-    )
-    if outcome is not None:
-        wanted = wanted.where(Analysis.outcome == outcome)
-    if verdict is not None:
-        wanted = wanted.where(Verdict.value == verdict)
-    if before is not None:
-        wanted = wanted.where(tuple_(time, key) < before)
-    return [AnalysisSummary(**row) for row in session.execute(wanted).mappings()]

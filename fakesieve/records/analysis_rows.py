@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping, Sequence
 
+from engine.policy import count_peak_frames
 from engine.results import (
     Coverage,
     EvidenceReason,
@@ -30,6 +31,7 @@ def build_score_row(score: VideoScore) -> Row:
         "score_low": low,
         "score_high": high,
         "peak_track": score.peak_track,
+        "peak_frames": count_peak_frames(score),
         "reasons": [reason.value for reason in score.reasons],
         "frames_in_video": coverage.frames_in_video,
         "frames_sampled": coverage.frames_sampled,

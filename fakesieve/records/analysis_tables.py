@@ -34,7 +34,8 @@ class Analysis(TenantOwned, CreateTime, Base):
     """One pipeline over one video. Scores are P(manipulated), 0 to 1; null without evidence.
 
     ``score_low`` and ``score_high`` are the 95 % interval of the calibrated score where there is one, else
-    of the raw one. The ``series_`` columns are the scores over time, one entry for each decoded sample.
+    of the raw one. ``peak_frames`` counts the frames that reach the score of ``peak_track``, null where that
+    says nothing. The ``series_`` columns are the scores over time, one entry for each decoded sample.
     """
 
     __tablename__ = "analysis"
@@ -70,6 +71,7 @@ class Analysis(TenantOwned, CreateTime, Base):
     score_low: Mapped[float | None]
     score_high: Mapped[float | None]
     peak_track: Mapped[int | None] = mapped_column(SmallInteger)
+    peak_frames: Mapped[int | None]
     reasons: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     warnings: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     frames_in_video: Mapped[int]

@@ -1,13 +1,25 @@
 """Models that have made a score. A row never changes: other weights are another model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, UniqueConstraint, select
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, Session
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fakesieve.ids import IdPrefix
-from fakesieve.records.table import Base, CreateTime, Id, public_id
+from fakesieve.records.table import (
+    Base,
+    CreateTime,
+    Id,
+    JsonObject,
+    TenantOwned,
+    choice,
+    public_id,
+    tenant_key,
+)
 
 
 @dataclass(frozen=True)
@@ -47,3 +59,44 @@ def ensure_model(session: Session, facts: ModelFacts) -> str:
     row = insert(Model).values(name=facts.name, weights_sha256=facts.weights_sha256)
     made = session.scalar(row.on_conflict_do_nothing().returning(Model.id))
     return made or session.scalars(wanted).one()
+
+
+class ModelCard(Base):
+    """What is known of a model: training data, measured error rates, what it was not shown to detect."""
+
+    __tablename__ = "model_card"
+
+    model_id: Mapped[Id] = mapped_column(ForeignKey("model.id", ondelete="CASCADE"), primary_key=True)
+    card: Mapped[JsonObject]
+    update_time: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ModelAlias(StrEnum):
+    """What a tenant uses a model for."""
+
+    CHAMPION = "champion"  # whose results count
+    CHALLENGER = "challenger"  # compared with the champion before it takes its place
+    SHADOW = "shadow"  # looked at beside both, decides nothing
+
+
+class AliasChange(TenantOwned, CreateTime, Base):
+    """One change of an alias; the newest holds. A roll-back names the change that it undoes."""
+
+    __tablename__ = "model_alias_change"
+    __table_args__ = (tenant_key(), Index(None, "tenant_id", "alias", "id"))
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    alias: Mapped[ModelAlias] = mapped_column(choice(ModelAlias))
+    model_id: Mapped[Id | None] = mapped_column(ForeignKey("model.id", ondelete="RESTRICT"))
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("model_alias_change.id"))
+    actor: Mapped[str]
+
+
+def store_card(session: Session, model_id: str, card: Mapping[str, object]) -> None:
+    """Keep the card of a model; a newer one replaces the older."""
+    row = insert(ModelCard).values(model_id=model_id, card=dict(card))
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["model_id"], set_={"card": row.excluded.card, "update_time": func.now()}
+        )
+    )

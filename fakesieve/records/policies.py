@@ -1,12 +1,20 @@
-"""Policies that have made a verdict, as rows that never change."""
+"""Policies that have made a verdict, as rows that never change, and what a tenant makes of them."""
 
-from sqlalchemy import CheckConstraint, UniqueConstraint, select
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from engine.policy import Policy
+from engine.policy import PRESETS, Policy
+from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
-from fakesieve.records.table import Base, CreateTime, Id, public_id
+from fakesieve.reasons import Reason
+from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
+
+NAME_LENGTH_MAX = 64
+_LOCK = 0x706F6C  # the first half of the lock on which policy a tenant judges with
 
 
 class PolicyVersion(CreateTime, Base):
@@ -69,3 +77,122 @@ def ensure_policy(session: Session, policy: Policy) -> str:
         insert(PolicyVersion).values(content).on_conflict_do_nothing().returning(PolicyVersion.id)
     )
     return made or session.scalars(wanted).one()
+
+
+class TenantPolicy(TenantOwned, CreateTime, Base):
+    """A version of a policy that a tenant has made for itself. It never changes; another is a new version."""
+
+    __tablename__ = "tenant_policy"
+    __table_args__ = (
+        tenant_key(),
+        UniqueConstraint("tenant_id", "name", "version"),
+        CheckConstraint(f"length(name) BETWEEN 1 AND {NAME_LENGTH_MAX}", name="name"),
+    )
+
+    id: Mapped[Id] = public_id(IdPrefix.POLICY)
+    name: Mapped[str]
+    version: Mapped[int]
+    policy_id: Mapped[Id] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
+    note: Mapped[str | None]
+
+
+class PolicyUse(TenantOwned, CreateTime, Base):
+    """With which policy a tenant judges from a moment on; null is with the one that each model brings."""
+
+    __tablename__ = "policy_use"
+    __table_args__ = (tenant_key(), Index(None, "tenant_id", "id"))
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    policy_id: Mapped[Id | None] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
+    actor: Mapped[str]
+
+
+@dataclass(frozen=True)
+class PolicyLine:
+    """A policy as a tenant sees it. A preset has no id, time or note: its name is enough to find it."""
+
+    id: str | None
+    policy: Policy
+    note: str | None = None
+    create_time: datetime | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and version, as verdicts show them."""
+        return f"{self.policy.name}@{self.policy.version}"
+
+
+def create_policy(session: Session, tenant_id: str, policy: Policy, note: str | None = None) -> PolicyLine:
+    """Keep thresholds under a tenant's own name; the version given is replaced by the next of that name.
+
+    Raises RequestRefused for the name of a preset, and for a second version made at the same moment.
+    """
+    if policy.name in PRESETS:
+        raise RequestRefused(
+            Reason.INVALID_REQUEST,
+            f"{policy.name!r} is a preset",
+            "choose another name; presets stay as they are",
+        )
+    newest = session.scalar(
+        select(func.max(TenantPolicy.version)).where(
+            TenantPolicy.tenant_id == tenant_id, TenantPolicy.name == policy.name
+        )
+    )
+    numbered = replace(policy, version=(newest or 0) + 1)
+    row = insert(TenantPolicy).values(
+        tenant_id=tenant_id,
+        name=numbered.name,
+        version=numbered.version,
+        policy_id=ensure_policy(session, numbered),
+        note=note,
+    )
+    made = session.execute(
+        row.on_conflict_do_nothing().returning(TenantPolicy.id, TenantPolicy.create_time)
+    ).one_or_none()
+    if made is None:
+        raise RequestRefused(
+            Reason.IDEMPOTENCY_CONFLICT,
+            f"{numbered.name}@{numbered.version} was made at the same moment",
+            "try again",
+        )
+    return PolicyLine(made.id, numbered, note, made.create_time)
+
+
+def list_policies(session: Session) -> list[PolicyLine]:
+    """Return the presets and all versions of the tenant at hand, by name, newest version first."""
+    rows = session.execute(
+        select(TenantPolicy, PolicyVersion)
+        .join(PolicyVersion, PolicyVersion.id == TenantPolicy.policy_id)
+        .order_by(TenantPolicy.name, TenantPolicy.version.desc())
+    )
+    own = [PolicyLine(row.id, version.to_policy(), row.note, row.create_time) for row, version in rows]
+    return [PolicyLine(None, preset) for preset in PRESETS.values()] + own
+
+
+def find_policy_line(session: Session, name: str) -> PolicyLine | None:
+    """Return a policy of the tenant at hand by its id, or by ``name``, which is the newest, or ``name@2``."""
+    bare, mark, version = name.partition("@")
+    fits = [line for line in list_policies(session) if name == line.id or bare == line.policy.name]
+    if mark:
+        fits = [line for line in fits if str(line.policy.version) == version]
+    return fits[0] if fits else None
+
+
+def find_active_policy(session: Session, tenant_id: str) -> Policy | None:
+    """Return the policy that a tenant judges with; None where each model's own does.
+
+    Waits for a change of it that is being made, and holds the next one back until this transaction ends: an
+    analysis is judged either by the policy before the change, and again by the change, or by the new one.
+    """
+    session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(tenant_id))))
+    newest = select(PolicyUse.policy_id).where(PolicyUse.tenant_id == tenant_id).order_by(PolicyUse.id.desc())
+    policy_id = session.scalar(newest.limit(1))
+    version = None if policy_id is None else session.get(PolicyVersion, policy_id)
+    return None if version is None else version.to_policy()
+
+
+def activate_policy(session: Session, tenant_id: str, policy: Policy | None, *, actor: str) -> None:
+    """Judge a tenant's analyses with a policy from now on; None is with the one that each model brings."""
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(tenant_id))))
+    policy_id = None if policy is None else ensure_policy(session, policy)
+    session.execute(insert(PolicyUse).values(tenant_id=tenant_id, policy_id=policy_id, actor=actor))

@@ -1,9 +1,9 @@
 """All tables in one place, for migrations and for whoever makes a whole database."""
 
-from fakesieve.records import analysis_tables, jobs, models, policies, tenants, videos
+from fakesieve.records import analysis_tables, jobs, models, policies, standings, tags, tenants, videos
 from fakesieve.records.table import Base
 
-MODULES = (tenants, videos, models, policies, analysis_tables, jobs)
+MODULES = (tenants, videos, tags, models, policies, analysis_tables, standings, jobs)
 METADATA = Base.metadata
 # Seen by each tenant for its own rows alone. ``tenant`` itself is compared by its key.
 TENANT_COLUMNS = {

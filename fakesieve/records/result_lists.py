@@ -4,16 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, case, cast, exists, func, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, Text, case, cast, func, select, tuple_
+from sqlalchemy.orm import Session
 
 from engine.results import Outcome, SegmentKind, VerdictValue
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
-from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment, Verdict
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
 
 PAGE_MAX = 1000
@@ -21,7 +22,7 @@ PAGE_MAX = 1000
 
 @dataclass(frozen=True)
 class ResultLine:
-    """A job and, if it has one, its analysis with the newest verdict. Scores are P(manipulated), 0 to 1."""
+    """A job and, if it has one, its analysis with the verdict that holds. Scores are 0 to 1."""
 
     job_id: str
     state: JobState
@@ -64,7 +65,7 @@ def list_results(
 
     Args:
         outcome: only analyses of this outcome.
-        verdict: only analyses whose newest verdict says so.
+        verdict: only analyses whose verdict says so.
         batch_id: only jobs of this batch.
         job_id: only this job.
         before: ``(create_time, job_id)`` of the last line of the page before.
@@ -74,7 +75,7 @@ def list_results(
     if outcome is not None:
         wanted = wanted.where(Analysis.outcome == outcome)
     if verdict is not None:
-        wanted = wanted.where(Verdict.value == verdict)
+        wanted = wanted.where(Standing.verdict == verdict)
     if batch_id is not None:
         wanted = wanted.where(Job.batch_id == batch_id)
     if job_id is not None:
@@ -86,10 +87,6 @@ def list_results(
 
 def _select_lines() -> Select[*tuple[Any, ...]]:
     """The statement of all lines; a filter on an absent analysis leaves none."""
-    newer = aliased(Verdict)
-    is_superseded = exists().where(
-        newer.analysis_id == Verdict.analysis_id, newer.create_time > Verdict.create_time
-    )
     tracks = select(func.count()).where(FaceTrack.analysis_id == Analysis.id).scalar_subquery()
     spans = (
         select(func.count())
@@ -110,7 +107,7 @@ def _select_lines() -> Select[*tuple[Any, ...]]:
             Video.content_sha256.label("sha256"),
             Video.duration_us,
             Analysis.outcome,
-            Verdict.value.label("verdict"),
+            Standing.verdict.label("verdict"),
             Analysis.score_raw,
             Analysis.score_calibrated,
             Analysis.score_low,
@@ -127,8 +124,8 @@ def _select_lines() -> Select[*tuple[Any, ...]]:
         .outerjoin(Video, Video.id == Job.video_id)
         .outerjoin(Analysis, Analysis.id == Job.analysis_id)
         .outerjoin(Model, Model.id == Analysis.model_id)
-        .outerjoin(Verdict, (Verdict.analysis_id == Analysis.id) & ~is_superseded)
-        .outerjoin(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .outerjoin(Standing, Standing.analysis_id == Analysis.id)
+        .outerjoin(PolicyVersion, PolicyVersion.id == Standing.policy_id)
         .where(Job.end_time.is_not(None))
         .order_by(Job.create_time.desc(), Job.id.desc())
     )

@@ -8,9 +8,9 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from engine.policy import PRESETS
-from engine.results import Outcome, VerdictValue
+from engine.results import Outcome
 from fakesieve.database import Database
-from fakesieve.records.analyses import TrackMaps, find_analysis, list_analyses, load_analysis, store_analysis
+from fakesieve.records.analyses import TrackMaps, find_analysis, load_analysis, store_analysis
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, Verdict
 from tests.factories import make_empty_score, make_record, make_score, make_tenant, make_track, make_video
 
@@ -101,40 +101,6 @@ def test_a_second_policy_adds_a_verdict_and_the_newest_is_shown(database: Databa
 def test_an_unknown_analysis_is_none(database: Database, tenant_id: str) -> None:
     with database.transaction(tenant_id=tenant_id) as session:
         assert load_analysis(session, "ana_none") is None
-
-
-def test_lists_are_newest_first_and_page_without_gaps(database: Database, tenant_id: str) -> None:
-    stored: list[str] = []
-    for number in range(5):
-        with database.transaction(tenant_id=tenant_id) as session:
-            video_id = make_video(session, tenant_id, f"clip {number}")
-            stored.append(store_analysis(session, make_record(tenant_id, video_id))[0])
-    with database.transaction(tenant_id=tenant_id) as session:
-        first = list_analyses(session, tenant_id=tenant_id, limit=3)
-        before = (first[-1].create_time, first[-1].id)
-        second = list_analyses(session, tenant_id=tenant_id, limit=3, before=before)
-    assert [line.id for line in first + second] == stored[::-1]
-
-
-def test_lists_are_filtered_by_outcome_and_verdict(database: Database, tenant_id: str) -> None:
-    scores = {"high": make_score(0.98), "low": make_score(0.04), "none": make_empty_score()}
-    ids: dict[str, str] = {}
-    for name, score in scores.items():
-        with database.transaction(tenant_id=tenant_id) as session:
-            record = make_record(tenant_id, make_video(session, tenant_id, name), score=score)
-            ids[name], _ = store_analysis(session, record)
-    with database.transaction(tenant_id=tenant_id) as session:
-        faceless = list_analyses(session, tenant_id=tenant_id, outcome=Outcome.NO_FACE)
-        both = list_analyses(session, tenant_id=tenant_id, outcome=Outcome.PARTIALLY_SCORED)
-        said = {
-            value: [line.id for line in list_analyses(session, tenant_id=tenant_id, verdict=value)]
-            for value in VerdictValue
-        }
-    assert [line.id for line in faceless] == [ids["none"]]
-    assert (faceless[0].score, faceless[0].verdict) == (None, None)
-    assert [line.id for line in both] == [ids["low"], ids["high"]]
-    assert {line for lines in said.values() for line in lines} == {ids["low"], ids["high"]}
-    assert (both[1].score, both[1].policy) == (0.49, "balanced@1")  # the calibrated score
 
 
 @pytest.mark.parametrize(
