@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
 
+from api.edge import Edge
 from api.problems import install_problems
 from api.routes import keys
 from api.services import Services, open_services
@@ -36,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.services = services
+    app.add_middleware(Edge, services=services)
     install_problems(app)
     for router in ROUTERS:
         app.include_router(router)

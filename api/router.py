@@ -1,30 +1,59 @@
-"""The router of all resources: every route below it knows its caller before it reads a body."""
+"""The router of all resources: what holds for each of its routes before and after its own function.
 
+In this order: whose key it is, whether it asks too often, whether the body is JSON that can be read in one
+way only, whether it was asked before under the same ``Idempotency-Key``. After it, answers to GET get an
+``ETag`` and are not sent again to who has them.
+"""
+
+import hashlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import override
 
 from api.auth import authenticate
+from api.bodies import StrictRequest, check_content_type
 from api.dependencies import get_services
-from api.problems import COMMON_RESPONSES
+from api.idempotency import digest_request, keep, read_key, replay
+from api.limits import RequestLimits
+from api.problems import COMMON_RESPONSES, Problem
+from api.services import Services
+from fakesieve.errors import FleetError
+from fakesieve.logging import get_logger
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import Caller
+from fakesieve.texts import is_storable
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_log = get_logger(__name__)
 
 
 class ApiRoute(APIRoute):
-    """Authenticates, then handles."""
+    """A route whose caller is known."""
 
     @override
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            request.state.caller = await run_in_threadpool(authenticate, request, get_services(request))
-            return await handle(request)
+            services = get_services(request)
+            caller = await _admit(request, services)
+            _check_address(request)
+            strict = StrictRequest(request.scope, request.receive)
+            body = await strict.body()
+            if body:
+                check_content_type(request.headers.get("content-type", ""))
+            try:
+                answer = await _handle_once(strict, body, caller, services, handle)
+            except (Problem, FleetError) as fault:
+                _note_miss(services.limits, caller, fault.reason)
+                raise
+            return _tag(request, answer)
 
         return guarded
 
@@ -34,3 +63,82 @@ class ApiRouter(APIRouter):
 
     def __init__(self, *, tags: list[str]) -> None:
         super().__init__(tags=list(tags), route_class=ApiRoute, responses=COMMON_RESPONSES)
+
+
+async def _admit(request: Request, services: Services) -> Caller:
+    """Return the caller, who has a request left. Raises ``Problem``."""
+    limits = services.limits
+    try:
+        caller = await run_in_threadpool(authenticate, request, services)
+    except Problem:
+        address = request.client.host if request.client else ""
+        left = limits.strangers.take(address)
+        if left.is_refused:
+            _log.warning("api.key_guessing", address=address)
+            raise _refuse_rate("too many wrong keys from this address", left.retry_s) from None
+        raise
+    request.state.caller = caller
+    left = limits.requests.take(caller.key_id)
+    request.state.rate_headers = left.headers
+    if left.is_refused:
+        raise _refuse_rate(f"more than {left.rate.per_s:g} requests a second", left.retry_s)
+    return caller
+
+
+def _refuse_rate(seen: str, retry_s: int) -> Problem:
+    return Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": str(retry_s)})
+
+
+def _check_address(request: Request) -> None:
+    """Refuse text in path and query that no store can keep."""
+    texts = [request.url.path, *(part for pair in request.query_params.multi_items() for part in pair)]
+    if not all(map(is_storable, texts)):
+        raise Problem(Reason.INVALID_REQUEST, "the address holds NUL or half of a character")
+
+
+async def _handle_once(
+    request: StrictRequest, body: bytes, caller: Caller, services: Services, handle: Handler
+) -> Response:
+    """Handle a request, or answer it as before where its key was used before."""
+    key = read_key(request) if request.method == "POST" else None
+    if key is None:
+        return await handle(request)
+    digest = digest_request(request, body)
+    # Left before the answer is sent, so that nobody is told of work that was not committed.
+    stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
+    transaction = services.database.transaction(tenant_id=caller.tenant_id)
+    session = await stack.enter_async_context(contextmanager_in_threadpool(transaction))
+    before = await run_in_threadpool(replay, session, caller.tenant_id, key, digest)
+    if before is not None:
+        return before
+    request.state.session = session
+    answer = await handle(request)
+    await run_in_threadpool(keep, request, session, caller.tenant_id, key, digest, answer)
+    return answer
+
+
+def _note_miss(limits: RequestLimits, caller: Caller, reason: Reason) -> None:
+    """Count an id that the tenant does not have. Raises ``Problem`` for who seems to be guessing."""
+    if reason is not Reason.NOT_FOUND:
+        return
+    left = limits.misses.take(caller.key_id)
+    if left.is_refused:
+        _log.warning("api.id_guessing", key=caller.key_id, tenant=caller.tenant_id)
+        raise _refuse_rate("too many ids that do not exist", left.retry_s)
+
+
+def _tag(request: Request, answer: Response) -> Response:
+    """Give an answer to GET its ETag; leave its body out for a caller that has it."""
+    if request.method != "GET" or answer.status_code != 200 or not hasattr(answer, "body"):
+        return answer
+    etag = answer.headers.get("etag") or f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if _names(request.headers.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer
+
+
+def _names(header: str, etag: str) -> bool:
+    """Whether ``If-None-Match`` names an ETag; a weak one counts here."""
+    return etag in [each.strip().removeprefix("W/") for each in header.split(",")] or header.strip() == "*"

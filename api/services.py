@@ -3,6 +3,8 @@
 import secrets
 from dataclasses import dataclass
 
+from api.limits import Rate, RequestLimits
+from api.metrics import ApiMetrics
 from fakesieve.database import Database, open_database
 from fakesieve.object_stores.select import PROMPT, open_objects
 from fakesieve.objects import ObjectStore
@@ -11,12 +13,14 @@ from fakesieve.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """The process's connections. ``token_key`` signs page tokens."""
+    """The process's connections, its limits and its figures. ``token_key`` signs page tokens."""
 
     settings: Settings
     database: Database
     objects: ObjectStore
     token_key: bytes
+    limits: RequestLimits
+    metrics: ApiMetrics
 
 
 def open_services(settings: Settings) -> Services:
@@ -28,4 +32,11 @@ def open_services(settings: Settings) -> Services:
     )
     key = settings.token_key
     signing = key.get_secret_value().encode() if key else secrets.token_bytes(32)
-    return Services(settings, database, open_objects(settings, retry=PROMPT), signing)
+    return Services(
+        settings,
+        database,
+        open_objects(settings, retry=PROMPT),
+        signing,
+        RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
+        ApiMetrics(),
+    )

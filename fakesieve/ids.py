@@ -32,6 +32,7 @@ class IdPrefix(StrEnum):
     WEBHOOK = "whk"
     EVENT = "evt"
     HOST = "hst"
+    UPLOAD = "upl"
     USER = "usr"
     QUEUE = "que"
     REVIEW = "rev"

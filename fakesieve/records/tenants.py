@@ -3,9 +3,9 @@
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, Index, func, select, text, update
+from sqlalchemy import CheckConstraint, Index, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
@@ -26,17 +26,24 @@ class Tenant(CreateTime, Base):
     __table_args__ = (
         CheckConstraint("weight > 0", name="weight"),
         CheckConstraint("jobs_max > 0", name="jobs_max"),
+        CheckConstraint("month_ms_max > 0", name="month_ms_max"),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.TENANT)
     name: Mapped[str] = mapped_column(unique=True)
     weight: Mapped[float] = mapped_column(server_default=text("1"))
     jobs_max: Mapped[int | None]  # live jobs at most; null is without a limit
+    month_ms_max: Mapped[int | None]  # video time billed in a month of UTC at most; null is without a limit
+    # Addresses s3://bucket/prefix that the tenant may name objects of. Its own uploads need none.
+    places: Mapped[list[str]] = mapped_column(ARRAY(Text()), server_default=text("'{}'"))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class ApiKey(TenantOwned, CreateTime, Base):
-    """A right to act for a tenant. ``shown`` is the beginning of the key, to tell keys apart."""
+    """A right to act for a tenant. ``shown`` is the beginning of the key, to tell keys apart.
+
+    ``next_key_id`` is the key that took over when this one was rotated.
+    """
 
     __tablename__ = "api_key"
     __table_args__ = (
@@ -52,6 +59,7 @@ class ApiKey(TenantOwned, CreateTime, Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     expire_time: Mapped[datetime | None]
     revoke_time: Mapped[datetime | None]
+    next_key_id: Mapped[Id | None]
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,39 @@ def find_caller(session: Session, secret: str) -> Caller | None:
     """
     found = session.execute(_FIND_KEY, {"sha256": hash_key(secret)}).one_or_none()
     return None if found is None else Caller(found.key_id, found.of_tenant, frozenset(found.key_scopes))
+
+
+def rotate_key(session: Session, key_id: str, overlap: timedelta) -> NewKey | None:
+    """Make a key like another one, which ends after the overlap; None where there is none in force.
+
+    The old key ends no later than it would have, and the new one has its scopes and the length of its life.
+    """
+    old = session.scalars(select(ApiKey).where(ApiKey.id == key_id).with_for_update()).one_or_none()
+    now = session.execute(select(func.now())).scalar_one()
+    if old is None or old.revoke_time is not None or (old.expire_time and old.expire_time <= now):
+        return None
+    life = None if old.expire_time is None else old.expire_time - old.create_time
+    made = create_key(
+        session, old.tenant_id, old.name, frozenset(old.scopes), None if life is None else now + life
+    )
+    end = now + overlap
+    old.expire_time = end if old.expire_time is None else min(end, old.expire_time)
+    old.next_key_id = made.id
+    session.flush()
+    return made
+
+
+def list_keys(session: Session, before: tuple[datetime, str] | None, limit: int) -> list[ApiKey]:
+    """Return the keys of the tenant at hand, newest first, those that have ended too."""
+    wanted = select(ApiKey).order_by(ApiKey.create_time.desc(), ApiKey.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(ApiKey.create_time, ApiKey.id) < before)
+    return list(session.scalars(wanted))
+
+
+def load_key(session: Session, key_id: str) -> ApiKey | None:
+    """Return a key of the tenant at hand."""
+    return session.get(ApiKey, key_id)
 
 
 def revoke_key(session: Session, key_id: str) -> bool:

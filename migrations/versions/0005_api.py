@@ -1,6 +1,8 @@
-"""Reasons of the API."""
+"""Uploads, answers kept under idempotency keys, what a tenant may use, and the reasons of the API."""
 
 from alembic import op
+
+from migrations.tenancy import grant_rights, isolate_rows
 
 revision = "0005"
 down_revision = "0004"
@@ -26,6 +28,63 @@ ADDED = (
     *("REQUEST_TOO_LARGE", "REQUEST_IN_PROGRESS", "STATE_CONFLICT", "PRECONDITION_FAILED"),
     *("INVALID_FILTER", "INVALID_PAGE_TOKEN", "URL_NOT_ALLOWED", "LEGAL_HOLD", "TOO_FEW_DECISIONS"),
 )
+TABLES = ("upload", "idempotent_answer")
+CREATE = (
+    """
+CREATE TABLE upload (
+    id TEXT COLLATE "C" NOT NULL,
+    tenant_id TEXT COLLATE "C" NOT NULL,
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT,
+    content_type TEXT NOT NULL,
+    sha256 TEXT,
+    size_bytes_max BIGINT NOT NULL,
+    expire_time TIMESTAMP WITH TIME ZONE NOT NULL,
+    complete_time TIMESTAMP WITH TIME ZONE,
+    etag TEXT,
+    version_id TEXT,
+    size_bytes BIGINT,
+    create_time TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_upload PRIMARY KEY (id),
+    CONSTRAINT uq_upload_key UNIQUE (key),
+    CONSTRAINT fk_upload_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenant (id) ON DELETE RESTRICT,
+    CONSTRAINT ck_upload_sha256 CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ck_upload_size_bytes_max CHECK (size_bytes_max > 0),
+    CONSTRAINT ck_upload_etag CHECK ((complete_time IS NULL) = (etag IS NULL)),
+    CONSTRAINT ck_upload_size_bytes CHECK ((complete_time IS NULL) = (size_bytes IS NULL))
+);
+CREATE INDEX ix_upload_tenant_id_create_time ON upload (tenant_id, create_time);
+""",
+    """
+CREATE TABLE idempotent_answer (
+    tenant_id TEXT COLLATE "C" NOT NULL,
+    key TEXT NOT NULL,
+    request_sha256 TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    headers JSONB NOT NULL,
+    body BYTEA NOT NULL,
+    create_time TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_idempotent_answer PRIMARY KEY (tenant_id, key),
+    CONSTRAINT ck_idempotent_answer_request_sha256 CHECK (length(request_sha256) = 64),
+    CONSTRAINT ck_idempotent_answer_key CHECK (length(key) BETWEEN 1 AND 255)
+);
+CREATE INDEX ix_idempotent_answer_tenant_id_create_time ON idempotent_answer (tenant_id, create_time);
+""",
+    """
+ALTER TABLE tenant ADD COLUMN month_ms_max BIGINT;
+ALTER TABLE tenant ADD COLUMN places TEXT[] DEFAULT '{}' NOT NULL;
+ALTER TABLE tenant ADD CONSTRAINT ck_tenant_month_ms_max CHECK (month_ms_max > 0);
+ALTER TABLE api_key ADD COLUMN next_key_id TEXT COLLATE "C";
+""",
+)
+REMOVE = """
+ALTER TABLE api_key DROP COLUMN next_key_id;
+ALTER TABLE tenant DROP COLUMN places;
+ALTER TABLE tenant DROP COLUMN month_ms_max;
+DROP TABLE idempotent_answer;
+DROP TABLE upload;
+"""
 
 
 def _allow_reasons(reasons: tuple[str, ...]) -> None:
@@ -37,11 +96,16 @@ def _allow_reasons(reasons: tuple[str, ...]) -> None:
 
 
 def upgrade() -> None:
-    """Widen the list of reasons."""
+    """Make the tables, and widen the list of reasons."""
+    for statements in CREATE:
+        op.execute(statements)
+    grant_rights(TABLES, "SELECT, INSERT, UPDATE, DELETE")
+    isolate_rows(TABLES)
     at = BEFORE.index("MODEL_INVALID")
     _allow_reasons((*BEFORE[:at], *ADDED, *BEFORE[at:]))
 
 
 def downgrade() -> None:
-    """Narrow it again; no job has ended for one of the new reasons."""
+    """Go back; no job has ended for one of the new reasons."""
     _allow_reasons(BEFORE)
+    op.execute(REMOVE)

@@ -1,0 +1,71 @@
+"""``Idempotency-Key``: a request that is sent again is answered again and not done again.
+
+The key is locked by the request's transaction, and the answer is kept in it. So there is never work without
+its answer nor an answer without its work, and a process that dies leaves nothing behind. Refusals are not
+kept: they did nothing, and the same request may succeed later.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import cast
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from api.problems import Problem
+from fakesieve.reasons import Reason
+from fakesieve.records.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
+
+HEADER, REPLAYED = "idempotency-key", "idempotency-replayed"
+KEY_LETTERS_MAX = 200
+_KEPT_HEADERS = ("content-type", "location")
+
+
+def read_key(request: Request) -> str | None:
+    """Return the key of a request; ``Problem`` where it is none that we keep."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= KEY_LETTERS_MAX or not (key.isascii() and key.isprintable()):
+        seen = f"{HEADER} has 1 to {KEY_LETTERS_MAX} printable ASCII characters"
+        raise Problem(Reason.INVALID_REQUEST, seen)
+    return key
+
+
+def digest_request(request: Request, body: bytes) -> str:
+    """Return a digest of what is asked for: method, address and body."""
+    head = f"{request.method} {request.url.path}?{request.url.query}\n"
+    return hashlib.sha256(head.encode() + body).hexdigest()
+
+
+def replay(session: Session, tenant_id: str, key: str, digest: str) -> Response | None:
+    """Take the key; return what was answered under it, None for a new one.
+
+    Raises ``Problem``: REQUEST_IN_PROGRESS while another request has it, IDEMPOTENCY_CONFLICT where it was
+    used for something else.
+    """
+    if not lock_key(session, tenant_id, key):
+        raise Problem(Reason.REQUEST_IN_PROGRESS, f"a request under {key!r} is being done", headers=_WAIT)
+    kept = find_answer(session, tenant_id, key)
+    if kept is None:
+        return None
+    if kept.request_sha256 != digest:
+        raise Problem(Reason.IDEMPOTENCY_CONFLICT, f"{key!r} was used for another request")
+    return Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"})
+
+
+_WAIT: Mapping[str, str] = {"Retry-After": "1"}
+
+
+def keep(request: Request, session: Session, tenant_id: str, key: str, digest: str, answer: Response) -> None:
+    """Keep an answer under the key, in the transaction of what was done."""
+    shown = cast("BaseModel | None", getattr(request.state, "kept_answer", None))
+    body = bytes(answer.body) if shown is None else shown.model_dump_json().encode()
+    headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
+    keep_answer(session, tenant_id, key, KeptAnswer(digest, answer.status_code, headers, body))
+
+
+def keep_instead(request: Request, answer: BaseModel) -> None:
+    """Keep this in place of the answer: one that holds a secret is given once and kept nowhere."""
+    request.state.kept_answer = answer

@@ -1,0 +1,116 @@
+"""How often a caller may ask: token buckets in the memory of this process.
+
+A bucket in the database would cost a write for each request, more than most requests themselves. So the
+limit is one of a process, and a fleet of n processes lets n times as much through; see decision 0015.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+_BUCKETS_MAX = 10_000
+MISSES_BURST, MISSES_PER_S = 100, 1.0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A bucket holds ``burst`` tokens and gets ``per_s`` back each second; a request takes one."""
+
+    burst: int
+    per_s: float
+
+    @property
+    def window_s(self) -> int:
+        """Seconds in which an empty bucket is full again."""
+        return max(1, math.ceil(self.burst / self.per_s))
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a bucket holds after a request. ``retry_s`` is 0 for one that was let through."""
+
+    rate: Rate
+    tokens: float
+    retry_s: int
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the bucket was empty."""
+        return self.retry_s > 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers: the rule, and how much of it is left."""
+        full_s = max(0, math.ceil((self.rate.burst - self.tokens) / self.rate.per_s))
+        return {
+            "RateLimit-Policy": f'"default";q={self.rate.burst};w={self.rate.window_s}',
+            "RateLimit": f'"default";r={math.floor(self.tokens)};t={full_s}',
+        }
+
+
+class Buckets:
+    """Buckets by name, the least used of which are forgotten: a forgotten one is a full one."""
+
+    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate, self._clock, self._lock = rate, clock, Lock()
+        self._held: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str) -> Left:
+        """Take a token, if there is one."""
+        with self._lock:
+            now = self._clock()
+            tokens, since = self._held.get(name, (float(self.rate.burst), now))
+            tokens = min(self.rate.burst, tokens + (now - since) * self.rate.per_s)
+            is_enough = tokens >= 1
+            tokens -= is_enough
+            self._held[name] = (tokens, now)
+            self._held.move_to_end(name)
+            if len(self._held) > _BUCKETS_MAX:
+                self._held.popitem(last=False)
+        return Left(self.rate, tokens, 0 if is_enough else max(1, math.ceil((1 - tokens) / self.rate.per_s)))
+
+
+class Counts:
+    """How many of something each name has at a time, with a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self._lock = limit, Lock()
+        self._held = dict[str, int]()
+
+    def enter(self, name: str) -> bool:
+        """Count one more; False, and nothing counted, at the limit."""
+        with self._lock:
+            count = self._held.get(name, 0)
+            if count >= self.limit:
+                return False
+            self._held[name] = count + 1
+            return True
+
+    def leave(self, name: str) -> None:
+        """Count one less."""
+        with self._lock:
+            count = self._held.pop(name) - 1
+            if count:
+                self._held[name] = count
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """The limits of this process: requests and misses by key, wrong keys by address, streams by tenant.
+
+    A miss is an id that the tenant does not have. Who guesses ids runs out of them long before requests.
+    """
+
+    requests: Buckets
+    misses: Buckets
+    strangers: Buckets
+    streams: Counts
+
+    @classmethod
+    def make(cls, rate: Rate, streams_max: int) -> "RequestLimits":
+        """Return limits of which nothing is used."""
+        misses = Rate(MISSES_BURST, MISSES_PER_S)
+        return cls(Buckets(rate), Buckets(misses), Buckets(misses), Counts(streams_max))

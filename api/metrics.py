@@ -1,0 +1,51 @@
+"""What the API counts, for Prometheus. Labels come from closed lists: routes, methods, statuses, reasons."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from fakesieve.reasons import Reason
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class ApiMetrics:
+    """All figures of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._answers = Counter(
+            "fakesieve_api_answers", "Requests answered.", ["method", "route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "fakesieve_api_seconds", "Time from the request to the end of its answer, streams left out.",
+            ["method", "route"], buckets=_SECONDS, registry=self.registry,
+        )  # fmt: skip
+        self._problems = Counter(
+            "fakesieve_api_problems", "Requests refused or failed.", ["reason"], registry=self.registry
+        )
+        self.streams = Gauge(
+            "fakesieve_api_streams", "Event streams and long polls that are open.", registry=self.registry
+        )
+
+    def note_answer(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an answer. ``route`` is the path with names in place of ids."""
+        self._answers.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def note_problem(self, reason: Reason) -> None:
+        """Count a refusal or a failure."""
+        self._problems.labels(reason.value).inc()
+
+    @contextmanager
+    def serve(self, port: int, host: str) -> Generator[int]:
+        """Answer Prometheus from a thread of its own during the block; give the port, of 0 the one found."""
+        server, thread = start_http_server(port, host, registry=self.registry)
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
