@@ -1,9 +1,39 @@
 """All tables in one place, for migrations and for whoever makes a whole database."""
 
-from fakesieve.records import analysis_tables, jobs, models, policies, standings, tags, tenants, videos
+from fakesieve.records import (
+    analysis_tables,
+    audit,
+    calibrations,
+    erasure,
+    jobs,
+    models,
+    policies,
+    reviews,
+    standings,
+    tags,
+    tenants,
+    users,
+    videos,
+    webhooks,
+)
 from fakesieve.records.table import Base
 
-MODULES = (tenants, videos, tags, models, policies, analysis_tables, standings, jobs)
+MODULES = (
+    tenants,
+    users,
+    videos,
+    tags,
+    models,
+    policies,
+    analysis_tables,
+    standings,
+    jobs,
+    reviews,
+    calibrations,
+    webhooks,
+    erasure,
+    audit,
+)
 METADATA = Base.metadata
 # Seen by each tenant for its own rows alone. ``tenant`` itself is compared by its key.
 TENANT_COLUMNS = {

@@ -37,7 +37,11 @@ def _from_media(name: str, sql_type: str) -> Computed:
 
 
 class Video(TenantOwned, CreateTime, Base):
-    """The bytes of a video. ``media`` is what probing has said; the columns below repeat its parts."""
+    """The bytes of a video. ``media`` is what probing has said; the columns below repeat its parts.
+
+    A video with a ``delete_time`` is hidden from lists and reads, and erased at its ``purge_time``. While
+    there is a ``hold_time`` nothing erases it. Without a class the retention class ``default`` holds.
+    """
 
     __tablename__ = "video"
     __table_args__ = (
@@ -45,7 +49,10 @@ class Video(TenantOwned, CreateTime, Base):
         UniqueConstraint("tenant_id", "content_sha256"),
         CheckConstraint("content_sha256 ~ '^[0-9a-f]{64}$'", name="content_sha256"),
         CheckConstraint("size_bytes > 0", name="size_bytes"),
+        CheckConstraint("(delete_time IS NULL) = (purge_time IS NULL)", name="purge_time"),
         Index(None, "tenant_id", "external_id", postgresql_where="external_id IS NOT NULL"),
+        Index(None, "tenant_id", "retention_class", "create_time"),
+        Index(None, "purge_time", postgresql_where="purge_time IS NOT NULL"),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.VIDEO)
@@ -58,6 +65,10 @@ class Video(TenantOwned, CreateTime, Base):
     width: Mapped[int | None] = mapped_column(_from_media("width", "bigint"))
     height: Mapped[int | None] = mapped_column(_from_media("height", "bigint"))
     duration_us: Mapped[int | None] = mapped_column(_from_media("duration_us", "bigint"))
+    retention_class: Mapped[str | None]
+    hold_time: Mapped[datetime | None]
+    delete_time: Mapped[datetime | None]
+    purge_time: Mapped[datetime | None]
 
 
 class Source(TenantOwned, Base):
@@ -106,7 +117,7 @@ def upsert_video(
 ) -> str:
     """Return the id of the tenant's video with this content; what a newer probe says replaces the older.
 
-    An external id that the video already has stays.
+    An external id that the video already has stays. A deleted video is there again: it was submitted anew.
     """
     row = insert(Video).values(
         tenant_id=tenant_id,
@@ -121,6 +132,8 @@ def upsert_video(
             set_={
                 "media": row.excluded.media,
                 "external_id": func.coalesce(Video.external_id, row.excluded.external_id),
+                "delete_time": None,
+                "purge_time": None,
             },
         ).returning(Video.id)
     ).one()

@@ -1,0 +1,121 @@
+"""The audit log: who did what, in an order and with contents that nobody can change afterwards.
+
+The database numbers the entries of a tenant and chains them: each holds the hash of the one before and its
+own. Nobody has the right to change or to remove one, and a trigger refuses it to the owner of the table too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from fakesieve.records.table import Base, Id, JsonObject, TenantOwned
+
+PAGE_MAX = 1000
+
+
+class AuditEntry(TenantOwned, Base):
+    """One act. ``actor`` is the id of a key or a user; a sweep of the fleet is ``fleet``."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="action"),)
+
+    tenant_id: Mapped[Id] = mapped_column(primary_key=True)
+    # Number, time and hashes are the trigger's; what an insert says of them is overwritten.
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, server_default=text("0"))
+    create_time: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    details: Mapped[JsonObject]
+    previous_sha256: Mapped[str] = mapped_column(server_default=text("''"))
+    sha256: Mapped[str] = mapped_column(server_default=text("''"))
+
+
+@dataclass(frozen=True)
+class AuditLine:
+    """One act as it is read back."""
+
+    sequence: int
+    create_time: datetime
+    actor: str
+    action: str
+    subject: str
+    details: Mapping[str, object]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """Whether a tenant's log is whole. ``broken_at`` is the first entry that does not fit, None if all do."""
+
+    entries: int
+    broken_at: int | None
+    head_sha256: str | None
+
+
+def record_audit(
+    session: Session,
+    *,
+    tenant_id: str,
+    actor: str,
+    action: str,
+    subject: str,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Write down an act, such as ``review.decided`` on ``rev_...``.
+
+    Call it last: to number the entries the database lets one transaction of a tenant at a time past here,
+    until it commits. ``details`` must hold nothing that an erasure has to remove: ids and closed words only.
+    """
+    values = {"tenant_id": tenant_id, "actor": actor, "action": action, "subject": subject}
+    session.execute(insert(AuditEntry).values(**values, details=dict(details or {})).inline())
+
+
+def list_audit(
+    session: Session, *, subject: str | None = None, before: int | None = None, limit: int = 100
+) -> list[AuditLine]:
+    """Return acts of the tenant at hand, newest first; ``before`` is the number of the last one seen."""
+    entry = AuditEntry
+    wanted = select(
+        entry.sequence,
+        entry.create_time,
+        entry.actor,
+        entry.action,
+        entry.subject,
+        entry.details,
+        entry.sha256,
+    ).order_by(entry.sequence.desc())
+    if subject is not None:
+        wanted = wanted.where(entry.subject == subject)
+    if before is not None:
+        wanted = wanted.where(entry.sequence < before)
+    rows = session.execute(wanted.limit(min(limit, PAGE_MAX)))
+    return [AuditLine(*row) for row in rows]
+
+
+_CHECK = text("""
+SELECT count(*) AS entries,
+       min(sequence) FILTER (WHERE NOT is_whole) AS broken_at,
+       (array_agg(sha256 ORDER BY sequence DESC))[1] AS head
+FROM (
+    SELECT sequence, sha256,
+           sha256 = audit_log_sha256(audit_log)
+           AND previous_sha256 = coalesce(lag(sha256) OVER chain, repeat('0', 64))
+           AND sequence = coalesce(lag(sequence) OVER chain, 0) + 1 AS is_whole
+    FROM audit_log WHERE tenant_id = :tenant_id
+    WINDOW chain AS (ORDER BY sequence)
+) AS checked
+""")
+
+
+def check_chain(session: Session, tenant_id: str) -> ChainCheck:
+    """Recompute every hash of a tenant's log.
+
+    A tail that was cut off shows only beside a head that was noted elsewhere: keep ``head_sha256``.
+    """
+    row = session.execute(_CHECK, {"tenant_id": tenant_id}).one()
+    return ChainCheck(row.entries, row.broken_at, row.head)
