@@ -5,13 +5,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
+from fakesieve.bounded_connection import BoundedConnection
 from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
 from fakesieve.reasons import Reason
 
@@ -27,9 +28,11 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
 _UNAVAILABLE_CODES = frozenset({"55P03", "25006"})
 _PAUSE_S = 0.02
 _CONNECT_TIMEOUT_S = 5
-_SESSION_OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=120s"
+SILENCE_S = 65.0
+_STATEMENT_SHARE = (
+    0.9  # of the silence, so that a server that works says itself that a statement took too long
 )
+_LOCK_SHARE, _LOCK_S = 1 / 3, 5.0
 
 # A server that vanished without a word, as in a failover, is found out in half a minute, within the lease of
 # a claim; the system's own limits are a quarter of an hour for an answer and two hours for silence.
@@ -88,7 +91,12 @@ _SET_TENANT = text("SELECT set_config(:name, :value, true)")
 
 
 def open_database(
-    url: str, *, connections_max: int = 10, wait_s: float = 10.0, application: str = "fakesieve"
+    url: str,
+    *,
+    connections_max: int = 10,
+    wait_s: float = 10.0,
+    silence_s: float = SILENCE_S,
+    application: str = "fakesieve",
 ) -> Database:
     """Return a database of which no connection is open yet.
 
@@ -96,6 +104,8 @@ def open_database(
         url: postgresql://user:password@host:port/name
         connections_max: at most so many at once.
         wait_s: how long who needs one more waits for it.
+        silence_s: how long an answer is waited for, whatever has become of the server. A statement has nine
+            tenths of it.
         application: shown in pg_stat_activity.
     """
     pool = create_engine(
@@ -107,11 +117,32 @@ def open_database(
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "application_name": application,
-            "options": _SESSION_OPTIONS,
+            "options": _session_options(silence_s),
             **_DEAD_PEER,
         },
     )
+
+    def connect(dialect: object, record: object, places: list[Any], values: dict[str, Any]) -> object:
+        del dialect, record
+        connection = BoundedConnection.connect(*places, **values)
+        connection.silence_s = silence_s
+        return connection
+
+    event.listen(pool, "do_connect", connect)
     return Database(pool, sessionmaker(pool, expire_on_commit=False))
+
+
+def _session_options(silence_s: float) -> str:
+    """Return the server's own limits, in milliseconds."""
+    limits = {
+        "timezone": "UTC",
+        "lock_timeout": str(round(1000 * min(_LOCK_S, silence_s * _LOCK_SHARE))),
+        "statement_timeout": str(round(1000 * silence_s * _STATEMENT_SHARE)),
+        "idle_in_transaction_session_timeout": "120s",
+        # What nobody waits for any more ends, and lets go of its locks.
+        "client_connection_check_interval": "5s",
+    }
+    return " ".join(f"-c {name}={value}" for name, value in limits.items())
 
 
 def parse_url(url: str) -> URL:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 import typer
 
 from engine.errors import BundleInvalid, EngineError
-from fakesieve.database import Database, open_database
+from fakesieve.database import SILENCE_S, Database, open_database
 from fakesieve.errors import FleetError, SetupRefused
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.sql.store import SqlJobStore
@@ -25,12 +25,13 @@ from workers.startup import check_broker
 
 # EX_CONFIG of sysexits.h: starting again without a change is of no use, and a supervisor can see that.
 EXIT_REFUSED, EXIT_ERROR = 78, 1
+_HOST_SILENCE_S = (5.0, 15.0)
 _METRICS_HOST = "0.0.0.0"  # noqa: S104 - Prometheus reads from another host; the figures are no secret
 
 
 def worker() -> None:
     """Screen what is submitted, until SIGTERM. Work in progress is finished or given back."""
-    raise typer.Exit(_run_process(_run_worker))
+    raise typer.Exit(_run_process(_run_worker, find_silence))
 
 
 def relay() -> None:
@@ -43,14 +44,17 @@ def reconciler() -> None:
     raise typer.Exit(_run_process(_run_reconciler))
 
 
-def _run_process(run: Callable[[Settings, Database, FleetMetrics], int]) -> int:
+def _run_process(
+    run: Callable[[Settings, Database, FleetMetrics], int],
+    silence_s: Callable[[Settings], float] = lambda _: SILENCE_S,
+) -> int:
     """Read the settings, check the database, run. An error is told with its hint and gives the exit code."""
     try:
         settings = read_settings()
         configure_logging(settings.log_format, settings.log_level)
         metrics = FleetMetrics()
         with ExitStack() as stack:
-            database = stack.enter_context(_open_database(settings))
+            database = stack.enter_context(_open_database(settings, silence_s(settings)))
             check_revision(database)
             if settings.metrics_port is not None:
                 stack.enter_context(metrics.serve(settings.metrics_port, _METRICS_HOST))
@@ -61,14 +65,24 @@ def _run_process(run: Callable[[Settings, Database, FleetMetrics], int]) -> int:
 
 
 @contextmanager
-def _open_database(settings: Settings) -> Generator[Database]:
+def _open_database(settings: Settings, silence_s: float) -> Generator[Database]:
     # A slot never waits for another one's connection.
     connections = max(settings.database_connections, count_slots(settings) + 2)
-    database = open_database(settings.database_url.get_secret_value(), connections_max=connections)
+    url = settings.database_url.get_secret_value()
+    database = open_database(url, connections_max=connections, silence_s=silence_s)
     try:
         yield database
     finally:
         database.close()
+
+
+def find_silence(settings: Settings) -> float:
+    """Return how long a worker waits for an answer of the database: within a lease there is time for more.
+
+    Each of its statements finds its rows by their keys, so what takes longer is a database that hangs.
+    """
+    least_s, most_s = _HOST_SILENCE_S
+    return min(most_s, max(least_s, settings.heartbeat_s))
 
 
 def count_slots(settings: Settings) -> int:

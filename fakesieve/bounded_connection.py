@@ -1,0 +1,46 @@
+"""A connection to Postgres that does not wait for an answer for ever.
+
+The server's own limits, such as ``statement_timeout``, need a server that runs, and the limits of TCP a peer
+whose kernel is silent. A frozen server is neither: its kernel takes every byte and nothing ever comes back.
+"""
+
+import time
+from collections.abc import Generator
+from typing import Any, NoReturn, TypeVar
+
+import psycopg
+from psycopg.waiting import Ready, Wait
+
+Answer = TypeVar("Answer")
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Closes itself and raises OperationalError when the server has said nothing for ``silence_s``."""
+
+    silence_s = 60.0
+
+    def wait(self, gen: Generator[Any, Any, Answer], *options: Any, **named: Any) -> Answer:
+        """Wait as the driver does, but no longer than the silence lasts.
+
+        Everything that is sent to a server that took the connection passes here, commits included.
+        """
+        return super().wait(self._bound(gen), *options, **named)
+
+    def _bound(self, gen: Generator[Wait, Ready | int, Answer]) -> Generator[Wait, Ready | int, Answer]:
+        heard_s = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                now_s = time.monotonic()
+                if ready != Ready.NONE:
+                    heard_s = now_s
+                elif now_s - heard_s > self.silence_s:
+                    self._give_up()
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+    def _give_up(self) -> NoReturn:
+        self.close()  # so that whoever pools connections sees that this one is of no use
+        raise psycopg.OperationalError(f"the database said nothing for {self.silence_s:g} s")

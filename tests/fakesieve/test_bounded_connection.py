@@ -1,0 +1,119 @@
+"""A database that says nothing: it is noticed in bounded time, and used again once it answers."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import text
+
+from fakesieve.database import Database, open_database
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+
+SILENCE_S = 1.5
+
+
+class FreezingRelay:
+    """A port before the server. Frozen, it takes connections and bytes, and gives nothing back."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._flows = threading.Event()
+        self._flows.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        self._flows.set()
+
+    def close(self) -> None:
+        self.thaw()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                self._sockets += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                self._flows.wait()
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def relay(postgres: PostgresServer) -> Iterator[FreezingRelay]:
+    place = urlsplit(postgres.url())
+    relay = FreezingRelay(str(place.hostname), int(place.port or 0))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def behind(postgres: PostgresServer, database_name: str, relay: FreezingRelay) -> Iterator[Database]:
+    url = postgres.url(database=database_name).replace(f":{postgres.port}/", f":{relay.port}/")
+    database = open_database(url, connections_max=2, silence_s=SILENCE_S)
+    yield database
+    database.close()
+
+
+def ask(database: Database) -> int | None:
+    with database.transaction(tenant_id=None) as session:
+        return session.scalar(text("SELECT 7"))
+
+
+def test_a_statement_that_is_not_answered_ends_and_the_next_one_works(
+    behind: Database, relay: FreezingRelay
+) -> None:
+    assert ask(behind) == 7
+    relay.freeze()
+    begun_s = time.monotonic()
+    with pytest.raises(Unavailable) as caught:
+        ask(behind)
+    assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+    assert time.monotonic() - begun_s < SILENCE_S + 7.0  # and the time in which a new connection is tried
+    relay.thaw()
+    assert ask(behind) == 7
+
+
+def test_a_commit_that_is_not_answered_ends(behind: Database, relay: FreezingRelay) -> None:
+    begun_s = time.monotonic()
+    with pytest.raises(Unavailable), behind.transaction(tenant_id=None) as session:
+        session.execute(text("SELECT 1"))
+        relay.freeze()
+    assert time.monotonic() - begun_s < SILENCE_S + 2.0
+
+
+def test_a_slow_statement_is_ended_by_the_server_and_the_connection_is_kept(behind: Database) -> None:
+    with behind.transaction(tenant_id=None) as session:
+        backend = session.scalar(text("SELECT pg_backend_pid()"))
+    with pytest.raises(Unavailable, match="QueryCanceled"), behind.transaction(tenant_id=None) as session:
+        session.execute(text("SELECT pg_sleep(5)"))
+    with behind.transaction(tenant_id=None) as session:
+        assert session.scalar(text("SELECT pg_backend_pid()")) == backend
+
+
+def test_rows_that_keep_coming_are_no_silence(behind: Database) -> None:
+    with behind.transaction(tenant_id=None) as session:
+        session.execute(text("SET LOCAL statement_timeout = 0"))
+        slowly = text("SELECT n, repeat('x', 20000), pg_sleep(0.02) FROM generate_series(1, 120) AS n")
+        assert len(session.execute(slowly).all()) == 120
