@@ -220,11 +220,7 @@ def _tail_threshold(falling: F64, fpr_target: float) -> float:
 
 
 def fit_tail_scale(values: F64, share: float = 0.1) -> float:
-    """Return the scale of an exponential tail: the mean excess of the highest ``share`` over what lies below.
-
-    On logits of real tracks this is ``track_scale`` of ``AggregationParams``; on window logits less the mean
-    of their track it is ``window_scale``.
-    """
+    """Return the scale of an exponential tail: the mean excess of the highest ``share`` over its lower end."""
     falling = -np.sort(-values)
     held = max(1, round(share * len(falling)))
     if held >= len(falling):

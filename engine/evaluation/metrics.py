@@ -124,6 +124,19 @@ def mean_measure(value: F64) -> Weighted:
     return weighted
 
 
+def spread_measure(value: F64) -> Weighted:
+    """Return the standard deviation of a column as a measure."""
+
+    def weighted(weight: F64) -> float:
+        total = weight.sum()
+        if total <= 0:
+            return math.nan
+        middle = (value * weight).sum() / total
+        return math.sqrt(float((np.square(value - middle) * weight).sum() / total))
+
+    return weighted
+
+
 class Bootstrap:
     """Draws clusters (videos, pairs) with replacement; the same draws for every measure and every run."""
 

@@ -122,16 +122,20 @@ def test_scatter_of_real_tracks_is_told_once_there_are_enough() -> None:
     real = [
         replace(
             make_result(f"r{i}", 0, 0.5),
-            track_logits=(float(random.logistic(0, 0.6)),),
-            window_gaps=tuple(random.laplace(0, 0.3, 20).tolist()),
+            track_logits=(float(random.normal(0, 1.2)),),
+            window_gaps=tuple(random.normal(0, 0.5, 20).tolist()),
         )
         for i in range(400)
     ]
     tails = measure([*real, replace(make_result("f", 1, 0.5), track_logits=(50.0,))]).tails
-    assert tails.track_scale == pytest.approx(0.6, abs=0.15)
-    assert tails.window_scale == pytest.approx(0.3, abs=0.05)
-    assert (tails.tracks, tails.windows) == (400, 8000)
-    assert measure(real[:19]).tails.track_scale is None
+    assert tails.track_scale.value == pytest.approx(0.6, abs=0.05)
+    assert tails.window_scale.value == pytest.approx(0.25, abs=0.01)
+    assert tails.track_scale.low < 0.6 < tails.track_scale.high
+    assert tails.track_scale.high - tails.track_scale.low == pytest.approx(
+        0.08, abs=0.02
+    )  # 4 * 0.6 / sqrt(800)
+    assert (tails.track_scale.count, tails.window_scale.count) == (400, 8000)
+    assert measure(real[:19]).tails.track_scale.value is None
 
 
 def test_nothing_scored_measures_nothing() -> None:
