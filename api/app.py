@@ -1,19 +1,31 @@
 """The application: its routes, and what stands around them."""
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 
 from api.edge import Edge
 from api.problems import install_problems
-from api.routes import keys
+from api.routes import batches, health, jobs, keys, uploads, videos
 from api.services import Services, open_services
 from fakesieve.settings import Settings
 
 # Each resource's router, in the order in which the document lists them.
-ROUTERS: tuple[APIRouter, ...] = (keys.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    uploads.router,
+    jobs.router,
+    batches.router,
+    videos.router,
+    keys.router,
+    health.router,
+)
+
+# Threads for what needs no connection: links, forms, answers that are refused early.
+_SPARE_THREADS = 4
+_METRICS_HOST = "0.0.0.0"  # noqa: S104 - Prometheus reads from another host; the figures are no secret
 
 _DESCRIPTION = """\
 Screens videos for manipulated faces. The results are triage for people: a verdict is a reason to look, never
@@ -45,10 +57,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _make_lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what runs around the requests of a process."""
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        yield
+        # More threads than connections would only wait for a connection, and time out where they wait long.
+        threads = current_default_thread_limiter()
+        threads.total_tokens = services.settings.database_connections + _SPARE_THREADS
+        port = services.settings.metrics_port
+        with nullcontext() if port is None else services.metrics.serve(port, _METRICS_HOST):
+            yield
         services.database.close()
 
     return lifespan

@@ -116,7 +116,7 @@ class LimitedBody:
         self._declared = int(declared) if declared.isdecimal() and len(declared) < 19 else limit + 1
 
     async def receive(self) -> Message:
-        """Return the next piece. Raises ``Problem`` (REQUEST_TOO_LARGE), before the first where it is known."""
+        """Return the next piece. Raises ``Problem`` (REQUEST_TOO_LARGE) as soon as it is known."""
         if self._declared > self._limit:
             raise self._refuse()
         message = await self._receive()

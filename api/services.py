@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from api.limits import Rate, RequestLimits
 from api.metrics import ApiMetrics
 from fakesieve.database import Database, open_database
-from fakesieve.object_stores.select import PROMPT, open_objects
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.select import PROMPT, open_links, open_objects
 from fakesieve.objects import ObjectStore
 from fakesieve.settings import Settings
 
 
 @dataclass(frozen=True)
 class Services:
-    """The process's connections, its limits and its figures. ``token_key`` signs page tokens."""
+    """The process's connections, its limits and its figures.
+
+    ``token_key`` signs page tokens. ``links`` makes links for callers; there are none to a folder.
+    """
 
     settings: Settings
     database: Database
     objects: ObjectStore
+    links: S3Objects | None
     token_key: bytes
     limits: RequestLimits
     metrics: ApiMetrics
@@ -36,6 +41,7 @@ def open_services(settings: Settings) -> Services:
         settings,
         database,
         open_objects(settings, retry=PROMPT),
+        open_links(settings),
         signing,
         RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
         ApiMetrics(),

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     s3_endpoint: Annotated[
         str | None, Field(description="Address of the object store; absent is Amazon's own.")
     ] = None
+    s3_public_endpoint: Annotated[
+        str | None, Field(description="The same store as callers of the API reach it; absent is s3_endpoint.")
+    ] = None
     s3_access_key: Annotated[
         str | None, Field(description="Absent with the secret: boto3 looks for a role of the machine.")
     ] = None

@@ -1,5 +1,6 @@
 """S3, or any store that speaks its protocol, as an object store."""
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from botocore.exceptions import ClientError
 from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.object_stores.retries import CircuitRule, Pauses, Retrier, RetryRule, SystemPauses
-from fakesieve.object_stores.s3_client import S3Options, make_client, read_facts
+from fakesieve.object_stores.s3_client import SHA256_KEY, S3Options, make_client, read_facts
 from fakesieve.object_stores.s3_download import Transfer, read_range
 from fakesieve.object_stores.s3_upload import TYPE_UNKNOWN, Upload, digest_file
 from fakesieve.objects import Downloaded, ObjectFacts, VideoRef
@@ -144,19 +145,29 @@ class S3Objects:
         key: str,
         *,
         limit_bytes: int,
+        at_least_bytes: int = 1,
+        sha256: str | None = None,
         content_type: str = TYPE_UNKNOWN,
         expire_s: int = 900,
     ) -> PostForm:
-        """Return a form that stores one file under exactly this key and type, of 1 to ``limit_bytes`` bytes.
+        """Return a form that stores one file under exactly this key and type.
 
-        A form and not a signed PUT, because S3 cannot bound the size of a PUT.
+        The file has ``at_least_bytes`` to ``limit_bytes`` bytes and, where ``sha256`` is given, that hash:
+        the store compares it, and who downloads the object compares it again. A form and not a signed PUT,
+        because S3 cannot bound the size of a PUT.
         """
         ref = VideoRef(bucket, key)
+        fields = {"Content-Type": content_type}
+        if sha256 is not None:
+            checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+            fields |= {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": checksum}
+            fields |= {f"x-amz-meta-{SHA256_KEY}": sha256}
+        exact: list[dict[str, str] | list[str | int]] = [{name: value} for name, value in fields.items()]
         signed = self._client.generate_presigned_post(
             ref.bucket,
             ref.key,
-            Fields={"Content-Type": content_type},
-            Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, limit_bytes]],
+            Fields=fields,
+            Conditions=[*exact, ["content-length-range", at_least_bytes, limit_bytes]],
             ExpiresIn=expire_s,
         )
         return PostForm(str(signed["url"]), cast("dict[str, str]", signed["fields"]))

@@ -1,5 +1,7 @@
 """Which object store the settings mean."""
 
+from dataclasses import replace
+
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.object_stores.retries import RetryRule
 from fakesieve.object_stores.s3 import S3Objects
@@ -16,6 +18,17 @@ def open_objects(settings: Settings, *, retry: RetryRule | None = None) -> Objec
     if settings.objects_dir is not None:
         return FolderObjects(settings.objects_dir)
     return S3Objects(read_options(settings), retry=retry)
+
+
+def open_links(settings: Settings) -> S3Objects | None:
+    """Return what makes links for people outside, at the address by which they reach the store.
+
+    None where objects lie in a folder, to which there are no links.
+    """
+    if settings.objects_dir is not None:
+        return None
+    options = read_options(settings)
+    return S3Objects(replace(options, endpoint=settings.s3_public_endpoint or options.endpoint))
 
 
 def read_options(settings: Settings) -> S3Options:

@@ -165,3 +165,32 @@ def revoke_key(session: Session, key_id: str) -> bool:
 def hash_key(secret: str) -> str:
     """Return the sha256 of a key in hexadecimal; 256 random bits need no slower hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a tenant may use and has used. Null is without a limit; the month is one of UTC."""
+
+    tenant_id: str
+    places: tuple[str, ...]
+    jobs_max: int | None
+    jobs_live: int
+    month_ms_max: int | None
+    month_ms: int
+
+
+_QUOTA = text(
+    "SELECT tenant.id, places, jobs_max, month_ms_max,"
+    " (SELECT count(*) FROM job WHERE tenant_id = tenant.id AND state IN ('queued', 'running')) AS jobs_live,"
+    " (SELECT coalesce(sum(duration_ms), 0) FROM usage WHERE tenant_id = tenant.id"
+    "  AND create_time >= date_trunc('month', now(), 'UTC')) AS month_ms"
+    " FROM tenant WHERE tenant.id = :tenant_id"
+)
+
+
+def load_quota(session: Session, tenant_id: str) -> Quota:
+    """Return what the tenant at hand may use and has used."""
+    row = session.execute(_QUOTA, {"tenant_id": tenant_id}).one()
+    return Quota(
+        row.id, tuple(row.places), row.jobs_max, int(row.jobs_live), row.month_ms_max, int(row.month_ms)
+    )

@@ -1,0 +1,226 @@
+"""Batches: lists of videos as one thing, from a request, a manifest or a prefix."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from sqlalchemy.orm import Session
+from starlette.responses import StreamingResponse
+
+from api.dependencies import CallerDep, Jobs, Objects, ServicesDep, Transaction, require_scope
+from api.idempotency import HEADER
+from api.pagination import Page, PageQuery
+from api.problems import Problem, describe_responses, not_found
+from api.request_jobs import RequestJobs, check_place, find_source, open_quota, read_places
+from api.router import ApiRouter
+from api.schemas.jobs import BatchOut, CancelBody, JobSource, NewBatchBody, RetriedOut, RetryBatchBody
+from api.services import Services
+from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
+from api.writing import read_before, write_batch
+from fakesieve.ingest.manifest import fetch_manifest
+from fakesieve.jobs.cancel import cancel_batch, retry_job
+from fakesieve.jobs.states import BatchState
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.places import Places
+from fakesieve.reasons import Reason
+from fakesieve.records.batch_lists import find_retryable_jobs, list_batches, load_batch
+from fakesieve.records.tenants import Caller
+from fakesieve.records.videos import SourceKind
+from fakesieve.scopes import Scope
+
+ITEMS_MAX = 1000
+LISTED_MAX = 10_000
+RETRIES_AT_ONCE = 500
+
+router = ApiRouter(tags=["batches"])
+_WRITE, _READ = [require_scope(Scope.JOBS_WRITE)], [require_scope(Scope.JOBS_READ)]
+_SUBMIT_RESPONSES = describe_responses(
+    Reason.SOURCE_ACCESS_DENIED,
+    Reason.STATE_CONFLICT,
+    Reason.REQUEST_TOO_LARGE,
+    Reason.UNSUPPORTED_MEDIA_TYPE,
+)
+_CHANGE_RESPONSES = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
+
+
+@router.post("/v1/batches", status_code=202, dependencies=_WRITE, responses=_SUBMIT_RESPONSES)
+def submit_list(
+    body: NewBatchBody,
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    services: ServicesDep,
+    objects: Objects,
+    jobs: Jobs,
+    session: Transaction,
+) -> BatchOut:
+    """Submit a list of videos. All of it is checked before any of it is submitted."""
+    quota = open_quota(session, caller.tenant_id, wanted=1)
+    places = read_places(quota, services.settings.bucket)
+    found = list(_find_jobs(body, caller, session, objects, places))
+    open_quota(session, caller.tenant_id, wanted=len(found))
+    key = request.headers.get(HEADER)
+    new = NewBatch(
+        caller.tenant_id,
+        body.name,
+        body.lane,
+        body.max_failure_rate,
+        # A call that was cut off and is sent again goes on in the batch that it had begun.
+        idempotency_key=None if key is None else f"api:{key}",
+    )
+    batch_id = submit_batch(jobs, new, found).batch_id
+    response.headers["Location"] = f"/v1/batches/{batch_id}"
+    return _find(session, batch_id)
+
+
+def _find_jobs(
+    body: NewBatchBody, caller: Caller, session: Session, objects: ObjectStore, places: Places
+) -> Iterator[NewJob]:
+    """Yield the jobs of a list. Raises ``Problem`` or ``FleetError`` for the first that is wrong."""
+
+    def make(ref: VideoRef, kind: SourceKind, external_id: str | None = None) -> NewJob:
+        return NewJob(
+            caller.tenant_id,
+            ref,
+            body.lane,
+            deadline_s=body.deadline_s,
+            external_id=external_id,
+            source_kind=kind,
+        )
+
+    if body.items is not None:
+        yield from _find_items(body.items, session, places, make)
+    elif body.manifest is not None:
+        manifest = check_place(places, VideoRef.parse_uri(body.manifest))
+        rows = fetch_manifest(objects, manifest).rows
+        _check_count(len(rows), LISTED_MAX)
+        for row in rows:
+            yield make(check_place(places, row.ref), SourceKind.MANIFEST, row.external_id)
+    else:
+        for ref in _walk(body.prefix or "", objects, places):
+            yield make(ref, SourceKind.API)
+
+
+def _find_items(
+    items: list[JobSource],
+    session: Session,
+    places: Places,
+    make: Callable[[VideoRef, SourceKind, str | None], NewJob],
+) -> Iterator[NewJob]:
+    _check_count(len(items), ITEMS_MAX)
+    for item in items:
+        ref, kind = find_source(session, places, item)
+        yield make(ref, kind, item.external_id)
+
+
+def _walk(address: str, objects: ObjectStore, places: Places) -> list[VideoRef]:
+    """Return the objects under a prefix that the tenant may name."""
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    VideoRef(bucket, prefix or "-")  # checks both
+    if not places.may_list(bucket, prefix):
+        seen = f"{address} lies outside the places of this tenant"
+        raise Problem(Reason.SOURCE_ACCESS_DENIED, seen, hint="GET /v1/limits lists them; ask for more")
+    readable = (facts.ref for facts in objects.list_objects(bucket, prefix) if places.may_read(facts.ref))
+    found = list(islice(readable, LISTED_MAX + 1))
+    _check_count(len(found), LISTED_MAX)
+    if not found:
+        raise Problem(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
+    return found
+
+
+def _check_count(count: int, limit: int) -> None:
+    if count > limit:
+        seen = f"{count} videos, at most {limit} are taken at once"
+        raise Problem(
+            Reason.REQUEST_TOO_LARGE, seen, hint="send several batches; GET /v1/limits has the limits"
+        )
+
+
+@router.get("/v1/batches", dependencies=_READ)
+def list_all_batches(
+    caller: CallerDep, session: Transaction, page: PageQuery, state: BatchState | None = None
+) -> Page[BatchOut]:
+    """List batches, newest first."""
+    query = page.bind(caller, "batches", {"state": state})
+    lines = list_batches(session, state=state, before=read_before(query.position), limit=page.limit)
+    return query.make(
+        Page[BatchOut], lines, write_batch, lambda line: (line.create_time.isoformat(), line.id)
+    )
+
+
+@router.get("/v1/batches/{batch_id}", dependencies=_READ)
+async def show_batch(
+    batch_id: str,
+    request: Request,
+    caller: CallerDep,
+    services: ServicesDep,
+    wait: Annotated[
+        float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait at most for the batch to end.")
+    ] = 0,
+) -> BatchOut:
+    """Show a batch with its counts, at once or when it has ended."""
+    read = _read_later(services, caller, batch_id)
+    return await wait_for(request, caller, services, read, _is_terminal, wait)
+
+
+@router.get(
+    "/v1/batches/{batch_id}/events",
+    dependencies=_READ,
+    response_class=StreamingResponse,
+    responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
+)
+async def stream_batch(batch_id: str, caller: CallerDep, services: ServicesDep) -> StreamingResponse:
+    """Follow a batch: server-sent events whose data is the batch, one for each change."""
+    return await stream_changes(caller, services, _read_later(services, caller, batch_id), _is_terminal)
+
+
+@router.post("/v1/batches/{batch_id}:cancel", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
+def cancel_list(
+    batch_id: str, jobs: Jobs, caller: CallerDep, services: ServicesDep, body: CancelBody | None = None
+) -> BatchOut:
+    """Cancel a batch and all of its jobs that have not ended."""
+    read = _read_later(services, caller, batch_id)
+    before = read()
+    if before.is_terminal and before.counts.queued + before.counts.running == 0:
+        raise Problem(Reason.STATE_CONFLICT, f"{batch_id} has ended: {before.state}")
+    cancel_batch(jobs, batch_id, body.message if body else "")
+    return read()
+
+
+@router.post(
+    "/v1/batches/{batch_id}:retry", status_code=202, dependencies=_WRITE, responses=_CHANGE_RESPONSES
+)
+def retry_list(
+    batch_id: str, session: Transaction, caller: CallerDep, body: RetryBatchBody | None = None
+) -> RetriedOut:
+    """Start jobs of a batch again that failed, expired or were cancelled, a few hundred at a call."""
+    _find(session, batch_id)
+    reasons = body.reasons if body else []
+    found = find_retryable_jobs(session, batch_id, reasons, RETRIES_AT_ONCE + 1)
+    wanted = found[:RETRIES_AT_ONCE]
+    open_quota(session, caller.tenant_id, wanted=len(wanted))
+    count = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
+    return RetriedOut(batch_id=batch_id, count=count, has_more=len(found) > RETRIES_AT_ONCE)
+
+
+def _find(session: Session, batch_id: str) -> BatchOut:
+    found = load_batch(session, batch_id)
+    if found is None:
+        raise not_found("batch", batch_id)
+    return write_batch(found)
+
+
+def _is_terminal(batch: BatchOut) -> bool:
+    return batch.is_terminal
+
+
+def _read_later(services: Services, caller: Caller, batch_id: str) -> Callable[[], BatchOut]:
+    """Return a function that reads the batch in a transaction of its own."""
+
+    def read() -> BatchOut:
+        with services.database.transaction(tenant_id=caller.tenant_id) as session:
+            return _find(session, batch_id)
+
+    return read

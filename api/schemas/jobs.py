@@ -1,0 +1,333 @@
+"""Jobs, batches and uploads on the wire."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from api.schemas.shape import Answer, Int, Request, Time
+from engine.results import Outcome
+from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
+from fakesieve.jobs.submit import DEADLINE_S, KEY_LENGTH_MAX
+from fakesieve.objects import KEY_BYTES_MAX, VideoRef
+from fakesieve.reasons import Reason
+from fakesieve.records.jobs import AttemptEnd
+from fakesieve.records.videos import SourceKind
+
+DEADLINE_S_MAX = 30 * 24 * 3600
+_URI_LETTERS_MAX = KEY_BYTES_MAX + 300
+
+ExternalId = Annotated[
+    str, Field(min_length=1, max_length=KEY_LENGTH_MAX, description="The caller's own name for the video.")
+]
+DeadlineS = Annotated[
+    Int, Field(ge=1, le=DEADLINE_S_MAX, description="Seconds after which a job that has not ended expires.")
+]
+Uri = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=_URI_LETTERS_MAX,
+        description="An object, as s3://bucket/key; the key stands without escapes.",
+        examples=["s3://videos/clips/one.mp4"],
+    ),
+]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class JobSource(Request):
+    """A video: an object, which may be pinned to a version or an ETag, or an upload that is complete."""
+
+    uri: Uri | None = None
+    upload_id: Annotated[str | None, Field(max_length=100)] = None
+    version_id: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
+    etag: Annotated[str | None, Field(min_length=1, max_length=200)] = None
+    external_id: ExternalId | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.uri is None) == (self.upload_id is None):
+            raise ValueError("give either uri or upload_id")
+        if self.upload_id is not None and (self.version_id or self.etag):
+            raise ValueError("an upload is pinned already: leave out version_id and etag")
+        if self.uri is not None:
+            VideoRef(*_split(self.uri), self.version_id, self.etag)
+        return self
+
+    def read_ref(self) -> VideoRef:
+        """Return the object of ``uri``."""
+        assert self.uri is not None
+        return VideoRef(*_split(self.uri), self.version_id, self.etag)
+
+
+def _split(uri: str) -> tuple[str, str]:
+    place = VideoRef.parse_uri(uri)
+    return place.bucket, place.key
+
+
+class NewJobBody(JobSource):
+    """One video to be screened."""
+
+    lane: Lane = Lane.STANDARD
+    deadline_s: DeadlineS = int(DEADLINE_S)
+
+
+class NewBatchBody(Request):
+    """A list of videos: given here, in a manifest, or by a prefix under which they lie."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    items: list[JobSource] | None = None
+    manifest: Annotated[
+        str | None,
+        Field(max_length=_URI_LETTERS_MAX, description="A CSV or JSONL file, as s3://bucket/list.csv."),
+    ] = None
+    prefix: Annotated[
+        str | None,
+        Field(max_length=_URI_LETTERS_MAX, description="All objects under it, as s3://bucket/clips/."),
+    ] = None
+    lane: Lane = Lane.BULK
+    deadline_s: DeadlineS = int(DEADLINE_S)
+    max_failure_rate: Annotated[
+        float,
+        Field(ge=0, le=1, description="Above it, once 20 jobs have ended, the rest is cancelled."),
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if sum(each is not None for each in (self.items, self.manifest, self.prefix)) != 1:
+            raise ValueError("give one of items, manifest and prefix")
+        if self.items == []:
+            raise ValueError("items is empty: give at least one")
+        if self.manifest is not None:
+            VideoRef.parse_uri(self.manifest)
+        if self.prefix is not None and (not self.prefix.startswith("s3://") or not self.prefix.endswith("/")):
+            raise ValueError("a prefix looks like s3://bucket/ or s3://bucket/folder/")
+        return self
+
+
+class CancelBody(Request):
+    """Why something is cancelled; kept with the jobs."""
+
+    message: Annotated[str, Field(max_length=500)] = ""
+
+
+class RetryBatchBody(Request):
+    """Which jobs of a batch to start again: those that ended for one of the reasons, or all that failed."""
+
+    reasons: Annotated[list[Reason], Field(max_length=100)] = Field(default_factory=list[Reason])
+
+
+class ContentType(StrEnum):
+    """What may be uploaded. Whatever it says, the content decides how a file is read."""
+
+    MP4 = "video/mp4"
+    MOV = "video/quicktime"
+    WEBM = "video/webm"
+    MATROSKA = "video/x-matroska"
+    MPEG_TS = "video/mp2t"
+    AVI = "video/x-msvideo"
+    JPEG = "image/jpeg"
+    PNG = "image/png"
+    UNKNOWN = "application/octet-stream"
+
+
+class NewUploadBody(Request):
+    """A file that is to be uploaded."""
+
+    content_type: ContentType
+    size_bytes: Annotated[Int, Field(ge=1, description="Its exact length.")]
+    sha256: Annotated[
+        Sha256 | None, Field(description="With it the store refuses other bytes than these.")
+    ] = None
+    name: Annotated[str | None, Field(min_length=1, max_length=255)] = None
+
+
+class Stage(StrEnum):
+    """What is being done for a job that runs."""
+
+    PROBING = "probing"
+    SCORING = "scoring"
+    AGGREGATING = "aggregating"
+
+
+class Progress(Answer):
+    """How far a job is, in pieces of at most two minutes of video; 0 of 0 until it was looked at."""
+
+    stage: Stage | None
+    done: int
+    total: int
+    unit: Literal["shards"] = "shards"
+    percent: int
+
+
+class JobError(Answer):
+    """Why a job has no result."""
+
+    reason: Reason
+    message: str | None
+    hint: str
+    retryable: bool
+
+
+class SourceOut(Answer):
+    """Which bytes a job is about. What is null was not known when it was submitted."""
+
+    uri: str
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str | None
+    size_bytes: int | None
+
+
+class ShardOut(Answer):
+    """One piece of a job's work."""
+
+    index: int
+    kind: WorkKind
+    state: ShardState
+    attempts: int
+
+
+class AttemptOut(Answer):
+    """One try at a piece of work; ``end`` is null while it runs."""
+
+    shard: int
+    kind: WorkKind
+    number: int
+    start_time: Time
+    end_time: Time | None
+    end: AttemptEnd | None
+    reason: Reason | None
+    message: str | None
+
+
+class WorkOut(Answer):
+    """A job's pieces and tries, in ``view=full``."""
+
+    shards: list[ShardOut]
+    attempts: list[AttemptOut]
+
+
+class JobOut(Answer):
+    """A request to screen one video. ``is_terminal`` says that nothing of it will change by itself."""
+
+    id: str
+    object: Literal["job"] = "job"
+    state: JobState
+    is_terminal: bool
+    lane: Lane
+    source: SourceOut
+    progress: Progress
+    error: JobError | None
+    batch_id: str | None
+    external_id: str | None
+    video_id: str | None
+    analysis_id: str | None
+    reused_analysis: bool
+    create_time: Time
+    start_time: Time | None
+    end_time: Time | None
+    deadline: Time
+    work: WorkOut | None = None
+
+
+class JobCounts(Answer):
+    """The jobs of a batch by state. ``deduplicated`` of them were answered by an earlier analysis."""
+
+    total: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    expired: int
+    deduplicated: int
+
+
+class BatchOut(Answer):
+    """A list of jobs as one thing. ``deadline`` is when the last of its jobs expires."""
+
+    id: str
+    object: Literal["batch"] = "batch"
+    name: str
+    state: BatchState
+    is_terminal: bool
+    lane: Lane
+    max_failure_rate: float
+    counts: JobCounts
+    outcomes: dict[Outcome, int]
+    errors: dict[Reason, int]
+    progress_percent: int
+    deadline: Time | None
+    create_time: Time
+    end_time: Time | None
+
+
+class RetriedOut(Answer):
+    """How many jobs were started again; ``has_more`` says that the same call would find more."""
+
+    object: Literal["retried"] = "retried"
+    batch_id: str
+    count: int
+    has_more: bool
+
+
+class UploadState(StrEnum):
+    """Where an upload stands. ``expired`` means that no form for it is valid any more."""
+
+    WAITING = "waiting"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+class FormOut(Answer):
+    """Where to post the file: ``multipart/form-data``, these fields first, then the field ``file``."""
+
+    url: str
+    fields: dict[str, str]
+
+
+class UploadOut(Answer):
+    """A file on its way. ``form`` is in the answer that makes it, and nowhere else."""
+
+    id: str
+    object: Literal["upload"] = "upload"
+    state: UploadState
+    name: str | None
+    content_type: str
+    size_bytes: int | None
+    size_bytes_max: int
+    sha256: str | None
+    form: FormOut | None = None
+    create_time: Time
+    expire_time: Time
+    complete_time: Time | None
+
+
+class VideoSourceOut(Answer):
+    """A place where a video was seen."""
+
+    kind: SourceKind
+    uri: str
+    version_id: str | None
+    etag: str | None
+    first_seen_time: Time
+
+
+class VideoOut(Answer):
+    """The bytes of a video, once for a tenant however often they were submitted."""
+
+    id: str
+    object: Literal["video"] = "video"
+    content_sha256: str
+    size_bytes: int
+    external_id: str | None
+    container: str | None
+    codec: str | None
+    width: int | None
+    height: int | None
+    duration_us: int | None
+    warnings: list[str]
+    sources: list[VideoSourceOut] | None = None
+    create_time: Time

@@ -1,0 +1,115 @@
+"""Waiting for something to change: long polls and server-sent events.
+
+These routes are the only ones that are coroutines. A waiting one holds neither a thread nor a connection:
+every so often it reads in a short transaction of its own. How many a tenant may have open is limited.
+"""
+
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+import anyio
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from api.problems import Problem
+from api.services import Services
+from fakesieve.errors import FleetError
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import Caller
+
+WAIT_S_MAX = 60
+STREAM_S = 900.0
+_LOOK_S, _KEEP_ALIVE_S = 0.5, 15.0
+EVENT_STREAM = "text/event-stream"
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+async def wait_for(
+    request: Request,
+    caller: Caller,
+    services: Services,
+    read: Callable[[], Shape],
+    is_done: Callable[[Shape], bool],
+    wait_s: float,
+) -> Shape:
+    """Return what is read once it is done, or whatever it is when the time is over or the caller gone."""
+    found = await run_in_threadpool(read)
+    if wait_s <= 0 or is_done(found):
+        return found
+    end_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
+    with hold_stream(caller, services):
+        while not is_done(found) and time.monotonic() < end_s and not await request.is_disconnected():
+            await anyio.sleep(min(_LOOK_S, max(0.0, end_s - time.monotonic())))
+            found = await run_in_threadpool(read)
+    return found
+
+
+@contextmanager
+def hold_stream(caller: Caller, services: Services) -> Generator[None]:
+    """Count one more open stream of the tenant. Raises ``Problem`` (RATE_LIMITED) at the limit."""
+    streams = services.limits.streams
+    if not streams.enter(caller.tenant_id):
+        seen = f"{streams.limit} streams and long polls are open already"
+        raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": "5"})
+    services.metrics.streams.inc()
+    try:
+        yield
+    finally:
+        services.metrics.streams.dec()
+        streams.leave(caller.tenant_id)
+
+
+async def stream_changes(
+    caller: Caller, services: Services, read: Callable[[], Shape], is_done: Callable[[Shape], bool]
+) -> StreamingResponse:
+    """Answer with an event ``progress`` for each change and one ``done``; then the stream ends.
+
+    The first reading is done here, so that what is not there is a problem and no stream. A stream ends
+    after a quarter of an hour in any case; the browser's EventSource opens it again by itself.
+    """
+    first = await run_in_threadpool(read)
+    with hold_stream(caller, services):
+        pass  # at the limit the refusal comes before the stream begins
+    return StreamingResponse(
+        _give_changes(first, read, is_done, hold_stream(caller, services)),
+        media_type=EVENT_STREAM,
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _give_changes(
+    first: Shape,
+    read: Callable[[], Shape],
+    is_done: Callable[[Shape], bool],
+    held: AbstractContextManager[None],
+) -> AsyncGenerator[str]:
+    with held:
+        found, begin_s = first, time.monotonic()
+        yield "retry: 2000\n" + write_event("done" if is_done(found) else "progress", found)
+        told_s = begin_s
+        while not is_done(found) and time.monotonic() - begin_s < STREAM_S:
+            await anyio.sleep(_LOOK_S)
+            try:
+                now = await run_in_threadpool(read)
+            except (
+                FleetError,
+                Problem,
+            ):  # the database is away, or the job was erased: the caller asks again
+                return
+            if now != found:
+                found, told_s = now, time.monotonic()
+                yield write_event("done" if is_done(found) else "progress", found)
+            elif time.monotonic() - told_s > _KEEP_ALIVE_S:
+                told_s = time.monotonic()
+                yield ": still here\n\n"
+
+
+def write_event(name: str, shape: BaseModel) -> str:
+    """Return one event. JSON has no line breaks, so its data is one line."""
+    return f"event: {name}\ndata: {json.dumps(shape.model_dump(mode='json'), separators=(',', ':'))}\n\n"

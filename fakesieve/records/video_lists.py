@@ -1,0 +1,38 @@
+"""Videos as people look at them. Nothing here changes a row."""
+
+from datetime import datetime
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from fakesieve.records.videos import Video
+
+PAGE_MAX = 1000
+
+
+def list_videos(
+    session: Session,
+    *,
+    sha256: str | None = None,
+    external_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 50,
+) -> list[Video]:
+    """Return the videos of the tenant at hand, newest first.
+
+    Args:
+        session: of the tenant.
+        sha256: only the video of this content.
+        external_id: only videos that the caller has named so.
+        before: ``(create_time, id)`` of the last line of the page before.
+        limit: lines of a page, at most 1000.
+    """
+    wanted = select(Video).order_by(Video.create_time.desc(), Video.id.desc()).limit(min(limit, PAGE_MAX))
+    wanted = wanted.where(Video.delete_time.is_(None))
+    if sha256 is not None:
+        wanted = wanted.where(Video.content_sha256 == sha256)
+    if external_id is not None:
+        wanted = wanted.where(Video.external_id == external_id)
+    if before is not None:
+        wanted = wanted.where(tuple_(Video.create_time, Video.id) < before)
+    return list(session.scalars(wanted))
