@@ -5,7 +5,7 @@ on which it was fitted and promises nothing elsewhere. Where none was fitted, no
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -24,6 +24,7 @@ ECE_BINS = 15
 LEAST_EXCEEDANCES = 10
 LEAST_REAL = 30
 CONFIDENCE = 0.95
+_EDGE = 1e-12
 
 
 class TooFewLabels(ValueError):
@@ -45,7 +46,7 @@ class Calibration:
     slope: float
     intercept: float
     prior: float  # share of manipulated videos that the probability assumes
-    count: int  # labelled videos
+    count: int  # labelled inputs: videos or pictures
     fitted_on: str  # name of the set
     ece: float | None = None  # expected calibration error on the set itself
     brier: float | None = None
@@ -61,6 +62,10 @@ class Calibration:
     def apply(self, logit: F64) -> F64:
         """Return P(manipulated) for video logits of any shape."""
         return sigmoid(self.slope * np.asarray(logit, np.float64) + self.intercept)
+
+    def invert(self, probability: F64) -> F64:
+        """Return the video logits whose P(manipulated) these are."""
+        return (to_logit(probability) - self.intercept) / self.slope
 
     def to_json(self) -> dict[str, str | float | int | None]:
         """Return the form that stands in a bundle's manifest."""
@@ -88,6 +93,24 @@ class Calibration:
             ece=None if form.get("ece") is None else _number(form, "ece"),
             brier=None if form.get("brier") is None else _number(form, "brier"),
         )
+
+
+def to_logit(score: F64) -> F64:
+    """Turn scores back into log odds; those of 0 and 1, which only rounding gives, become large ones."""
+    limited = np.clip(np.asarray(score, np.float64), _EDGE, 1 - _EDGE)
+    return np.log(limited / (1 - limited))
+
+
+def move_thresholds(
+    thresholds: Sequence[Threshold], before: Calibration | None, after: Calibration
+) -> tuple[Threshold, ...]:
+    """Bring thresholds to the scale of another calibration: the same inputs lie above them.
+
+    They are on the scale of ``before``, or on that of raw scores where it is None.
+    """
+    values = np.array([each.threshold for each in thresholds], np.float64)
+    moved = after.apply(to_logit(values) if before is None else before.invert(values))
+    return tuple(replace(each, threshold=float(value)) for each, value in zip(thresholds, moved, strict=True))
 
 
 def _number(form: Mapping[str, str | float | int | None], name: str) -> float:
@@ -220,7 +243,7 @@ def _tail_threshold(falling: F64, fpr_target: float) -> float:
 
 
 def fit_tail_scale(values: F64, share: float = 0.1) -> float:
-    """Return the scale of an exponential tail: the mean excess of the highest ``share`` over its lower end."""
+    """Return the scale of an exponential tail: the mean of the highest ``share`` less its lower end."""
     falling = -np.sort(-values)
     held = max(1, round(share * len(falling)))
     if held >= len(falling):

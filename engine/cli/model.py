@@ -1,21 +1,27 @@
-"""``fakesieve model``: imports checkpoints, and lists, shows and verifies bundles."""
+"""``fakesieve model``: imports checkpoints, packs weights, calibrates, lists, shows and verifies bundles."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.backends.select import check_engines
-from engine.bundle import MANIFEST, ModelBundle, list_bundles, load_bundle
+from engine.bundle import MANIFEST, ModelBundle, list_bundles, load_bundle, write_manifest
+from engine.calibrate import Calibration, move_thresholds
+from engine.errors import BundleInvalid
 from engine.output.names import escape_for_terminal, to_text
+from engine.policy import Threshold
+from engine.results import RejectReason
 
 model = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Import, list, show and verify models.",
+    help="Import, pack, calibrate, list, show and verify models.",
 )
+FACES_SET = "single pictures of people that training never saw, half of them forged by the training program"
 NameOrFolder = Annotated[
     str, typer.Argument(help="A name from 'fakesieve model list', or a bundle's folder.")
 ]
@@ -75,6 +81,64 @@ def pack(
     typer.echo(f"scoring {len(held_out)} real faces", err=True)
     bundle = pack_model(network, held_out, out, name=name or out.name, card=read_card(card))
     typer.echo(f"{bundle.directory}")
+
+
+@model.command("calibrate")
+def calibrate(
+    name_or_folder: NameOrFolder,
+    *,
+    faces: Annotated[
+        Path | None, typer.Option(help="Face folder: its 'val' people, as they are and forged, are the set.")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="boxes.npz of the run; made if it is not there. Goes with --faces.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="metrics.json of an evaluation: its calibration and its thresholds.")
+    ] = None,
+    prior: Annotated[
+        float, typer.Option(help="Share of manipulated inputs that --faces assumes.", min=0.0001, max=0.9999)
+    ] = 0.5,
+) -> None:
+    """Fit the probabilities of a model, and write them into its manifest.
+
+    Give --faces with --boxes, or --metrics.
+    """
+    if (metrics is None) == (faces is None) or (boxes is None) != (faces is None):
+        raise typer.BadParameter("give --faces with --boxes, or --metrics")
+    bundle = load_bundle(name_or_folder)
+    try:
+        fitted, thresholds = _read_metrics(metrics, bundle) if metrics else _fit(bundle, faces, boxes, prior)
+    except (OSError, ValueError) as fault:
+        hint = "see docs/howto/train.md for what a calibration is fitted on"
+        raise BundleInvalid(RejectReason.MODEL_INVALID, f"no calibration: {fault}", hint) from fault
+    write_manifest(replace(bundle, calibration=fitted, thresholds=thresholds))
+    typer.echo(json.dumps(fitted.to_json(), indent=2))
+
+
+_Fit = tuple[Calibration, tuple[Threshold, ...]]
+
+
+def _read_metrics(metrics: Path, bundle: ModelBundle) -> _Fit:
+    # Lazy: brings the evaluation's plots, which the other commands do without.
+    from engine.evaluation.fits import read_fits
+
+    return read_fits(metrics, bundle.weights_sha256)
+
+
+def _fit(bundle: ModelBundle, faces: Path | None, boxes: Path | None, prior: float) -> _Fit:
+    """Fit on the people of a face folder that training never saw; the thresholds move along."""
+    # Lazy: the forgeries need torch, which the other commands do without.
+    from engine.training.faces import read_faces
+    from engine.training.prepare import detect_boxes
+    from engine.training.probabilities import fit_on_faces
+
+    assert faces is not None
+    assert boxes is not None
+    held_out = [face for face in read_faces(faces, detect_boxes(faces, boxes)) if face.split == "val"]
+    typer.echo(f"scoring {len(held_out)} real faces and as many forgeries of them", err=True)
+    fitted = fit_on_faces(bundle, held_out, fitted_on=FACES_SET, prior=prior)
+    return fitted, move_thresholds(bundle.thresholds, bundle.calibration, fitted)
 
 
 @model.command("list")

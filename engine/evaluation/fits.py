@@ -1,18 +1,19 @@
 """What a set of labelled files gives a model to keep: a calibration, and thresholds that belong to it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from engine.arrays import F64
-from engine.calibrate import Calibration, TooFewLabels, fit_calibration, fit_threshold
+from engine.calibrate import Calibration, TooFewLabels, fit_calibration, fit_threshold, to_logit
 from engine.evaluation.manifest import REAL
 from engine.evaluation.measures import ItemResult
 from engine.policy import Threshold
 
 RATES = (0.10, 0.05, 0.01)
-_EDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,27 @@ def fit_model(results: Sequence[ItemResult], fitted_on: str) -> Fits:
     return Fits(calibration, tuple(thresholds), tuple(refusals))
 
 
-def to_logit(score: F64) -> F64:
-    """Turn scores back into log odds; those of 0 and 1, which only rounding gives, become large ones."""
-    limited = np.clip(score, _EDGE, 1 - _EDGE)
-    return np.log(limited / (1 - limited))
+class FitsUnusable(ValueError):
+    """The figures of an evaluation give this model no calibration: says why."""
+
+
+def read_fits(metrics: Path, weights_sha256: str) -> tuple[Calibration, tuple[Threshold, ...]]:
+    """Read the calibration and thresholds that an evaluation fitted for a model, from its ``metrics.json``.
+
+    Raises FitsUnusable if the file cannot be read, measured another model, or holds no calibration.
+    """
+    try:
+        form = cast("Mapping[str, Mapping[str, object]]", json.loads(metrics.read_text(encoding="utf-8")))
+        measured, fits = form["run"]["weights_sha256"], form["fits"]
+        if measured != weights_sha256:
+            raise FitsUnusable(f"{metrics} measured a model with other weights: {measured}")
+        if fits["calibration"] is None:
+            refusals = cast("list[str]", fits["refusals"])
+            raise FitsUnusable(f"{metrics} holds no calibration ({'; '.join(refusals)})")
+        fitted = Calibration.from_json(cast("Mapping[str, str | float | int | None]", fits["calibration"]))
+        listed = cast("list[Mapping[str, float | int | bool]]", fits["thresholds"])
+        return fitted, tuple(Threshold.from_json(each) for each in listed)
+    except FitsUnusable:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise FitsUnusable(f"{metrics} cannot be read: {fault!r}") from fault

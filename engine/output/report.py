@@ -240,12 +240,8 @@ def describe_model(result: ScanResult, bundle: ModelBundle) -> list[tuple[str, s
     if calibration is None:
         facts.append(("calibration", "none: scores are no probabilities"))
     else:
-        facts.append(
-            (
-                "calibration",
-                f"{calibration.method.value} on {calibration.count} videos of {calibration.fitted_on}",
-            )
-        )
+        fitted = f"{calibration.method.value} at a prior of {calibration.prior:.1%}"
+        facts.append(("calibration", f"{fitted} on {calibration.count:,} inputs: {calibration.fitted_on}"))
     facts += [
         (
             f"false alarms 1 in {round(1 / each.fpr_target)}",

@@ -21,6 +21,8 @@ from engine.calibrate import (
     fit_tail_scale,
     fit_temperature,
     fit_threshold,
+    move_thresholds,
+    to_logit,
 )
 from tests.tolerance import FITTED_SLOPE
 
@@ -180,3 +182,23 @@ def test_rule_of_three() -> None:
 def test_tail_scale_of_an_exponential_is_its_scale() -> None:
     values = np.random.default_rng(0).exponential(0.7, 20_000)
     assert fit_tail_scale(values) == pytest.approx(0.7, abs=0.05)
+
+
+def test_thresholds_move_with_the_scale_and_the_same_inputs_pass() -> None:
+    logit, label = draw(2_000, 0.6, 0.4)
+    raw = 1 / (1 + np.exp(-logit[label == 0]))
+    fitted = [fit_threshold(raw, rate) for rate in (0.1, 0.01)]
+    first, second = fit_platt(logit, label, fitted_on="a"), fit_platt(logit, label, fitted_on="b", prior=0.01)
+    moved = move_thresholds(fitted, None, first)
+    again = move_thresholds(moved, first, second)
+    for calibration, thresholds in ((first, moved), (second, again)):
+        scores = calibration.apply(to_logit(raw))
+        for before, after in zip(fitted, thresholds, strict=True):
+            assert int((scores >= after.threshold).sum()) == before.exceedances == after.exceedances
+            assert after.fpr_target == before.fpr_target
+
+
+def test_a_probability_leads_back_to_its_logit() -> None:
+    fitted = fit_platt(*draw(600, 0.7, 0.3), fitted_on="drawn")
+    logit = np.array([-6.0, 0.0, 2.5])
+    assert fitted.invert(fitted.apply(logit)) == pytest.approx(logit, abs=1e-9)

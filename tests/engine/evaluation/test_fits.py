@@ -1,9 +1,14 @@
 """What a labelled set gives a model to keep."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from engine.evaluation.fits import fit_model, to_logit
+from engine.calibrate import to_logit
+from engine.evaluation.files import fits_form
+from engine.evaluation.fits import Fits, FitsUnusable, fit_model, read_fits
 from engine.evaluation.measures import ItemResult
 from engine.policy import choose_policy
 from tests.engine.evaluation.test_measures import make_result
@@ -45,3 +50,31 @@ def test_too_few_files_give_nothing_and_say_so() -> None:
     fits = fit_model(draw_results(10, 5), "few")
     assert (fits.calibration, fits.thresholds) == (None, ())
     assert len(fits.refusals) == 4
+
+
+def write_metrics(path: Path, fits: Fits) -> Path:
+    path.write_text(json.dumps({"run": {"weights_sha256": "a" * 64}, "fits": fits_form(fits)}))
+    return path
+
+
+def test_fits_are_read_back_for_the_model_that_was_measured(tmp_path: Path) -> None:
+    fits = fit_model(draw_results(1500, 500), "drawn")
+    path = write_metrics(tmp_path / "metrics.json", fits)
+    assert read_fits(path, "a" * 64) == (fits.calibration, fits.thresholds)
+    with pytest.raises(FitsUnusable, match="other weights"):
+        read_fits(path, "b" * 64)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"run": {}}', '{"run": {"weights_sha256": "x"}}'])
+def test_what_is_no_evaluation_gives_no_calibration(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "metrics.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(FitsUnusable):
+        read_fits(path, "x")
+
+
+def test_an_evaluation_without_a_calibration_says_why(tmp_path: Path) -> None:
+    path = write_metrics(tmp_path / "metrics.json", fit_model(draw_results(200, 0), "real only"))
+    with pytest.raises(FitsUnusable, match="200 videos with 0 of the rarer kind"):
+        read_fits(path, "a" * 64)
