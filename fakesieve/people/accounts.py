@@ -1,0 +1,161 @@
+"""The people of a tenant: made, listed, closed, and how pages look to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from fakesieve.errors import RequestRefused
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.people.passwords import hash_password
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
+from fakesieve.records.tenants import Tenant
+from fakesieve.records.users import AppSession, AppUser, UserRole
+from fakesieve.texts import is_storable
+
+LETTERS_MAX = 200
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person as lists show them."""
+
+    id: str
+    email: str
+    name: str
+    role: UserRole
+    is_disabled: bool
+    locked_until: datetime | None
+    create_time: datetime
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """How the pictures of a review look and sound until the person changes it for a while."""
+
+    is_blurred: bool = False
+    is_grey: bool = False
+    is_muted: bool = True
+
+
+def create_user(
+    session: Session, tenant_id: str, *, email: str, name: str, role: UserRole, password: str, actor: str
+) -> str:
+    """Make an account and return its id.
+
+    Raises RequestRefused: INVALID_REQUEST for an address or a password that will not do, STATE_CONFLICT
+    where the tenant has an account of this address.
+    """
+    address = _read_email(email)
+    if not 1 <= len(name) <= LETTERS_MAX or not name.isprintable():
+        raise RequestRefused(Reason.INVALID_REQUEST, f"a name has 1 to {LETTERS_MAX} printable letters")
+    row = insert(AppUser).values(
+        id=new_id(IdPrefix.USER),
+        tenant_id=tenant_id,
+        email=address,
+        name=name,
+        role=role,
+        password_hash=hash_password(password),
+        preferences={},
+    )
+    free = row.on_conflict_do_nothing(index_elements=["tenant_id", "email"])
+    made = session.scalar(free.returning(AppUser.id))
+    if made is None:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"there is an account of {address}")
+    record_audit(
+        session, tenant_id=tenant_id, actor=actor, action="user.created", subject=made, details={"role": role}
+    )
+    return made
+
+
+def find_tenant(session: Session, name: str) -> str:
+    """Return the id of a tenant by its name, for commands of the fleet. Raises RequestRefused (NOT_FOUND)."""
+    found = session.scalar(select(Tenant.id).where(Tenant.name == name))
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no organisation named {name!r}")
+    return found
+
+
+def list_users(session: Session, tenant_id: str) -> list[Account]:
+    """Return the accounts of a tenant by their address."""
+    rows = session.scalars(select(AppUser).where(AppUser.tenant_id == tenant_id).order_by(AppUser.email))
+    return [
+        Account(row.id, row.email, row.name, row.role, row.is_disabled, row.locked_until, row.create_time)
+        for row in rows
+    ]
+
+
+def disable_user(session: Session, tenant_id: str, email: str, *, actor: str) -> str:
+    """Close an account and end its sessions. Raises RequestRefused (NOT_FOUND)."""
+    user_id = _find(session, tenant_id, email)
+    session.execute(update(AppUser).where(AppUser.id == user_id).values(is_disabled=True))
+    _end_sessions(session, user_id)
+    record_audit(session, tenant_id=tenant_id, actor=actor, action="user.disabled", subject=user_id)
+    return user_id
+
+
+def change_password(session: Session, tenant_id: str, email: str, password: str, *, actor: str) -> str:
+    """Give an account another password, open it again and end its sessions. Raises RequestRefused."""
+    user_id = _find(session, tenant_id, email)
+    values = {"password_hash": hash_password(password), "failures": 0, "locked_until": None}
+    session.execute(update(AppUser).where(AppUser.id == user_id).values(is_disabled=False, **values))
+    _end_sessions(session, user_id)
+    record_audit(session, tenant_id=tenant_id, actor=actor, action="user.password_changed", subject=user_id)
+    return user_id
+
+
+def load_preferences(session: Session, user_id: str) -> Preferences:
+    """Return how pages look to a person; whatever is not kept has its first value."""
+    kept = session.scalar(select(AppUser.preferences).where(AppUser.id == user_id)) or {}
+    first = Preferences()
+    return Preferences(
+        is_blurred=_read_flag(kept, "is_blurred", fallback=first.is_blurred),
+        is_grey=_read_flag(kept, "is_grey", fallback=first.is_grey),
+        is_muted=_read_flag(kept, "is_muted", fallback=first.is_muted),
+    )
+
+
+def store_preferences(session: Session, user_id: str, preferences: Preferences) -> None:
+    """Keep how pages look to a person."""
+    kept = {
+        "is_blurred": preferences.is_blurred,
+        "is_grey": preferences.is_grey,
+        "is_muted": preferences.is_muted,
+    }
+    session.execute(update(AppUser).where(AppUser.id == user_id).values(preferences=kept))
+
+
+def name_people(session: Session, user_ids: set[str]) -> Mapping[str, str]:
+    """Return the names of those people that the tenant at hand has."""
+    rows = session.execute(select(AppUser.id, AppUser.name).where(AppUser.id.in_(user_ids)))
+    return {row.id: row.name for row in rows}
+
+
+def _read_email(email: str) -> str:
+    address = email.strip().lower()
+    user, _, domain = address.rpartition("@")
+    if not user or not domain or len(address) > LETTERS_MAX or not address.isprintable() or " " in address:
+        raise RequestRefused(Reason.INVALID_REQUEST, "that is no address of e-mail", "write it as name@host")
+    return address
+
+
+def _find(session: Session, tenant_id: str, email: str) -> str:
+    address = email.strip().lower()
+    wanted = select(AppUser.id).where(AppUser.tenant_id == tenant_id, AppUser.email == address)
+    found = session.scalar(wanted) if is_storable(address) else None
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, "the tenant has no account of this address")
+    return found
+
+
+def _end_sessions(session: Session, user_id: str) -> None:
+    session.execute(delete(AppSession).where(AppSession.user_id == user_id))
+
+
+def _read_flag(kept: Mapping[str, object], name: str, *, fallback: bool) -> bool:
+    value = kept.get(name)
+    return value if isinstance(value, bool) else fallback

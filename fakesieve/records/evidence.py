@@ -1,0 +1,179 @@
+"""What a page shows of one analysis: its head at once, its samples in pieces. Nothing here changes a row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from engine.results import EvidenceReason, SegmentKind, VerdictValue
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
+from fakesieve.records.models import Model, ModelCard
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import Standing
+from fakesieve.records.table import JsonObject
+from fakesieve.records.videos import Source, Video, list_sources
+
+TRACKS_MAX = 100
+SPANS_MAX = 2000
+EARLIER_MAX = 20
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict that holds, and the policy that gave it."""
+
+    verdict: Verdict
+    policy: PolicyVersion
+
+
+@dataclass(frozen=True)
+class EarlierAnalysis:
+    """Another pipeline over the same video."""
+
+    id: str
+    create_time: datetime
+    model: str
+    score: float | None
+    verdict: VerdictValue | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One analysis without its samples. ``card`` is what is known of the model, None where none was kept."""
+
+    analysis: Analysis
+    video: Video
+    model: Model
+    card: JsonObject | None
+    judgement: Judgement
+    tracks: Sequence[FaceTrack]
+    segments: Sequence[Segment]
+    sources: Sequence[Source]
+    others: Sequence[EarlierAnalysis]
+
+    def list_spans(self, kind: SegmentKind) -> list[Segment]:
+        """Return the spans of a kind, in order of time."""
+        return sorted((each for each in self.segments if each.kind is kind), key=lambda each: each.start_us)
+
+
+@dataclass(frozen=True)
+class FacePoint:
+    """One face in one sample, without its place. ``score`` is None exactly where there is a reason."""
+
+    ordinal: int
+    pts_us: int
+    score: float | None
+    reason: EvidenceReason | None
+
+
+@dataclass(frozen=True)
+class PlacedFace:
+    """One face in one sample. ``box`` is x, y, width, height as fractions of the displayed picture."""
+
+    ordinal: int
+    pts_us: int
+    box: tuple[float, float, float, float]
+
+
+def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
+    """Return an analysis of the tenant at hand; None where there is none or its video is deleted."""
+    found = session.execute(
+        select(Analysis, Video, Model, ModelCard.card)
+        .join(Video, Video.id == Analysis.video_id)
+        .join(Model, Model.id == Analysis.model_id)
+        .outerjoin(ModelCard, ModelCard.model_id == Model.id)
+        .where(Analysis.id == analysis_id, Video.delete_time.is_(None))
+    ).one_or_none()
+    if found is None:
+        return None
+    analysis, video, model, card = found
+    tracks = select(FaceTrack).where(FaceTrack.analysis_id == analysis_id).order_by(FaceTrack.ordinal)
+    segments = select(Segment).where(Segment.analysis_id == analysis_id).order_by(Segment.position)
+    return Evidence(
+        analysis=analysis,
+        video=video,
+        model=model,
+        card=card,
+        judgement=_load_judgement(session, analysis_id),
+        tracks=session.scalars(tracks.limit(TRACKS_MAX)).all(),
+        segments=session.scalars(segments.limit(SPANS_MAX)).all(),
+        sources=list_sources(session, video.id),
+        others=_list_others(session, analysis),
+    )
+
+
+def load_points(session: Session, analysis_id: str) -> tuple[Analysis, list[FacePoint]] | None:
+    """Return an analysis with every face in every sample, by face and time; None as ``load_evidence``.
+
+    The list is empty where rows of faces have aged out: the time series of the analysis stays.
+    """
+    analysis = _find(session, analysis_id)
+    if analysis is None:
+        return None
+    rows = session.execute(
+        select(FrameScore.ordinal, FrameScore.pts_us, FrameScore.score, FrameScore.exclude_reason)
+        .where(FrameScore.analysis_id == analysis_id, FrameScore.analysis_time == analysis.create_time)
+        .order_by(FrameScore.ordinal, FrameScore.pts_us)
+    )
+    return analysis, [FacePoint(*row) for row in rows]
+
+
+def load_faces(
+    session: Session, analysis_id: str, start_us: int, end_us: int
+) -> tuple[list[PlacedFace], Sequence[PatchMap]] | None:
+    """Return the faces of a span with their places, and the patch maps of their tracks; None as above."""
+    analysis = _find(session, analysis_id)
+    if analysis is None:
+        return None
+    face = FrameScore
+    rows = session.execute(
+        select(face.ordinal, face.pts_us, face.box_x, face.box_y, face.box_w, face.box_h)
+        .where(
+            face.analysis_id == analysis_id,
+            face.analysis_time == analysis.create_time,
+            face.pts_us >= start_us,
+            face.pts_us < end_us,
+        )
+        .order_by(face.ordinal, face.pts_us)
+    )
+    faces = [
+        PlacedFace(row.ordinal, row.pts_us, (row.box_x, row.box_y, row.box_w, row.box_h)) for row in rows
+    ]
+    ordinals = sorted({each.ordinal for each in faces})
+    maps = select(PatchMap).where(PatchMap.analysis_id == analysis_id, PatchMap.ordinal.in_(ordinals))
+    return faces, session.scalars(maps.order_by(PatchMap.ordinal)).all()
+
+
+def _find(session: Session, analysis_id: str) -> Analysis | None:
+    return session.scalar(
+        select(Analysis)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(Analysis.id == analysis_id, Video.delete_time.is_(None))
+    )
+
+
+def _load_judgement(session: Session, analysis_id: str) -> Judgement:
+    verdict, policy = session.execute(
+        select(Verdict, PolicyVersion)
+        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .join(
+            Standing,
+            (Standing.analysis_id == Verdict.analysis_id) & (Standing.policy_id == Verdict.policy_id),
+        )
+        .where(Verdict.analysis_id == analysis_id)
+    ).one()
+    return Judgement(verdict, policy)
+
+
+def _list_others(session: Session, analysis: Analysis) -> list[EarlierAnalysis]:
+    rows = session.execute(
+        select(Analysis.id, Analysis.create_time, Model.name, Standing.score, Standing.verdict)
+        .join(Model, Model.id == Analysis.model_id)
+        .join(Standing, Standing.analysis_id == Analysis.id)
+        .where(Analysis.video_id == analysis.video_id, Analysis.id != analysis.id)
+        .order_by(Analysis.create_time.desc(), Analysis.id.desc())
+        .limit(EARLIER_MAX)
+    )
+    return [EarlierAnalysis(*row) for row in rows]
