@@ -1,0 +1,1 @@
+"""Reviews: queues, claims, decisions and what follows from them."""

@@ -1,0 +1,160 @@
+"""Who has an item: claims with a lease on the database's clock, so that no two people hold one."""
+
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.audit import record_audit
+from fakesieve.records.reviews import (
+    EntryKind,
+    ReviewDecision,
+    ReviewItem,
+    ReviewKind,
+    ReviewState,
+)
+from fakesieve.records.videos import Video
+from fakesieve.reviews.items import lock_item
+from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.reviews.states import Act, move
+
+_IS_FREE = or_(
+    ReviewItem.state == ReviewState.OPEN,
+    and_(ReviewItem.state == ReviewState.CLAIMED, ReviewItem.claim_until < func.now()),
+)
+
+
+def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
+    """Give the reviewer the first item of a queue that is free for them; None when there is none.
+
+    Whoever holds one already gets that one again, with a new lease. Nobody gets what they have skipped, nor
+    a second look at what they decided themselves. Two who ask at once never get the same item.
+    """
+    queue = load_queue(session, queue_id)
+    held = session.scalar(
+        select(ReviewItem)
+        .where(
+            ReviewItem.queue_id == queue_id,
+            ReviewItem.state == ReviewState.CLAIMED,
+            ReviewItem.claimed_by == reviewer,
+            _may_be_seen(),
+        )
+        .order_by(ReviewItem.claim_time)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if held is not None:
+        _lease(session, held, reviewer, queue.lease_s)
+        return held.id
+    if not queue.is_active:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"the queue {queue_id} is closed")
+    fill_queue(session, queue)
+    item = session.scalar(
+        select(ReviewItem)
+        .where(ReviewItem.queue_id == queue_id, _IS_FREE, _is_for(reviewer), _may_be_seen())
+        .order_by(ReviewItem.rank, ReviewItem.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if item is None:
+        return None
+    _lease(session, item, reviewer, queue.lease_s)
+    return item.id
+
+
+def claim_item(session: Session, item_id: str, reviewer: str) -> None:
+    """Give the reviewer this item, or lengthen the lease of one that is theirs.
+
+    Raises RequestRefused: STATE_CONFLICT while somebody else holds it, once it is decided, or where the
+    reviewer decided on the video before and this is a second look at it.
+    """
+    item = lock_item(session, item_id)
+    move(item.state, Act.CLAIM)
+    if not session.scalar(select(ReviewItem.id).where(ReviewItem.id == item_id, _is_independent(reviewer))):
+        raise RequestRefused(
+            Reason.STATE_CONFLICT,
+            "whoever decided first does not give the second opinion",
+            "ask somebody else",
+        )
+    is_free = session.scalar(select(_IS_FREE).where(ReviewItem.id == item_id))
+    if item.claimed_by != reviewer and not is_free:
+        raise RequestRefused(
+            Reason.STATE_CONFLICT,
+            f"somebody else holds {item_id}",
+            "claim another, or wait until the lease ends",
+        )
+    _lease(session, item, reviewer, load_queue(session, item.queue_id).lease_s)
+
+
+def release_item(session: Session, item_id: str, reviewer: str) -> None:
+    """Give an item back without a word. Raises RequestRefused (STATE_CONFLICT) where it is not theirs."""
+    item = lock_held(session, item_id, reviewer, Act.RELEASE)
+    put_back(item, ReviewState.OPEN)
+    session.flush()
+    _note(session, item, reviewer, "review.released")
+
+
+def lock_held(session: Session, item_id: str, reviewer: str, act: Act) -> ReviewItem:
+    """Return an item that the reviewer holds and that the act may move.
+
+    A lease that is over still counts until somebody else takes the item. Raises RequestRefused
+    (STATE_CONFLICT, NOT_FOUND).
+    """
+    item = lock_item(session, item_id)
+    move(item.state, act)
+    if item.claimed_by != reviewer:
+        raise RequestRefused(
+            Reason.STATE_CONFLICT, f"{item_id} is held by somebody else", "claim it first; its lease was over"
+        )
+    return item
+
+
+def put_back(item: ReviewItem, state: ReviewState) -> None:
+    """Take the item from whoever holds it."""
+    item.state = state
+    item.claimed_by = item.claim_time = item.claim_until = item.reveal_time = None
+
+
+def _lease(session: Session, item: ReviewItem, reviewer: str, lease_s: int) -> None:
+    is_new = item.state is not ReviewState.CLAIMED or item.claimed_by != reviewer
+    if is_new:
+        item.state = ReviewState.CLAIMED
+        item.claimed_by = reviewer
+        item.claim_time = func.now()
+        item.reveal_time = None
+    item.claim_until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    session.flush()
+    if is_new:
+        _note(session, item, reviewer, "review.claimed")
+
+
+def _note(session: Session, item: ReviewItem, reviewer: str, action: str) -> None:
+    record_audit(session, tenant_id=item.tenant_id, actor=reviewer, action=action, subject=item.id)
+
+
+def _is_for(reviewer: str) -> ColumnElement[bool]:
+    skipped = exists().where(
+        ReviewDecision.item_id == ReviewItem.id,
+        ReviewDecision.kind == EntryKind.SKIP,
+        ReviewDecision.reviewer == reviewer,
+    )
+    return ~skipped & _is_independent(reviewer)
+
+
+def _is_independent(reviewer: str) -> ColumnElement[bool]:
+    """Whether this is a first look, or one at what somebody else decided."""
+    earlier = aliased(ReviewDecision)
+    decided = exists().where(
+        earlier.analysis_id == ReviewItem.analysis_id,
+        earlier.item_id != ReviewItem.id,
+        earlier.kind.in_((EntryKind.DECISION, EntryKind.BLIND)),
+        earlier.reviewer == reviewer,
+    )
+    return or_(ReviewItem.kind == ReviewKind.FIRST, ~decided)
+
+
+def _may_be_seen() -> ColumnElement[bool]:
+    return ReviewItem.analysis_id.in_(
+        select(Analysis.id).join(Video, Video.id == Analysis.video_id).where(Video.delete_time.is_(None))
+    )

@@ -1,0 +1,159 @@
+"""The list of everything that was said: decisions, skips, what was taken back, and callers' feedback."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from fakesieve.errors import RequestRefused
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.audit import record_audit
+from fakesieve.records.reviews import (
+    AutomatedMeans,
+    Disposition,
+    EntryKind,
+    FeedbackCategory,
+    ReasonCode,
+    ReviewDecision,
+    TrackDecision,
+)
+from fakesieve.records.videos import Video
+from fakesieve.reviews.values import TrackDraft, check_comment
+
+STEP_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the list. ``is_undone`` is what a decision becomes when a later row takes it back."""
+
+    id: str
+    create_time: datetime
+    kind: EntryKind
+    item_id: str | None
+    analysis_id: str
+    video_id: str
+    reviewer: str
+    disposition: Disposition | None
+    reason_code: ReasonCode | None
+    policy_ref: str | None
+    comment: str | None
+    automated_means: AutomatedMeans | None
+    category: FeedbackCategory | None
+    is_blind: bool
+    is_undone: bool
+    seconds_spent: float | None
+    tracks: tuple[TrackDraft, ...] = ()
+
+
+def give_feedback(
+    session: Session,
+    tenant_id: str,
+    analysis_id: str,
+    reviewer: str,
+    category: FeedbackCategory,
+    comment: str | None = None,
+) -> str:
+    """Keep what a caller says of a result, and return the row's id; NOT_FOUND where there is no result."""
+    check_comment(ReasonCode.NO_SIGN_FOUND, comment)
+    seen = select(Analysis.id).join(Video, Video.id == Analysis.video_id)
+    if session.scalar(seen.where(Analysis.id == analysis_id, Video.delete_time.is_(None))) is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no analysis {analysis_id}")
+    entry = ReviewDecision(
+        id=new_id(IdPrefix.DECISION),
+        tenant_id=tenant_id,
+        analysis_id=analysis_id,
+        kind=EntryKind.FEEDBACK,
+        reviewer=reviewer,
+        category=category,
+        comment=comment,
+    )
+    session.add(entry)
+    session.flush()
+    details = {"category": category}
+    record_audit(
+        session,
+        tenant_id=tenant_id,
+        actor=reviewer,
+        action="feedback.given",
+        subject=entry.id,
+        details=details,
+    )
+    return entry.id
+
+
+def list_entries(
+    session: Session,
+    *,
+    kinds: Sequence[EntryKind] = (),
+    analysis_id: str | None = None,
+    item_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> list[Entry]:
+    """Return rows, newest first, behind a position. Those of deleted videos are left out."""
+    entry = ReviewDecision
+    undone = select(entry.undone_id).where(entry.undone_id.is_not(None))
+    wanted = (
+        select(entry, Analysis.video_id, entry.id.in_(undone).label("is_undone"))
+        .join(Analysis, Analysis.id == entry.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(Video.delete_time.is_(None))
+    )
+    if kinds:
+        wanted = wanted.where(entry.kind.in_(kinds))
+    if analysis_id is not None:
+        wanted = wanted.where(entry.analysis_id == analysis_id)
+    if item_id is not None:
+        wanted = wanted.where(entry.item_id == item_id)
+    if before is not None:
+        wanted = wanted.where(func.row(entry.create_time, entry.id) < func.row(*before))
+    rows = session.execute(wanted.order_by(entry.create_time.desc(), entry.id.desc()).limit(limit)).all()
+    tracks = _load_tracks(session, [row.ReviewDecision.id for row in rows])
+    return [_write(row.ReviewDecision, row.video_id, tracks, is_undone=row.is_undone) for row in rows]
+
+
+def walk_entries(session: Session, kinds: Sequence[EntryKind] = ()) -> Iterator[Entry]:
+    """Yield all rows, newest first, in steps, so that a long list needs no long memory."""
+    before: tuple[datetime, str] | None = None
+    while step := list_entries(session, kinds=kinds, before=before, limit=STEP_ROWS):
+        yield from step
+        before = (step[-1].create_time, step[-1].id)
+
+
+def _load_tracks(session: Session, decision_ids: Sequence[str]) -> dict[str, list[TrackDraft]]:
+    wanted = select(TrackDecision).where(TrackDecision.decision_id.in_(decision_ids))
+    found: dict[str, list[TrackDraft]] = {}
+    for row in session.scalars(wanted.order_by(TrackDecision.decision_id, TrackDecision.ordinal)):
+        found.setdefault(row.decision_id, []).append(
+            TrackDraft(row.ordinal, row.disposition, row.reason_code)
+        )
+    return found
+
+
+def _write(
+    entry: ReviewDecision, video_id: str, tracks: dict[str, list[TrackDraft]], *, is_undone: bool
+) -> Entry:
+    return Entry(
+        id=entry.id,
+        create_time=entry.create_time,
+        kind=entry.kind,
+        item_id=entry.item_id,
+        analysis_id=entry.analysis_id,
+        video_id=video_id,
+        reviewer=entry.reviewer,
+        disposition=entry.disposition,
+        reason_code=entry.reason_code,
+        policy_ref=entry.policy_ref,
+        comment=entry.comment,
+        automated_means=entry.automated_means,
+        category=entry.category,
+        is_blind=entry.is_blind,
+        is_undone=is_undone,
+        seconds_spent=entry.seconds_spent,
+        tracks=tuple(tracks.get(entry.id, ())),
+    )

@@ -1,0 +1,122 @@
+"""Items as they are read: one, a list, and what a person may see of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.reviews import Disposition, ReviewItem, ReviewKind, ReviewState
+from fakesieve.records.standings import Standing
+from fakesieve.records.videos import Video
+from fakesieve.reviews.values import Finding, ReviewView
+
+
+@dataclass(frozen=True)
+class ItemFilter:
+    """Which items a list shows; None does not restrict."""
+
+    queue_id: str | None = None
+    state: ReviewState | None = None
+    kind: ReviewKind | None = None
+    disposition: Disposition | None = None
+    analysis_id: str | None = None
+
+
+def lock_item(session: Session, item_id: str) -> ReviewItem:
+    """Return an item that nobody else may move until the transaction ends; NOT_FOUND where there is none."""
+    wanted = select(ReviewItem).where(ReviewItem.id == item_id, _is_shown()).with_for_update(of=ReviewItem)
+    item = session.scalar(wanted, execution_options={"populate_existing": True})
+    if item is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no review {item_id}")
+    return item
+
+
+def view_item(session: Session, item_id: str) -> ReviewView:
+    """Return an item as it may be seen. Raises RequestRefused (NOT_FOUND)."""
+    found = _view(session, [item_id])
+    if not found:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no review {item_id}")
+    return found[0]
+
+
+def list_items(
+    session: Session,
+    only: ItemFilter,
+    *,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> Sequence[ReviewView]:
+    """Return items, newest first, behind a position."""
+    wanted = select(ReviewItem.id).where(_is_shown())
+    equal = {
+        ReviewItem.queue_id: only.queue_id,
+        ReviewItem.state: only.state,
+        ReviewItem.kind: only.kind,
+        ReviewItem.disposition: only.disposition,
+        ReviewItem.analysis_id: only.analysis_id,
+    }
+    wanted = wanted.where(*[column == value for column, value in equal.items() if value is not None])
+    if before is not None:
+        wanted = wanted.where(func.row(ReviewItem.create_time, ReviewItem.id) < func.row(*before))
+    newest = wanted.order_by(ReviewItem.create_time.desc(), ReviewItem.id.desc()).limit(limit)
+    return _view(session, session.scalars(newest).all())
+
+
+def find_dispositions(session: Session, analysis_ids: Sequence[str]) -> Mapping[str, Disposition]:
+    """Return what people say now of analyses that were reviewed: the newest decision that stands."""
+    rows = session.execute(
+        select(ReviewItem.analysis_id, ReviewItem.disposition)
+        .where(ReviewItem.analysis_id.in_(analysis_ids), ReviewItem.state == ReviewState.DECIDED)
+        .order_by(ReviewItem.decide_time)
+    )
+    return {row.analysis_id: row.disposition for row in rows}
+
+
+def _is_shown() -> ColumnElement[bool]:
+    return ReviewItem.analysis_id.in_(
+        select(Analysis.id).join(Video, Video.id == Analysis.video_id).where(Video.delete_time.is_(None))
+    )
+
+
+def _view(session: Session, item_ids: Sequence[str]) -> list[ReviewView]:
+    rows = session.execute(
+        select(ReviewItem, Analysis.video_id, Standing.outcome, Standing.score, Standing.verdict)
+        .join(Analysis, Analysis.id == ReviewItem.analysis_id)
+        .join(Standing, Standing.analysis_id == ReviewItem.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(ReviewItem.id.in_(item_ids), Video.delete_time.is_(None)),
+        execution_options={"populate_existing": True},
+    )
+    views = {
+        row.ReviewItem.id: _write(row.ReviewItem, row.video_id, Finding(row.outcome, row.score, row.verdict))
+        for row in rows
+    }
+    return [views[item_id] for item_id in item_ids if item_id in views]
+
+
+def _write(item: ReviewItem, video_id: str, finding: Finding) -> ReviewView:
+    is_hidden = item.is_blind and item.reveal_time is None and item.state is not ReviewState.DECIDED
+    return ReviewView(
+        id=item.id,
+        queue_id=item.queue_id,
+        analysis_id=item.analysis_id,
+        video_id=video_id,
+        kind=item.kind,
+        parent_id=item.parent_id,
+        state=item.state,
+        is_blind=item.is_blind,
+        finding=None if is_hidden else finding,
+        claimed_by=item.claimed_by,
+        claim_until=item.claim_until,
+        disposition=item.disposition,
+        decision_id=item.decision_id,
+        decided_by=item.decided_by,
+        decide_time=item.decide_time,
+        statement=item.statement,
+        create_time=item.create_time,
+    )

@@ -1,0 +1,1 @@
+"""Webhooks: events, endpoints, signatures, the guard of addresses and the schedule."""
