@@ -68,6 +68,7 @@ class DecodeReport:
     warnings: tuple[MediaWarning, ...]
     peak_rss_bytes: int  # of the decoding child; 0 when it did not live to tell
     decode_ms: float  # from the first request to the last frame, time in the consumer excluded
+    failure: MediaRejected | None = None  # what broke decoding off, after some samples
 
     def __post_init__(self) -> None:
         if self.decoded + len(self.missing) != self.requested:
@@ -195,6 +196,7 @@ def _report(ledger: TargetLedger) -> DecodeReport:
         warnings=tuple(warnings),
         peak_rss_bytes=ledger.peak_rss_bytes,
         decode_ms=ledger.decode_ms,
+        failure=ledger.failure,
     )
 
 

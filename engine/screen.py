@@ -108,6 +108,8 @@ def screen_shard(
                     collector.add_predictions(predict_faces(batch, backend))
             done += len(frames)
             watcher.on_samples(done, len(targets), collector.faces)
+    if stream.report.failure is not None:
+        watcher.on_broken(stream.report.failure)
     with clock.measure(Stage.PREDICT):
         if batch := queue.take_rest():
             collector.add_predictions(predict_faces(batch, backend))
@@ -180,6 +182,9 @@ class _Offset:
     def on_samples(self, done: int, total: int, faces: int) -> None:
         del total  # of the shard
         self._watcher.on_samples(self._done + done, self._total, self._faces + faces)
+
+    def on_broken(self, fault: MediaRejected) -> None:
+        self._watcher.on_broken(fault)
 
 
 def scan_video(

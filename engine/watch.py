@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Protocol
 
+from engine.errors import MediaRejected
+
 
 class Stage(StrEnum):
     """What a scan is doing; also the keys of its timings."""
@@ -29,6 +31,10 @@ class ScanWatcher(Protocol):
         """Say how many samples are decoded, of how many, and how many faces were found in them."""
         ...
 
+    def on_broken(self, fault: MediaRejected) -> None:
+        """Say that decoding broke off after some samples; without an error those alone are scored."""
+        ...
+
 
 class SilentWatcher:
     """Tells nobody."""
@@ -37,6 +43,9 @@ class SilentWatcher:
         """Do nothing."""
 
     def on_samples(self, done: int, total: int, faces: int) -> None:
+        """Do nothing."""
+
+    def on_broken(self, fault: MediaRejected) -> None:
         """Do nothing."""
 
 

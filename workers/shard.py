@@ -1,6 +1,7 @@
 """One shard of a video on a worker: fetch the file, screen its span, keep the evidence."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import MediaRejected
@@ -75,7 +76,7 @@ def screen_file(
             backend,
             screener.sandbox,
             settings=screener.settings,
-            watcher=held,
+            watcher=_ShardWatcher(place, held),
             clock=clock,
         )
     except MediaRejected as rejected:
@@ -84,6 +85,29 @@ def screen_file(
     _count(place, held, backend, clock)
     timings_ms = {stage: ms for stage, ms in clock.timings_ms.items() if stage != "total"}
     return ShardResult(evidence, timings_ms, backend.compute_s, fault)
+
+
+@dataclass(frozen=True)
+class _ShardWatcher:
+    """Stops a shard as its claim wants, and one whose decoder died in the middle while it may be tried again.
+
+    Without the latter a decoder that the kernel killed for its memory would leave a verdict on half a video.
+    """
+
+    place: Workplace
+    held: HeldClaim
+
+    def on_stage(self, stage: Stage) -> None:
+        """Stop between two stages, if told to."""
+        self.held.on_stage(stage)
+
+    def on_samples(self, done: int, total: int, faces: int) -> None:
+        """Stop between two groups of frames, if told to."""
+        self.held.on_samples(done, total, faces)
+
+    def on_broken(self, fault: MediaRejected) -> None:
+        """Raise the fault while another attempt may see the whole of the span."""
+        _pass_if_doubtful(self.place, self.held, fault)
 
 
 def _pass_if_doubtful(place: Workplace, held: HeldClaim, fault: MediaRejected) -> None:

@@ -15,6 +15,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from engine.errors import MediaRejected
 from engine.output.names import escape_for_terminal, to_text
 from engine.watch import Stage
 
@@ -101,6 +102,9 @@ class InputWatcher:
         self._check()
         said = f"{done} of {total} frames, {faces} faces"
         self._progress.update(self._task, completed=done, total=total, said=said)
+
+    def on_broken(self, fault: MediaRejected) -> None:
+        """Leave it to the result, which says that frames are missing."""
 
     def on_overlay(self, done: int, total: int) -> None:
         """Show how far the overlay is."""
