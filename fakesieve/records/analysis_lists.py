@@ -1,0 +1,282 @@
+"""Analyses as people and programs list them: filtered, ordered, page by page. Nothing here changes a row."""
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, cast, func, literal, or_, select, text, tuple_
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import SQLCoreOperations
+from sqlalchemy.types import Double
+
+from engine.results import EvidenceReason, MediaWarning, Outcome, VerdictReason, VerdictValue
+from fakesieve.filters.check import EVERYTHING, Filter
+from fakesieve.filters.order import NEWEST_FIRST, Order
+from fakesieve.filters.tree import FilterInvalid
+from fakesieve.records.analysis_tables import Analysis, Verdict
+from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
+from fakesieve.records.models import Model
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import NO_SCORE, Standing
+from fakesieve.records.tags import read_tags
+from fakesieve.records.videos import Video
+
+PAGE_MAX = 1000
+QUERY_MS_MAX = 15_000
+_CANCELED = "57014"
+
+Position = tuple[datetime | str | int | float, ...]
+"""The keys of a line in the order of its list, its id last."""
+
+
+@dataclass(frozen=True)
+class AnalysisLine:
+    """One analysis in short, with the verdict that holds. Scores are P(manipulated), 0 to 1."""
+
+    id: str
+    video_id: str
+    external_id: str | None
+    create_time: datetime
+    outcome: Outcome
+    score_raw: float | None
+    score_calibrated: float | None
+    score_low: float | None
+    score_high: float | None
+    verdict: VerdictValue | None
+    verdict_reasons: tuple[VerdictReason, ...]
+    policy: str
+    policy_version: int
+    low: float
+    high: float
+    coverage_ratio: float
+    scored_us: int
+    total_us: int
+    faces_scored: int
+    duration_us: int | None
+    reasons: tuple[EvidenceReason, ...]
+    warnings: tuple[MediaWarning, ...]
+    model_id: str
+    model: str
+    weights_sha256: str
+    engine: str
+    precision: str
+    fingerprint: str
+    tags: tuple[tuple[str, str], ...]
+    position: Position
+
+
+@dataclass(frozen=True)
+class AnalysisQuery:
+    """Which analyses, in which order, behind which one."""
+
+    tenant_id: str
+    wanted: Filter = EVERYTHING
+    order: Order = NEWEST_FIRST
+    after: Position | None = None
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= PAGE_MAX:
+            raise ValueError(f"a page has 1 to {PAGE_MAX} lines, not {self.limit}")
+
+
+# What can be ordered by; never null, so that one comparison of rows says what comes behind a line.
+_KEYS: dict[str, tuple[Source, ColumnElement[Any]]] = {
+    "create_time": (Source.STANDING, Standing.create_time.expression),
+    "score": (Source.STANDING, func.coalesce(Standing.score, text(f"({NO_SCORE:.0f})::double precision"))),
+    "duration_us": (Source.VIDEO, func.coalesce(Video.duration_us, -1)),
+    "coverage.ratio": (Source.ANALYSIS, cast(Analysis.coverage_ratio, Double())),
+}
+
+
+def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
+    """Return a page of a tenant's analyses; those of deleted videos are not among them.
+
+    Raises FilterInvalid for a filter that takes longer than 15 seconds.
+    """
+    with bounded(session):
+        rows = session.execute(_select_details(_select_page(query), query.order)).mappings().all()
+    tags = read_tags(session, [row["video_id"] for row in rows])
+    return [_read_line(dict(row), tags.get(row["video_id"], {}), len(query.order.terms)) for row in rows]
+
+
+def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
+    """Return one analysis in short; None where the tenant has none such, or its video is deleted."""
+    page = select_standing(FilterSql(None, frozenset({Source.VIDEO})), tenant_id)
+    page = page.add_columns(*_label_keys(NEWEST_FIRST)).where(Standing.analysis_id == analysis_id)
+    rows = session.execute(_select_details(page, NEWEST_FIRST)).mappings().all()
+    tags = read_tags(session, [row["video_id"] for row in rows])
+    return next((_read_line(dict(row), tags.get(row["video_id"], {}), 1) for row in rows), None)
+
+
+def walk_analyses(session: Session, query: AnalysisQuery) -> Generator[AnalysisLine]:
+    """Yield all analyses of a query, page by page, in the transaction at hand."""
+    while True:
+        page = list_analyses(session, query)
+        yield from page
+        if len(page) < query.limit:
+            return
+        query = AnalysisQuery(query.tenant_id, query.wanted, query.order, page[-1].position, query.limit)
+
+
+@contextmanager
+def bounded(session: Session, limit_ms: int = QUERY_MS_MAX) -> Generator[None]:
+    """Hold the statements of a block to a time, and blame the filter for what takes longer."""
+    session.execute(_SET_LIMIT, {"limit": str(limit_ms)})
+    try:
+        yield
+    except OperationalError as fault:
+        if getattr(fault.orig, "sqlstate", None) != _CANCELED:
+            raise
+        raise FilterInvalid(
+            f"the filter took longer than {limit_ms // 1000} s",
+            'narrow it, as by create_time > "2026-01-31", or ask for a verdict first',
+        ) from fault
+    session.execute(_SET_LIMIT, {"limit": "60s"})
+
+
+_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true)")
+
+
+def select_standing(
+    found: FilterSql, tenant_id: str, *columns: ColumnElement[Any], needs: Iterable[Source] = ()
+) -> Select[Any]:
+    """Return the statement of all results of a tenant that fit a filter, joined to what it needs.
+
+    The joined tables are there for conditions and columns that the caller adds. Analyses of deleted videos
+    are left out.
+    """
+    wanted = {*found.needs, *needs, Source.ANALYSIS, Source.VIDEO}
+    statement = (
+        select(Standing.analysis_id, *columns)
+        .join(Analysis, Analysis.id == Standing.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(Standing.tenant_id == tenant_id, Video.delete_time.is_(None))
+    )
+    if Source.MODEL in wanted:
+        statement = statement.join(Model, Model.id == Analysis.model_id)
+    if Source.POLICY in wanted:
+        statement = statement.join(PolicyVersion, PolicyVersion.id == Standing.policy_id)
+    return statement if found.where is None else statement.where(found.where)
+
+
+def _select_page(query: AnalysisQuery) -> Select[Any]:
+    """Return the statement of the ids of a page and the keys that they are ordered by."""
+    found = compile_filter(query.wanted, query.tenant_id)
+    statement = select_standing(found, query.tenant_id, *_label_keys(query.order))
+    if query.after is not None:
+        statement = statement.where(_come_behind(query.order, query.after))
+    return statement.order_by(*_order_columns(query.order)).limit(query.limit)
+
+
+def _label_keys(order: Order) -> list[ColumnElement[Any]]:
+    return [_KEYS[term.name][1].label(f"key_{index}") for index, term in enumerate(order.terms)]
+
+
+def _order_columns(order: Order) -> list[ColumnElement[Any]]:
+    keys = [
+        _KEYS[term.name][1].desc() if term.is_descending else _KEYS[term.name][1].asc()
+        for term in order.terms
+    ]
+    last = Standing.analysis_id.desc() if order.terms[-1].is_descending else Standing.analysis_id.asc()
+    return [*keys, last]
+
+
+def _come_behind(order: Order, after: Position) -> ColumnElement[bool]:
+    """Return the condition of all lines behind a position."""
+    columns = [*(_KEYS[term.name][1] for term in order.terms), Standing.analysis_id.expression]
+    if len(after) != len(columns):
+        raise ValueError(f"a position in this order has {len(columns)} keys, not {len(after)}")
+    falling = [*(term.is_descending for term in order.terms), order.terms[-1].is_descending]
+    values = [literal(value, column.type) for value, column in zip(after, columns, strict=True)]
+    if order.is_one_way:
+        keys, place = tuple_(*columns), tuple_(*values)
+        return keys < place if falling[0] else keys > place
+    steps: list[ColumnElement[bool]] = []
+    for index, column in enumerate(columns):
+        same = [columns[before] == values[before] for before in range(index)]
+        beyond = column < values[index] if falling[index] else column > values[index]
+        steps.append(and_(*same, beyond))
+    return or_(*steps)
+
+
+def _select_details(page: Select[Any], order: Order) -> Select[Any]:
+    """Return the statement of the lines of a page, which is found first and alone."""
+    ids = page.cte("page").prefix_with("MATERIALIZED", dialect="postgresql")
+    keys = [ids.c[f"key_{index}"] for index in range(len(order.terms))]
+    falling = [term.is_descending for term in order.terms]
+    ways = zip([*keys, ids.c.analysis_id], [*falling, falling[-1]], strict=True)
+    return (
+        select(*_DETAILS, *keys)
+        .select_from(ids)
+        .join(Standing, Standing.analysis_id == ids.c.analysis_id)
+        .join(Analysis, Analysis.id == ids.c.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .join(Model, Model.id == Analysis.model_id)
+        .join(PolicyVersion, PolicyVersion.id == Standing.policy_id)
+        .join(Verdict, (Verdict.analysis_id == ids.c.analysis_id) & (Verdict.policy_id == Standing.policy_id))
+        .order_by(*(key.desc() if is_falling else key.asc() for key, is_falling in ways))
+    )
+
+
+_DETAILS: tuple[SQLCoreOperations[Any], ...] = (
+    Analysis.id,
+    Analysis.video_id,
+    Video.external_id,
+    Standing.create_time,
+    Standing.outcome,
+    Analysis.score_raw,
+    Analysis.score_calibrated,
+    Analysis.score_low,
+    Analysis.score_high,
+    Standing.verdict,
+    Verdict.reasons.label("verdict_reasons"),
+    PolicyVersion.name.label("policy"),
+    PolicyVersion.version.label("policy_version"),
+    PolicyVersion.low,
+    PolicyVersion.high,
+    Analysis.coverage_ratio,
+    Analysis.scored_us,
+    Analysis.total_us,
+    Analysis.faces_scored,
+    Video.duration_us,
+    Analysis.reasons,
+    Analysis.warnings,
+    Analysis.model_id,
+    Model.name.label("model"),
+    Model.weights_sha256,
+    Analysis.engine,
+    Analysis.precision,
+    Analysis.pipeline_fingerprint.label("fingerprint"),
+)
+
+
+def _read_line(row: dict[str, Any], tags: dict[str, str], key_count: int) -> AnalysisLine:
+    keys = [row.pop(f"key_{index}") for index in range(key_count)]
+    row["verdict_reasons"] = tuple(VerdictReason(reason) for reason in row["verdict_reasons"])
+    row["reasons"] = tuple(EvidenceReason(reason) for reason in row["reasons"])
+    row["warnings"] = tuple(MediaWarning(warning) for warning in row["warnings"])
+    return AnalysisLine(**row, tags=tuple(tags.items()), position=(*keys, row["id"]))
+
+
+def read_position(order: Order, keys: Sequence[str | int | float | bool | None]) -> Position:
+    """Return a position from the keys of a page token, in which times are text.
+
+    Raises ValueError where they do not fit the order.
+    """
+    if len(keys) != len(order.terms) + 1:
+        raise ValueError("a page token has one key for each of the order and an id")
+    times = [term.name == "create_time" for term in order.terms] + [False]
+    known = [key for key in keys if key is not None]
+    return tuple(
+        datetime.fromisoformat(str(key)) if is_time else key
+        for key, is_time in zip(known, times, strict=True)
+    )
+
+
+def write_position(position: Position) -> list[str | int | float]:
+    """Return a position as JSON knows it."""
+    return [key.isoformat() if isinstance(key, datetime) else key for key in position]

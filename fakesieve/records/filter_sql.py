@@ -1,0 +1,223 @@
+"""A checked filter as SQL. Names come from the allow-list, values are parameters; no text is put together.
+
+A filter and its NOT part the rows in two: what is absent fits no comparison, and fits its negation.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, cast, false, func, literal, not_, or_, select
+from sqlalchemy.sql.elements import SQLCoreOperations
+from sqlalchemy.types import Double
+
+from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some
+from fakesieve.filters.fields import FIELDS, FieldKind
+from fakesieve.filters.tree import Operator
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, Segment, Verdict
+from fakesieve.records.jobs import Job
+from fakesieve.records.models import Model
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import Standing
+from fakesieve.records.tags import VideoTag
+from fakesieve.records.videos import Video
+
+Condition = ColumnElement[bool]
+Expression = SQLCoreOperations[Any]
+
+
+class Source(Enum):
+    """Where a column comes from. All but the last must be joined to ``standing`` by who runs the filter."""
+
+    STANDING = auto()
+    ANALYSIS = auto()
+    VIDEO = auto()
+    MODEL = auto()
+    POLICY = auto()
+    ELEMENT = auto()
+
+
+@dataclass(frozen=True)
+class FilterSql:
+    """A condition over ``standing`` and what it needs beside it."""
+
+    where: Condition | None
+    needs: frozenset[Source]
+
+
+def compile_filter(wanted: Filter, tenant_id: str) -> FilterSql:
+    """Return the SQL of a filter over the results of a tenant."""
+    if wanted.tree is None:
+        return FilterSql(None, frozenset())
+    compiler = _Compiler(tenant_id)
+    return FilterSql(compiler.write(wanted.tree), frozenset(compiler.needs))
+
+
+class _Compiler:
+    """One pass over one tree, which gathers what must be joined."""
+
+    def __init__(self, tenant_id: str) -> None:
+        self._tenant_id = tenant_id
+        self.needs: set[Source] = set()
+
+    def write(self, tree: Checked) -> Condition:
+        if isinstance(tree, FieldTest):
+            return self._write_test(tree)
+        if isinstance(tree, Negated):
+            return not_(func.coalesce(self.write(tree.inner), false()))
+        if isinstance(tree, Some):
+            return _exists(*self._reach(tree.noun), self.write(tree.inner))
+        parts = [self.write(part) for part in tree.parts]
+        return and_(*parts) if isinstance(tree, AllOf) else or_(*parts)
+
+    def _reach(self, noun: str) -> list[Condition]:
+        """Return what makes a row an element of the analysis at hand."""
+        table = _ELEMENTS[noun]
+        joined: list[Condition] = [
+            table.tenant_id == self._tenant_id,
+            table.analysis_id == Standing.analysis_id,
+        ]
+        if table is FrameScore:  # the time tells the database in which partition to look
+            joined.append(FrameScore.analysis_time == Standing.create_time)
+        return joined
+
+    def _write_test(self, test: FieldTest) -> Condition:
+        if test.field.kind is FieldKind.TAGS:
+            return self._write_tag(test)
+        source, column = COLUMNS[test.field.name]
+        self.needs.add(source)
+        if test.field.kind is FieldKind.LIST:
+            return _test_list(column, test)
+        return _test_column(column, test)
+
+    def _write_tag(self, test: FieldTest) -> Condition:
+        self.needs.add(Source.ANALYSIS)
+        there = [
+            VideoTag.tenant_id == self._tenant_id,
+            VideoTag.name == test.tag,
+            VideoTag.video_id == Analysis.video_id,
+        ]
+        if test.value is None:
+            found = _exists(*there)
+            return found if test.operator is Operator.HAS else not_(found)
+        fits = (
+            func.starts_with(VideoTag.value, test.value) if test.is_prefix else VideoTag.value == test.value
+        )
+        found = _exists(*there, fits)
+        return not_(found) if test.operator is Operator.NOT_EQUAL else found
+
+
+def _exists(*conditions: Condition) -> Condition:
+    return select(literal(1)).where(*conditions).correlate(Standing, Analysis).exists()
+
+
+def _test_list(column: Expression, test: FieldTest) -> Condition:
+    if test.value is None:
+        return func.cardinality(column) > 0
+    return column.contains([test.value])
+
+
+def _test_column(column: Expression, test: FieldTest) -> Condition:
+    if test.value is None:
+        return column.is_(None) if test.operator is Operator.EQUAL else column.is_not(None)
+    if test.is_prefix:
+        begins = func.starts_with(column, test.value)
+        return begins if test.operator is Operator.EQUAL else not_(func.coalesce(begins, false()))
+    if test.operator is Operator.NOT_EQUAL:
+        return column.is_distinct_from(test.value)
+    return _COMPARE[test.operator](column, test.value)
+
+
+_COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
+    Operator.EQUAL: operator.eq,
+    Operator.LESS: operator.lt,
+    Operator.LESS_EQUAL: operator.le,
+    Operator.GREATER: operator.gt,
+    Operator.GREATER_EQUAL: operator.ge,
+}
+_ELEMENTS: Mapping[str, Any] = {"tracks": FaceTrack, "frames": FrameScore, "segments": Segment, "jobs": Job}
+_REASONS = (
+    select(Verdict.reasons)
+    .where(Verdict.analysis_id == Standing.analysis_id, Verdict.policy_id == Standing.policy_id)
+    .correlate(Standing)
+    .scalar_subquery()
+)
+_STANDING: Mapping[str, Expression] = {
+    "id": Standing.analysis_id,
+    "create_time": Standing.create_time,
+    "outcome": Standing.outcome,
+    "verdict": Standing.verdict,
+    "score": Standing.score,
+    "verdict_reasons": _REASONS,
+}
+_ANALYSIS: Mapping[str, Expression] = {
+    "video_id": Analysis.video_id,
+    "score.raw": Analysis.score_raw,
+    "score.calibrated": Analysis.score_calibrated,
+    "score.low": Analysis.score_low,
+    "score.high": Analysis.score_high,
+    "model_id": Analysis.model_id,
+    "fingerprint": Analysis.pipeline_fingerprint,
+    "engine": Analysis.engine,
+    "precision": Analysis.precision,
+    "coverage.ratio": cast(Analysis.coverage_ratio, Double()),
+    "coverage.frames_sampled": Analysis.frames_sampled,
+    "coverage.frames_decoded": Analysis.frames_decoded,
+    "coverage.frames_with_face": Analysis.frames_with_face,
+    "coverage.faces_detected": Analysis.faces_detected,
+    "coverage.faces_scored": Analysis.faces_scored,
+    "coverage.scored_us": Analysis.scored_us,
+    "reasons": Analysis.reasons,
+    "warnings": Analysis.warnings,
+}
+_VIDEO: Mapping[str, Expression] = {
+    "external_id": Video.external_id,
+    "sha256": Video.content_sha256,
+    "duration_us": Video.duration_us,
+    "size_bytes": Video.size_bytes,
+    "width": Video.width,
+    "height": Video.height,
+    "container": Video.container,
+    "codec": Video.codec,
+}
+_OTHERS: Mapping[Source, Mapping[str, Expression]] = {
+    Source.MODEL: {"model": Model.name},
+    Source.POLICY: {"policy": PolicyVersion.name, "policy_version": PolicyVersion.version},
+}
+# Fields of elements that are spelt otherwise than their columns.
+_RENAMED: Mapping[str, Expression] = {
+    "segments.track": Segment.ordinal,
+    "jobs.id": Job.id,
+    "jobs.bucket": Job.source_bucket,
+    "jobs.key": Job.source_key,
+    # A part of the face without suspicious patches is not in the object.
+    **{
+        name: FaceTrack.regions[name.rpartition(".")[2]].astext.cast(Double())
+        for name in FIELDS
+        if name.startswith("tracks.regions.")
+    },
+}
+
+
+def _element_column(name: str) -> Expression:
+    renamed = _RENAMED.get(name)
+    if renamed is not None:
+        return renamed
+    noun, _, column = name.partition(".")
+    return getattr(_ELEMENTS[noun], column)
+
+
+COLUMNS: Mapping[str, tuple[Source, Expression]] = {
+    **{name: (Source.STANDING, column) for name, column in _STANDING.items()},
+    **{name: (Source.ANALYSIS, column) for name, column in _ANALYSIS.items()},
+    **{name: (Source.VIDEO, column) for name, column in _VIDEO.items()},
+    **{name: (source, column) for source, columns in _OTHERS.items() for name, column in columns.items()},
+    **{
+        field.name: (Source.ELEMENT, _element_column(field.name))
+        for field in FIELDS.values()
+        if field.noun is not None
+    },
+}
+"""The column of every field of the allow-list but ``tags``, which are rows."""

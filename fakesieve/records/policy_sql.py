@@ -1,0 +1,266 @@
+"""A policy over stored scores, in SQL: preview of what it would change, and the change itself.
+
+The rule is ``engine.policy.decide``; a test holds this against it on random scores. It needs no row of a
+track or a frame: ``analysis.peak_frames`` has what the rule asks of frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy import update as update_rows
+from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy.orm import Session
+from sqlalchemy.types import Double, String
+
+from engine.policy import Policy
+from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
+from fakesieve.filters.check import EVERYTHING, Filter
+from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_tables import Analysis, Verdict
+from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.standings import Standing
+
+BINS = 50
+MOVED_MAX = 1000
+APPLY_AT_ONCE = 20_000
+_PREVIEW_MS_MAX = 30_000
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One analysis whose verdict another policy changes. ``score`` is the one that verdicts stand on."""
+
+    analysis_id: str
+    video_id: str
+    before: VerdictValue | None
+    after: VerdictValue | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a policy would say of history. ``counts`` has how many analyses go from one verdict to another.
+
+    ``histogram`` counts scores in 50 bins of equal width from 0 to 1. ``moved`` begins with the highest
+    scores and is cut at what was asked for; ``moved_count`` is whole.
+    """
+
+    counts: tuple[tuple[VerdictValue | None, VerdictValue | None, int], ...]
+    histogram: tuple[int, ...]
+    moved: tuple[Moved, ...]
+
+    @property
+    def analysis_count(self) -> int:
+        """Analyses that were looked at."""
+        return sum(count for _, _, count in self.counts)
+
+    @property
+    def moved_count(self) -> int:
+        """Analyses whose verdict changes."""
+        return sum(count for before, after, count in self.counts if before is not after)
+
+    def count_after(self, values: Sequence[VerdictValue]) -> int:
+        """Return how many analyses have one of these verdicts under the policy."""
+        return sum(count for _, after, count in self.counts if after in values)
+
+    def count_before(self, values: Sequence[VerdictValue]) -> int:
+        """Return how many have one of them now."""
+        return sum(count for before, _, count in self.counts if before in values)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One step of a change: how far it came, and what it moved. ``last_id`` is None at the end."""
+
+    judged: int
+    moved: tuple[Moved, ...]
+    last_id: str | None
+
+
+def preview_policy(
+    session: Session, tenant_id: str, policy: Policy, wanted: Filter = EVERYTHING, *, moved_max: int = 100
+) -> Preview:
+    """Say what a policy would make of a tenant's analyses. Nothing is changed and nothing scored again."""
+    after = decide_value(policy)
+    # LEAST passes over null, so an analysis without a score is left out here.
+    place = func.least(cast(func.floor(Standing.score * BINS), Integer()), BINS - 1)
+    bin_ = case((Standing.score.is_not(None), place))
+    judged = select_standing(
+        compile_filter(wanted, tenant_id),
+        tenant_id,
+        cast(Standing.verdict, String()).label("before"),
+        after.label("after"),
+        bin_.label("bin"),
+        Standing.score.label("score"),
+        Analysis.video_id.label("video_id"),
+    ).cte("judged").prefix_with("MATERIALIZED", dialect="postgresql")  # fmt: skip
+    with bounded(session, _PREVIEW_MS_MAX):
+        rows = session.execute(
+            select(judged.c.before, judged.c.after, judged.c.bin, func.count())
+            .group_by(judged.c.before, judged.c.after, judged.c.bin)
+        ).all()  # fmt: skip
+        moved = session.execute(
+            select(judged.c.analysis_id, judged.c.video_id, judged.c.before, judged.c.after, judged.c.score)
+            .where(judged.c.before.is_distinct_from(judged.c.after))
+            .order_by(judged.c.score.desc().nulls_last(), judged.c.analysis_id)
+            .limit(min(moved_max, MOVED_MAX))
+        ).all()  # fmt: skip
+    return _read_preview([tuple(row) for row in rows], tuple(_read_moved(*row) for row in moved))
+
+
+def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...]) -> Preview:
+    counts: dict[tuple[VerdictValue | None, VerdictValue | None], int] = {}
+    histogram = [0] * BINS
+    for before, after, bin_, count in rows:
+        change = (_read_value(before), _read_value(after))
+        counts[change] = counts.get(change, 0) + count
+        if bin_ is not None:
+            histogram[bin_] += count
+    ordered = sorted(counts.items(), key=lambda item: (str(item[0][0]), str(item[0][1])))
+    return Preview(tuple((before, after, n) for (before, after), n in ordered), tuple(histogram), moved)
+
+
+def _read_value(value: str | None) -> VerdictValue | None:
+    return None if value is None else VerdictValue(value)
+
+
+def _read_moved(
+    analysis_id: str, video_id: str, before: str | None, after: str | None, score: float
+) -> Moved:
+    return Moved(analysis_id, video_id, _read_value(before), _read_value(after), score)
+
+
+def apply_policy(
+    session: Session,
+    tenant_id: str,
+    policy: Policy,
+    policy_id: str,
+    wanted: Filter = EVERYTHING,
+    *,
+    after_id: str = "",
+    limit: int = APPLY_AT_ONCE,
+) -> Applied:
+    """Judge the next analyses of a tenant, by id, with a policy, and make that the verdict that holds.
+
+    ``policy_id`` is the row of the policy. Applying it twice changes nothing the second time.
+    """
+    chosen = (
+        select_standing(
+            compile_filter(wanted, tenant_id),
+            tenant_id,
+            Analysis.video_id.label("video_id"),
+            cast(Standing.verdict, String()).label("before"),
+            Standing.score.label("score"),
+            decide_value(policy).label("after"),
+            decide_reasons(policy).label("reasons"),
+        )
+        .where(Standing.policy_id != policy_id, Standing.analysis_id > after_id)
+        .order_by(Standing.analysis_id)
+        .limit(limit)
+        .cte("chosen")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    written = (
+        insert(Verdict)
+        .from_select(
+            ["tenant_id", "analysis_id", "policy_id", "value", "score_used", "reasons"],
+            select(
+                literal(tenant_id), chosen.c.analysis_id, literal(policy_id),
+                chosen.c.after, chosen.c.score, chosen.c.reasons,
+            ),
+        )
+        .on_conflict_do_nothing()
+        .cte("written")
+    )  # fmt: skip
+    moved = (
+        update_rows(Standing)
+        .where(Standing.analysis_id == chosen.c.analysis_id)
+        .values(verdict=chosen.c.after, policy_id=policy_id)
+        .returning(chosen.c.analysis_id, chosen.c.video_id, chosen.c.before, chosen.c.after, chosen.c.score)
+        .add_cte(written)
+    )
+    rows = session.execute(moved, execution_options={"synchronize_session": False}).all()
+    judged = sorted((_read_moved(*row) for row in rows), key=lambda each: each.analysis_id)
+    changed = tuple(each for each in judged if each.before is not each.after)
+    return Applied(len(judged), changed, judged[-1].analysis_id if len(judged) == limit else None)
+
+
+def decide_value(policy: Policy) -> ColumnElement[Any]:
+    """Return ``engine.policy.decide``'s value as an expression over ``analysis``; null without a score."""
+    return case(
+        (Analysis.score_raw.is_(None), null()),
+        (
+            and_(_used >= policy.high, _is_single_peak(policy)),
+            _text(VerdictValue.INCONCLUSIVE),
+        ),
+        (_used >= policy.high, _text(VerdictValue.LIKELY_MANIPULATED)),
+        (_used >= policy.low, _text(VerdictValue.INCONCLUSIVE)),
+        (or_(_is_low_coverage(policy), _is_partial), _text(VerdictValue.INCONCLUSIVE)),
+        else_=_text(VerdictValue.NO_MANIPULATION_FOUND),
+    )
+
+
+def decide_reasons(policy: Policy) -> ColumnElement[Any]:
+    """Return the reasons of the same verdict, in the order in which ``decide`` gives them."""
+    is_high = _used >= policy.high
+    lead = case(
+        (is_high, _text(VerdictReason.HIGH_TRACK_SCORE)),
+        (_used >= policy.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
+        else_=_text(VerdictReason.LOW_TRACK_SCORES),
+    )
+    is_picture = or_(Analysis.total_us == 0, Analysis.reasons.contains([EvidenceReason.STATIC_IMAGE.value]))
+    reasons = array(
+        [
+            lead,
+            _when(_is_low_coverage(policy), VerdictReason.LOW_COVERAGE),
+            _when(_is_partial, VerdictReason.PARTIAL_EVIDENCE),
+            _when(and_(is_high, _is_single_peak(policy)), VerdictReason.SINGLE_FRAME_PEAK),
+            _when(is_picture, VerdictReason.SINGLE_PICTURE),
+            _when(Analysis.score_calibrated.is_(None), VerdictReason.UNCALIBRATED),
+            _when(literal(policy.extrapolated, Boolean()), VerdictReason.EXTRAPOLATED_THRESHOLD),
+        ]
+    )
+    none = array([_text(VerdictReason.NO_EVIDENCE)])
+    return case((Analysis.score_raw.is_(None), none), else_=func.array_remove(reasons, null()))
+
+
+_used = func.coalesce(Analysis.score_calibrated, Analysis.score_raw)
+_is_partial = Analysis.outcome == Outcome.PARTIALLY_SCORED
+# The column ``coverage_ratio`` has 32 bits; the rule compares the exact share.
+_ratio = case(
+    (Analysis.total_us == 0, case((Analysis.faces_scored > 0, 1.0), else_=0.0)),
+    else_=func.least(
+        1.0, cast(Analysis.scored_us, Double[float]()) / cast(Analysis.total_us, Double[float]())
+    ),
+)
+
+
+def _is_low_coverage(policy: Policy) -> ColumnElement[bool]:
+    return literal(policy.min_coverage, Double[float]()) > _ratio
+
+
+def _is_single_peak(policy: Policy) -> ColumnElement[bool]:
+    return and_(Analysis.peak_frames.is_not(None), Analysis.peak_frames < policy.min_peak_frames)
+
+
+def _when(condition: ColumnElement[bool], reason: VerdictReason) -> ColumnElement[Any]:
+    return case((condition, _text(reason)), else_=null())
+
+
+def _text(value: str) -> ColumnElement[Any]:
+    return literal(str(value), Text())
