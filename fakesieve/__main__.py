@@ -29,6 +29,7 @@ class Command:
 
     target: str
     summary: str
+    is_service: bool = False  # it runs until it is told to end, and that is no failure
 
     def load(self) -> typer.Typer:
         """Import the command."""
@@ -58,10 +59,11 @@ COMMANDS: Mapping[str, Command] = {
     "results": Command("fakesieve.cli.results:results", "List, show and export what was found."),
     "ingest": Command("workers.ingest_cli:ingest", "Take videos in as they appear in a bucket."),
     "keys": Command("fakesieve.cli.keys:keys", "Make and revoke the keys of tenants."),
+    "users": Command("fakesieve.cli.users:users", "Make and close the accounts of people."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
-    "worker": Command("workers.cli:worker", "Run a worker host of the fleet."),
-    "relay": Command("workers.cli:relay", "Ring the workers for work that waits."),
-    "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost."),
+    "worker": Command("workers.cli:worker", "Run a worker host of the fleet.", is_service=True),
+    "relay": Command("workers.cli:relay", "Ring the workers for work that waits.", is_service=True),
+    "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost.", is_service=True),
 }
 
 EXTRAS: Mapping[str, str] = {
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run_command(name: str, arguments: list[str]) -> int:
     """Run one command; the only place where a fault of this program ends in a message."""
     # A plain kill would leave no chance to end children and remove temporary files.
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, _end_service if COMMANDS[name].is_service else _stop)
     try:
         COMMANDS[name].load()(arguments, prog_name=f"fakesieve {name}")
     except KeyboardInterrupt:  # typer answers those that come while a command runs; this one came before
@@ -151,6 +153,12 @@ def _advise_install(command: str, package: str) -> str:
 def _stop(signal_number: int, frame: FrameType | None) -> None:
     del signal_number, frame
     raise SystemExit(EXIT_TERMINATED)
+
+
+def _end_service(signal_number: int, frame: FrameType | None) -> None:
+    """End a service that is still starting: it has begun nothing, and later it has a handler of its own."""
+    del signal_number, frame
+    raise SystemExit(0)
 
 
 def _complain(seen: str, hint: str) -> None:

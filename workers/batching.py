@@ -24,6 +24,7 @@ class Ticket:
     lane: Lane
     count: int  # crops
     arrived_s: float  # on the clock that is given to the batcher
+    alone: bool = False  # whether it is a batch of its own
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -93,7 +94,8 @@ class Batcher:
     def take(self, now_s: float, peers: int | None = None) -> tuple[Ticket, ...]:
         """Return the tickets of the batch that is due, none if it pays to wait.
 
-        A batch holds at most ``rules.largest`` crops, unless a single ticket holds more.
+        A batch holds at most ``rules.largest`` crops, unless a single ticket holds more. A ticket that goes
+        alone has no company.
         """
         if self.wait_s(now_s, peers) != 0.0:
             return ()
@@ -103,12 +105,12 @@ class Batcher:
         while lanes:
             lane = min(lanes, key=lambda each: self._served[each])
             head = self._waiting[lane][0]
-            if chosen and head.count > room:
+            if chosen and (head.count > room or head.alone):
                 lanes.remove(lane)  # nothing behind it may overtake
                 continue
             chosen.append(self._serve(lane))
             room -= head.count
-            if room <= 0:
+            if room <= 0 or head.alone:
                 break
             if not self._waiting[lane]:
                 lanes.remove(lane)

@@ -78,7 +78,8 @@ class WorkerHost:
         """Begin nothing new from now on. Safe to call twice and from a signal handler."""
         if self._drain_begun_s is None:
             self._drain_begun_s = time.monotonic()
-            self._place.draining.set()
+            # What is written then may take as long as a database that hangs, and still be before the end.
+            self._place.draining.begin(self._rules.drain_s + GIVE_BACK_S / 3)
             _log.info("host.draining", why=why, running=len(self._place.leases))
 
     # ---- slots

@@ -1,8 +1,9 @@
 """The host's side of inference: keeps the one inference process alive and lends the network to the slots.
 
-A process that dies or hangs is started again; a request that was in it is sent once more, its crops still
-lie in its slab. Only when that fails too, or the process cannot be kept alive, a slot gets BackendFailed, and
-gives its shard back for another host.
+A process that dies or hangs is started again, and what waited in it is sent once more: the crops still lie
+in their slabs. What was in the batch that ended it is sent alone. If it ends the process again, its slot gets
+EngineKilled, which costs its shard an attempt; the others never hear of it. Only a process that cannot be
+kept alive gives all slots BackendFailed, and they give their shards back for another host.
 """
 
 import json
@@ -18,21 +19,19 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from engine.arrays import F32, U8
-from engine.backends.protocol import check_crops
 from engine.bundle import ModelBundle
 from engine.errors import BackendFailed, BundleInvalid, EngineError
 from engine.results import RejectReason
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import get_logger
-from workers.inference_wire import Answer, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.remote_backend import RemoteBackend, SlabUse
+from workers.retry import EngineKilled
 from workers.slabs import SlabLayout, SlabMemory, SlabRing
 
 _log = get_logger(__name__)
 
-_TRIES = 2  # of one request, each in a fresh process
+_TRIES = 5  # of a request that was never begun, each in a fresh process
 _END_S = 2.0  # for a process whose channel is closed to end by itself
 _POLL_S = 0.25  # how often a process that keeps requests waiting is looked at
 _SECRETS = ("FAKESIEVE_", "AWS_")  # environment that the process does not need
@@ -63,7 +62,20 @@ class InferenceHealth:
 
 
 class _Lost(Exception):
-    """The process ended with the request in it."""
+    """The process ended with the request in it; ``was_begun`` if it was being scored just then."""
+
+    def __init__(self, why: str, *, was_begun: bool = False) -> None:
+        super().__init__(why)
+        self.was_begun = was_begun
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A request without an answer, and whose it is."""
+
+    request: Request
+    future: Future[Answer]
+    subject: str
 
 
 class InferenceProcess:
@@ -90,7 +102,9 @@ class InferenceProcess:
         self._channel: socket.socket | None = None
         self._ready: Ready | None = None
         self._fault: EngineError | None = None
-        self._pending: dict[int, tuple[Request, Future[Answer]]] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._begun: frozenset[int] = frozenset()
+        self._blamed: frozenset[str] = frozenset()  # whose crops the last process died of
         self._progress_s = 0.0
         self._numbers = 0
         self._peers = 0
@@ -121,32 +135,50 @@ class InferenceProcess:
         return self._ring.free_count
 
     @contextmanager
-    def lend(self, lane: Lane, timeout_s: float) -> Generator["RemoteBackend"]:
-        """Lend the network to one shard, with a slab of its own. Raises Unavailable if no slab comes free."""
+    def lend(
+        self, lane: Lane, timeout_s: float, *, subject: str = "", is_suspect: bool = False
+    ) -> Generator[RemoteBackend]:
+        """Lend the network to one shard, with a slab of its own. Raises Unavailable if no slab comes free.
+
+        ``subject`` names the shard, so that its crops are told from those of others when the process dies.
+        Those of a suspect, which was tried before, are never in one batch with others.
+        """
         with self._ring.lease(timeout_s) as slab:
             with self._changed:
                 self._peers += 1
             try:
-                yield RemoteBackend(self, self._wait_ready(), self._memory, slab, lane)
+                place = SlabUse(slab, lane, subject, is_suspect)
+                yield RemoteBackend(self, self._wait_ready(), self._memory, place)
             finally:
                 with self._changed:
                     self._peers -= 1
 
-    def score(self, slab: int, count: int, lane: Lane) -> Answer:
-        """Have the first ``count`` crops of a slab scored and wait for it. Raises BackendFailed."""
-        fault = ""
-        for _ in range(_TRIES):
+    def score(self, use: SlabUse, count: int) -> Answer:
+        """Have the first ``count`` crops of a slab scored and wait for it.
+
+        Raises EngineKilled if they ended the process twice, once in any batch and once alone, and
+        BackendFailed if the engine failed or the process cannot be kept alive.
+        """
+        fault, unbegun, is_blamed = "", 0, False
+        while unbegun < _TRIES:
             try:
-                answer = self._submit(slab, count, lane).result()
+                answer = self._submit(use, count, alone=use.is_suspect or is_blamed).result()
             except _Lost as lost:
                 fault = str(lost)
+                if not lost.was_begun:
+                    unbegun += 1
+                elif is_blamed:
+                    seen = f"{count} crops, alone in their batch, ended the inference process: {fault}"
+                    raise EngineKilled(seen) from lost
+                else:
+                    is_blamed = True
                 continue
             if answer.fault is None:
                 if self._on_answer is not None:
-                    self._on_answer(lane, answer)
+                    self._on_answer(use.lane, answer)
                 return answer
             raise _failed(answer.fault)
-        raise _failed(f"the inference process ended {_TRIES} times with {count} crops in it: {fault}")
+        raise _failed(f"the inference process ended {_TRIES} times before it began {count} crops: {fault}")
 
     def close(self) -> None:
         """End the process and let go of the memory. Requests that wait get BackendFailed."""
@@ -170,7 +202,7 @@ class InferenceProcess:
             assert self._ready is not None
             return self._ready
 
-    def _submit(self, slab: int, count: int, lane: Lane) -> Future[Answer]:
+    def _submit(self, use: SlabUse, count: int, *, alone: bool) -> Future[Answer]:
         self._wait_ready()
         future: Future[Answer] = Future()
         with self._changed:
@@ -178,10 +210,10 @@ class InferenceProcess:
                 future.set_exception(_Lost("it was ending when the request came"))
                 return future
             self._numbers += 1
-            request = Request(self._numbers, slab, count, lane, self._peers)
+            request = Request(self._numbers, use.slab, count, use.lane, self._peers, alone)
             if not self._pending:
                 self._progress_s = time.monotonic()
-            self._pending[request.number] = (request, future)
+            self._pending[request.number] = _Pending(request, future, use.subject)
             with suppress(OSError):  # the keeper sees the same end and fails the request
                 send(self._channel, request)
         return future
@@ -190,8 +222,7 @@ class InferenceProcess:
 
     def _keep(self) -> None:
         """Start processes one after the other until one is refused or too many in a row are of no use."""
-        useless = 0
-        why = ""
+        useless, why, blamed = 0, "", frozenset[str]()
         while not self._stop.is_set():
             if useless > len(self._rules.backoff_s):
                 seen = f"the inference process failed {useless} times in a row: {why}"
@@ -207,7 +238,10 @@ class InferenceProcess:
             except Exception as error:  # noqa: BLE001 - a thread's edge: slots would wait for a dead keeper
                 _log.exception("inference.keeper_failed")
                 return self._give_up(_failed(f"its keeper failed: {type(error).__name__}: {error}"))
-            useless = 0 if answers else useless + 1
+            # The same crops again say nothing more about the host.
+            is_news = not self._blamed or self._blamed != blamed
+            useless = 0 if answers else useless + is_news
+            blamed = self._blamed
         return self._give_up(_failed("the host is shutting down"))
 
     def _run_process(self) -> tuple[int, str]:
@@ -274,6 +308,9 @@ class InferenceProcess:
                 answer = receive(channel)
                 if answer is None:
                     return answers, ""
+                if isinstance(answer, Begun):
+                    self._begun = frozenset(answer.numbers)
+                    continue
                 assert isinstance(answer, Answer), answer
                 answers += answer.fault is None
                 self._deliver(answer)
@@ -284,8 +321,9 @@ class InferenceProcess:
     def _deliver(self, answer: Answer) -> None:
         with self._changed:
             self._progress_s = time.monotonic()
-            _, future = self._pending.pop(answer.number)
-        future.set_result(answer)
+            done = self._pending.pop(answer.number)
+            self._begun -= {answer.number}
+        done.future.set_result(answer)
 
     def _is_hung(self, deadline_s: float) -> bool:
         with self._changed:
@@ -296,6 +334,8 @@ class InferenceProcess:
         with self._changed:
             process, self._process, self._channel, self._ready = self._process, None, None, None
             lost, self._pending = self._pending, {}
+            begun, self._begun = self._begun, frozenset()
+            self._blamed = frozenset(lost[number].subject for number in begun if number in lost)
         channel.close()
         assert process is not None
         if why and not self._stop.is_set():  # it hangs
@@ -306,8 +346,8 @@ class InferenceProcess:
             process.kill()
             code = process.wait()
         why = why or (f"signal {-code}" if code < 0 else f"exit status {code}")
-        for _, future in lost.values():
-            future.set_exception(_Lost(why))
+        for number, each in lost.items():
+            each.future.set_exception(_Lost(why, was_begun=number in begun))
         return why
 
     def _give_up(self, fault: EngineError) -> None:
@@ -322,39 +362,6 @@ class InferenceProcess:
             if self._channel is not None:
                 with suppress(OSError):
                     self._channel.shutdown(socket.SHUT_RDWR)
-
-
-class RemoteBackend:
-    """The network as one shard sees it: the protocol of ``engine.backends``, answered by another process."""
-
-    def __init__(
-        self, process: InferenceProcess, ready: Ready, memory: SlabMemory, slab: int, lane: Lane
-    ) -> None:
-        self._process, self._memory, self._slab, self._lane = process, memory, slab, lane
-        self.name = ready.name
-        self.precision = ready.precision
-        self.input_size = ready.input_size
-        self.grid = ready.grid
-        self.ladder = ready.ladder
-        self.compute_s = 0.0  # of the network, spent for this shard
-        self.faces = 0  # scored for this shard
-
-    def infer(self, crops: U8) -> tuple[F32, F32 | None]:
-        """Score crops as the protocol says; more than fit into the slab go in parts."""
-        check_crops(crops, self.input_size)
-        room = self._memory.layout.crops
-        parts = [self._infer_part(crops[place : place + room]) for place in range(0, len(crops), room)]
-        patches = [part[1] for part in parts if part[1] is not None]
-        return np.concatenate([part[0] for part in parts]), np.concatenate(patches) if patches else None
-
-    def _infer_part(self, crops: U8) -> tuple[F32, F32 | None]:
-        count = len(crops)
-        np.copyto(self._memory.crops(self._slab, count), crops)
-        answer = self._process.score(self._slab, count, self._lane)
-        self.compute_s += answer.compute_s
-        self.faces += count
-        logits = self._memory.logits(self._slab, count).copy()
-        return logits, self._memory.patches(self._slab, count).copy() if answer.has_patches else None
 
 
 def make_launch(

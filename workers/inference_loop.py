@@ -24,7 +24,7 @@ from engine.bundle import load_bundle
 from engine.errors import BackendFailed, EngineError
 from engine.predict import split_batch
 from workers.batching import Batcher, BatchRules, Ticket
-from workers.inference_wire import Answer, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refused, Request, receive, send
 from workers.slabs import SlabMemory
 
 
@@ -102,13 +102,16 @@ class _Server:
             assert isinstance(message, Request), message
             self._requests[message.number] = message
             self._peers = message.peers
-            self._batcher.add(Ticket(message.number, message.lane, message.count, time.monotonic()))
+            self._batcher.add(
+                Ticket(message.number, message.lane, message.count, time.monotonic(), message.alone)
+            )
             timeout_s = 0.0
         return True
 
     def _run(self, tickets: tuple[Ticket, ...]) -> None:
         """Score one batch and answer each of its requests; a batch that fails is tried in halves."""
         requests = [self._requests.pop(ticket.number) for ticket in tickets]
+        send(self._channel, Begun(tuple(request.number for request in requests)))
         crops = self._join(requests)
         begun = time.monotonic()
         try:

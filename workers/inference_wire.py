@@ -79,9 +79,20 @@ class Request:
     count: int
     lane: Lane
     peers: int  # shards that run on the host just now, this one included
+    alone: bool = False  # whether it goes through the network without company
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lane", Lane(self.lane))  # JSON knows texts only
+
+
+@dataclass(frozen=True)
+class Begun:
+    """These requests go through the network from now on. Who reads it knows what a dead process died of."""
+
+    numbers: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", tuple(self.numbers))  # JSON knows lists only
 
 
 @dataclass(frozen=True)
@@ -96,8 +107,10 @@ class Answer:
     fault: str | None = None
 
 
-Message = Ready | Refused | Request | Answer
-_KINDS: Mapping[str, type[Message]] = {kind.__name__: kind for kind in (Ready, Refused, Request, Answer)}
+Message = Ready | Refused | Request | Begun | Answer
+_KINDS: Mapping[str, type[Message]] = {
+    kind.__name__: kind for kind in (Ready, Refused, Request, Begun, Answer)
+}
 
 
 def send(channel: socket.socket, message: Message) -> None:
@@ -106,12 +119,20 @@ def send(channel: socket.socket, message: Message) -> None:
 
 
 def receive(channel: socket.socket) -> Message | None:
-    """Return the next message, None when the other side is gone."""
-    try:
-        packet = channel.recv(PACKET_BYTES)
-    except ConnectionResetError:
-        return None
+    """Return the next message, None when the other side is gone and all that it said was read."""
+    packet = _receive_packet(channel)
     if not packet:
         return None
     form: dict[str, Any] = json.loads(packet)
     return _KINDS[form.pop("type")](**form)
+
+
+def _receive_packet(channel: socket.socket) -> bytes:
+    try:
+        return channel.recv(PACKET_BYTES)
+    except ConnectionResetError:
+        # It died with packets of ours unread. That is told once, before what it had sent itself.
+        try:
+            return channel.recv(PACKET_BYTES)
+        except ConnectionResetError:
+            return b""

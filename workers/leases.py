@@ -5,6 +5,7 @@ and a thread cannot be killed. So a piece of work that is over its time is told 
 one that does not even come to a next step loses its lease, for another host to take it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -16,10 +17,11 @@ from typing import TypeVar
 from engine.watch import Stage
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.claim import extend_claims
-from fakesieve.jobs.rows import Claim
+from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.jobs.store import JobStore
 from fakesieve.logging import get_logger
+from fakesieve.reasons import Reason
 from workers.retry import ClaimLost, ShardOverdue
 
 _log = get_logger(__name__)
@@ -35,6 +37,16 @@ WORK_LIMITS_S: Mapping[WorkKind, float] = {
 }
 
 
+# What work that hangs in a stage waits for; anything else is a fault of ours.
+_HANGS: Mapping[str, Reason] = {
+    "fetch": Reason.OBJECT_STORE_UNAVAILABLE,
+    "slab": Reason.ENGINE_UNAVAILABLE,
+    Stage.PREDICT: Reason.ENGINE_UNAVAILABLE,
+    Stage.PROBE: Reason.DECODE_TIMEOUT,
+    Stage.DECODE: Reason.DECODE_TIMEOUT,
+}
+
+
 @dataclass(eq=False)
 class HeldClaim:
     """One claim while a slot works on it; also the watcher of its scan."""
@@ -42,6 +54,7 @@ class HeldClaim:
     claim: Claim
     limit_s: float
     begun_s: float = field(default_factory=time.monotonic)
+    stage: str = "claim"  # what it is about just now, for who finds it hanging
     _stop: Exception | None = None
 
     def stop(self, why: Exception) -> None:
@@ -64,10 +77,14 @@ class HeldClaim:
         """Seconds since it was claimed."""
         return time.monotonic() - self.begun_s
 
+    def enter(self, stage: str) -> None:
+        """Note what is begun, and stop before it if told to."""
+        self.check()
+        self.stage = stage
+
     def on_stage(self, stage: Stage) -> None:
         """Stop between two stages of a scan, if told to."""
-        del stage
-        self.check()
+        self.enter(stage.value)
 
     def on_samples(self, done: int, total: int, faces: int) -> None:
         """Stop between two groups of frames, if told to."""
@@ -84,6 +101,7 @@ class Leases:
         self._store, self._owner, self._lease_s = store, owner, lease_s
         self._limits_s = limits_s or WORK_LIMITS_S
         self._held: set[HeldClaim] = set()
+        self._asking: set[ShardKey] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -96,11 +114,30 @@ class Leases:
         held = HeldClaim(claim, self._limits_s[claim.kind])
         with self._lock:
             self._held.add(held)
+            self._asking.discard(claim.key)
         try:
             yield held
         finally:
             with self._lock:
                 self._held.discard(held)
+
+    def begin_asking(self, key: ShardKey) -> bool:
+        """Note that a slot claims a shard; false while another one of this host does so."""
+        with self._lock:
+            if key in self._asking:
+                return False
+            self._asking.add(key)
+            return True
+
+    def end_asking(self, key: ShardKey) -> None:
+        """Forget that a shard was being claimed; holding it does so too."""
+        with self._lock:
+            self._asking.discard(key)
+
+    def holds(self, key: ShardKey) -> bool:
+        """Return whether a slot of this host works on a shard, whoever has its lease by now."""
+        with self._lock:
+            return any(held.claim.key == key for held in self._held)
 
     def stop_all(self, why: Exception) -> int:
         """Tell all work to end; return how much there is."""
@@ -121,7 +158,8 @@ class Leases:
         held = {each.claim.key: each for each in by_age}
         for each in by_age:
             if each.age_s > each.limit_s:
-                each.stop(ShardOverdue(f"{each.claim.key} took longer than {each.limit_s:.0f} s"))
+                seen = f"{each.claim.key} took longer than {each.limit_s:.0f} s, in the end for {each.stage}"
+                each.stop(ShardOverdue(seen, _HANGS.get(each.stage, Reason.INTERNAL)))
             if held[each.claim.key] is not each:
                 each.stop(ClaimLost(f"{each.claim.key} was claimed again by this host"))
         alive = [each.claim for each in held.values() if not self.is_stuck(each)]
@@ -170,17 +208,20 @@ class Heartbeat:
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def keep_trying(work: Callable[[], Result], patience_s: float) -> Result:
+def keep_trying(
+    work: Callable[[], Result], patience_s: float, left_s: Callable[[], float] = lambda: math.inf
+) -> Result:
     """Do what the database must hear, again while it does not answer and the lease may last.
 
-    What is called must be safe to repeat after a lost reply. Raises Unavailable when the patience is over.
+    What is called must be safe to repeat after a lost reply; it is called once at least. Raises Unavailable
+    when the patience is over, or the time that ``left_s`` says is left, which may shrink meanwhile.
     """
     end_s = time.monotonic() + patience_s
     for pause_s in chain(_PAUSES_S, repeat(_PAUSES_S[-1])):
         try:
             return work()
         except Unavailable:
-            if time.monotonic() + pause_s > end_s:
+            if time.monotonic() + pause_s > end_s or pause_s > left_s():
                 raise
             time.sleep(pause_s)
     raise AssertionError("pauses never end")

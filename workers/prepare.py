@@ -15,7 +15,7 @@ from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
-from workers.leases import HeldClaim, keep_trying
+from workers.leases import HeldClaim
 from workers.plan_json import plan_to_json, probe_to_json
 from workers.retry import ClaimLost
 from workers.screener import Screener
@@ -35,9 +35,10 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
     claim, screener = held.claim, place.screener
     begun_s = time.monotonic()
     limits = screener.settings.limits
+    held.enter("fetch")
     with place.scratch.hold(claim.source, limit_bytes=limits.size_bytes) as file:
         place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
-        held.check()
+        held.enter(Stage.PROBE.value)
         with (
             place.metrics.stage_seconds.labels(Stage.PROBE.value).time(),
             link_as(file.path, claim.source.key) as path,
@@ -46,8 +47,9 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
         if probe.sha256 != file.sha256:
             seen = f"{file.path.name} was changed in the scratch folder"
             raise Unavailable(Reason.NO_SPACE, seen, "keep other programs out of the scratch folder")
+    held.stage = "plan"
     prepared = plan_job(screener, probe)
-    outcome = keep_trying(lambda: fan_out(place.store, claim, prepared), place.limits.lease_s)
+    outcome = place.keep_trying(lambda: fan_out(place.store, claim, prepared))
     if outcome is FanOut.STALE:
         raise ClaimLost("the job was taken over or has ended while it was prepared")
     _log.info("job.prepared", outcome=outcome, shards=len(prepared.plans), sha256=probe.sha256)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from engine.errors import BundleInvalid, MediaRejected
+from engine.errors import BackendFailed, BundleInvalid, MediaRejected
 from engine.errors import Unavailable as EngineUnavailable
+from engine.results import RejectReason
 from fakesieve.errors import FleetError, SetupRefused, SourceRefused
 from fakesieve.errors import Unavailable as FleetUnavailable
 from fakesieve.reasons import Reason
@@ -24,7 +25,20 @@ class HostDraining(Exception):
 
 
 class ShardOverdue(Exception):
-    """The watchdog's time for this piece of work is over."""
+    """The watchdog's time for this piece of work is over; ``reason`` says what it hung on."""
+
+    def __init__(self, seen: str, reason: Reason) -> None:
+        super().__init__(seen)
+        self.reason = reason
+
+
+class EngineKilled(BackendFailed):
+    """Crops of this piece of work, alone in their batch, ended or hung the inference process."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(
+            RejectReason.INTERNAL, seen, "see the worker's log; convert the video and submit the copy"
+        )
 
 
 class WrongPipeline(Exception):
@@ -87,14 +101,14 @@ def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_
         return RetryDecision(Action.GIVE_BACK, Reason.ENGINE_UNAVAILABLE, _OTHER_HOST_DELAY_S, refund=True)
     if isinstance(error, MediaRejected | SourceRefused):
         return _judge_video(Reason(error.reason), attempt, max_attempts)
-    if isinstance(error, EngineUnavailable | FleetUnavailable | BundleInvalid | SetupRefused):
+    is_of_machine = isinstance(error, EngineUnavailable | FleetUnavailable | BundleInvalid | SetupRefused)
+    # Crops that end the process for every shard of the host would do so up to the last delivery.
+    if is_of_machine and not isinstance(error, EngineKilled):
         reason = Reason(error.reason)
         delay_s = _DELAYS_S.get(reason, _USUAL_DELAY_S)
         return RetryDecision(Action.GIVE_BACK, reason, delay_s, refund=True)
     reason = Reason.INTERNAL
-    if isinstance(error, ShardOverdue):
-        reason = Reason.DECODE_TIMEOUT
-    elif isinstance(error, FleetError):
+    if isinstance(error, ShardOverdue | FleetError):
         reason = error.reason
     if attempt < max_attempts:
         return RetryDecision(Action.GIVE_BACK, reason, _USUAL_DELAY_S * attempt)

@@ -15,9 +15,9 @@ from fakesieve.jobs.finish import Finish, finish_shard, score_key
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
-from workers.inference import RemoteBackend
-from workers.leases import HeldClaim, keep_trying
+from workers.leases import HeldClaim
 from workers.plan_json import plan_from_json, probe_from_json
+from workers.remote_backend import RemoteBackend
 from workers.retry import Action, ClaimLost, decide_retry
 from workers.shard_result import ShardResult
 from workers.workplace import Workplace
@@ -43,8 +43,16 @@ def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
     assert claim.plan is not None
     probe, plan = probe_from_json(claim.media), plan_from_json(claim.plan)
     # The slab comes first: without one nothing is fetched and nothing decoded.
-    with place.screener.process.lend(claim.lane, place.screener.rules.slab_wait_s) as backend:
+    held.enter("slab")
+    lent = place.screener.process.lend(
+        claim.lane,
+        place.screener.rules.slab_wait_s,
+        subject=f"{claim.key.job_id}/{claim.key.index}",
+        is_suspect=claim.attempt > 1,
+    )
+    with lent as backend:
         begun_s = time.monotonic()
+        held.enter("fetch")
         with place.scratch.hold(claim.source, limit_bytes=place.screener.settings.limits.size_bytes) as file:
             place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
             if file.sha256 != probe.sha256:
@@ -54,7 +62,8 @@ def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
             result = screen_file(place, held, file.path, probe, plan, backend)
     # Not asked whether to stop any more: what is done is kept, and a claim that was lost is refused there.
     data = result.to_bytes()
-    finish = keep_trying(lambda: finish_shard(place.store, claim, data), place.limits.lease_s)
+    held.stage = "write"
+    finish = place.keep_trying(lambda: finish_shard(place.store, claim, data))
     if finish is Finish.STALE:
         raise ClaimLost("the shard was taken over, or its job has ended, while it was screened")
     _log.info("shard.done", bytes=len(data), **result.timings_ms)

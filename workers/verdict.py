@@ -6,7 +6,7 @@ from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord
-from workers.leases import HeldClaim, keep_trying
+from workers.leases import HeldClaim
 from workers.plan_json import probe_from_json
 from workers.retry import ClaimLost
 from workers.scoring import score_job
@@ -22,21 +22,22 @@ def score_claim(place: Workplace, held: HeldClaim) -> ShardKey | None:
     place.screener.check_pipeline(claim)
     assert claim.media is not None
     assert claim.video_id is not None
-    job_id, patience_s = claim.key.job_id, place.limits.lease_s
+    job_id = claim.key.job_id
+    held.enter("score")
     results = [ShardResult.from_bytes(data) for data in load_evidence(place.store, job_id)]
     if len(results) != claim.n_shards:
         raise ClaimLost("the job was begun anew while its evidence was read")
     fault = find_fault(results)
     if fault is not None:
         reason = Reason(fault.reason)
-        keep_trying(lambda: reject_job(place.store, claim, reason, fault.seen, fault.hint), patience_s)
+        place.keep_trying(lambda: reject_job(place.store, claim, reason, fault.seen, fault.hint))
         _end(place, claim, {"fakesieve.reason": reason.value})
         return None
     with place.metrics.stage_seconds.labels("score").time():
         record = score_job(
             claim.tenant_id, claim.video_id, probe_from_json(claim.media), results, place.screener.by
         )
-    if keep_trying(lambda: finish_job(place.store, job_id, record, claim.fence), patience_s):
+    if place.keep_trying(lambda: finish_job(place.store, job_id, record, claim.fence)):
         _note(place, record)
         inference_s = sum(result.inference_s for result in results)
         place.metrics.job_inference_seconds.observe(inference_s)

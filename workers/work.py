@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 
 from engine.errors import EngineError
 from fakesieve.errors import FleetError, Unavailable
-from fakesieve.jobs.claim import claim_shard, release_shard
+from fakesieve.jobs.claim import claim_shard, recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
+from fakesieve.jobs.replan import REPLAN_DELIVERIES, replan_job
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.logging import bound_fields, get_logger
 from workers.leases import HeldClaim, keep_trying
 from workers.prepare import prepare_job
-from workers.replan import REPLAN_DELIVERIES, replan_job
 from workers.retry import Action, WrongPipeline, decide_retry
 from workers.shard import run_shard
 from workers.verdict import score_claim
@@ -41,17 +41,46 @@ def answer_doorbell(place: Workplace, key: ShardKey) -> None:
 
 
 def _claim(place: Workplace, key: ShardKey) -> Claim | None:
+    if not place.leases.begin_asking(key):
+        return None  # a doubled doorbell, while the first is being answered
+    claim: Claim | Refusal = Refusal.UNKNOWN
     try:
-        claim = claim_shard(place.store, key, place.owner, place.limits.lease_s, place.limits)
+        claim = _ask(place, key)
     except Unavailable as fault:  # the doorbell is lost; the reconciler rings again
         _log.warning("shard.not_claimed", job=key.job_id, shard=key.index, seen=fault.seen)
         return None
+    finally:
+        if isinstance(claim, Refusal):  # a claim is held from now on
+            place.leases.end_asking(key)
     if isinstance(claim, Refusal):
         place.metrics.note_refusal(claim)
         _log.debug("shard.refused", job=key.job_id, shard=key.index, refusal=claim)
         return None
     place.metrics.note_claim(claim)
     return claim
+
+
+def _ask(place: Workplace, key: ShardKey) -> Claim | Refusal:
+    """Claim a shard. Where no reply comes the claim may have been written: then it is looked up, not lost.
+
+    Raises Unavailable when the database does not answer for a quarter of a lease.
+    """
+
+    def ask() -> Claim | Refusal:
+        return claim_shard(place.store, key, place.owner, place.limits.lease_s, place.limits)
+
+    def ask_again() -> Claim | Refusal:
+        found = recall_claim(place.store, key, place.owner) or ask()
+        if found is Refusal.HELD:  # perhaps by the first one, which was written only now
+            return recall_claim(place.store, key, place.owner) or found
+        return found
+
+    try:
+        return ask()
+    except Unavailable:
+        if place.leases.holds(key):  # what is found may be the claim of that other slot
+            raise
+    return keep_trying(ask_again, place.limits.lease_s / 4, lambda: place.draining.left_s)
 
 
 def run_claim(place: Workplace, claim: Claim) -> ShardKey | None:
@@ -107,7 +136,7 @@ def settle(place: Workplace, claim: Claim, error: Exception) -> None:
     if decision.action is Action.DROP:
         return
     try:
-        keep_trying(write, place.limits.lease_s)
+        place.keep_trying(write)
     except Unavailable as fault:  # the lease runs out by itself, at the cost of an attempt
         _log.warning("shard.not_released", seen=fault.seen)
 

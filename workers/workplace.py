@@ -1,15 +1,39 @@
 """What the slots of a host share."""
 
+import math
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.store import JobStore
-from workers.leases import Leases
+from workers.leases import Leases, keep_trying
 from workers.metrics import FleetMetrics
 from workers.scratch import Scratch
 from workers.screener import Screener
 from workers.tracing import Tracer
+
+Result = TypeVar("Result")
+
+
+class Drain(threading.Event):
+    """Set once nothing new is begun; then there is an end by which what runs must have been written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._end_s = math.inf
+
+    def begin(self, span_s: float) -> None:
+        """Begin nothing new, and have ``span_s`` seconds left for writing what was done."""
+        self._end_s = time.monotonic() + span_s
+        self.set()
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the end; infinite while the host does not drain."""
+        return self._end_s - time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -24,4 +48,8 @@ class Workplace:
     screener: Screener
     metrics: FleetMetrics
     tracer: Tracer
-    draining: threading.Event = field(default_factory=threading.Event)  # set once nothing new is begun
+    draining: Drain = field(default_factory=Drain)
+
+    def keep_trying(self, work: Callable[[], Result]) -> Result:
+        """Write what must be heard: for as long as a lease lasts, and no longer than this host."""
+        return keep_trying(work, self.limits.lease_s, lambda: self.draining.left_s)

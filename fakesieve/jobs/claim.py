@@ -35,6 +35,14 @@ def claim_shard(
     return store.run(work)
 
 
+def recall_claim(store: JobStore, key: ShardKey, owner: str) -> Claim | None:
+    """Return the claim that ``owner`` has on a shard, for who claimed it and heard no reply.
+
+    Only whoever knows that no other work of the owner has this claim may ask: it would be done twice.
+    """
+    return store.run(lambda tx: tx.find_claim(key, owner))
+
+
 def explain_refusal(shard: ShardRow | None, job: JobRow | None, limits: JobLimits) -> Refusal:
     """Say why a shard could not be leased. Read after the fact, so it may be a moment newer."""
     if shard is None or job is None:

@@ -82,6 +82,10 @@ class ClaimRows(Protocol):
         """
         ...
 
+    def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
+        """Return the claim of a shard of a live job that ``owner`` has leased, while the lease lasts."""
+        ...
+
     def start_job(self, job_id: str) -> None:
         """Move a queued job to running; do nothing to any other."""
         ...
@@ -127,6 +131,10 @@ class FinishRows(Protocol):
 
     def lock_job(self, job_id: str) -> JobRow | None:
         """Return the job and keep others from changing it until the transaction ends."""
+        ...
+
+    def lock_shards(self, job_id: str) -> list[ShardRow]:
+        """Return all shards of a job in their order, locked. Who is about to lock the job calls it first."""
         ...
 
     def lock_score_shard(self, job_id: str) -> ShardRow | None:

@@ -3,17 +3,17 @@
 import pytest
 
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
-from fakesieve.jobs.claim import release_shard
+from fakesieve.jobs.claim import recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
 from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.replan import replan_job
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.job_cases import LEASE_S, LIMITS, JobCase, make_analysis
-from workers.replan import replan_job
 
 
 def submit_list(case: JobCase, size: int, name: str = "list") -> tuple[str, list[str]]:
@@ -108,6 +108,26 @@ def test_a_job_planned_anew_keeps_its_deadline(case: JobCase) -> None:
     case.pass_time(11)
     reconcile(case.store, LIMITS)
     assert case.read_job(job_id).reason is Reason.DEADLINE_EXCEEDED
+
+
+def test_a_claim_is_looked_up_by_its_owner_while_it_lasts(case: JobCase) -> None:
+    case.prepare(job_id := case.submit())
+    key, claim = ShardKey(job_id, 1), case.claim(job_id, 1, owner="host-1")
+    assert recall_claim(case.store, key, "host-1") == claim
+    assert recall_claim(case.store, key, "host-2") is None
+    assert recall_claim(case.store, ShardKey(job_id, 2), "host-1") is None
+    case.pass_time(LEASE_S + 1)
+    assert recall_claim(case.store, key, "host-1") is None
+
+
+def test_a_claim_that_was_given_back_or_whose_job_ended_is_not_found(case: JobCase) -> None:
+    first, second = case.submit("a"), case.submit("b")
+    claim = case.claim(first)
+    release_shard(case.store, claim, Reason.NO_SPACE, 0.0, refund=True)
+    assert recall_claim(case.store, claim.key, "host-1") is None
+    claim = case.claim(second)
+    cancel_job(case.store, second)
+    assert recall_claim(case.store, claim.key, "host-1") is None
 
 
 def test_words_that_no_database_holds_are_kept_without_them(case: JobCase) -> None:

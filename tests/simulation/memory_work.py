@@ -121,6 +121,13 @@ class MemoryWork(Journal):
         self.fences.append((key, shard.fence))
         return self._make_claim(job, shard)
 
+    def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
+        shard, now_s = self._find(key), self.store.read_clock()
+        if shard is None or shard.state is not _LEASED or shard.owner != owner:
+            return None
+        job = self.store.jobs[key.job_id]
+        return self._make_claim(job, shard) if job.is_live and shard.lease_until_s > now_s else None
+
     def _make_claim(self, job: MemoryJob, shard: MemoryShard) -> Claim:
         return Claim(
             shard.key,
@@ -255,6 +262,9 @@ class MemoryWork(Journal):
 
     def lock_job(self, job_id: str) -> JobRow | None:
         return self.read_job(job_id)
+
+    def lock_shards(self, job_id: str) -> list[ShardRow]:
+        return [self._make_shard_row(shard) for _, shard in sorted(self.store.shards.get(job_id, {}).items())]
 
     def lock_score_shard(self, job_id: str) -> ShardRow | None:
         for shard in self.store.shards.get(job_id, {}).values():

@@ -49,8 +49,8 @@ class WithoutState(MemoryTransaction):
 class WithoutHigherFences(MemoryTransaction):
     """A retried job begins with the fences that it had before."""
 
-    def reset_job(self, job_id: str) -> bool:
-        is_reset = super().reset_job(job_id)
+    def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
+        is_reset = super().reset_job(job_id, is_new_start=is_new_start)
         if is_reset:
             self.store.jobs[job_id].fence = self.store.shards[job_id][0].fence = 0
         return is_reset

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from fakesieve.errors import Unavailable
-from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
+from fakesieve.jobs.claim import claim_shard, extend_claims, recall_claim, release_shard
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out, reject_job
 from fakesieve.jobs.finish import Finish, finish_job, finish_shard, load_evidence, score_key
+from fakesieve.jobs.replan import REPLAN_DELIVERIES, replan_job
 from fakesieve.jobs.rows import Claim, HostBeat, ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.reasons import Reason
@@ -32,6 +33,8 @@ class SimHost:
 
     def start(self) -> None:
         self.births += 1
+        # In the middle of a roll-out some hosts begin anew with the next pipeline.
+        self.fingerprint = "fp2" if self.births > 1 and self.world.is_rolling else "fp"
         self.owner = f"{self.name}/{self.births}"
         self.beat_record = HostBeat(self.owner, self.n_slots)
         self.lost: set[ShardKey] = set()
@@ -95,13 +98,27 @@ class SimSlot:
             claim = claim_shard(world.store, key, self.host.owner, LEASE_S, world.limits)
         except Unavailable:
             world.seen["claim_without_reply"] += 1
-            return
+            found = self._recall(key)
+            if found is None:
+                return
+            claim = found
         if not isinstance(claim, Claim):
             world.seen[f"refused_{claim}"] += 1
             return
         self.host.lost.discard(key)
         self.claim = claim
         self.work = self._do(claim)
+
+    def _recall(self, key: ShardKey) -> Claim | None:
+        """Look a claim up, unless another slot of the host has the shard and it may be that one's."""
+        if any(slot.claim is not None and slot.claim.key == key for slot in self.host.slots):
+            return None
+        try:
+            found = recall_claim(self.world.store, key, self.host.owner)
+        except Unavailable:
+            return None
+        self.world.seen["recalled"] += found is not None
+        return found
 
     def _do(self, claim: Claim) -> Iterator[None]:
         draw = self.world.draw
@@ -116,6 +133,9 @@ class SimSlot:
             return
         if draw() < 0.5:
             yield
+        if claim.kind is not WorkKind.PREPARE and claim.fingerprint != self.host.fingerprint:
+            self._leave_to_others(claim)
+            return
         if claim.key in self.host.lost:
             self.world.seen["stopped_early"] += 1
             return
@@ -125,6 +145,16 @@ class SimSlot:
             yield from self._screen(claim)
         else:
             yield from self._score(claim)
+
+    def _leave_to_others(self, claim: Claim) -> None:
+        """Give back what was planned for another pipeline, or have it planned anew."""
+        world = self.world
+        if claim.deliveries >= REPLAN_DELIVERIES:
+            world.seen["replanned"] += replan_job(world.store, claim, "another pipeline")
+        else:
+            release_shard(
+                world.store, claim, Reason.ENGINE_UNAVAILABLE, 5.0, refund=True, limits=world.limits
+            )
 
     def _release(self, claim: Claim) -> None:
         is_current = release_shard(
@@ -144,7 +174,8 @@ class SimSlot:
             world.seen["rejected"] += reject_job(world.store, claim, Reason.NOT_VIDEO, "seen")
             return
         shards = 1 + int(world.draw() * 3)
-        prepared = Prepared(_SHAS[content], 1, MEDIA, "fp", tuple({"n": n} for n in range(shards)))
+        plans = tuple({"n": n} for n in range(shards))
+        prepared = Prepared(_SHAS[content], 1, MEDIA, self.host.fingerprint, plans)
         result = yield from self._until_reply(lambda: fan_out(world.store, claim, prepared))
         if result is FanOut.REUSED:
             world.seen["reused"] += 1

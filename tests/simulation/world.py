@@ -67,6 +67,7 @@ class World:
         self.acked: dict[str, NewJob] = {}
         self.wrong: list[str] = []
         self.credits = [Credit(), Credit()]
+        self.is_rolling = self.draw() < 0.3
         self.hosts = [SimHost(self, f"host-{n}", slots=2) for n in range(2)]
         self.scored: set[str] = set()
         # BUGGIFY: a quarter of the kinds of faults is at work in a run, each at a rate of its own.

@@ -119,3 +119,15 @@ def test_every_ticket_is_served_once_in_the_order_of_its_lane_and_in_time(plan):
     for lane in Lane:
         numbers = [t.number for t in served if t.lane is lane]
         assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (3, 1, 2)])
+def test_ticket_that_goes_alone_has_no_company(numbers):
+    batcher = Batcher(BatchRules((8, 4, 2, 1)))
+    for number in numbers:
+        batcher.add(Ticket(number, Lane.BULK, 1, 0.0, alone=number == 1))
+    batches = []
+    while taken := batcher.take(1.0):
+        batches.append([ticket.number for ticket in taken])
+    assert [1] in batches
+    assert sorted(number for batch in batches for number in batch) == [1, 2, 3]

@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from engine.errors import BackendFailed, BundleInvalid
 from fakesieve.jobs.states import Lane
 from tests.tolerance import FLEET_SCORE
 from workers.inference import InferenceProcess, RestartRules, make_launch
+from workers.retry import EngineKilled
 
 RULES = RestartRules(backoff_s=(0.05, 0.05), least_deadline_s=2.0, deadline_batches=3.0)
 
@@ -130,6 +132,90 @@ def test_request_that_ends_the_process_twice_fails_with_a_clear_error(start, bun
 def predict_loop(remote, bundle):
     for _ in range(50):  # the killer may come after the answer
         remote.infer(probe_crops(bundle.input_size, 4))
+
+
+POISONED = """\
+import os, signal
+from workers import inference_loop
+
+choose = inference_loop.choose_backend
+
+
+def choose_poisoned(*arguments, **options):
+    backend = choose(*arguments, **options)
+    infer = backend.infer
+
+    def infer_or_die(crops):
+        if (crops[:, :, :4, :4] == 77).all(axis=(1, 2, 3)).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return infer(crops)
+
+    backend.infer = infer_or_die
+    return backend
+
+
+inference_loop.choose_backend = choose_poisoned
+inference_loop.main()
+"""
+
+
+@pytest.fixture
+def poison(bundle, tmp_path, monkeypatch):
+    """Crops of which the process dies, as of a fault in the engine or in its driver."""
+    program, python = tmp_path / "poisoned.py", tmp_path / "python"
+    program.write_text(POISONED)
+    python.write_text(f'#!/bin/sh\nshift 3\nexec "{sys.executable}" -P "{program}" "$@"\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sys, "executable", str(python))
+    crops = probe_crops(bundle.input_size, 2)
+    crops[1, :, :4, :4] = 77
+    return crops
+
+
+def test_crops_that_kill_the_process_are_told_from_those_beside_them(start, bundle, poison):
+    process = start(max_wait_s=5.0)
+    good = probe_crops(bundle.input_size, 2)
+    both, answers, faults = threading.Barrier(2), [], []
+
+    def run(subject, crops):
+        with process.lend(Lane.STANDARD, 1.0, subject=subject) as remote:
+            both.wait(10.0)
+            try:
+                answers.append((subject, remote.infer(crops)))
+            except EngineKilled as fault:
+                faults.append((subject, fault))
+
+    threads = [threading.Thread(target=run, args=each) for each in (("job_1/1", poison), ("job_2/1", good))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60.0)
+    assert [subject for subject, _ in answers] == ["job_2/1"]
+    ((subject, fault),) = faults
+    assert subject == "job_1/1"
+    assert "signal 9" in fault.seen
+    assert process.health.restarts == 2  # once for the batch of both, once for the crops alone
+
+
+def test_one_poisoned_video_does_not_end_the_host(start, bundle, poison):
+    process = start()
+    for _ in range(3):  # its attempts
+        with process.lend(Lane.STANDARD, 1.0, subject="job_1/1") as remote, pytest.raises(EngineKilled):
+            remote.infer(poison)
+    assert process.health.fault is None
+    with process.lend(Lane.STANDARD, 1.0, subject="job_2/1") as remote:
+        assert remote.infer(probe_crops(bundle.input_size, 2))[0].shape == (2, 2)
+
+
+def test_process_that_dies_of_everything_is_given_up_on(start, bundle, poison):
+    process = start()
+    for number in range(3):
+        with (
+            process.lend(Lane.STANDARD, 1.0, subject=f"job_{number}/1") as remote,
+            pytest.raises(BackendFailed),
+        ):
+            remote.infer(poison)
+    assert "3 times in a row" in (process.health.fault or "")
 
 
 def test_wrong_model_hash_is_refused_at_the_start(bundle):

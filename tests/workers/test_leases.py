@@ -81,6 +81,41 @@ def test_work_over_its_time_is_told_and_then_loses_its_lease(store, clock):
         assert store.run(lambda tx: tx.read_shard(held.claim.key)).is_lease_over
 
 
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ("fetch", Reason.OBJECT_STORE_UNAVAILABLE),
+        ("probe", Reason.DECODE_TIMEOUT),
+        ("decode", Reason.DECODE_TIMEOUT),
+        ("slab", Reason.ENGINE_UNAVAILABLE),
+        ("predict", Reason.ENGINE_UNAVAILABLE),
+        ("plan", Reason.INTERNAL),
+    ],
+)
+def test_work_over_its_time_says_what_it_hung_on(store, stage, reason):
+    leases = Leases(store, "hst_1", LEASE_S, limits_s=dict.fromkeys(WorkKind, 100.0))
+    with leases.hold(claim_new(store)) as held:
+        held.enter(stage)
+        held.begun_s -= 101.0
+        leases.extend()
+        with pytest.raises(ShardOverdue, match=f"in the end for {stage}") as caught:
+            held.check()
+    assert caught.value.reason is reason
+
+
+def test_one_slot_of_a_host_asks_for_a_shard_at_a_time(store):
+    leases = Leases(store, "hst_1", LEASE_S)
+    claim = claim_new(store)
+    assert leases.begin_asking(claim.key)
+    assert not leases.begin_asking(claim.key)
+    with leases.hold(claim):
+        assert leases.holds(claim.key)
+        assert leases.begin_asking(claim.key)
+    leases.end_asking(claim.key)
+    assert leases.begin_asking(claim.key)
+    assert not leases.holds(claim.key)
+
+
 def test_first_reason_to_stop_counts(store):
     leases = Leases(store, "hst_1", LEASE_S)
     with leases.hold(claim_new(store)) as held:
@@ -162,3 +197,16 @@ def test_patience_ends(monkeypatch):
 
     with pytest.raises(Unavailable):
         keep_trying(fail, 0.01)
+
+
+def test_patience_is_no_longer_than_what_is_left(monkeypatch):
+    monkeypatch.setattr(module, "_PAUSES_S", (0.001,))
+    left_s, tries = iter([10.0, 10.0, 0.0]), []
+
+    def fail():
+        tries.append(1)
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    with pytest.raises(Unavailable):
+        keep_trying(fail, 60.0, lambda: next(left_s))
+    assert len(tries) == 3

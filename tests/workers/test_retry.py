@@ -11,6 +11,7 @@ from workers.retry import (
     MAX_ATTEMPTS,
     Action,
     ClaimLost,
+    EngineKilled,
     HostDraining,
     RetryDecision,
     ShardOverdue,
@@ -53,7 +54,10 @@ def _end(reason):
         (ZeroDivisionError(), 1, _again("INTERNAL", 5.0)),
         (ZeroDivisionError(), 3, _end("INTERNAL")),
         (RequestRefused(Reason.NOT_FOUND, ""), 3, _end("NOT_FOUND")),
-        (ShardOverdue(), 2, _again("DECODE_TIMEOUT", 10.0)),
+        (ShardOverdue("", Reason.DECODE_TIMEOUT), 2, _again("DECODE_TIMEOUT", 10.0)),
+        (ShardOverdue("", Reason.OBJECT_STORE_UNAVAILABLE), 3, _end("OBJECT_STORE_UNAVAILABLE")),
+        (EngineKilled("signal 9"), 1, _again("INTERNAL", 5.0)),
+        (EngineKilled("signal 9"), 3, _end("INTERNAL")),
     ],
 )
 def test_error_and_attempt_say_what_becomes_of_the_work(error, attempt, expected):
@@ -64,7 +68,8 @@ errors = st.one_of(
     st.sampled_from(list(RejectReason)).map(lambda reason: _engine(MediaRejected, reason)),
     st.sampled_from(list(Reason)).map(lambda reason: SourceRefused(reason, "seen")),
     st.just(ValueError()),
-    st.just(ShardOverdue()),
+    st.just(ShardOverdue("seen", Reason.DECODE_TIMEOUT)),
+    st.just(EngineKilled("seen")),
 )
 machine = st.one_of(
     st.sampled_from(list(RejectReason)).map(lambda reason: _engine(EngineUnavailable, reason)),

@@ -10,6 +10,7 @@ import pytest
 from engine.errors import MediaRejected
 from engine.results import Outcome, RejectReason
 from engine.screen import open_tools, scan_video
+from fakesieve.errors import Unavailable
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.rows import HostBeat, ShardKey
 from fakesieve.jobs.states import JobState, ShardState
@@ -21,7 +22,7 @@ from tests.workers.conftest import BUCKET, draw_face
 from workers import shard, work
 from workers.leases import HeldClaim
 from workers.plan_json import plan_from_json, probe_from_json
-from workers.retry import ClaimLost, HostDraining
+from workers.retry import ClaimLost, EngineKilled, HostDraining
 from workers.shard import screen_file
 from workers.work import answer_doorbell
 
@@ -248,6 +249,63 @@ def prepare_only(fleet, job_id, monkeypatch):
 
 
 run_claim = work.run_claim
+
+
+def lose_replies(fleet, monkeypatch, count):
+    """Have the store commit and say nothing, so many times."""
+    run, left = fleet.store.run, [count]
+
+    def run_silently(ask):
+        answer = run(ask)
+        if left[0]:
+            left[0] -= 1
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "no reply to a commit")
+        return answer
+
+    monkeypatch.setattr(fleet.store, "run", run_silently)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_claim_whose_reply_was_lost_is_looked_up_and_costs_no_attempt(fleet, face_clip, monkeypatch, lost):
+    monkeypatch.setattr("workers.leases._PAUSES_S", (0.001,))
+    job_id = submit(fleet, face_clip)
+    prepare_only(fleet, job_id, monkeypatch)
+    lose_replies(fleet, monkeypatch, lost)
+    answer_doorbell(fleet.place, ShardKey(job_id, 1))
+    row = read_shard(fleet, job_id, 1)
+    assert (row.state, row.attempts, row.deliveries) == (ShardState.DONE, 1, 1)
+
+
+def test_claim_of_another_slot_is_not_taken_for_ones_own(fleet, face_clip, monkeypatch):
+    job_id = submit(fleet, face_clip)
+    claim = work.claim_shard(fleet.store, ShardKey(job_id, 0), "hst_test", 60.0)
+    with fleet.place.leases.hold(claim):
+        lose_replies(fleet, monkeypatch, 1)
+        answer_doorbell(fleet.place, ShardKey(job_id, 0))
+    assert read_shard(fleet, job_id, 0).state is ShardState.LEASED  # and nobody has prepared it
+
+
+def test_crops_that_kill_the_inference_process_fail_their_job(fleet, face_clip, monkeypatch):
+    def kill(*args, **options):
+        raise EngineKilled("8 crops, alone in their batch, ended the inference process: signal 11")
+
+    monkeypatch.setattr(shard, "screen_shard", kill)
+    job_id = submit(fleet, face_clip)
+    for _ in range(3):
+        fleet.answer_all()
+        wait(fleet, 60.0)
+    assert (read(fleet, job_id).state, read(fleet, job_id).reason) == (JobState.FAILED, Reason.INTERNAL)
+
+
+def test_writing_ends_with_the_host(fleet, monkeypatch):
+    monkeypatch.setattr("workers.leases._PAUSES_S", (0.01,))
+    fleet.place.draining.begin(0.0)
+
+    def fail():
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    with pytest.raises(Unavailable):
+        fleet.place.keep_trying(fail)
 
 
 def test_shard_whose_lease_was_lost_writes_nothing(fleet, face_clip, monkeypatch):

@@ -15,6 +15,7 @@ from fakesieve.jobs.sql.reading import (
     PLAIN,
     SHARD_COLUMNS,
     SOURCE_COLUMNS,
+    AnyRow,
     SqlRows,
     is_among,
     is_shard,
@@ -29,6 +30,22 @@ from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
 
 NO_LEASE = {"lease_owner": None, "lease_until": None}
+
+_CLAIM_COLUMNS = (
+    Shard.kind,
+    Shard.fence,
+    Shard.attempts,
+    Shard.deliveries,
+    Shard.plan,
+    *SOURCE_COLUMNS,
+    Job.tenant_id,
+    Job.lane,
+    Job.media,
+    Job.deadline,
+    Job.video_id,
+    Job.pipeline_fingerprint,
+    Job.n_shards,
+)
 
 # What runs for every shard is built once: building it anew takes longer than running it.
 _LEASE = (
@@ -52,21 +69,7 @@ _LEASE = (
         attempts=Shard.attempts + 1,
         deliveries=Shard.deliveries + 1,
     )
-    .returning(
-        Shard.kind,
-        Shard.fence,
-        Shard.attempts,
-        Shard.deliveries,
-        Shard.plan,
-        *SOURCE_COLUMNS,
-        Job.tenant_id,
-        Job.lane,
-        Job.media,
-        Job.deadline,
-        Job.video_id,
-        Job.pipeline_fingerprint,
-        Job.n_shards,
-    )
+    .returning(*_CLAIM_COLUMNS)
 )
 _LOG_ATTEMPT = insert(Attempt)
 _END_ATTEMPT = (
@@ -100,24 +103,24 @@ class SqlClaiming(SqlRows):
         row = self.session.execute(_LEASE, values, execution_options=PLAIN).one_or_none()
         if row is None:
             return None
-        claim = Claim(
-            key=key,
-            kind=row.kind,
-            fence=row.fence,
-            attempt=row.attempts,
-            lane=row.lane,
-            tenant_id=row.tenant_id,
-            source=read_source(row),
-            plan=row.plan,
-            media=row.media,
-            deadline=row.deadline,
-            video_id=row.video_id,
-            fingerprint=row.pipeline_fingerprint,
-            n_shards=row.n_shards,
-            deliveries=row.deliveries,
-        )
+        claim = _read_claim(key, row)
         self._log_attempt(claim, owner)
         return claim
+
+    def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
+        statement = (
+            select(*_CLAIM_COLUMNS)
+            .join(Job, Job.id == Shard.job_id)
+            .where(
+                is_shard(key),
+                Shard.state == ShardState.LEASED,
+                Shard.lease_owner == owner,
+                Shard.lease_until > func.now(),
+                IS_LIVE,
+            )
+        )
+        row = self.session.execute(statement).one_or_none()
+        return None if row is None else _read_claim(key, row)
 
     def _log_attempt(self, claim: Claim, owner: str) -> None:
         if claim.deliveries > 1:
@@ -209,3 +212,22 @@ class SqlClaiming(SqlRows):
     def read_job(self, job_id: str) -> JobRow | None:
         row = self.session.execute(select(*JOB_COLUMNS).where(Job.id == job_id)).one_or_none()
         return None if row is None else read_job_row(row)
+
+
+def _read_claim(key: ShardKey, row: AnyRow) -> Claim:
+    return Claim(
+        key=key,
+        kind=row.kind,
+        fence=row.fence,
+        attempt=row.attempts,
+        lane=row.lane,
+        tenant_id=row.tenant_id,
+        source=read_source(row),
+        plan=row.plan,
+        media=row.media,
+        deadline=row.deadline,
+        video_id=row.video_id,
+        fingerprint=row.pipeline_fingerprint,
+        n_shards=row.n_shards,
+        deliveries=row.deliveries,
+    )

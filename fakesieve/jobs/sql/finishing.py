@@ -93,6 +93,12 @@ class SqlFinishing(SqlClaiming):
         row = self.session.execute(statement).one_or_none()
         return None if row is None else read_job_row(row)
 
+    def lock_shards(self, job_id: str) -> list[ShardRow]:
+        statement = (
+            select(*SHARD_COLUMNS).where(Shard.job_id == job_id).order_by(Shard.index).with_for_update()
+        )
+        return [read_shard_row(row) for row in self.session.execute(statement)]
+
     def lock_score_shard(self, job_id: str) -> ShardRow | None:
         statement = (
             select(*SHARD_COLUMNS)
@@ -124,9 +130,8 @@ class SqlFinishing(SqlClaiming):
         return read_job_row(row)
 
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
-        locked = select(Shard.fence).where(Shard.job_id == job_id).order_by(Shard.index).with_for_update()
         # Above all that were given, so that a shard which nobody has claimed yet has a fence of its own too.
-        fence = 1 + max(self.session.execute(locked).scalars(), default=0)
+        fence = 1 + max((shard.fence for shard in self.lock_shards(job_id)), default=0)
         new_deadline = {"deadline": func.now() + TIME_LIMIT} if is_new_start else {}
         beginning = (
             update(Job)

@@ -21,6 +21,7 @@ def replan_job(store: JobStore, claim: Claim, seen: str) -> bool:
     job_id = claim.key.job_id
 
     def work(tx: JobTransaction) -> bool:
+        tx.lock_shards(job_id)  # all of them before the job, as everybody does
         if tx.release_lease(claim.key, claim.fence, fault, 0.0, refund=True) is None:
             return False
         end = JobEnd(JobState.CANCELLED, fault.reason, seen)
