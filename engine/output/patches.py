@@ -1,20 +1,16 @@
 """Patch maps for programs: inline in the document, or all of a video in one NumPy archive."""
 
-import base64
 import io
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.aggregate import sigmoid
 from engine.output.files import write_whole
+from engine.result_forms import JsonObject, form_map
 from engine.results import TrackScore
 from engine.scan_result import ScanResult
-
-if TYPE_CHECKING:  # the alias alone; the document imports this module
-    from engine.output.document import JsonObject
 
 
 def find_rows(result: ScanResult, track: TrackScore) -> dict[int, int]:
@@ -26,19 +22,12 @@ def find_rows(result: ScanResult, track: TrackScore) -> dict[int, int]:
     return {int(evidence.pts_us[row]): row for row in rows}
 
 
-def encode_map(result: ScanResult, row: int) -> "JsonObject":
-    """Return one patch map: ``grid`` cells a side, row by row from the top left, 255 * P as base64 bytes.
-
-    ``to_frame`` leads from crop pixels, ``crop_size`` a side, to pixels of the displayed frame.
-    """
+def encode_map(result: ScanResult, row: int) -> JsonObject:
+    """Return the patch map of one row of the evidence as it stands in documents."""
     evidence = result.evidence
     assert evidence is not None
-    return {
-        "grid": int(evidence.patches.shape[1]),
-        "u8": base64.b64encode(evidence.patches[row].tobytes()).decode("ascii"),
-        "crop_size": evidence.crop_size,
-        "to_frame": [[round(float(value), 6) for value in line] for line in evidence.to_frame[row]],
-    }
+    patches = evidence.patches[row]
+    return form_map(patches.shape[0], patches.tobytes(), evidence.crop_size, evidence.to_frame[row])
 
 
 def write_patches(result: ScanResult, path: Path) -> None:

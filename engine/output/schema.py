@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from engine.container import Container, MediaKind
-from engine.output.document import SCHEMA_VERSION
+from engine.result_forms import SCHEMA_VERSION
 from engine.results import (
     EvidenceReason,
     FaceRegion,

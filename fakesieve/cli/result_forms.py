@@ -20,11 +20,12 @@ from engine.output.words import (
     format_score,
     format_share,
 )
+from engine.result_forms import JsonObject
 from engine.results import Segment, SegmentKind, VerdictValue
 from fakesieve.cli.job_forms import form_error, form_job, form_time
 from fakesieve.cli.place import Json
 from fakesieve.cli.result_rows import Result
-from fakesieve.documents import JsonObject, build_document, build_failed_document
+from fakesieve.documents import build_document, build_failed_document
 from fakesieve.records.analyses import AnalysisRecord
 from fakesieve.records.result_lists import ResultLine
 

@@ -5,8 +5,9 @@ import pytest
 
 from engine.output.document import build_document as build_scan_document
 from engine.output.schema import build_schema
+from engine.result_forms import SCHEMA_VERSION
 from fakesieve.database import Database
-from fakesieve.documents import SCHEMA_VERSION, VideoFacts, build_document
+from fakesieve.documents import VideoFacts, build_document
 from fakesieve.records.analyses import AnalysisRecord, load_analysis, store_analysis
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.videos import upsert_video
