@@ -1,12 +1,16 @@
 """From an object that somebody saw to a job: whose it is, what lies there now, and whether it is known.
 
-An event is only a hint to look. What is submitted is what the store says now, under a key made of place and
-ETag, so events may come twice, in any order, or after a sweep has found the object.
+An event is only a hint to look. What is submitted is what the store says now, under a key made of place, ETag
+and the time of the upload, so events may come twice, in any order, or after a sweep has found the object. Who
+uploads the same bytes again gets a new job: it is answered from the analysis that there is, or, where the
+first one failed, screens them again.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
@@ -79,18 +83,26 @@ def take_event(store: JobStore, objects: ObjectStore, watches: Sequence[Watch], 
         return Taken(n_outside=1)
     if event.kind is EventKind.REMOVED:
         return Taken(n_gone=1)
-    ref = _look(objects, event.ref)
-    if ref is None:
+    seen = _look(objects, event.ref)
+    if seen is None:
         return Taken(n_gone=1)
-    return sum((take_object(store, watch, ref, SourceKind.S3_EVENT) for watch in covering), Taken())
+    return sum((take_object(store, watch, seen, SourceKind.S3_EVENT) for watch in covering), Taken())
 
 
-def take_object(store: JobStore, watch: Watch, ref: VideoRef, kind: SourceKind) -> Taken:
-    """Submit an object whose ETag is known, once; ``kind`` says how it came to be known.
+@dataclass(frozen=True)
+class Seen:
+    """An object that somebody saw, and when it was uploaded, by the store's clock, where the store tells."""
+
+    ref: VideoRef
+    modified_time: datetime | None = None
+
+
+def take_object(store: JobStore, watch: Watch, seen: Seen, kind: SourceKind) -> Taken:
+    """Submit an object whose ETag is known, once for each upload; ``kind`` says how it came to be known.
 
     Nobody asked for it, so nobody can be told of a full quota: it is raised as ``Unavailable``.
     """
-    new = NewJob(watch.tenant_id, ref, watch.lane, make_key(ref), source_kind=kind)
+    new = NewJob(watch.tenant_id, seen.ref, watch.lane, make_key(seen), source_kind=kind)
     try:
         is_new = submit_video(store, new).is_new
     except RequestRefused as fault:
@@ -106,21 +118,27 @@ def take_listed(store: JobStore, watch: Watch, facts: ObjectFacts) -> Taken:
     """Submit an object that a list has shown, where the watch covers it."""
     if not watch.covers(facts.ref):
         return Taken(n_outside=1)
-    return take_object(store, watch, facts.ref, SourceKind.S3_SWEEP)
+    return take_object(store, watch, Seen(facts.ref, facts.modified_time), SourceKind.S3_SWEEP)
 
 
-def make_key(ref: VideoRef) -> str:
-    """Return the idempotency key of an object: the same place and ETag give the same job."""
-    identity = "\0".join((ref.bucket, ref.key, ref.etag or ""))
+def make_key(seen: Seen) -> str:
+    """Return the idempotency key of an object: the same place, ETag and upload give the same job.
+
+    Stores tell the time in whole seconds at one question and more closely at another.
+    """
+    ref, uploaded = seen.ref, seen.modified_time
+    moment = "" if uploaded is None else str(math.floor(uploaded.timestamp()))
+    identity = "\0".join((ref.bucket, ref.key, ref.etag or "", moment))
     return f"object:{hashlib.sha256(identity.encode()).hexdigest()}"
 
 
-def _look(objects: ObjectStore, seen: VideoRef) -> VideoRef | None:
-    """Return the reference to what lies there now, ``None`` where nothing does."""
+def _look(objects: ObjectStore, hint: VideoRef) -> Seen | None:
+    """Return what lies there now, ``None`` where nothing does."""
     try:
-        return objects.head(VideoRef(seen.bucket, seen.key, seen.version_id)).ref
+        facts = objects.head(VideoRef(hint.bucket, hint.key, hint.version_id))
     except SourceRefused as fault:
         if fault.reason is Reason.SOURCE_NOT_FOUND:
             return None
         # The job meets the same refusal and keeps it, for its tenant to read.
-        return seen
+        return Seen(hint)
+    return Seen(facts.ref, facts.modified_time)

@@ -50,6 +50,7 @@ class SubmitRows(Protocol):
     def count_over_quota(self, tenant_id: str) -> int:
         """Return how many live jobs the tenant has more than it may have; 0 where there is no limit.
 
+        Whoever asks next for the same tenant waits until this transaction has ended, and so counts its jobs.
         Raises ``RequestRefused`` when there is no such tenant.
         """
         ...

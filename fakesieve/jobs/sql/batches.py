@@ -19,6 +19,8 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.records.jobs import Batch, Job
+from fakesieve.records.webhooks import EventType
+from fakesieve.webhooks.events import record_event
 
 _BATCH_COLUMNS = (Batch.id, Batch.tenant_id, Batch.state, Batch.max_failure_rate)
 # A batch that was cut off while its jobs were being cancelled is looked at again for this long.
@@ -73,9 +75,13 @@ class SqlBatches(SqlRows):
             update(Batch)
             .where(Batch.id == batch_id, Batch.end_time.is_(None))
             .values(state=state, end_time=func.now() if state.is_terminal else None)
-            .returning(Batch.id)
+            .returning(Batch.tenant_id)
         )
-        return self.session.execute(statement, execution_options=PLAIN).one_or_none() is not None
+        row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
+        if row is not None and state.is_terminal:
+            data = {"batch_id": batch_id, "state": state}
+            record_event(self.session, row.tenant_id, EventType.BATCH_COMPLETED, data)
+        return row is not None
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
         live = (

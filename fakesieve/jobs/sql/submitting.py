@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, literal, null, select, update
+from sqlalchemy import func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from fakesieve.errors import RequestRefused
@@ -12,6 +12,9 @@ from fakesieve.jobs.sql.reading import IS_DOORBELL, IS_LIVE, PLAIN, SqlRows, is_
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import DOORBELL_TOPIC, Batch, Job, Outbox, Shard
 from fakesieve.records.tenants import Tenant
+
+# Of this transaction, and of no row: the API may not write tenants, and must not wait for who reads one.
+_LOCK_QUOTA = text("SELECT pg_advisory_xact_lock(hashtextextended('quota ' || :tenant, 0))")
 
 
 class SqlSubmitting(SqlRows):
@@ -71,6 +74,9 @@ class SqlSubmitting(SqlRows):
             raise RequestRefused(Reason.NOT_FOUND, f"there is no tenant {tenant_id}")
         if tenant.jobs_max is None:
             return 0
+        # Two at once would count without each other's job. Whoever comes second waits for the first to
+        # commit, and counts it: the next statement looks again.
+        self.session.execute(_LOCK_QUOTA, {"tenant": tenant_id})
         live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
         return max(0, self.session.execute(live).scalar_one() - tenant.jobs_max)
 

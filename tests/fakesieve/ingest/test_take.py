@@ -11,7 +11,7 @@ import pytest
 from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.ingest.events import EventKind, ObjectEvent
 from fakesieve.ingest.sweep import ObjectWatermarks, sweep_prefix
-from fakesieve.ingest.take import OWN_PREFIX, Taken, Watch, take_event, take_listed, take_object
+from fakesieve.ingest.take import OWN_PREFIX, Seen, Taken, Watch, take_event, take_listed, take_object
 from fakesieve.jobs.rows import JobDraft
 from fakesieve.jobs.states import Lane
 from fakesieve.object_stores.folder import FolderObjects
@@ -177,10 +177,24 @@ def test_an_outage_is_raised_so_that_the_event_comes_again(place: Place) -> None
 
 
 def test_the_same_object_with_and_without_its_version_is_known(place: Place) -> None:
-    pinned = VideoRef("clips", "a.mp4", "v1", "e1", 5)
-    assert take_object(place.store, place.watch, pinned, SourceKind.S3_EVENT) == NEW
-    listed = ObjectFacts(replace(pinned, version_id=None), datetime.now(UTC))
+    pinned, now = VideoRef("clips", "a.mp4", "v1", "e1", 5), datetime(2026, 5, 4, 3, 2, 1, 999_000, UTC)
+    seen = Seen(pinned, now.replace(microsecond=0))  # as HEAD tells it
+    assert take_object(place.store, place.watch, seen, SourceKind.S3_EVENT) == NEW
+    listed = ObjectFacts(replace(pinned, version_id=None), now)
     assert take_listed(place.store, place.watch, listed) == KNOWN
+
+
+@pytest.mark.parametrize("does_event_see_it", [True, False])
+def test_the_same_bytes_uploaded_again_are_a_new_job(place: Place, does_event_see_it: bool) -> None:
+    # The first job may have failed for a reason that has gone since.
+    first = place.put("a.mp4", age=timedelta(hours=2))
+    assert place.take(created(first)) == NEW
+    second = place.put("a.mp4", age=timedelta(hours=1))
+    if does_event_see_it:
+        assert [place.take(created(second)), place.take(created(first))] == [NEW, KNOWN]
+    assert place.sweep() == (KNOWN if does_event_see_it else NEW)
+    assert len(place.store.jobs) == 2
+    assert {job.source.key for job in place.jobs} == {"a.mp4"}
 
 
 def test_a_first_sweep_takes_all_and_a_second_nothing(place: Place) -> None:

@@ -6,8 +6,10 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import text
 
 from fakesieve.database import Database
+from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import extend_claims
 from fakesieve.jobs.finish import Finish, finish_shard
@@ -18,6 +20,7 @@ from fakesieve.jobs.rows import Claim, Refusal
 from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewJob, Submitted, submit_video
 from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
 from tests.job_cases import LEASE_S, LIMITS, JobCase
 from tests.job_stores import make_sql_case
 
@@ -45,6 +48,24 @@ def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
 def assert_sound(case: JobCase) -> None:
     found = case.store.run(lambda tx: find_violations(tx.session, LIMITS))
     assert [str(each) for each in found] == []
+
+
+def test_no_two_pass_the_last_place_of_a_quota_together(case: JobCase) -> None:
+    case.store.run(lambda tx: tx.session.execute(text("UPDATE tenant SET jobs_max = 3")))
+    new = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(THREADS)]
+
+    def submit(job: NewJob) -> bool:
+        try:
+            return submit_video(case.store, job).is_new
+        except RequestRefused as fault:
+            return fault.reason is not Reason.QUOTA_EXCEEDED
+
+    for _ in range(3):
+        done = at_once(*[lambda job=job: submit(job) for job in new])
+        live = case.store.run(lambda tx: tx.session.scalar(text("SELECT count(*) FROM job")))
+        assert live == 3
+    assert sum(done) == 0
+    assert submit(NewJob(case.tenants[1], VideoRef("videos", "other.mp4")))  # a tenant for itself
 
 
 def test_one_of_many_gets_the_claim(case: JobCase) -> None:
