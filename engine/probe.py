@@ -154,7 +154,7 @@ def _ask(
     """What a child finds, and the digest of the same bytes. Raises `MediaRejected` if they change."""
     wall_s = job.limits.wall_s + job.size_bytes / _SLOW_DISK_BYTES_PER_S
     with sandbox.call(job.to_json(), descriptor, 0, wall_s) as call:
-        sha256, _ = digest_source(descriptor)  # while the child reads the same pages
+        sha256 = digest_source(descriptor, job.size_bytes)  # while the child reads the same pages
         try:
             answer = _collect(call, wall_s)
         except SandboxLost as error:

@@ -65,7 +65,7 @@ def check_unchanged(descriptor: int, stamp: SourceStamp, sha256: str) -> None:
         return
     if now.st_size != stamp.size_bytes:
         raise _source_changed(f"{now.st_size} bytes now, {stamp.size_bytes} before")
-    if digest_source(descriptor)[0] != sha256:
+    if digest_source(descriptor, stamp.size_bytes) != sha256:
         raise _source_changed("it holds other bytes than when it was first read")
 
 
@@ -105,17 +105,17 @@ def identify_source(path: Path, most_bytes: int) -> SourceIdentity:
             return SourceIdentity(None, None)
         if status.st_size > most_bytes:
             return SourceIdentity(None, status.st_size)
-        return SourceIdentity(digest_source(descriptor)[0], status.st_size)
+        return SourceIdentity(digest_source(descriptor, status.st_size), status.st_size)
     except OSError:
         return SourceIdentity(None, None)
     finally:
         os.close(descriptor)
 
 
-def digest_source(descriptor: int) -> tuple[str, int]:
-    """Return the SHA-256 of a whole open file and how many bytes that were."""
+def digest_source(descriptor: int, size_bytes: int) -> str:
+    """Return the SHA-256 of an open file up to the size that it had: one that grows would never end."""
     digest, place = hashlib.sha256(), 0
-    while piece := os.pread(descriptor, _PIECE, place):
+    while piece := os.pread(descriptor, min(_PIECE, size_bytes - place), place):
         digest.update(piece)
         place += len(piece)
-    return digest.hexdigest(), place
+    return digest.hexdigest()

@@ -62,7 +62,7 @@ def read_masks(path: Path, sandbox: Sandbox) -> MaskSeries:
                 return MaskSeries(held["frame_index"].astype(np.int64), held["mask"].astype(bool))
         luma = decode_picture(path, sandbox).max(axis=2)
         return MaskSeries(np.zeros(1, np.int64), (luma > max(1, int(luma.max())) / 2)[None])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MediaRejected) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, MediaRejected) as error:
         raise MaskInvalid(f"the mask {path} cannot be read: {error}") from error
 
 

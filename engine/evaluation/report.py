@@ -16,6 +16,7 @@ from engine.evaluation.manifest import MANIPULATED, REAL
 from engine.evaluation.measures import Evaluation, ItemResult, Measures, PeakFace
 from engine.evaluation.metrics import Estimate
 from engine.output.files import write_whole
+from engine.output.names import escape_controls, to_text
 from engine.output.words import EVIDENCE, OUTCOMES, VERDICTS, format_clock, format_score
 from engine.results import EvidenceReason, Outcome
 
@@ -94,7 +95,9 @@ def write_report(path: Path, evaluation: Evaluation, facts: RunFacts, draw_peak:
         unscored=[_unscored_row(result) for result in evaluation.unscored],
         mask_errors=[result.mask_error for result in evaluation.results if result.mask_error is not None],
     )
-    write_whole(path, page.encode())
+    write_whole(
+        path, page.encode("utf-8", "backslashreplace")
+    )  # folders and masks may have names that are no text
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -172,7 +175,13 @@ def _error_card(result: ItemResult, draw_peak: DrawPeak) -> ErrorCard:
             detail.append(f"no picture: {error.seen}")
     if result.verdict is not None:
         detail.append(VERDICTS[result.verdict])
-    return ErrorCard(result.item.name, ", ".join(detail), format_score(result.used), plain, marked)
+    return ErrorCard(
+        escape_controls(to_text(result.item.name)),
+        ", ".join(detail),
+        format_score(result.used),
+        plain,
+        marked,
+    )
 
 
 def _data_uri(jpeg: bytes) -> str:
@@ -183,4 +192,4 @@ def _unscored_row(result: ItemResult) -> tuple[str, str, str, str]:
     known = {reason.value: text for reason, text in EVIDENCE.items()}
     reasons = ", ".join(known.get(EvidenceReason(r), r) if r in known else r for r in result.reasons)
     kind = "manipulated" if result.item.label == MANIPULATED else "real"
-    return result.item.name, kind, OUTCOMES[result.outcome], result.error or reasons
+    return escape_controls(to_text(result.item.name)), kind, OUTCOMES[result.outcome], result.error or reasons

@@ -43,9 +43,9 @@ class VideoWriter:
         self._size = width, height
         self._last_us = -1
         try:
-            self._container = av.open(
-                str(self._partial), "w", format="mp4", options={"movflags": "+faststart"}
-            )
+            # As a URL of a file: of a folder such as 'a:b' FFmpeg takes the beginning for a protocol.
+            place = f"file:{self._partial.absolute()}"
+            self._container = av.open(place, "w", format="mp4", options={"movflags": "+faststart"})
             self._stream = self._container.add_stream("libx264", rate=30)
             if comment:
                 self._container.metadata["comment"] = comment

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -131,6 +132,22 @@ def test_hostile_names_are_text_on_the_page(files: Path, tmp_path: Path) -> None
     page = (tmp_path / "out" / REPORT_NAME).read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_names_that_are_no_text_end_no_evaluation(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"set\xff")
+    (folder / "real").mkdir(parents=True)
+    for name in (b"\xfe.mp4", "turned\u202e.mp4".encode()):
+        (folder / "real" / os.fsdecode(name)).write_bytes(b"x" * 3000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "load_bundle", lambda name: FAKE_BUNDLE)
+        patch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
+        with pytest.raises(command.typer.Exit):
+            command.evaluate(folder, out=tmp_path / "out")
+    page = (tmp_path / "out" / REPORT_NAME).read_text()
+    assert r"real/\xfe.mp4" in page
+    assert r"real/turned\u202e.mp4" in page
+    assert "\u202e" not in page
 
 
 def test_wrong_list_is_a_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

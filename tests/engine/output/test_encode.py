@@ -44,6 +44,18 @@ def test_colours_are_kept(tmp_path: Path) -> None:
     assert np.abs(rgb.reshape(-1, 3).mean(axis=0) - COLOUR).max() <= ENCODED_LEVELS
 
 
+@pytest.mark.parametrize("folder", ["a:b", "http:", "%03d", "a|b", "-i"])
+def test_a_folder_of_any_name_takes_a_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(folder).mkdir()
+    write(Path(folder) / "a.mp4")
+    assert [path.name for path in Path(folder).iterdir()] == ["a.mp4"]
+    (tmp_path / folder / "a.mp4").replace(tmp_path / "found.mp4")
+    assert tuple(read(tmp_path / "found.mp4")[0]) == TIMES_US
+
+
 def write_and_stop(path: Path) -> None:
     with VideoWriter(path, 64, 48) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8), 0)
