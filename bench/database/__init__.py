@@ -1,0 +1,1 @@
+"""A million analyses in Postgres: what they weigh, and how long questions about them take."""
