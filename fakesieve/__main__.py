@@ -64,6 +64,7 @@ COMMANDS: Mapping[str, Command] = {
     "worker": Command("workers.cli:worker", "Run a worker host of the fleet.", is_service=True),
     "relay": Command("workers.cli:relay", "Ring the workers for work that waits.", is_service=True),
     "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost.", is_service=True),
+    "sender": Command("workers.cli:sender", "Tell receivers of webhooks what happened.", is_service=True),
 }
 
 EXTRAS: Mapping[str, str] = {

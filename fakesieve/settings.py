@@ -2,10 +2,11 @@
 
 import tempfile
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fakesieve.errors import SetupRefused
@@ -119,6 +120,13 @@ class Settings(BaseSettings):
         Field(description="Connections of a process at most; times all processes below max_connections."),
     ] = 10
 
+    webhook_networks: Annotated[
+        str,
+        Field(
+            description="Networks of one's own that webhooks may reach, such as `10.1.0.0/16,fd00:1::/32`."
+        ),
+    ] = ""
+
     token_key: Annotated[
         SecretStr | None,
         Field(description="Signs page tokens, the same in every process; absent is a new one at each start."),
@@ -157,6 +165,13 @@ class Settings(BaseSettings):
         """How often a lease is extended: three may be lost before the lease is."""
         return self.lease_s / BEATS_PER_LEASE
 
+    @field_validator("webhook_networks")
+    @classmethod
+    def _check_networks(cls, text: str) -> str:
+        for network in split_list(text):
+            ip_network(network)
+        return text
+
     @model_validator(mode="after")
     def _check_pairs(self) -> Self:
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
@@ -164,6 +179,11 @@ class Settings(BaseSettings):
         if self.doorbell_wait_s < self.reconcile_s:
             raise ValueError("doorbell_wait_s is below reconcile_s: every message would be sent twice")
         return self
+
+
+def split_list(text: str) -> list[str]:
+    """Return the parts of a list that is written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def read_settings() -> Settings:

@@ -1,4 +1,4 @@
-"""``fakesieve worker``, ``relay`` and ``reconciler``: the three kinds of processes of a fleet."""
+"""``fakesieve worker``, ``relay``, ``reconciler`` and ``sender``: the kinds of processes of a fleet."""
 
 import os
 from collections.abc import Callable, Generator
@@ -14,18 +14,22 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.logging import configure_logging
 from fakesieve.records.partitions import make_partitions
 from fakesieve.records.revision import check_revision
-from fakesieve.settings import Settings, read_settings
+from fakesieve.settings import Settings, read_settings, split_list
+from fakesieve.webhooks.addresses import AddressRules
 from workers.app import make_app
+from workers.deliver import Sender
 from workers.doorbell import CeleryDoorbell
 from workers.loops import LoopRules, run_loop, stop_on_signals
 from workers.metrics import FleetMetrics
 from workers.reconciler import Reconciler
 from workers.relay import Relay
 from workers.startup import check_broker
+from workers.webhook_post import PostRules
 
 # EX_CONFIG of sysexits.h: starting again without a change is of no use, and a supervisor can see that.
 EXIT_REFUSED, EXIT_ERROR = 78, 1
 _HOST_SILENCE_S = (5.0, 15.0)
+_SENDER_S = 0.5  # how long an event waits while nothing happens
 _METRICS_HOST = "0.0.0.0"  # noqa: S104 - Prometheus reads from another host; the figures are no secret
 
 
@@ -42,6 +46,11 @@ def relay() -> None:
 def reconciler() -> None:
     """Bring back work whose worker died or whose doorbell got lost, until SIGTERM. Any number may run."""
     raise typer.Exit(_run_process(_run_reconciler))
+
+
+def sender() -> None:
+    """Tell the receivers of webhooks what happened, until SIGTERM. Any number may run."""
+    raise typer.Exit(_run_process(_run_sender))
 
 
 def _run_process(
@@ -115,6 +124,14 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
 
     turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months)
     run_loop("reconciler", turns.take_turn, LoopRules(settings.reconcile_s), stop_on_signals())
+    return 0
+
+
+def _run_sender(settings: Settings, database: Database, metrics: FleetMetrics) -> int:
+    del metrics
+    rules = PostRules(AddressRules.allow(split_list(settings.webhook_networks)))
+    with Sender(database, rules) as turns:
+        run_loop("sender", turns.take_turn, LoopRules(_SENDER_S), stop_on_signals())
     return 0
 
 

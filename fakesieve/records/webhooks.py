@@ -134,7 +134,9 @@ class WebhookDelivery(TenantOwned, CreateTime, Base):
         UniqueConstraint("endpoint_id", "event_id"),
         CheckConstraint("(state = 'leased') = (lease_until IS NOT NULL)", name="lease_until"),
         CheckConstraint("(end_time IS NULL) = (state IN ('pending', 'leased'))", name="end_time"),
-        Index("ix_webhook_delivery_due", "due_time", postgresql_where=text("state = 'pending'")),
+        Index(
+            "ix_webhook_delivery_due", "endpoint_id", "due_time", postgresql_where=text("state = 'pending'")
+        ),
         Index("ix_webhook_delivery_leased", "lease_until", postgresql_where=text("state = 'leased'")),
         Index(None, "event_id"),
         Index(None, "tenant_id", "create_time", "id"),

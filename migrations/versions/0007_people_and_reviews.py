@@ -343,7 +343,7 @@ CREATE TABLE webhook_delivery (
         'failed'))
 )
  WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01);
-CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (due_time) WHERE state = 'pending';
+CREATE INDEX ix_webhook_delivery_due ON webhook_delivery (endpoint_id, due_time) WHERE state = 'pending';
 CREATE INDEX ix_webhook_delivery_event_id ON webhook_delivery (event_id);
 CREATE INDEX ix_webhook_delivery_leased ON webhook_delivery (lease_until) WHERE state = 'leased';
 CREATE INDEX ix_webhook_delivery_tenant_id_create_time_id ON webhook_delivery (tenant_id, create_time, id);

@@ -1,0 +1,228 @@
+"""Whatever a receiver does, a message ends in time, in little memory, and where it was meant to go."""
+
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from socket import socket
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.webhooks import AttemptFault
+from fakesieve.webhooks.addresses import AddressRules
+from fakesieve.webhooks.deliveries import SendResult
+from tests.receivers import LOCAL_NETWORKS, answering, listening, receiving
+from workers.webhook_post import PostRules, post_message
+
+LOCAL = AddressRules.allow(LOCAL_NETWORKS)
+QUICK = PostRules(LOCAL, connect_s=0.4, total_s=0.8)
+
+
+def post(url: str, rules: PostRules = QUICK) -> SendResult:
+    return post_message(url, {"webhook-id": "evt_1"}, b"{}", rules)
+
+
+def test_a_message_arrives_with_its_headers() -> None:
+    with receiving() as receiver:
+        result = post(receiver.url + "?token=t")
+    (message,) = receiver.messages
+    assert (result.status, result.fault, result.is_delivered) == (204, None, True)
+    assert (message.path, message.body) == ("/hook?token=t", b"{}")
+    assert message.headers["webhook-id"] == "evt_1"
+    assert message.headers["Content-Type"] == "application/json"
+    assert message.headers["Host"] == receiver.url.split("/")[2]
+
+
+def test_a25_the_name_is_looked_up_once_and_the_connection_goes_to_that_address() -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, port: int) -> Sequence[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
+
+    with receiving() as receiver:
+        url = receiver.url.replace("127.0.0.1", "rebind.example")
+        result = post(url, PostRules(LOCAL, 1, 2, resolve))
+    assert result.is_delivered
+    assert asked == ["rebind.example"]
+    assert receiver.messages[0].headers["Host"].startswith("rebind.example:")
+
+
+def test_a25_a_name_that_turns_inward_before_sending_is_not_called() -> None:
+    with receiving() as receiver:
+        url = receiver.url.replace("http://127.0.0.1", "https://rebind.example").replace("/hook", "")
+        port = int(url.rpartition(":")[2])
+        rules = PostRules(AddressRules(ports=frozenset({port})), 1, 2, lambda *_: ["127.0.0.1"])
+        result = post(url, rules)
+    assert result.fault is AttemptFault.URL_NOT_ALLOWED
+    assert receiver.messages == []
+
+
+def test_the_peer_of_the_socket_is_looked_at_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as receiver:
+        monkeypatch.setattr("workers.webhook_post.check_address", _refuse)
+        result = post(receiver.url)
+    assert result.fault is AttemptFault.URL_NOT_ALLOWED
+    assert receiver.messages == []
+
+
+def _refuse(*_: object) -> None:
+    raise RequestRefused(Reason.URL_NOT_ALLOWED, "not there")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a26_and_a35_no_redirect_is_followed(status: int) -> None:
+    with receiving() as inner, receiving() as receiver:
+        receiver.statuses, receiver.answer_headers = [status], {"Location": inner.url}
+        result = post(receiver.url)
+    assert (result.status, result.fault) == (status, AttemptFault.REDIRECT)
+    assert inner.messages == []
+
+
+def test_a36_a_receiver_that_sleeps_is_left_in_time() -> None:
+    with receiving() as receiver:
+        receiver.pause = threading.Event()
+        begun = time.monotonic()
+        result = post(receiver.url)
+        receiver.pause.set()
+    assert result.fault is AttemptFault.TIMEOUT
+    assert time.monotonic() - begun < 2.5
+
+
+def drip(peer: socket) -> None:
+    while True:
+        peer.sendall(b"H")
+        time.sleep(0.05)
+
+
+def drip_headers(peer: socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        peer.sendall(b"X-A: b\r\n")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("answer", [drip, drip_headers])
+def test_a31_a_receiver_that_drips_its_answer_is_left_in_time(answer: object) -> None:
+    begun = time.monotonic()
+    with answering(answer) as url:  # type: ignore[arg-type]
+        result = post(url)
+    assert result.fault is AttemptFault.TIMEOUT
+    assert time.monotonic() - begun < 3
+
+
+def endless(peer: socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    while True:
+        peer.sendall(b"x" * 65_536)
+
+
+def lying(peer: socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nshort")
+
+
+def zipped(peer: socket) -> None:
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00")
+
+
+@pytest.mark.parametrize("answer", [endless, lying, zipped], ids=["A32", "A33", "A34"])
+def test_only_the_beginning_of_an_answer_is_read_and_nothing_is_unpacked(answer: object) -> None:
+    with answering(answer) as url:  # type: ignore[arg-type]
+        result = post(url)
+    assert result.is_delivered
+    assert len(result.answer or "") <= 1024
+
+
+def nonsense(peer: socket) -> None:
+    peer.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+
+def silence(peer: socket) -> None:
+    peer.close()
+
+
+@pytest.mark.parametrize("answer", [nonsense, silence])
+def test_what_is_no_answer_is_a_fault(answer: object) -> None:
+    with answering(answer) as url:  # type: ignore[arg-type]
+        assert post(url).fault in (AttemptFault.BROKEN_ANSWER, AttemptFault.CONNECT_FAILED)
+
+
+def test_nobody_listening_is_a_fault() -> None:
+    with answering(silence) as url:
+        gone = url
+    assert post(gone).fault is AttemptFault.CONNECT_FAILED
+
+
+def test_an_unknown_name_is_a_fault() -> None:
+    def fail(host: str, port: int) -> Sequence[str]:
+        raise OSError("no such name")
+
+    assert post("http://nowhere.example/", PostRules(LOCAL, 1, 2, fail)).fault is AttemptFault.NAME_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "expected"),
+    [(429, "120", 120.0), (503, "0", 0.0), (500, "120", None), (429, "x", None)],
+)
+def test_a_busy_receiver_may_ask_for_time(status: int, header: str, expected: float | None) -> None:
+    with receiving() as receiver:
+        receiver.statuses, receiver.answer_headers = [status], {"Retry-After": header}
+        assert post(receiver.url).retry_after_s == expected
+
+
+def make_certificate(folder: Path, name: str) -> Path:
+    """Write a key and a certificate that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "server.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize(("name", "is_fine"), [("hooks.example", True), ("other.example", False)])
+def test_over_tls_the_certificate_must_be_of_the_name(tmp_path: Path, name: str, is_fine: bool) -> None:
+    path = make_certificate(tmp_path, "hooks.example")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(path)
+
+    def answer(peer: socket) -> None:
+        with server.wrap_socket(peer, server_side=True) as secure:
+            secure.recv(65_536)
+            secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with listening(answer) as url:
+        port = int(url.rsplit(":", 1)[1].strip("/"))
+        rules = PostRules(
+            AddressRules(LOCAL.networks, frozenset({port})),
+            2,
+            4,
+            lambda *_: ["127.0.0.1"],
+            ssl.create_default_context(cafile=str(path)),
+        )
+        result = post(f"https://{name}:{port}/", rules)
+    assert result.is_delivered is is_fine
+    assert result.fault is (None if is_fine else AttemptFault.TLS_FAILED)
