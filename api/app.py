@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
 
-from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 
 from api.edge import Edge
+from api.pages import pages
 from api.problems import install_problems
 from api.routes import batches, health, jobs, keys, uploads, videos
 from api.services import Services, open_services
@@ -21,10 +21,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     keys.router,
     health.router,
+    *pages.ROUTERS,
 )
 
-# Threads for what needs no connection: links, forms, answers that are refused early.
-_SPARE_THREADS = 4
 _METRICS_HOST = "0.0.0.0"  # noqa: S104 - Prometheus reads from another host; the figures are no secret
 
 _DESCRIPTION = """\
@@ -62,9 +61,6 @@ def _make_lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncConte
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        # More threads than connections would only wait for a connection, and time out where they wait long.
-        threads = current_default_thread_limiter()
-        threads.total_tokens = services.settings.database_connections + _SPARE_THREADS
         port = services.settings.metrics_port
         with nullcontext() if port is None else services.metrics.serve(port, _METRICS_HOST):
             yield

@@ -8,6 +8,8 @@ way only, whether it was asked before under the same ``Idempotency-Key``. After 
 import hashlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
@@ -39,6 +41,8 @@ class ApiRoute(APIRoute):
     @override
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
+        # A route that waits is a coroutine, and takes a turn for each of its looks.
+        work = _handle_waiting if iscoroutinefunction(self.endpoint) else _handle_in_turn
 
         async def guarded(request: Request) -> Response:
             services = get_services(request)
@@ -49,7 +53,7 @@ class ApiRoute(APIRoute):
             if body:
                 check_content_type(request.headers.get("content-type", ""))
             try:
-                answer = await _handle_once(strict, body, caller, services, handle)
+                answer = await work(strict, body, caller, services, handle)
             except (Problem, FleetError) as fault:
                 _note_miss(services.limits, caller, fault.reason)
                 raise
@@ -69,7 +73,7 @@ async def _admit(request: Request, services: Services) -> Caller:
     """Return the caller, who has a request left. Raises ``Problem``."""
     limits = services.limits
     try:
-        caller = await run_in_threadpool(authenticate, request, services)
+        caller = await services.slots.run(partial(authenticate, request, services))
     except Problem:
         address = request.client.host if request.client else ""
         left = limits.strangers.take(address)
@@ -94,6 +98,22 @@ def _check_address(request: Request) -> None:
     texts = [request.url.path, *(part for pair in request.query_params.multi_items() for part in pair)]
     if not all(map(is_storable, texts)):
         raise Problem(Reason.INVALID_REQUEST, "the address holds NUL or half of a character")
+
+
+async def _handle_waiting(
+    request: StrictRequest, body: bytes, caller: Caller, services: Services, handle: Handler
+) -> Response:
+    del body, caller, services
+    return await handle(request)
+
+
+async def _handle_in_turn(
+    request: StrictRequest, body: bytes, caller: Caller, services: Services, handle: Handler
+) -> Response:
+    # The transaction ends after the answer was made, so the turn ends with it.
+    stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
+    await stack.enter_async_context(services.slots.hold())
+    return await _handle_once(request, body, caller, services, handle)
 
 
 async def _handle_once(

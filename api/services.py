@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.limits import Rate, RequestLimits
 from api.metrics import ApiMetrics
+from api.slots import Slots
 from fakesieve.database import Database, open_database
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.select import PROMPT, open_links, open_objects
@@ -24,6 +25,7 @@ class Services:
     objects: ObjectStore
     links: S3Objects | None
     token_key: bytes
+    slots: Slots
     limits: RequestLimits
     metrics: ApiMetrics
 
@@ -43,6 +45,7 @@ def open_services(settings: Settings) -> Services:
         open_objects(settings, retry=PROMPT),
         open_links(settings),
         signing,
+        Slots(settings.database_connections),
         RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
         ApiMetrics(),
     )

@@ -6,14 +6,14 @@ every so often it reads in a short transaction of its own. How many a tenant may
 
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 import anyio
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.problems import Problem
@@ -39,14 +39,14 @@ async def wait_for(
     wait_s: float,
 ) -> Shape:
     """Return what is read once it is done, or whatever it is when the time is over or the caller gone."""
-    found = await run_in_threadpool(read)
+    found = await services.slots.run(read)
     if wait_s <= 0 or is_done(found):
         return found
     end_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
     with hold_stream(caller, services):
         while not is_done(found) and time.monotonic() < end_s and not await request.is_disconnected():
             await anyio.sleep(min(_LOOK_S, max(0.0, end_s - time.monotonic())))
-            found = await run_in_threadpool(read)
+            found = await services.slots.run(read)
     return found
 
 
@@ -73,11 +73,11 @@ async def stream_changes(
     The first reading is done here, so that what is not there is a problem and no stream. A stream ends
     after a quarter of an hour in any case; the browser's EventSource opens it again by itself.
     """
-    first = await run_in_threadpool(read)
+    first = await services.slots.run(read)
     with hold_stream(caller, services):
         pass  # at the limit the refusal comes before the stream begins
     return StreamingResponse(
-        _give_changes(first, read, is_done, hold_stream(caller, services)),
+        _give_changes(first, partial(services.slots.run, read), is_done, hold_stream(caller, services)),
         media_type=EVENT_STREAM,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -85,7 +85,7 @@ async def stream_changes(
 
 async def _give_changes(
     first: Shape,
-    read: Callable[[], Shape],
+    read: Callable[[], Awaitable[Shape]],
     is_done: Callable[[Shape], bool],
     held: AbstractContextManager[None],
 ) -> AsyncGenerator[str]:
@@ -96,7 +96,7 @@ async def _give_changes(
         while not is_done(found) and time.monotonic() - begin_s < STREAM_S:
             await anyio.sleep(_LOOK_S)
             try:
-                now = await run_in_threadpool(read)
+                now = await read()
             except (
                 FleetError,
                 Problem,

@@ -18,7 +18,7 @@ PAGE_MAX = 1000
 
 @dataclass(frozen=True)
 class BatchCounts:
-    """The jobs of a batch. ``reused`` were answered by an earlier analysis; ``deadline`` is the last of all."""
+    """The jobs of a batch. ``reused`` were answered by an earlier analysis; ``deadline`` the last of all."""
 
     states: Mapping[JobState, int] = field(default_factory=dict[JobState, int])
     outcomes: Mapping[Outcome, int] = field(default_factory=dict[Outcome, int])
@@ -123,7 +123,7 @@ def _count_jobs(session: Session, batch_ids: Sequence[str]) -> dict[str, BatchCo
         .group_by(Job.batch_id, Job.state, Job.error_reason, Analysis.outcome)
     )
     found = {batch_id: _Tally() for batch_id in batch_ids}
-    for batch_id, state, reason, outcome, jobs, reused, deadline in session.execute(statement).tuples():
+    for batch_id, state, reason, outcome, jobs, reused, deadline in session.execute(statement):
         assert batch_id is not None
         found[batch_id].add(state, reason, outcome, jobs, reused, deadline)
     return {batch_id: tally.make() for batch_id, tally in found.items()}

@@ -1,0 +1,117 @@
+"""Batches over HTTP: from items, a manifest and a prefix; counted, cancelled and tried again."""
+
+from sqlalchemy import text
+
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.sql.store import SqlJobStore
+from tests.api.callers import make_caller, reason_of
+
+
+def submit(caller, **fields) -> dict:
+    answer = caller.post("/v1/batches", {"name": "list", **fields})
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/batches/{answer.json()['id']}"
+    return answer.json()
+
+
+def test_items_become_one_batch_with_counts(acme):
+    items = [{"uri": f"s3://videos/b/{n}.mp4", "external_id": f"case {n}"} for n in range(3)]
+    batch = submit(acme, items=items, max_failure_rate=0.5, deadline_s=3600)
+    assert (batch["state"], batch["lane"], batch["max_failure_rate"]) == ("running", "bulk", 0.5)
+    assert batch["counts"] == {
+        "total": 3, "queued": 3, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0, "expired": 0,
+        "deduplicated": 0,
+    }  # fmt: skip
+    assert (batch["progress_percent"], batch["outcomes"], batch["errors"]) == (0, {}, {})
+    jobs = acme.get("/v1/jobs", batch_id=batch["id"]).json()["data"]
+    assert sorted(job["external_id"] for job in jobs) == ["case 0", "case 1", "case 2"]
+    assert {job["deadline"] for job in jobs} == {batch["deadline"]}
+
+
+def test_a_manifest_is_read_from_the_store(acme, clip):
+    uri = clip("b/list.csv", b"uri,external_id\ns3://videos/b/a.mp4,A\ns3://videos/b/b.mp4,B\n")
+    batch = submit(acme, manifest=uri)
+    assert batch["counts"]["total"] == 2
+    refused = acme.post("/v1/batches", {"name": "x", "manifest": clip("b/bad.csv", b"uri\nnothing\n")})
+    assert reason_of(refused) == (422, "INVALID_MANIFEST")
+    assert "line 2" in refused.json()["detail"]
+
+
+def test_a_prefix_takes_what_lies_under_it(acme, clip):
+    for name in ("one", "two"):
+        clip(f"b/walk/{name}.mp4")
+    batch = submit(acme, prefix="s3://videos/b/walk/")
+    assert batch["counts"]["total"] == 2
+    empty = acme.post("/v1/batches", {"name": "x", "prefix": "s3://videos/b/nothing/"})
+    assert reason_of(empty) == (422, "SOURCE_NOT_FOUND")
+
+
+def test_nothing_of_a_list_is_submitted_where_one_line_is_wrong(acme):
+    items = [{"uri": "s3://videos/b/good.mp4"}, {"uri": "s3://elsewhere/b/bad.mp4"}]
+    answer = acme.post("/v1/batches", {"name": "x", "items": items})
+    assert reason_of(answer) == (403, "SOURCE_ACCESS_DENIED")
+    assert acme.get("/v1/jobs").json()["data"] == []
+    assert acme.get("/v1/batches").json()["data"] == []
+
+
+def test_a_cancelled_batch_cancels_its_jobs_and_is_tried_again(acme):
+    batch = submit(acme, items=[{"uri": f"s3://videos/b/c{n}.mp4"} for n in range(2)])
+    cancelled = acme.post(f"/v1/batches/{batch['id']}:cancel", {"message": "wrong bucket"}).json()
+    assert (cancelled["state"], cancelled["is_terminal"]) == ("cancelled", True)
+    assert cancelled["errors"] == {"CANCELLED_BY_CALLER": 2}
+    assert (cancelled["counts"]["cancelled"], cancelled["progress_percent"]) == (2, 100)
+    assert reason_of(acme.post(f"/v1/batches/{batch['id']}:cancel")) == (409, "STATE_CONFLICT")
+    retried = acme.post(f"/v1/batches/{batch['id']}:retry", {"reasons": ["CORRUPT"]}).json()
+    assert retried["count"] == 0
+    retried = acme.post(f"/v1/batches/{batch['id']}:retry", {"reasons": ["CANCELLED_BY_CALLER"]})
+    assert (retried.status_code, retried.json()["count"], retried.json()["has_more"]) == (202, 2, False)
+    assert acme.get(f"/v1/batches/{batch['id']}").json()["counts"]["queued"] == 2
+
+
+def test_a_long_poll_of_a_batch_tells_of_its_end(acme):
+    batch = submit(acme, items=[{"uri": "s3://videos/b/w.mp4"}])
+    assert acme.get(f"/v1/batches/{batch['id']}", wait=0.1).json()["state"] == "running"
+    acme.post(f"/v1/batches/{batch['id']}:cancel")
+    assert acme.get(f"/v1/batches/{batch['id']}", wait=5).json()["state"] == "cancelled"
+    events = acme.get(f"/v1/batches/{batch['id']}/events").text
+    assert events.startswith("retry: 2000\nevent: done\ndata: {")
+
+
+def test_batches_are_listed_by_state(acme):
+    first = submit(acme, items=[{"uri": "s3://videos/b/l1.mp4"}])["id"]
+    second = submit(acme, items=[{"uri": "s3://videos/b/l2.mp4"}])["id"]
+    acme.post(f"/v1/batches/{first}:cancel")
+    assert [each["id"] for each in acme.get("/v1/batches").json()["data"]] == [second, first]
+    assert [each["id"] for each in acme.get("/v1/batches", state="cancelled").json()["data"]] == [first]
+    page = acme.get("/v1/batches", page_size=1).json()
+    rest = acme.get("/v1/batches", page_size=1, page_token=page["next_page_token"]).json()
+    assert [each["id"] for each in rest["data"]] == [first]
+
+
+def test_reasons_group_the_errors_of_a_batch(acme, module_database):
+    batch = submit(acme, items=[{"uri": f"s3://videos/b/e{n}.mp4"} for n in range(3)])
+    job_id = acme.get("/v1/jobs", batch_id=batch["id"]).json()["data"][0]["id"]
+    cancel_job(SqlJobStore(module_database, acme.tenant_id), job_id)
+    shown = acme.get(f"/v1/batches/{batch['id']}").json()
+    assert shown["errors"] == {"CANCELLED_BY_CALLER": 1}
+    assert (shown["counts"]["queued"], shown["progress_percent"]) == (2, 33)
+
+
+def test_a_quota_holds_for_the_whole_list(app_client, module_database):
+    caller = make_caller(app_client, module_database, places=("s3://videos/",))
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET jobs_max = 2 WHERE id = :id"), {"id": caller.tenant_id})
+    items = [{"uri": f"s3://videos/b/q{n}.mp4"} for n in range(3)]
+    answer = caller.post("/v1/batches", {"name": "x", "items": items})
+    assert reason_of(answer) == (403, "QUOTA_EXCEEDED")
+    assert caller.get("/v1/batches").json()["data"] == []
+    assert submit(caller, items=items[:2])["counts"]["total"] == 2
+
+
+def test_a_list_sent_again_under_its_key_is_one_batch(acme):
+    body = {"name": "twice", "items": [{"uri": "s3://videos/b/k.mp4"}]}
+    headers = {"Idempotency-Key": "list-1"}
+    first, second = (acme.post("/v1/batches", body, headers) for _ in range(2))
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replayed"] == "true"
+    assert len(acme.get("/v1/batches").json()["data"]) == 1
