@@ -10,6 +10,7 @@ from engine.network.two_stream import TwoStreamNet
 from engine.network.variants import build_lv_compact, initialise_from_imagenet
 from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
+from engine.training.face_space import fit_face_space
 from engine.training.faces import read_faces
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
@@ -58,6 +59,11 @@ def train(
         threads=threads,
     )
     split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
-    recipe = PairRecipe(size=network.sizes.input_px, grid=network.sizes.grid, degradation=degradation)
+    recipe = PairRecipe(
+        size=network.sizes.input_px,
+        grid=network.sizes.grid,
+        face_space=fit_face_space(split["train"], out / "faces.npz", seed),
+        degradation=degradation,
+    )
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
     run.execute(lambda line: typer.echo(json.dumps(line), err=True))

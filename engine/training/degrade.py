@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from engine.arrays import U8
-from engine.training.colour import add_grain
+from engine.training.colour import add_grain, sharpen
 
 _INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
@@ -27,6 +27,7 @@ class Degradation:
     scale: float  # size of the picture as a share of the original
     interpolation: int
     blur_sigma: float
+    sharpening: float  # amount of unsharp masking, as cameras and editors add it before they compress
     noise_sigma: float
     noise_seed: int
     jpeg_quality: int | None
@@ -46,6 +47,7 @@ def draw_degradation(side_px: float, rng: np.random.Generator, strength: float =
         scale=float(rng.uniform(smallest, 1.0)) if shrink else 1.0,
         interpolation=int(rng.choice(_INTERPOLATIONS)),
         blur_sigma=float(rng.uniform(0.3, 1.4)) if rng.random() < 0.15 * strength else 0.0,
+        sharpening=float(rng.uniform(0.3, 2.0)) if rng.random() < 0.5 * strength else 0.0,
         noise_sigma=float(rng.uniform(1.0, 6.0)) if rng.random() < 0.2 * strength else 0.0,
         noise_seed=int(rng.integers(0, 2**31)),
         jpeg_quality=int(rng.integers(40, 98))
@@ -71,6 +73,8 @@ def degrade_picture(picture: U8, chain: Degradation) -> U8:
         out = np.asarray(cv2.resize(out, size, interpolation=chain.interpolation), np.uint8)
     if chain.blur_sigma:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), chain.blur_sigma), np.uint8)
+    if chain.sharpening:
+        out = sharpen(out, chain.sharpening)
     if chain.noise_sigma:
         out = add_grain(out, chain.noise_sigma, np.random.default_rng(chain.noise_seed))
     if chain.video_crf is not None:

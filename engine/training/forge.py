@@ -4,6 +4,7 @@ Self-blended images follow the idea of Shiohara and Yamasaki, Detecting Deepfake
 Images, CVPR 2022: a picture is blended with a slightly altered copy of itself, so that only the traces
 of blending remain. Swaps and part swaps paste another person. ``resynthesis`` pastes the person's own
 face after it went through a poor copy, which is what the decoder of a face-swap autoencoder leaves.
+``eigenface`` pastes a face that was drawn anew from few numbers, with or without a second person's.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 
 from engine.arrays import F32, U8
-from engine.training.colour import add_grain, lose_detail, shift_colour, transfer_colour
+from engine.training.colour import add_grain, lose_detail, sharpen, shift_colour, transfer_colour
+from engine.training.face_space import FaceSpace, place_row
 from engine.training.faces import FaceContext
 from engine.training.masks import (
     PARTS,
@@ -36,11 +38,12 @@ class ForgeryMethod(StrEnum):
     SWAP_FEATHER = "swap_feather"
     PART_SWAP = "part_swap"
     SWAP_POISSON = "swap_poisson"
+    EIGENFACE = "eigenface"
 
     @property
     def needs_donor(self) -> bool:
         """Whether a second person's face is pasted."""
-        return self in (ForgeryMethod.SWAP_FEATHER, ForgeryMethod.PART_SWAP, ForgeryMethod.SWAP_POISSON)
+        return self not in (ForgeryMethod.SELF_BLEND, ForgeryMethod.RESYNTHESIS)
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,16 @@ class ForgedFace:
 
 
 def forge_face(
-    face: FaceContext, donor: FaceContext | None, method: ForgeryMethod, rng: np.random.Generator
+    face: FaceContext,
+    donor: FaceContext | None,
+    method: ForgeryMethod,
+    rng: np.random.Generator,
+    space: FaceSpace | None = None,
 ) -> ForgedFace:
-    """Forge one face by one method. ``donor`` is the second person where the method needs one."""
+    """Forge one face by one method.
+
+    ``donor`` is the second person where the method needs one, ``space`` what ``eigenface`` draws from.
+    """
     if method.needs_donor and donor is None:
         raise ValueError(f"{method} needs a donor face")
     if method is ForgeryMethod.SELF_BLEND:
@@ -67,6 +77,10 @@ def forge_face(
     if method is ForgeryMethod.RESYNTHESIS:
         return _resynthesise(face, rng)
     assert donor is not None
+    if method is ForgeryMethod.EIGENFACE:
+        if space is None:
+            raise ValueError(f"{method} needs a space of faces (fit_face_space)")
+        return _redraw(face, donor, space, rng)
     return _swap(face, donor, method, rng)
 
 
@@ -143,6 +157,24 @@ def _resynthesise(face: FaceContext, rng: np.random.Generator) -> ForgedFace:
     if rng.random() < 0.3:
         copy = add_grain(copy, rng.uniform(1, 5), rng)
     return ForgedFace(face.picture, _blend(face.picture, copy, mask), mask)
+
+
+def _redraw(face: FaceContext, donor: FaceContext, space: FaceSpace, rng: np.random.Generator) -> ForgedFace:
+    mask = _region(face, _random_shape(rng, 0.1), rng)
+    row, affine = space.align(face)
+    share = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.3, 1.0))
+    kept = int(len(space.components) * rng.uniform(0.15, 1.0))
+    drawn = space.rebuild(row, space.align(donor)[0] if share else None, share, max(1, kept))
+    pasted = place_row(drawn, affine, *face.picture.shape[:2])
+    if rng.random() < 0.4:
+        pasted = sharpen(pasted, rng.uniform(0.3, 1.5))
+    if rng.random() < 0.85:
+        pasted = transfer_colour(pasted, face.picture, mask)
+    if rng.random() < 0.3:
+        pasted = shift_colour(pasted, rng.uniform(0.1, 0.5), rng)
+    if rng.random() < 0.3:
+        pasted = add_grain(pasted, rng.uniform(1, 5), rng)
+    return ForgedFace(face.picture, _blend(face.picture, pasted, mask), mask)
 
 
 def align_donor(donor: FaceContext, face: FaceContext) -> U8:

@@ -29,14 +29,15 @@ class FixedPairs:
 
 
 def draw_fixed_pairs(records: list[FaceRecord], recipe: PairRecipe, per_method: int, seed: int) -> FixedPairs:
-    """``per_method`` pairs of every method there is, those kept out of training included."""
+    """``per_method`` pairs of every method that the recipe allows, those kept out of training included."""
+    methods = recipe.judged_methods
     maker = PairMaker(records, recipe, np.random.default_rng(seed))
     rng = np.random.default_rng(seed + 1)
     chosen = rng.permutation(len(records))
     pairs = [
-        maker.make(int(chosen[(i * len(ForgeryMethod) + m) % len(chosen)]), method)
+        maker.make(int(chosen[(i * len(methods) + m) % len(chosen)]), method)
         for i in range(per_method)
-        for m, method in enumerate(ForgeryMethod)
+        for m, method in enumerate(methods)
     ]
     return FixedPairs(tuple(pairs))
 

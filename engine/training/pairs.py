@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from engine.arrays import F32, U8
 from engine.faces.align import crop_face
 from engine.training.degrade import Degradation, degrade_picture, draw_degradation
+from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
 from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
@@ -36,23 +38,37 @@ class PairRecipe:
     grid: int = 14
     methods: dict[ForgeryMethod, float] = field(
         default_factory=lambda: {
-            ForgeryMethod.SELF_BLEND: 0.5,
-            ForgeryMethod.RESYNTHESIS: 0.2,
+            ForgeryMethod.SELF_BLEND: 0.4,
+            ForgeryMethod.RESYNTHESIS: 0.12,
             ForgeryMethod.SWAP_FEATHER: 0.22,
-            ForgeryMethod.PART_SWAP: 0.08,
+            ForgeryMethod.PART_SWAP: 0.06,
+            ForgeryMethod.EIGENFACE: 0.2,
         }
     )
     source_weights: dict[str, float] = field(
         default_factory=lambda: {"ytf": 3.0, "nomask": 2.0, "humans": 1.0, "celeba100": 4.0}
     )
+    face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
     degradation: float = 1.0
     box_jitter: float = 0.04  # standard deviation of the box's shift and size over its longer side
 
     def __post_init__(self) -> None:
-        if not self.methods:
+        if not self.drawn_methods:
             raise ValueError("a recipe needs at least one forgery method")
         if self.size % self.grid:
             raise ValueError(f"crop side {self.size} is no multiple of the grid {self.grid}")
+
+    @property
+    def drawn_methods(self) -> dict[ForgeryMethod, float]:
+        """The methods that can be drawn with what the recipe has."""
+        unable = {ForgeryMethod.EIGENFACE} if self.face_space is None else set[ForgeryMethod]()
+        return {method: share for method, share in self.methods.items() if method not in unable}
+
+    @property
+    def judged_methods(self) -> tuple[ForgeryMethod, ...]:
+        """What a network is judged by: the methods that can be drawn, and those kept out of training."""
+        kept_out = set(ForgeryMethod) - set(self.methods)
+        return tuple(m for m in ForgeryMethod if m in self.drawn_methods or m in kept_out)
 
 
 class PairMaker:
@@ -65,6 +81,7 @@ class PairMaker:
         self._recipe = recipe
         self._rng = rng
         self._cumulative = np.cumsum(sampling_weights(records, recipe.source_weights), dtype=np.float64)
+        self._space = None if recipe.face_space is None else load_face_space(recipe.face_space)
         self._poses = np.stack([_pose(r.landmarks) for r in records])
 
     def draw(self) -> FacePair:
@@ -75,15 +92,15 @@ class PairMaker:
         """A pair of record ``index`` forged by ``method``."""
         face = load_context(self._records[index])
         donor = load_context(self._records[self._donor_of(index)]) if method.needs_donor else None
-        return self._crop_pair(forge_face(face, donor, method, self._rng), face, method)
+        return self._crop_pair(forge_face(face, donor, method, self._rng, self._space), face, method)
 
     def _draw_index(self) -> int:
         drawn = int(np.searchsorted(self._cumulative, self._rng.random() * float(self._cumulative[-1])))
         return min(drawn, len(self._records) - 1)
 
     def _draw_method(self) -> ForgeryMethod:
-        methods = list(self._recipe.methods)
-        weights = np.array([self._recipe.methods[m] for m in methods])
+        shares = self._recipe.drawn_methods
+        methods, weights = list(shares), np.array(list(shares.values()))
         return methods[int(self._rng.choice(len(methods), p=weights / weights.sum()))]
 
     def _donor_of(self, index: int) -> int:

@@ -11,7 +11,6 @@ from engine.backends.select import choose_backend
 from engine.bundle import ModelBundle
 from engine.calibrate import Calibration, fit_calibration
 from engine.training.faces import FaceRecord
-from engine.training.forge import ForgeryMethod
 from engine.training.pairs import PairMaker, PairRecipe
 
 _BATCH = 16  # pairs
@@ -36,7 +35,7 @@ def draw_pairs(bundle: ModelBundle, faces: list[FaceRecord]) -> Iterator[tuple[U
     """Yield the crops, each [3, S, S], of every face as it is and forged."""
     recipe = PairRecipe(size=bundle.input_size, grid=bundle.grid)
     maker = PairMaker(faces, recipe, np.random.default_rng(_SEED))
-    methods = list(ForgeryMethod)
+    methods = recipe.judged_methods
     for index in range(len(faces)):
         pair = maker.make(index, methods[index % len(methods)])
         yield pair.real, pair.forged

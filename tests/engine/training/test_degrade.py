@@ -48,6 +48,14 @@ def test_scale_gives_the_size_of_the_result(picture: U8) -> None:
     assert degrade_picture(picture, chain).shape == (76, 76, 3)
 
 
+def test_sharpening_raises_the_energy_of_fine_detail(picture: U8) -> None:
+    chain = replace(draw_degradation(100.0, np.random.default_rng(1), strength=0.0), sharpening=1.5)
+    sharper = degrade_picture(picture, chain).astype(float)
+    assert (
+        np.abs(np.diff(sharper, axis=1)).mean() > 1.3 * np.abs(np.diff(picture.astype(float), axis=1)).mean()
+    )
+
+
 def test_small_faces_are_not_shrunk_below_what_can_be_scored() -> None:
     scales = [draw_degradation(60.0, np.random.default_rng(seed)).scale for seed in range(200)]
     assert min(scales) * 60.0 >= 56.0

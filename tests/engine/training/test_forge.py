@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.training.face_space import FaceSpace, fit_face_space, load_face_space
 from engine.training.faces import FaceContext, load_context, read_faces
 from engine.training.forge import ForgeryMethod, align_donor, forge_face
 from tests.engine.training.faces import write_face_set
@@ -16,18 +17,29 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[FaceContext]:
     return [load_context(record) for record in read_faces(directory)]
 
 
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> FaceSpace:
+    directory = tmp_path_factory.mktemp("space")
+    records = read_faces(write_face_set(directory / "faces"))
+    return load_face_space(fit_face_space(records, directory / "faces.npz", seed=1))
+
+
 @pytest.mark.parametrize("method", list(ForgeryMethod))
-def test_pixels_outside_the_mask_stay_as_they_were(faces: list[FaceContext], method: ForgeryMethod) -> None:
+def test_pixels_outside_the_mask_stay_as_they_were(
+    faces: list[FaceContext], space: FaceSpace, method: ForgeryMethod
+) -> None:
     for seed in range(6):
-        pair = forge_face(faces[0], faces[1], method, np.random.default_rng(seed))
+        pair = forge_face(faces[0], faces[1], method, np.random.default_rng(seed), space)
         outside = pair.mask == 0
         assert outside.mean() > 0.3
         np.testing.assert_array_equal(pair.forged[outside], pair.real[outside])
 
 
 @pytest.mark.parametrize("method", list(ForgeryMethod))
-def test_a_forgery_changes_the_face_inside_its_mask(faces: list[FaceContext], method: ForgeryMethod) -> None:
-    pair = forge_face(faces[0], faces[1], method, np.random.default_rng(5))
+def test_a_forgery_changes_the_face_inside_its_mask(
+    faces: list[FaceContext], space: FaceSpace, method: ForgeryMethod
+) -> None:
+    pair = forge_face(faces[0], faces[1], method, np.random.default_rng(5), space)
     inside = pair.mask > 0.5
     change = np.abs(pair.forged.astype(int) - pair.real.astype(int)).mean(-1)
     assert inside.sum() > 100
@@ -55,6 +67,11 @@ def test_the_same_seed_gives_the_same_forgery(faces: list[FaceContext]) -> None:
 def test_a_swap_without_a_second_person_is_refused(faces: list[FaceContext]) -> None:
     with pytest.raises(ValueError, match="needs a donor"):
         forge_face(faces[0], None, ForgeryMethod.SWAP_FEATHER, np.random.default_rng(0))
+
+
+def test_an_eigenface_without_a_space_is_refused(faces: list[FaceContext]) -> None:
+    with pytest.raises(ValueError, match="needs a space of faces"):
+        forge_face(faces[0], faces[1], ForgeryMethod.EIGENFACE, np.random.default_rng(0))
 
 
 def test_the_donor_is_laid_on_the_landmarks_of_the_face(faces: list[FaceContext]) -> None:

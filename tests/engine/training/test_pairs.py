@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine.training.face_space import fit_face_space
 from engine.training.faces import FaceRecord, load_context, read_faces, sampling_weights
 from engine.training.forge import ForgeryMethod
 from engine.training.pairs import PairMaker, PairRecipe, PairStream, stack_pairs
@@ -29,7 +30,7 @@ def _maker(records: list[FaceRecord], seed: int = 0, degradation: float = 0.0) -
 
 def test_real_and_forged_crops_agree_where_no_patch_is_forged(records: list[FaceRecord]) -> None:
     maker = _maker(records)
-    for method in ForgeryMethod:
+    for method in set(ForgeryMethod) - {ForgeryMethod.EIGENFACE}:
         pair = maker.make(0, method)
         clean = np.kron(pair.patches == 0, np.ones((16, 16), bool))
         # Cells that the blend's faint border reaches are not marked: they may differ by a few levels.
@@ -48,6 +49,19 @@ def test_the_same_seed_gives_the_same_pairs(records: list[FaceRecord]) -> None:
     first, second = (_maker(records, seed=9, degradation=1.0).draw() for _ in range(2))
     np.testing.assert_array_equal(first.forged, second.forged)
     np.testing.assert_array_equal(first.patches, second.patches)
+
+
+def test_eigenfaces_are_drawn_only_where_there_is_a_space_of_faces(
+    records: list[FaceRecord], tmp_path: Path
+) -> None:
+    only = {ForgeryMethod.EIGENFACE: 0.9, ForgeryMethod.SELF_BLEND: 0.1}
+    space = fit_face_space(records, tmp_path / "faces.npz", seed=1)
+    for recipe, seen in (
+        (PairRecipe(methods=only), {ForgeryMethod.SELF_BLEND}),
+        (PairRecipe(methods=only, face_space=space), set(only)),
+    ):
+        maker = PairMaker(records, recipe, np.random.default_rng(3))
+        assert {maker.draw().method for _ in range(25)} == seen
 
 
 def test_batches_hold_reals_first_then_their_forgeries(records: list[FaceRecord]) -> None:
