@@ -20,6 +20,7 @@ PALETTE = (
     "#cc79a7",
     "#e69f00",
     "#56b4e9",
+    "#000000",
 )  # Okabe and Ito, colour-blind safe
 
 
@@ -37,7 +38,7 @@ def main(run: Path, out: Path) -> None:
 
 
 def _curves(axis: plt.Axes, lines: list[dict[str, float]], names: tuple[str, ...], title: str) -> None:
-    for name, colour in zip(names, PALETTE, strict=False):
+    for name, colour in zip(names, PALETTE[: len(names)], strict=True):
         points = [(line["step"], line[name]) for line in lines if name in line]
         label = name.removeprefix("auc_").replace("_", " ")
         style = "--" if "poisson" in name else "-"
