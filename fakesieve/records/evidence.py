@@ -77,6 +77,14 @@ class PlacedFace:
     box: tuple[float, float, float, float]
 
 
+@dataclass(frozen=True)
+class MapFacts:
+    """Cells in a row of a patch map, and pixels in a row of the crop that it covers."""
+
+    grid: int
+    crop_size: int
+
+
 def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     """Return an analysis of the tenant at hand; None where there is none or its video is deleted."""
     found = session.execute(
@@ -144,6 +152,20 @@ def load_faces(
     ordinals = sorted({each.ordinal for each in faces})
     maps = select(PatchMap).where(PatchMap.analysis_id == analysis_id, PatchMap.ordinal.in_(ordinals))
     return faces, session.scalars(maps.order_by(PatchMap.ordinal)).all()
+
+
+def describe_maps(session: Session, analysis_id: str) -> Sequence[MapFacts]:
+    """Return what the patch maps of an analysis are like, without the maps."""
+    rows = session.execute(
+        select(PatchMap.grid, PatchMap.crop_size).where(PatchMap.analysis_id == analysis_id).distinct()
+    )
+    return [MapFacts(row.grid, row.crop_size) for row in rows]
+
+
+def list_ordinals(session: Session, analysis_id: str) -> list[int]:
+    """Return the numbers of the faces of an analysis."""
+    wanted = select(FaceTrack.ordinal).where(FaceTrack.analysis_id == analysis_id)
+    return list(session.scalars(wanted.order_by(FaceTrack.ordinal).limit(TRACKS_MAX)))
 
 
 def _find(session: Session, analysis_id: str) -> Analysis | None:

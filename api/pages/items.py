@@ -1,0 +1,78 @@
+"""Which item of review a person has before them at an analysis, and what they may do with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy.orm import Session
+
+from api.pages.people import Person
+from fakesieve.records.reviews import ReviewState
+from fakesieve.records.users import UserRole
+from fakesieve.reviews.items import ItemFilter, list_items
+from fakesieve.reviews.values import UNDO_S, ReviewView
+
+
+class Mode(StrEnum):
+    """What the bar of decisions offers."""
+
+    NOTHING = "nothing"
+    CLAIM = "claim"
+    BLIND = "blind"
+    DECIDE = "decide"
+    DECIDED = "decided"
+    HELD = "held"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The item that counts for a person, if there is one, and what they may do."""
+
+    item: ReviewView | None
+    mode: Mode
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether they have yet to say what they see, and so must not see a score."""
+        return self.mode is Mode.BLIND
+
+    @property
+    def may_undo(self) -> bool:
+        """Whether the decision is so new that whoever made it may take it back, give or take our clocks."""
+        if self.item is None or self.item.decide_time is None:
+            return False
+        return datetime.now(UTC) - self.item.decide_time < timedelta(seconds=UNDO_S)
+
+
+def find_item(session: Session, analysis_id: str, person: Person) -> Before:
+    """Return the item that a person has before them: theirs, else one to take, else what was decided."""
+    if not person.may(UserRole.REVIEWER):
+        return Before(None, Mode.NOTHING)
+    items = list_items(session, ItemFilter(analysis_id=analysis_id))
+    found = _find_own(items, person) or _find_free(items) or _find_decided(items)
+    if found is None:
+        return Before(items[0], Mode.HELD) if items else Before(None, Mode.NOTHING)
+    return found
+
+
+def _find_own(items: Sequence[ReviewView], person: Person) -> Before | None:
+    for item in items:
+        if item.state is ReviewState.CLAIMED and item.claimed_by == person.id:
+            return Before(item, Mode.BLIND if item.finding is None else Mode.DECIDE)
+    return None
+
+
+def _find_free(items: Sequence[ReviewView]) -> Before | None:
+    now = datetime.now(UTC)
+    for item in items:
+        is_over = item.claim_until is not None and item.claim_until < now
+        if item.state is ReviewState.OPEN or (item.state is ReviewState.CLAIMED and is_over):
+            return Before(item, Mode.CLAIM)
+    return None
+
+
+def _find_decided(items: Sequence[ReviewView]) -> Before | None:
+    decided = [item for item in items if item.state is ReviewState.DECIDED]
+    newest = max(decided, key=lambda item: item.decide_time or item.create_time, default=None)
+    return None if newest is None else Before(newest, Mode.DECIDED)

@@ -1,0 +1,16 @@
+"""All pages, in one list for the application."""
+
+from fastapi import APIRouter
+
+from api.pages import files
+from api.pages.routes import decisions, queue, review, samples, sign_in
+
+ROUTERS: tuple[APIRouter, ...] = (
+    files.router,
+    sign_in.open_router,
+    sign_in.router,
+    review.router,
+    samples.router,
+    decisions.router,
+    queue.router,
+)

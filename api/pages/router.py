@@ -1,0 +1,167 @@
+"""The router of all pages: who looks, may they, is the form ours; and every failure as a page of its own."""
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+from fastapi.security import SecurityScopes
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from typing_extensions import override
+
+from api.dependencies import ServicesDep, get_services
+from api.pages.forms import read_form
+from api.pages.headers import guard
+from api.pages.people import FORM_FIELD, FORM_HEADER, Person, PersonDep, is_own_form, read_cookie
+from api.pages.templates import render
+from api.problems import Problem, find_status, write_problem
+from api.services import Services
+from fakesieve.errors import FleetError
+from fakesieve.people.sessions import find_session
+from fakesieve.reasons import Reason
+from fakesieve.records.users import UserRole
+from fakesieve.texts import is_storable
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_SAFE = frozenset({"GET", "HEAD"})
+_TOKEN_LETTERS_MAX = 200
+
+
+class OpenRoute(APIRoute):
+    """A page for whoever comes."""
+
+    @override
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                await self.admit(request)
+                answer = await handle(request)
+            except _Stranger:
+                answer = _ask_in(request)
+            except (Problem, FleetError, RequestValidationError, HTTPException) as fault:
+                answer = show_fault(request, fault)
+            return guard(request, answer)
+
+        return guarded
+
+    async def admit(self, request: Request) -> None:
+        """Read the form of a request that changes something, and refuse one that no page of ours sent."""
+        _check_address(request)
+        if request.method in _SAFE:
+            return
+        form = await read_form(request)
+        given = request.headers.get(FORM_HEADER) or form.read(FORM_FIELD)
+        if not is_own_form(request, read_cookie(request) or "", given):
+            raise Problem(
+                Reason.MISSING_SCOPE,
+                "this form does not belong to your session",
+                hint="load the page again and send the form from there",
+            )
+        request.state.form = form
+
+
+class PageRoute(OpenRoute):
+    """A page for people who have signed in."""
+
+    @override
+    async def admit(self, request: Request) -> None:
+        person = await run_in_threadpool(find_person, request, get_services(request))
+        if person is None:
+            raise _Stranger
+        request.state.person = person
+        await super().admit(request)
+
+
+class PageRouter(APIRouter):
+    """Pages for people who have signed in, or for whoever comes; none of them is in the API's document."""
+
+    def __init__(self, *, is_open: bool = False) -> None:
+        super().__init__(route_class=OpenRoute if is_open else PageRoute, include_in_schema=False)
+
+
+class _Stranger(Exception):
+    """Nobody has signed in."""
+
+
+def find_person(request: Request, services: Services) -> Person | None:
+    """Return who has signed in with this browser. Raises ``Unavailable`` without a database."""
+    token = read_cookie(request)
+    if token is None or len(token) > _TOKEN_LETTERS_MAX or not is_storable(token):
+        return None
+    found = find_session(services.database, token)
+    if found is None:
+        return None
+    return Person(found.user_id, found.tenant_id, found.role, found.email, found.name, token)
+
+
+def open_transaction(person: PersonDep, services: ServicesDep) -> Generator[Session]:
+    """Give a transaction that sees the rows of the person's tenant alone."""
+    with services.database.transaction(tenant_id=person.tenant_id) as session:
+        yield session
+
+
+PageTransaction = Annotated[Session, Depends(open_transaction, scope="function")]
+
+
+def _check_role(wanted: SecurityScopes, person: PersonDep) -> None:
+    if not all(person.may(UserRole(role)) for role in wanted.scopes):
+        raise Problem(
+            Reason.MISSING_SCOPE,
+            f"this is for the role {wanted.scopes[0]}; yours is {person.role}",
+            hint="ask an admin of your organisation",
+        )
+
+
+def require_role(role: UserRole) -> Any:
+    """Return a dependency that refuses people below a role."""
+    return Security(_check_role, scopes=[role.value])
+
+
+def show_fault(request: Request, fault: Exception) -> Response:
+    """Return a failure as a page, or as a problem document for a module of ours that asked."""
+    problem = _read_fault(fault)
+    request.state.reason = problem.reason
+    if "text/html" not in request.headers.get("accept", ""):
+        return write_problem(request, problem)
+    headers = {"Retry-After": "5"} if problem.status == find_status(Reason.DATABASE_UNAVAILABLE) else {}
+    page = render(request, "fault.html", status=problem.status, problem=problem)
+    page.headers.update(headers)
+    return page
+
+
+def _read_fault(fault: Exception) -> Problem:
+    match fault:
+        case Problem():
+            return fault
+        case FleetError():
+            return Problem(fault.reason, fault.seen, hint=fault.hint)
+        case RequestValidationError():
+            place = ".".join(str(part) for part in fault.errors()[0]["loc"][1:])[:100]
+            return Problem(Reason.INVALID_REQUEST, f"{place or 'the request'} cannot be read")
+        case HTTPException(status_code=405):
+            return Problem(Reason.METHOD_NOT_ALLOWED, "this address does not take that method")
+        case _:
+            return Problem(Reason.NOT_FOUND, "there is nothing at this address")
+
+
+def _ask_in(request: Request) -> Response:
+    """Send whoever opens a page to the sign-in and back; tell a module that the session is over."""
+    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+        return write_problem(
+            request, Problem(Reason.UNAUTHENTICATED, "your session is over", hint="sign in again")
+        )
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/sign-in?next={quote(back, safe='/')}", 303)
+
+
+def _check_address(request: Request) -> None:
+    texts = [request.url.path, *(part for pair in request.query_params.multi_items() for part in pair)]
+    if not all(map(is_storable, texts)):
+        raise Problem(Reason.INVALID_REQUEST, "the address holds NUL or half of a character")

@@ -1,0 +1,114 @@
+"""What a person does with the item before them: take it, say, decide, skip, take back, ask somebody else."""
+
+from fastapi import Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
+
+from api.pages.forms import Form, FormDep
+from api.pages.people import PersonDep
+from api.pages.router import PageRouter, PageTransaction, require_role
+from api.problems import Problem
+from fakesieve.reasons import Reason
+from fakesieve.records.evidence import list_ordinals
+from fakesieve.records.reviews import Disposition, ReasonCode
+from fakesieve.records.users import UserRole
+from fakesieve.reviews.again import ask_second_opinion
+from fakesieve.reviews.claim import claim_item, release_item
+from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
+from fakesieve.reviews.items import view_item
+from fakesieve.reviews.values import DecisionDraft, ReviewView, TrackDraft
+
+router = PageRouter()
+_REVIEWER = [require_role(UserRole.REVIEWER)]
+
+
+@router.post("/r/{analysis_id}/claim", dependencies=_REVIEWER)
+def take_item(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Give the item to the person."""
+    item = _find(session, analysis_id, form)
+    claim_item(session, item.id, person.id)
+    return _back(analysis_id, "claimed")
+
+
+@router.post("/r/{analysis_id}/release", dependencies=_REVIEWER)
+def give_item_back(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Put the item back without a word."""
+    item = _find(session, analysis_id, form)
+    release_item(session, item.id, person.id)
+    return _back(analysis_id, "released")
+
+
+@router.post("/r/{analysis_id}/reveal", dependencies=_REVIEWER)
+def take_blind_word(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Keep what the person says without the score, and show it from now on."""
+    item = _find(session, analysis_id, form)
+    reveal_score(session, item.id, person.id, form.read_choice("disposition", Disposition))
+    return _back(analysis_id, "revealed")
+
+
+@router.post("/r/{analysis_id}/decide", dependencies=_REVIEWER)
+def take_decision(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Keep a decision."""
+    item = _find(session, analysis_id, form)
+    if item.finding is None:
+        raise Problem(Reason.STATE_CONFLICT, "say first what you see without the score")
+    draft = read_draft(form, list_ordinals(session, analysis_id))
+    decide_item(session, item.id, person.id, draft)
+    return _back(analysis_id, "decided")
+
+
+@router.post("/r/{analysis_id}/skip", dependencies=_REVIEWER)
+def take_skip(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Pass over the item, for the reason given, and go to the queue."""
+    item = _find(session, analysis_id, form)
+    reason = form.read_choice("reason", ReasonCode)
+    try:
+        skip_item(session, item.id, person.id, reason, form.read("comment") or None)
+    except ValueError as fault:
+        raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
+    return RedirectResponse("/queue?done=skipped", 303)
+
+
+@router.post("/r/{analysis_id}/undo", dependencies=_REVIEWER)
+def take_undo(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Take a decision back."""
+    item = _find(session, analysis_id, form)
+    undo_decision(session, item.id, person.id)
+    return _back(analysis_id, "undone")
+
+
+@router.post("/r/{analysis_id}/second", dependencies=_REVIEWER)
+def take_question(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Have somebody else look at what was decided."""
+    item = _find(session, analysis_id, form)
+    ask_second_opinion(session, item.id, person.id)
+    return _back(analysis_id, "asked")
+
+
+def read_draft(form: Form, ordinals: list[int]) -> DecisionDraft:
+    """Return the decision that a form holds. Raises ``Problem`` (INVALID_REQUEST) for half of one."""
+    try:
+        return DecisionDraft(
+            disposition=form.read_choice("disposition", Disposition),
+            reason_code=form.read_choice("reason", ReasonCode),
+            comment=form.read("comment") or None,
+            policy_ref=form.read("policy_ref") or None,
+            tracks=tuple(
+                TrackDraft(ordinal, said, form.read_choice(f"face_{ordinal}_reason", ReasonCode))
+                for ordinal in ordinals
+                if (said := form.find_choice(f"face_{ordinal}", Disposition)) is not None
+            ),
+        )
+    except ValueError as fault:
+        raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
+
+
+def _find(session: Session, analysis_id: str, form: Form) -> ReviewView:
+    item = view_item(session, form.read("item"))
+    if item.analysis_id != analysis_id:
+        raise Problem(Reason.NOT_FOUND, f"there is no review {item.id} of this analysis")
+    return item
+
+
+def _back(analysis_id: str, done: str) -> Response:
+    return RedirectResponse(f"/r/{analysis_id}?done={done}", 303)

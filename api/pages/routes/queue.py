@@ -1,0 +1,125 @@
+"""The queues: what waits, what is being looked at, and the way to the next item."""
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
+
+from api.pages.forms import FormDep
+from api.pages.people import PersonDep
+from api.pages.review_words import DISPOSITIONS, write_entry
+from api.pages.router import PageRouter, PageTransaction, require_role
+from api.pages.templates import format_code, render
+from api.problems import Problem
+from engine.results import VerdictValue
+from fakesieve.people.accounts import name_people
+from fakesieve.reasons import Reason
+from fakesieve.records.reviews import EntryKind, QueueOrder, ReviewQueue, ReviewState
+from fakesieve.records.users import UserRole
+from fakesieve.reviews.claim import claim_next
+from fakesieve.reviews.entries import list_entries
+from fakesieve.reviews.items import view_item
+from fakesieve.reviews.queues import QueueDraft, change_queue, count_items, create_queue, list_queues
+from fakesieve.reviews.rules import QueueRule
+
+RECENT = 20
+_NOTICES = {
+    "skipped": "Skipped. It is offered to others.",
+    "empty": "Nothing waits in that queue.",
+    "made": "The queue is there. It fills when somebody asks for its next item.",
+    "changed": "The queue was changed.",
+}
+_ORDERS = {
+    QueueOrder.OLDEST: "oldest first",
+    QueueOrder.HIGHEST_SCORE: "highest score first",
+    QueueOrder.NEAREST_MIDDLE: "nearest to the middle first",
+}
+router = PageRouter()
+
+
+@router.get("/queue")
+def show_queues(
+    request: Request,
+    session: PageTransaction,
+    done: Annotated[str, Query(max_length=20)] = "",
+) -> Response:
+    """Show the queues with what is in them, and what was decided last."""
+    queues = list_queues(session)
+    counts = count_items(session, [queue.id for queue in queues])
+    entries = list_entries(session, kinds=(EntryKind.DECISION, EntryKind.SKIP), limit=RECENT)
+    names = name_people(session, {entry.reviewer for entry in entries})
+    return render(
+        request,
+        "queue.html",
+        queues=[(queue, _say_rule(queue), counts[queue.id]) for queue in queues],
+        states=tuple(ReviewState),
+        recent=[(entry, write_entry(entry, names)) for entry in entries],
+        dispositions=DISPOSITIONS,
+        verdicts=tuple(VerdictValue),
+        orders=_ORDERS,
+        notice=_NOTICES.get(done, ""),
+    )
+
+
+@router.post("/queue", dependencies=[require_role(UserRole.ADMIN)])
+def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Make a queue."""
+    try:
+        draft = QueueDraft(
+            name=form.read("name"),
+            rule=QueueRule(
+                verdicts=tuple(VerdictValue(value) for value in form.fields.get("verdict", ())),
+                score_min=_read_share(form.read("score_min")),
+                score_max=_read_share(form.read("score_max")),
+            ),
+            order=form.read_choice("order", QueueOrder),
+            is_blind=form.read("blind") == "yes",
+            second_opinion_rate=_read_share(form.read("second")) or 0.0,
+        )
+    except ValueError as fault:
+        raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
+    create_queue(session, person.tenant_id, draft)
+    return RedirectResponse("/queue?done=made", 303)
+
+
+@router.post("/queue/{queue_id}/active", dependencies=[require_role(UserRole.ADMIN)])
+def switch_queue(queue_id: str, form: FormDep, session: PageTransaction) -> Response:
+    """Open or close a queue."""
+    change_queue(session, queue_id, is_active=form.read("active") == "yes")
+    return RedirectResponse("/queue?done=changed", 303)
+
+
+@router.post("/queue/{queue_id}/next", dependencies=[require_role(UserRole.REVIEWER)])
+def take_next(queue_id: str, person: PersonDep, session: PageTransaction) -> Response:
+    """Give the person the next item and go to its page."""
+    return RedirectResponse(_find_next(session, queue_id, person.id), 303)
+
+
+def _find_next(session: Session, queue_id: str, reviewer: str) -> str:
+    item_id = claim_next(session, queue_id, reviewer)
+    return "/queue?done=empty" if item_id is None else f"/r/{view_item(session, item_id).analysis_id}"
+
+
+def _read_share(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _say_rule(queue: ReviewQueue) -> str:
+    """Return the filter of a queue in words."""
+    rule = QueueRule.from_json(queue.rule)
+    parts = [format_code(verdict.value) for verdict in rule.verdicts]
+    parts += [format_code(outcome.value) for outcome in rule.outcomes]
+    said = " or ".join(parts) or "everything"
+    if rule.score_min is not None:
+        said += f", score from {rule.score_min:g}"
+    if rule.score_max is not None:
+        said += f", score to {rule.score_max:g}"
+    if rule.coverage_max is not None:
+        said += f", coverage to {rule.coverage_max:.0%}"
+    if rule.region is not None:
+        said += f", {format_code(rule.region.value)} from {rule.region_share_min:.0%}"
+    said += "".join(f", {name}={value}" for name, value in rule.tags)
+    if rule.sample_rate < 1:
+        said += f", a share of {rule.sample_rate:g}"
+    return f"{said}; {_ORDERS[queue.order]}"

@@ -1,0 +1,163 @@
+"""The review page: what was found in one video, and what a person says of it."""
+
+import json
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Query, Request, Response
+from sqlalchemy.orm import Session
+
+from api.dependencies import Objects
+from api.pages import review_words
+from api.pages.headers import write_policy
+from api.pages.items import Before, find_item
+from api.pages.people import PersonDep
+from api.pages.router import PageRouter, PageTransaction
+from api.pages.templates import render
+from api.problems import not_found
+from engine.output import words
+from engine.results import EvidenceReason
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.people.accounts import load_preferences, name_people
+from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
+from fakesieve.reviews.entries import list_entries
+
+SEGMENT_US = 120_000_000
+"""Boxes and maps are sent in pieces of so much video."""
+LINK_S = 900
+ENTRIES_MAX = 50
+_DISPOSITIONS = tuple(
+    (value.value, text, str(key)) for key, (value, text) in enumerate(review_words.DISPOSITIONS.items(), 1)
+)
+_REASONS = tuple((value.value, text) for value, text in review_words.REASONS.items())
+_NOTICES = {
+    "decided": "Your decision is stored.",
+    "undone": "Your decision was taken back.",
+    "claimed": "It is yours.",
+    "revealed": "What you said is stored. Here is the score.",
+    "asked": "Somebody else will be asked to look.",
+    "released": "You have given it back.",
+}
+
+router = PageRouter()
+
+
+@router.get("/r/{analysis_id}")
+def show_review(
+    analysis_id: str,
+    request: Request,
+    person: PersonDep,
+    session: PageTransaction,
+    objects: Objects,
+    done: Annotated[str, Query(max_length=20)] = "",
+) -> Response:
+    """Show one analysis. ``t`` and ``track`` of the address are for the browser alone."""
+    evidence = load_evidence(session, analysis_id)
+    if evidence is None:
+        raise not_found("analysis", analysis_id)
+    before = find_item(session, analysis_id, person)
+    hidden = before.is_hidden
+    spans = review_words.list_spans(evidence.segments)
+    return render(
+        request,
+        "review.html",
+        policy=write_policy(media=find_origin(evidence, objects)),
+        evidence=evidence,
+        facts=json.dumps(write_facts(evidence, spans, before)),
+        headline=review_words.say_headline(evidence),
+        tone=review_words.TONES[evidence.judgement.verdict.value],
+        name=review_words.name_file(evidence),
+        hidden=hidden,
+        spans=[] if hidden else spans,
+        tracks=review_words.list_tracks(evidence.tracks),
+        why=review_words.say_why(evidence),
+        warnings=review_words.list_warnings(evidence.analysis),
+        card=review_words.list_card(evidence.card),
+        video_facts=review_words.list_video_facts(evidence),
+        map_note=review_words.say_maps(describe_maps(session, analysis_id)),
+        base_rates=review_words.make_base_rates(),
+        colours=review_words.TRACK_COLOURS,
+        entries=_list_history(session, evidence, before),
+        preferences=load_preferences(session, person.id),
+        duration_us=find_duration(evidence),
+        item=before.item,
+        mode=before.mode.value,
+        may_undo=before.may_undo and before.item is not None and before.item.decided_by == person.id,
+        may_ask=before.item is not None and before.item.parent_id is None,
+        dispositions=_DISPOSITIONS,
+        reasons=_REASONS,
+        notice=_NOTICES.get(done, ""),
+    )
+
+
+def write_facts(evidence: Evidence, spans: list[review_words.SpanLine], before: Before) -> dict[str, object]:
+    """Return what the modules of the page need to know, without a score where it is hidden."""
+    video, policy = evidence.video, evidence.judgement.policy
+    duration_us = find_duration(evidence)
+    return {
+        "analysis": evidence.analysis.id,
+        "width": video.width,
+        "height": video.height,
+        "codec": f"{video.container or 'unknown container'}, {video.codec or 'unknown codec'}",
+        "duration_us": duration_us,
+        "segment_us": SEGMENT_US,
+        "low": policy.low,
+        "high": policy.high,
+        "hidden": before.is_hidden,
+        "colours": review_words.TRACK_COLOURS,
+        "reasons": [words.EVIDENCE[reason] for reason in EvidenceReason],
+        "tracks": [
+            {
+                "ordinal": line.ordinal,
+                "start_us": line.start_us,
+                "end_us": line.end_us,
+                "score": None if before.is_hidden else words.format_score(line.score),
+            }
+            for line in review_words.list_tracks(evidence.tracks)
+        ],
+        "spans": []
+        if before.is_hidden
+        else [
+            {
+                "start_us": span.start_us,
+                "end_us": span.end_us,
+                "kind": span.kind.value,
+                "track": span.track,
+                "what": span.what,
+            }
+            for span in spans
+        ],
+    }
+
+
+def find_duration(evidence: Evidence) -> int:
+    """Return the length that the time line shows: that of the file, and no sample lies behind it."""
+    last = max((track.end_us for track in evidence.tracks), default=0)
+    return max(evidence.video.duration_us or 0, evidence.analysis.total_us, last)
+
+
+def find_origin(evidence: Evidence, objects: ObjectStore) -> str:
+    """Return the origin from which the video of a page comes, for its content security policy."""
+    link = make_link(evidence, objects)
+    if link is None:
+        return ""
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def make_link(evidence: Evidence, objects: ObjectStore) -> str | None:
+    """Return a link to the video that works for a quarter of an hour, None where the store gives none."""
+    if not evidence.sources or not isinstance(objects, S3Objects):
+        return None
+    source = evidence.sources[-1]
+    return objects.link_get(VideoRef(source.bucket, source.key, source.version_id), expire_s=LINK_S)
+
+
+def _list_history(session: Session, evidence: Evidence, before: Before) -> list[review_words.EntryLine]:
+    """Return what was said, but for what others said while the person has yet to look for themselves."""
+    if before.is_hidden:
+        return []
+    entries = list_entries(session, analysis_id=evidence.analysis.id, limit=ENTRIES_MAX)
+    names = name_people(session, {entry.reviewer for entry in entries})
+    return [review_words.write_entry(entry, names) for entry in entries]

@@ -1,0 +1,81 @@
+"""What the modules of the review page ask for: packed samples, a link to the video, what a person prefers."""
+
+from typing import Annotated
+
+from fastapi import Path, Response
+from fastapi.responses import JSONResponse
+
+from api.dependencies import Objects
+from api.pages.forms import FormDep
+from api.pages.items import find_item
+from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes
+from api.pages.people import PersonDep
+from api.pages.router import PageRouter, PageTransaction
+from api.pages.routes.review import LINK_S, SEGMENT_US, make_link
+from api.problems import Problem, not_found
+from fakesieve.people.accounts import Preferences, store_preferences
+from fakesieve.reasons import Reason
+from fakesieve.records.evidence import load_evidence, load_faces, load_points
+
+SEGMENTS_MAX = 100_000
+
+router = PageRouter()
+
+
+@router.get("/r/{analysis_id}/lanes")
+def send_lanes(analysis_id: str, person: PersonDep, session: PageTransaction) -> Response:
+    """Send the scores of all faces over time."""
+    if find_item(session, analysis_id, person).is_hidden:
+        raise Problem(Reason.STATE_CONFLICT, "the scores are hidden until you have said what you see")
+    found = load_points(session, analysis_id)
+    if found is None:
+        raise not_found("analysis", analysis_id)
+    return Response(pack_lanes(*found), media_type=MEDIA_TYPE)
+
+
+@router.get("/r/{analysis_id}/faces/{segment}")
+def send_faces(
+    analysis_id: str,
+    segment: Annotated[int, Path(ge=0, le=SEGMENTS_MAX)],
+    person: PersonDep,
+    session: PageTransaction,
+) -> Response:
+    """Send boxes and maps of one piece of the video; no maps while the score is hidden."""
+    found = load_faces(session, analysis_id, segment * SEGMENT_US, (segment + 1) * SEGMENT_US)
+    if found is None:
+        raise not_found("analysis", analysis_id)
+    faces, maps = found
+    is_hidden = find_item(session, analysis_id, person).is_hidden
+    return Response(pack_faces(faces, () if is_hidden else maps), media_type=MEDIA_TYPE)
+
+
+@router.get("/r/{analysis_id}/video")
+def send_link(analysis_id: str, session: PageTransaction, objects: Objects) -> JSONResponse:
+    """Send a link under which the browser gets the video from the object store for a while."""
+    evidence = load_evidence(session, analysis_id)
+    if evidence is None:
+        raise not_found("analysis", analysis_id)
+    if not evidence.sources:
+        raise Problem(
+            Reason.SOURCE_NOT_FOUND, "it is not known where the video lies", hint="submit the video again"
+        )
+    link = make_link(evidence, objects)
+    if link is None:
+        raise Problem(
+            Reason.OBJECT_STORE_UNAVAILABLE,
+            "this installation keeps objects in a folder, which browsers cannot reach",
+            hint="open the file on that machine",
+        )
+    return JSONResponse({"url": link, "expire_s": LINK_S})
+
+
+@router.post("/preferences")
+def take_preferences(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Keep how pictures and sound are to be given to this person."""
+    wanted = Preferences(
+        is_blurred=form.read("blur") == "true",
+        is_grey=form.read("grey") == "true",
+        is_muted=form.read("mute") == "true",
+    )
+    store_preferences(session, person.id, wanted)
+    return Response(status_code=204)

@@ -1,0 +1,258 @@
+// The review page: joins the player, what is drawn over it, the time line, the tables and the keys.
+
+import { formatClock } from "./clock.js";
+import { bindDecision } from "./decide.js";
+import { Faces } from "./faces.js";
+import { getBuffer, postForm } from "./net.js";
+import { Overlay } from "./overlay.js";
+import { WORST, findNearest, readLanes } from "./packed.js";
+import { Player } from "./player.js";
+import { drawThumbs } from "./thumbs.js";
+import { Timeline, saySample } from "./timeline.js";
+
+const NOW_US = 1500; // a picture this near to a sample's time is that sample's picture
+const PLAYING_US = 34_000;
+const PAGE_ROWS = 50;
+
+const find = (id) => document.getElementById(id);
+const facts = JSON.parse(document.querySelector("main").dataset.facts);
+const keys = new Map();
+const stage = find("stage");
+const asked = new URLSearchParams(location.search);
+let picked = null;
+let timeline = null;
+let lanes = new Map();
+
+const sayStage = (text) => { find("stage-message").textContent = text; };
+const sayLanes = (text) => { if (find("timeline-message")) find("timeline-message").textContent = text; };
+
+const overlay = new Overlay(find("overlay"), find("video"), facts);
+const faces = new Faces(facts, () => redraw(), (fault) => sayStage(`Boxes and maps cannot be shown. ${fault.message}`));
+const player = new Player(find("video"), facts, { onTime: () => redraw(), say: sayStage });
+
+function redraw() {
+  const us = player.now;
+  const isPlaying = !player.video.paused;
+  const near = faces.near(us, isPlaying ? 300_000 : 600_000);
+  overlay.picked = picked;
+  overlay.draw(near, us, isPlaying ? PLAYING_US : NOW_US);
+  find("time").textContent = formatClock(us);
+  find("seek").value = String(us);
+  find("seek").setAttribute("aria-valuetext", formatClock(us));
+  find("play").textContent = isPlaying ? "Pause" : "Play";
+  const at = findNearest(player.samples, us);
+  const isSample = at >= 0 && Math.abs(player.samples[at] - us) <= NOW_US;
+  find("sample").textContent = player.samples.length ? (isSample ? `sample ${at + 1} of ${player.samples.length}` : "between samples") : "";
+  if (timeline) timeline.show(us, picked);
+}
+
+function pick(ordinal) {
+  picked = ordinal;
+  for (const row of document.querySelectorAll(".face")) {
+    const isPicked = Number(row.dataset.track) === ordinal;
+    row.classList.toggle("is-picked", isPicked);
+    row.querySelector("[data-pick]").setAttribute("aria-pressed", String(isPicked));
+  }
+  redraw();
+}
+
+async function openLanes() {
+  if (facts.hidden) return;
+  try {
+    lanes = readLanes(await getBuffer(`/r/${facts.analysis}/lanes`));
+  } catch (fault) {
+    sayLanes(`The scores over time cannot be shown. ${fault.message}`);
+    return;
+  }
+  const times = new Set([...lanes.values()].flatMap((lane) => [...lane.pts]));
+  player.samples = Float64Array.from([...times].sort((a, b) => a - b));
+  if (!lanes.size) {
+    sayLanes("No timeline is stored for this analysis: no sample could be judged.");
+    find("lanes").hidden = true;
+    return;
+  }
+  const isWhole = facts.tracks.every((track) => lanes.has(track.ordinal));
+  sayLanes(isWhole ? "" : "Single samples of some faces are no longer stored; the highest of each moment are.");
+  timeline = new Timeline(find("timeline"), facts, lanes, (us, ordinal) => {
+    const place = findNearest(player.samples, us);
+    if (ordinal !== null) picked = ordinal;
+    pick(picked);
+    player.seek(place < 0 ? us : player.samples[place]);
+  });
+  fillTable();
+  redraw();
+}
+
+function fillTable() {
+  const choice = find("samples-track");
+  for (const track of lanes.keys()) {
+    const option = document.createElement("option");
+    option.value = String(track);
+    option.textContent = track === WORST ? "highest of each sample" : `face ${track}`;
+    choice.append(option);
+  }
+  let start = 0;
+  const show = () => {
+    const lane = lanes.get(Number(choice.value));
+    start = Math.max(0, Math.min(start, lane.pts.length - 1));
+    const end = Math.min(lane.pts.length, start + PAGE_ROWS);
+    const rows = [];
+    for (let i = start; i < end; i += 1) rows.push(makeRow(saySample(facts, lane, i), lane.pts[i]));
+    find("samples-rows").replaceChildren(...rows);
+    find("samples-place").textContent = `${start + 1} to ${end} of ${lane.pts.length}`;
+    find("samples-previous").disabled = start === 0;
+    find("samples-next").disabled = end === lane.pts.length;
+  };
+  choice.addEventListener("change", () => { start = 0; show(); });
+  find("samples-previous").addEventListener("click", () => { start -= PAGE_ROWS; show(); });
+  find("samples-next").addEventListener("click", () => { start += PAGE_ROWS; show(); });
+  show();
+}
+
+function makeRow(sample, us) {
+  const row = document.createElement("tr");
+  const time = document.createElement("td");
+  const link = document.createElement("a");
+  link.href = `?t=${(us / 1e6).toFixed(3)}`;
+  link.dataset.seek = String(us);
+  link.textContent = sample.time;
+  time.append(link);
+  const score = document.createElement("td");
+  score.className = "number";
+  score.textContent = sample.score;
+  const why = document.createElement("td");
+  why.textContent = sample.why;
+  row.append(time, score, why);
+  return row;
+}
+
+function toggle(id, key, change) {
+  const button = find(id);
+  if (!button) return;
+  const flip = () => {
+    const isOn = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(isOn));
+    change(isOn);
+    redraw();
+  };
+  button.addEventListener("click", flip);
+  if (key) keys.set(key, flip);
+}
+
+function jump(direction) {
+  const starts = facts.spans.filter((span) => span.kind === "suspicious").map((span) => span.start_us).sort((a, b) => a - b);
+  const target = direction > 0 ? starts.find((us) => us > player.now + 1) : starts.filter((us) => us < player.now - 1).pop();
+  if (target === undefined) return;
+  const place = findNearest(player.samples, target);
+  player.seek(place < 0 ? target : player.samples[place]);
+}
+
+function bindWellness() {
+  const isOn = (id) => find(id).getAttribute("aria-pressed") === "true";
+  const apply = () => {
+    stage.closest(".review").classList.toggle("is-blurred", isOn("blur"));
+    stage.closest(".review").classList.toggle("is-grey", isOn("grey"));
+    player.video.muted = isOn("mute");
+  };
+  const keep = async () => {
+    apply();
+    try {
+      await postForm("/preferences", { blur: isOn("blur"), grey: isOn("grey"), mute: isOn("mute") });
+    } catch (fault) {
+      sayStage(`What you prefer could not be stored. ${fault.message}`);
+    }
+  };
+  for (const id of ["blur", "grey", "mute"]) toggle(id, null, keep);
+  apply();
+}
+
+function bindSliders() {
+  const opacity = find("opacity");
+  if (!opacity) return;
+  opacity.addEventListener("input", () => { overlay.opacity = Number(opacity.value) / 100; redraw(); });
+  find("threshold").addEventListener("input", () => {
+    overlay.threshold = Number(find("threshold").value) / 100;
+    find("threshold-value").textContent = overlay.threshold.toFixed(2);
+    redraw();
+  });
+}
+
+function bindKeys() {
+  const all = new Map([
+    [",", () => player.previous()],
+    [".", () => player.next()],
+    [" ", () => player.toggle()],
+    ["[", () => jump(-1)],
+    ["]", () => jump(1)],
+    ["f", () => {
+      const known = facts.tracks.map((track) => track.ordinal);
+      if (known.length) pick(known[(known.indexOf(picked) + 1) % known.length]);
+    }],
+  ]);
+  for (const [key, act] of all) keys.set(key, act);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const { target } = event;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const isText = target.matches("textarea, select, input:not([type=radio]):not([type=range]):not([type=checkbox])");
+    const isPressed = target.matches("button, a, summary") && (key === "Enter" || key === " ");
+    if (isPressed || (isText && !(key === "Enter" && target.matches("select, input")))) return;
+    const act = keys.get(key);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+}
+
+function bindPage() {
+  find("play").addEventListener("click", () => player.toggle());
+  find("previous").addEventListener("click", () => player.previous());
+  find("next").addEventListener("click", () => player.next());
+  find("seek").addEventListener("input", () => player.seek(Number(find("seek").value)));
+  player.video.addEventListener("pause", redraw);
+  toggle("boxes", "b", (isOn) => { overlay.shows.boxes = isOn; });
+  toggle("map", "h", (isOn) => { overlay.shows.map = isOn; });
+  toggle("smooth", null, (isOn) => { overlay.shows.smooth = isOn; });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-seek]");
+    if (!link || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    if (link.dataset.thumb) pick(Number(link.dataset.thumb));
+    player.seek(Number(link.dataset.seek));
+  });
+  for (const button of document.querySelectorAll("[data-pick]")) {
+    button.addEventListener("click", () => pick(Number(button.dataset.pick)));
+  }
+  const bindZoom = (id, act) => { if (find(id)) find(id).addEventListener("click", () => timeline && act()); };
+  bindZoom("zoom-in", () => timeline.zoom(0.5));
+  bindZoom("zoom-out", () => timeline.zoom(2));
+  bindZoom("zoom-all", () => timeline.zoom(Infinity));
+  new ResizeObserver(redraw).observe(stage);
+}
+
+function chooseStart() {
+  const seconds = Number(asked.get("t"));
+  if (asked.has("t") && Number.isFinite(seconds) && seconds >= 0) return Math.round(seconds * 1e6);
+  const first = document.querySelector("[data-thumb]");
+  return first ? Number(first.dataset.seek) : 0;
+}
+
+async function begin() {
+  bindPage();
+  bindSliders();
+  bindWellness();
+  bindDecision(keys);
+  bindKeys();
+  const track = asked.get("track");
+  if (track !== null && facts.tracks.some((each) => String(each.ordinal) === track)) picked = Number(track);
+  await Promise.all([openLanes(), player.open(chooseStart())]);
+  pick(picked);
+  const links = [...document.querySelectorAll("[data-thumb]")].slice(0, 24);
+  try {
+    await drawThumbs(links, player.video.currentSrc || player.video.src, faces, facts, overlay);
+  } catch {
+    // The player says why the video cannot be shown.
+  }
+}
+
+begin();
