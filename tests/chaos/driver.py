@@ -1,0 +1,218 @@
+"""Submits clips to a fleet under faults as a careful client does, and remembers what it was promised."""
+
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+from sqlalchemy import text
+
+from fakesieve.errors import Unavailable
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.states import JobState, Lane
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import AnalysisRecord, load_analysis
+from fakesieve.records.tenants import ensure_tenant
+from tests.chaos.checker import Expected, Report, check
+from tests.chaos.clips import draw_clips
+from tests.chaos.stack import BUCKET, HOSTS, LEASE_S, Stack
+
+Answer = TypeVar("Answer")
+
+WAIT_S = 150.0  # for anything to happen; a machine that trains a network beside the test is slow
+_PATIENCE_S = 90.0  # for the database to come back
+
+
+class Driver:
+    """One run: the fleet, what was submitted to it, and which failures were met. Safe between threads."""
+
+    def __init__(self, stack: Stack, seed: int) -> None:
+        self.stack = stack
+        self.chance = random.Random(seed)
+        self.acked: dict[str, Expected] = {}
+        self.sometimes: dict[str, bool] = {}
+        self.facts: dict[str, str] = {}
+        self.golden: dict[str, AnalysisRecord] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._sources = stack.folder / "clips"
+        self._sources.mkdir()
+        self.clips = draw_clips(self._sources)
+        self.store = SqlJobStore(stack.database)
+        with stack.database.transaction(tenant_id=None) as session:
+            self.tenant_id = ensure_tenant(session, "default")
+
+    # ---- submitting
+
+    def upload(self, clip: str = "short") -> VideoRef:
+        """Put a copy of a clip that nobody has seen into the store, past all faults."""
+        with self._lock:
+            number, data = next(self._numbers), self.clips[clip].copy(self.chance)
+        path = self._sources / f"{clip}-{number}.mp4"
+        path.write_bytes(data)
+        ref = self.stack.objects.upload(path, BUCKET, path.name).ref
+        path.unlink()
+        return ref
+
+    def submit(
+        self,
+        clip: str = "short",
+        *,
+        ref: VideoRef | None = None,
+        state: JobState = JobState.SUCCEEDED,
+        reason: Reason | None = None,
+        lane: Lane = Lane.STANDARD,
+    ) -> str:
+        """Submit until it is acknowledged, always under the same key; return the job's id."""
+        source = ref or self.upload(clip)
+        new = NewJob(self.tenant_id, source, lane, idempotency_key=f"chaos/{source.key}")
+        job_id = self.insist(lambda: submit_video(self.store, new).job_id)
+        self.promise(job_id, Expected(clip, state, reason))
+        return job_id
+
+    def promise(self, job_id: str, expected: Expected) -> None:
+        """Note that a job was accepted, and how it must end."""
+        with self._lock:
+            self.acked[job_id] = expected
+
+    def change_promise(self, job_id: str, state: JobState, reason: Reason) -> None:
+        """Note that a job must end in another way than it was submitted for."""
+        self.promise(job_id, replace(self.acked[job_id], state=state, reason=reason))
+
+    # ---- looking
+
+    def insist(self, work: Callable[[], Answer]) -> Answer:
+        """Ask the database, again while it is away."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return work()
+            except Unavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+
+        def work() -> list[tuple[Any, ...]]:
+            with self.stack.database.transaction(tenant_id=None) as session:
+                return [tuple(row) for row in session.execute(text(query), values)]
+
+        return self.insist(work)
+
+    def read(self, job_id: str) -> JobRow:
+        """The job as it is now."""
+        job = self.insist(lambda: self.store.run(lambda tx: tx.read_job(job_id)))
+        assert job is not None, f"{job_id} was acknowledged and is not there"
+        return job
+
+    def read_shard(self, job_id: str, index: int = 1) -> ShardRow | None:
+        """The shard as it is now, if there is one yet."""
+        return self.insist(lambda: self.store.run(lambda tx: tx.read_shard(ShardKey(job_id, index))))
+
+    def has_ended(self, *job_ids: str) -> bool:
+        """Whether all these jobs have ended."""
+        return all(self.read(job_id).state.is_terminal for job_id in job_ids)
+
+    def wait(self, condition: Callable[[], bool], what: str, limit_s: float = WAIT_S) -> float:
+        """Wait until a condition holds; return how many seconds that took."""
+        begun = time.monotonic()
+        while not condition():
+            assert time.monotonic() - begun < limit_s, f"{what} did not come within {limit_s:.0f} s"
+            time.sleep(0.1)
+        return time.monotonic() - begun
+
+    def wait_ended(self, *job_ids: str) -> float:
+        """Wait until these jobs have ended."""
+        return self.wait(lambda: self.has_ended(*job_ids), f"the end of {job_ids}")
+
+    def wait_met(self, point: str, job_id: str = "") -> int:
+        """Wait until a process has come to an armed point; return its id."""
+        self.wait(lambda: bool(self.stack.find_met(point, job_id)), f"{point} of {job_id}")
+        return self.stack.find_met(point, job_id)[0]
+
+    def has_logged(self, event: str, **fields: str) -> bool:
+        """Whether a worker host has logged an event with these fields."""
+        return any(
+            all(found.get(name) == value for name, value in fields.items())
+            for host in HOSTS
+            for found in self.stack.read_events(host, event)
+        )
+
+    def note(self, name: str, was_met: bool) -> None:
+        """Say whether a failure was really met; once is enough."""
+        with self._lock:
+            self.sometimes[name] = self.sometimes.get(name, False) or was_met
+
+    def tell(self, name: str, fact: str) -> None:
+        """Keep a figure for the report."""
+        with self._lock:
+            self.facts[name] = fact
+
+    def role_of(self, pid: int) -> str:
+        """Which host a process id is, or was a moment ago."""
+        return next((name for name in HOSTS if self.stack.find_pid(name) == pid), HOSTS[0])
+
+    # ---- the whole run
+
+    def measure_calm(self) -> None:
+        """Have each clip scored before anything is broken."""
+        jobs = {name: self.submit(name) for name in self.clips}
+        self.wait_ended(*jobs.values())
+        for name, job_id in jobs.items():
+            job = self.read(job_id)
+            assert job.analysis_id is not None, job
+            assert job.n_shards == self.clips[name].n_shards, job
+            with self.stack.database.transaction(tenant_id=None) as session:
+                self.golden[name] = load_analysis(session, job.analysis_id)
+            assert self.golden[name].score.raw is not None, f"{name} shows no face, so it proves nothing"
+
+    def settle(self, limit_s: float = 240.0) -> float:
+        """Wait until every job has ended; return the seconds. What has not is the checker's to tell."""
+        begun = time.monotonic()
+        live = "SELECT count(*) FROM job WHERE state IN ('queued', 'running')"
+        while self.ask(live)[0][0] and time.monotonic() - begun < limit_s:
+            time.sleep(0.2)
+        return time.monotonic() - begun
+
+    def check(self) -> Report:
+        """Ask the checker."""
+        limits = JobLimits(lease_s=LEASE_S, max_attempts=8, doorbell_wait_s=4.0, host_silence_s=LEASE_S)
+        with self.stack.database.transaction(tenant_id=None) as session:
+            report = check(session, self.acked, self.golden, limits)
+        report.sometimes = dict(sorted(self.sometimes.items()))
+        return report
+
+
+def find_decoders(host_pid: int) -> list[int]:
+    """Process ids of the decode children of a host: what its sandbox has forked."""
+    try:
+        host = psutil.Process(host_pid)
+        return [each.pid for child in host.children() for each in child.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def find_inference(host_pid: int) -> int | None:
+    """Process id of a host's inference process."""
+    try:
+        children = psutil.Process(host_pid).children()
+        return next((each.pid for each in children if "workers.inference_loop" in each.cmdline()), None)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by SIGSTOP."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"

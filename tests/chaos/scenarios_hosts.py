@@ -1,0 +1,229 @@
+"""Failures of worker hosts: what is killed, stopped or told to end while it holds work."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.states import JobState, ShardState
+from fakesieve.reasons import Reason
+from tests.chaos.driver import Driver, find_decoders, find_inference, is_stopped
+from tests.chaos.stack import HOSTS
+
+KILL_POINTS = ("delivered", "claimed", "decoding", "finishing", "finished")
+SCORE_POINTS = ("scoring", "scored")
+FAN_OUT_POINTS = ("planned", "shards_written", "doorbells_written")
+
+
+def r01_decoder_killed(d: Driver, times: int) -> None:
+    """The sandboxed child of a shard is killed in the middle of the video."""
+    killed = 0
+    crashed = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODER_CRASHED'"
+    for _ in range(times):
+        job_id = d.submit("long")
+        d.stack.arm("decoding", "hold", job_id)
+        host = d.wait_met("decoding", job_id)
+        for pid in find_decoders(host):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        d.stack.release("decoding", job_id)
+        d.wait(lambda job_id=job_id: d.ask(crashed, job=job_id)[0][0] or d.has_ended(job_id), "the crash")
+        d.note("R01 decode child killed, shard given back", d.ask(crashed, job=job_id)[0][0] > 0)
+        d.wait_ended(job_id)
+    d.tell("R01", f"{killed} decode children killed in {times} videos")
+
+
+def r02_host_killed(d: Driver, times: int, points: tuple[str, ...] = KILL_POINTS) -> None:
+    """A whole host is killed at each point of a shard's life."""
+    jobs = []
+    for _ in range(times):
+        for point in points:
+            job_id = d.submit("short")
+            d.stack.arm(point, "kill", job_id)
+            d.wait_met(point, job_id)
+            d.note(f"R02 host killed at {point}", was_met=True)
+            jobs.append(job_id)
+    waited_s = d.wait_ended(*jobs)
+    d.tell("R02", f"{len(jobs)} kills at {len(points)} points; all ended {waited_s:.0f} s after the last")
+
+
+def r03_killed_within_pop(d: Driver, times: int) -> None:
+    """A host dies with a message that it has popped and not yet noted as unacknowledged."""
+    for _ in range(times):
+        job_id = d.submit("short")
+        d.stack.arm("popped", "kill", job_id)
+        # The message may have been popped before the point was armed; then the next one of the job meets it.
+        d.wait(lambda job_id=job_id: _was_met(d, "popped", job_id) or d.has_ended(job_id), "the pop")
+        d.note("R03 doorbell lost between BRPOP and the note of it", _was_met(d, "popped", job_id))
+        d.wait_ended(job_id)
+
+
+def _was_met(d: Driver, point: str, job_id: str) -> bool:
+    return bool(d.stack.find_met(point, job_id))
+
+
+def r04_frozen_writer(d: Driver, times: int) -> None:
+    """A host is frozen before it writes, and wakes up when its lease is over and another has taken over."""
+    for _ in range(times):
+        job_id = d.submit("short")
+        d.stack.arm("finishing", "stop", job_id)
+        pid = d.wait_met("finishing", job_id)
+        try:
+            d.wait(lambda pid=pid: is_stopped(pid), "the stop")
+            d.wait(lambda job_id=job_id: _is_overtaken(d, job_id), "another host")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGCONT)
+        d.wait_ended(job_id)
+    d.wait(lambda: d.stack.has_seen("stale_fence"), "the late write")
+    d.note("R04 late writer met a newer fence", d.stack.has_seen("stale_fence"))
+
+
+def _is_overtaken(d: Driver, job_id: str) -> bool:
+    shard = d.read_shard(job_id)
+    return shard is not None and (shard.fence > 1 or shard.state is ShardState.DONE)
+
+
+def r05_rolling_restart(d: Driver, times: int) -> None:
+    """Both hosts are told to end in turn while they work; no clean end costs an attempt."""
+    codes = []
+    released = "SELECT count(*) FROM attempt WHERE attempt_end = 'released' AND reason = 'LEASE_LOST'"
+    before = d.ask(released)[0][0]
+    jobs = []
+    for turn in range(times):
+        jobs += [d.submit("long") for _ in range(3)]
+        host = HOSTS[turn % 2]
+        time.sleep(2)  # for work to be in it
+        codes.append(d.stack.drain(host))
+        d.stack.let_up(host)
+        d.wait(lambda host=host: bool(d.stack.read_events(host, "host.started")), "the host")
+    d.wait_ended(*jobs)
+    d.note("R05 host drained with exit code 0", codes.count(0) > 0)
+    d.note("R05 work given back by a drain", d.ask(released)[0][0] > before)
+    d.tell("R05", f"{times} drains, exit codes {sorted(set(map(str, codes)))}")
+
+
+def r06_told_to_end_within_fetch(d: Driver, times: int) -> None:
+    """A host is told to end 0 to 50 ms after a doorbell was rung."""
+    for turn in range(times):
+        job_id = d.submit("short")
+        time.sleep(d.chance.uniform(0.05, 0.10))  # the relay's pause, and 0 to 50 ms
+        host = HOSTS[turn % 2]
+        d.stack.drain(host)
+        d.stack.let_up(host)
+        d.wait_ended(job_id)
+    d.note("R06 host told to end within a fetch", times > 0)
+
+
+def r07_no_gpu_memory(d: Driver) -> None:
+    """The network fails for batches above two with the words of an engine whose GPU is full."""
+    d.stack.set_mode("gpu_memory", is_on=True)
+    try:
+        d.wait_ended(*[d.submit("long") for _ in range(3)])
+    finally:
+        d.stack.set_mode("gpu_memory", is_on=False)
+    d.note("R07 batches halved until they fit", d.stack.has_seen("gpu_memory"))
+
+
+def r08_inference_dies(d: Driver, times: int) -> None:
+    """The inference process gets a segmentation fault, or hangs, with requests in it."""
+    for turn in range(times):
+        job_id = d.submit("long")
+        d.stack.arm("decoding", "hold", job_id)
+        host = d.wait_met("decoding", job_id)
+        pid = find_inference(host)
+        number = (signal.SIGSEGV, signal.SIGSTOP)[turn % 2]
+        if pid is not None:
+            os.kill(pid, number)
+        d.stack.release("decoding", job_id)
+        waited_s = d.wait_ended(job_id)
+        d.note(f"R08 inference process hit by {number.name}", pid is not None)
+        d.note("R08 a fresh inference process", find_inference(host) != pid)
+        d.tell(f"R08 {number.name}", f"the shard ended {waited_s:.0f} s later")
+
+
+def r09_poison(d: Driver) -> None:
+    """Every decoder that touches one video dies of a segmentation fault."""
+    job_id = d.submit("long", state=JobState.FAILED, reason=Reason.DECODER_CRASHED)
+    others = [d.submit("short") for _ in range(3)]
+    stop = threading.Event()
+
+    def shoot() -> None:
+        while not stop.is_set() and not d.has_ended(job_id):
+            d.stack.arm("decoding", "hold", job_id)
+            d.wait(lambda: _was_met(d, "decoding", job_id) or d.has_ended(job_id), "a decoder")
+            for pid in d.stack.find_met("decoding", job_id):
+                for child in find_decoders(pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGSEGV)
+            d.stack.release("decoding", job_id)
+            time.sleep(0.2)
+
+    shooter = threading.Thread(target=shoot)
+    shooter.start()
+    try:
+        d.wait_ended(job_id, *others)
+    finally:
+        stop.set()
+        shooter.join()
+        d.stack.release("decoding", job_id)
+    shard = d.read_shard(job_id)
+    d.note("R09 poison video failed after three attempts", shard is not None and shard.attempts == 3)
+
+
+def r10_endless_decode(d: Driver) -> None:
+    """A decoder stands still for longer than a call into the sandbox may last."""
+    job_id = d.submit("long")
+    d.stack.arm("decoding", "hold", job_id)
+    host = d.wait_met("decoding", job_id)
+    for pid in find_decoders(host):
+        os.kill(pid, signal.SIGSTOP)
+    d.stack.release("decoding", job_id)
+    waited_s = d.wait(lambda: d.has_ended(job_id), "the time-out of a decoder", 300.0)
+    hung = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODE_TIMEOUT'"
+    d.note("R10 decoder that stands still is ended", d.ask(hung, job=job_id)[0][0] == 1)
+    d.tell("R10", f"ended after {waited_s:.0f} s")
+
+
+def r31_partial_fan_out(d: Driver, points: tuple[str, ...]) -> None:
+    """A host dies between the statements that write a job's shards."""
+    for point in points:
+        job_id = d.submit("sharded")
+        d.stack.arm(point, "kill", job_id)
+        d.wait_met(point, job_id)
+        d.note(f"R31 fan-out cut after {point}", was_met=True)
+        d.wait_ended(job_id)
+
+
+def r32_last_finisher_dies(d: Driver, times: int) -> None:
+    """Both hosts die at the moment when the last shard of a job was counted and its scoring had not begun."""
+    for _ in range(times):
+        job_id = d.submit("sharded")
+        d.stack.arm("counted_last", "kill", job_id)
+        d.wait_met("counted_last", job_id)
+        for host in HOSTS:
+            d.stack.signal_role(host, signal.SIGKILL)
+        waited_s = d.wait_ended(job_id)
+        d.note("R32 all completers died before the scoring", was_met=True)
+        d.tell("R32", f"{times} times; the job was scored {waited_s:.0f} s later")
+
+
+def r38_cancelled_while_running(d: Driver, times: int) -> None:
+    """A job is cancelled in the middle of its work, which must stop and leave nothing."""
+    slowest_s = 0.0
+    for _ in range(times):
+        job_id = d.submit("long")
+        d.stack.arm("decoding", "hold", job_id)
+        d.wait_met("decoding", job_id)
+        d.change_promise(job_id, JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
+        begun = time.monotonic()
+        assert d.insist(lambda job_id=job_id: cancel_job(d.store, job_id)), "it had ended"
+        # Another host may have it by now, where this one was held for longer than its lease.
+        d.stack.release("decoding", job_id)
+        d.wait(lambda job_id=job_id: d.has_logged("shard.not_done", job=job_id, action="drop"), "the stop")
+        slowest_s = max(slowest_s, time.monotonic() - begun)
+    d.note("R38 work on a cancelled job stopped", was_met=True)
+    d.tell("R38", f"{times} jobs; work stopped after {slowest_s:.1f} s at most")

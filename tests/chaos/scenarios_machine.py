@@ -1,0 +1,80 @@
+"""Failures of the machine under a host: its clock, its disk, its memory and its model."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from engine.bundle import load_bundle
+from tests.chaos.driver import Driver
+from tests.chaos.stack import HOSTS
+
+
+def r29_clock_skew(d: Driver) -> None:
+    """Each host lives ten minutes in the past or in the future for a while."""
+    for host, skew_s in zip(HOSTS, (600, -600), strict=True):
+        d.stack.hold_down(host)
+        d.stack.start_role(host, CHAOS_CLOCK_SKEW_S=str(skew_s))
+    d.wait_ended(*[d.submit(clip) for clip in ("short", "short", "sharded", "short")])
+    for host in HOSTS:
+        d.stack.hold_down(host)
+        d.stack.start_role(host)
+    d.note("R29 clocks of two hosts twenty minutes apart", was_met=True)
+
+
+def r30_disk_full(d: Driver) -> None:
+    """The scratch disk of all hosts is full, and then it is not."""
+    before = sum(len(d.stack.read_events(host, "host.no_space")) for host in HOSTS)
+    d.stack.set_mode("disk_full", is_on=True)
+    jobs = [d.submit() for _ in range(4)]
+    d.wait(lambda: sum(len(d.stack.read_events(h, "host.no_space")) for h in HOSTS) > before, "a full disk")
+    d.stack.set_mode("disk_full", is_on=False)
+    waited_s = d.wait_ended(*jobs)
+    d.note("R30 host with a full disk took nothing", was_met=True)
+    d.tell("R30", f"jobs ended {waited_s:.0f} s after there was room again")
+
+
+def r40_bad_model(d: Driver, folder: Path) -> None:
+    """A host is started with a model that was changed, and a network answers with NaN."""
+    model = folder / "model"
+    shutil.copytree(load_bundle().directory, model)
+    graph = next(path for path in sorted(model.iterdir()) if path.suffix == ".onnx")
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    program = d.stack.make_program("worker", FAKESIEVE_MODEL=str(model))
+    done = subprocess.run(
+        program.command, env=dict(program.environment), capture_output=True, timeout=180, check=False
+    )
+    d.note("R40 changed model refused with code 78", done.returncode == 78)
+
+    d.stack.set_mode("nan", is_on=True)
+    jobs = [d.submit() for _ in range(2)]
+    d.wait(lambda: d.stack.has_seen("nan"), "a NaN")
+    time.sleep(3)
+    d.stack.set_mode("nan", is_on=False)
+    d.wait_ended(*jobs)
+    states = sorted({d.read(job_id).state.value for job_id in jobs})
+    d.note("R40 NaN answered by the network", was_met=True)
+    d.note("R40 no score is NaN", d.ask("SELECT count(*) FROM analysis WHERE score_raw = 'NaN'")[0][0] == 0)
+    d.tell("R40", f"jobs that met NaN ended as {', '.join(states)}")
+
+
+def r41_soak(d: Driver, clips: int) -> None:
+    """Many clips through the same two hosts; their memory must not grow with them."""
+    first = _read_memory(d)
+    half: dict[str, int] = {}
+    for done in range(0, clips, 20):
+        d.wait_ended(*[d.submit() for _ in range(20)])
+        if done < clips // 2:
+            half = _read_memory(d)
+    last = _read_memory(d)
+    grown = {host: (last[host] - half[host]) / 1e6 for host in last if host in half}
+    slope = 100 * max(grown.values(), default=0.0) / max(1, clips // 2)
+    d.tell("R41", f"{clips} clips; {slope:.1f} MB for each 100 in the second half ({len(first)} hosts)")
+    d.note("R41 soak", was_met=bool(grown))
+
+
+def _read_memory(d: Driver) -> dict[str, int]:
+    rows = d.ask("SELECT owner, rss_bytes FROM worker_host WHERE beat_time > now() - interval '10 s'")
+    return dict(rows)
