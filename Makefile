@@ -11,7 +11,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench train clean
+.PHONY: help demo test chaos check bench train clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(VENV)/stamp-stack ## scan real clips and a forged copy, then send two of
 test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
 	$(BIN)/python -m pytest --durations=15 $(ARGS)
 
+chaos: $(VENV)/stamp-test ## break a running fleet in 40 ways and count what was lost; ARGS='--seed 4711'
+	$(BIN)/python -m tests.chaos.campaign $(ARGS)
+
 check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes, migrations: what CI runs first
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -30,6 +33,7 @@ check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_shape.py
 	$(BIN)/python tools/check_migrations.py
+	$(BIN)/python tools/openapi.py --check
 	$(BIN)/python -m pytest -q tests/contracts/test_imports.py
 
 bench: $(VENV)/stamp-test ## compare with two peers on the same clips and weights; ARGS=--full for the long setting
