@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from api.edge import Edge
 from api.pages import pages
 from api.problems import install_problems
-from api.routes import batches, health, jobs, keys, uploads, videos
+from api.routes import analyses, batches, exports, health, jobs, keys, policies, uploads, videos
 from api.services import Services, open_services
 from fakesieve.settings import Settings
 
@@ -19,6 +19,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs.router,
     batches.router,
     videos.router,
+    exports.router,
+    analyses.router,
+    policies.router,
     keys.router,
     health.router,
     *pages.ROUTERS,

@@ -31,6 +31,7 @@ class IdPrefix(StrEnum):
     POLICY = "pol"
     WEBHOOK = "whk"
     EVENT = "evt"
+    EXPORT = "exp"
     HOST = "hst"
     UPLOAD = "upl"
     USER = "usr"

@@ -11,7 +11,7 @@ import typer
 from engine.output.words import REGIONS, format_clock, format_score, format_share
 from engine.results import FaceRegion, Outcome, TrackScore, VerdictValue
 from fakesieve.cli.job_forms import make_table, print_table
-from fakesieve.cli.map_files import write_npy, write_png
+from fakesieve.map_files import write_npy, write_png
 from fakesieve.cli.place import EXIT_INCOMPLETE, Json, Place, dump_line, open_output, open_place, print_json
 from fakesieve.cli.result_forms import (
     CSV_COLUMNS,

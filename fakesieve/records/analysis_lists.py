@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, cast, func, literal, or_, select, text, tuple_
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 from sqlalchemy.types import Double
 
@@ -105,9 +105,11 @@ def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
 
 def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
     """Return one analysis in short; None where the tenant has none such, or its video is deleted."""
-    page = select_standing(FilterSql(None, frozenset({Source.VIDEO})), tenant_id)
-    page = page.add_columns(*_label_keys(NEWEST_FIRST)).where(Standing.analysis_id == analysis_id)
-    rows = session.execute(_select_details(page, NEWEST_FIRST)).mappings().all()
+    page = select(Standing.analysis_id, *_label_keys(NEWEST_FIRST)).where(
+        Standing.tenant_id == tenant_id, Standing.analysis_id == analysis_id
+    )
+    wanted = _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
+    rows = session.execute(wanted).mappings().all()
     tags = read_tags(session, [row["video_id"] for row in rows])
     return next((_read_line(dict(row), tags.get(row["video_id"], {}), 1) for row in rows), None)
 
@@ -149,13 +151,16 @@ def select_standing(
     The joined tables are there for conditions and columns that the caller adds. Analyses of deleted videos
     are left out.
     """
-    wanted = {*found.needs, *needs, Source.ANALYSIS, Source.VIDEO}
+    wanted = {*found.needs, *needs}
     statement = (
         select(Standing.analysis_id, *columns)
-        .join(Analysis, Analysis.id == Standing.analysis_id)
-        .join(Video, Video.id == Analysis.video_id)
-        .where(Standing.tenant_id == tenant_id, Video.delete_time.is_(None))
+        .select_from(Standing)
+        .where(Standing.tenant_id == tenant_id, Standing.analysis_id.not_in(_select_deleted(tenant_id)))
     )
+    if wanted & {Source.ANALYSIS, Source.VIDEO, Source.MODEL}:
+        statement = statement.join(Analysis, Analysis.id == Standing.analysis_id)
+    if Source.VIDEO in wanted:
+        statement = statement.join(Video, Video.id == Analysis.video_id)
     if Source.MODEL in wanted:
         statement = statement.join(Model, Model.id == Analysis.model_id)
     if Source.POLICY in wanted:
@@ -163,10 +168,21 @@ def select_standing(
     return statement if found.where is None else statement.where(found.where)
 
 
+def _select_deleted(tenant_id: str) -> Select[Any]:
+    """Return the ids of analyses whose video is deleted: few, so that the rest is found without a join."""
+    analysis, video = aliased(Analysis), aliased(Video)
+    return (
+        select(analysis.id)
+        .join(video, video.id == analysis.video_id)
+        .where(video.tenant_id == tenant_id, video.purge_time.is_not(None))
+    )
+
+
 def _select_page(query: AnalysisQuery) -> Select[Any]:
     """Return the statement of the ids of a page and the keys that they are ordered by."""
     found = compile_filter(query.wanted, query.tenant_id)
-    statement = select_standing(found, query.tenant_id, *_label_keys(query.order))
+    keys = {_KEYS[term.name][0] for term in query.order.terms}
+    statement = select_standing(found, query.tenant_id, *_label_keys(query.order), needs=keys)
     if query.after is not None:
         statement = statement.where(_come_behind(query.order, query.after))
     return statement.order_by(*_order_columns(query.order)).limit(query.limit)

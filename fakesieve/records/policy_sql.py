@@ -32,7 +32,7 @@ from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis, Verdict
-from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.filter_sql import Source, compile_filter
 from fakesieve.records.standings import Standing
 
 BINS = 50
@@ -108,6 +108,7 @@ def preview_policy(
         bin_.label("bin"),
         Standing.score.label("score"),
         Analysis.video_id.label("video_id"),
+        needs=(Source.ANALYSIS,),
     ).cte("judged").prefix_with("MATERIALIZED", dialect="postgresql")  # fmt: skip
     with bounded(session, _PREVIEW_MS_MAX):
         rows = session.execute(
@@ -168,6 +169,7 @@ def apply_policy(
             Standing.score.label("score"),
             decide_value(policy).label("after"),
             decide_reasons(policy).label("reasons"),
+            needs=(Source.ANALYSIS,),
         )
         .where(Standing.policy_id != policy_id, Standing.analysis_id > after_id)
         .order_by(Standing.analysis_id)

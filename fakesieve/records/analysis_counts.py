@@ -1,0 +1,93 @@
+"""How many analyses there are of each kind. Nothing here changes a row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, Text, cast, func, select
+from sqlalchemy.orm import Session
+
+from fakesieve.filters.check import EVERYTHING, Filter
+from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_tables import Analysis, Verdict
+from fakesieve.records.filter_sql import Source, compile_filter
+from fakesieve.records.jobs import Job
+from fakesieve.records.models import Model
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import Standing
+
+BY_MAX = 3
+GROUPS_MAX = 10_000
+
+
+class CountBy(StrEnum):
+    """What analyses are counted by. Of ``reason`` and ``verdict_reason`` one analysis may have several."""
+
+    VERDICT = "verdict"
+    OUTCOME = "outcome"
+    REASON = "reason"
+    VERDICT_REASON = "verdict_reason"
+    DAY = "day"
+    MODEL = "model"
+    POLICY = "policy"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One line of counts: a value for each thing that was counted by, and how many."""
+
+    keys: tuple[str | None, ...]
+    count: int
+
+
+_KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
+    CountBy.VERDICT: ((), cast(Standing.verdict, String())),
+    CountBy.OUTCOME: ((), cast(Standing.outcome, String())),
+    CountBy.REASON: ((Source.ANALYSIS,), func.unnest(Analysis.reasons, type_=Text())),
+    CountBy.VERDICT_REASON: ((), func.unnest(Verdict.reasons, type_=Text())),
+    CountBy.DAY: ((), func.to_char(func.timezone("UTC", Standing.create_time), "YYYY-MM-DD")),
+    CountBy.MODEL: ((Source.MODEL,), Model.name.expression),
+    CountBy.POLICY: (
+        (Source.POLICY,),
+        func.concat(PolicyVersion.name, "@", PolicyVersion.version, type_=Text()),
+    ),
+    CountBy.TENANT: ((), Standing.tenant_id.expression),
+}
+
+
+def count_analyses(
+    session: Session, tenant_id: str, by: Sequence[CountBy], wanted: Filter = EVERYTHING
+) -> list[Group]:
+    """Return how many analyses of a tenant fit a filter, by up to three things, ordered by these.
+
+    Analyses of deleted videos are not counted. An analysis without any reason has no line under ``reason``.
+    Raises FilterInvalid for a filter that takes too long.
+    """
+    if len(by) > BY_MAX or len(set(by)) < len(by):
+        raise ValueError(f"analyses are counted by up to {BY_MAX} different things")
+    columns = [_KEYS[each][1].label(f"key_{index}") for index, each in enumerate(by)]
+    needs = [source for each in by for source in _KEYS[each][0]]
+    statement = select_standing(compile_filter(wanted, tenant_id), tenant_id, *columns, needs=needs)
+    if CountBy.VERDICT_REASON in by:
+        holds = (Verdict.analysis_id == Standing.analysis_id) & (Verdict.policy_id == Standing.policy_id)
+        statement = statement.join(Verdict, holds)
+    lines = statement.subquery()
+    keys = [lines.c[f"key_{index}"] for index in range(len(by))]
+    with bounded(session):
+        rows = session.execute(
+            select(*keys, func.count()).group_by(*keys).order_by(*keys).limit(GROUPS_MAX)
+        ).all()
+    return [Group(tuple(row[:-1]), row[-1]) for row in rows]
+
+
+def count_faults(session: Session, tenant_id: str) -> list[Group]:
+    """Return how many jobs of a tenant ended without a result, by reason."""
+    rows = session.execute(
+        select(cast(Job.error_reason, String()), func.count())
+        .where(Job.tenant_id == tenant_id, Job.error_reason.is_not(None))
+        .group_by(Job.error_reason)
+        .order_by(Job.error_reason)
+    ).all()
+    return [Group((row[0],), row[1]) for row in rows]

@@ -1,0 +1,179 @@
+"""Results as files: CSV, JSONL and Parquet, line by line, with the same columns in each."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from engine.output.names import defuse_cell
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.analysis_lists import AnalysisLine
+
+if TYPE_CHECKING:
+    from fakesieve.documents import Json
+
+ROWS_AT_ONCE = 5_000
+Cell = None | int | float | str | datetime | tuple[str, ...]
+
+
+class FileFormat(StrEnum):
+    """How results are written."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+    @property
+    def media_type(self) -> str:
+        """The content type of such a file."""
+        return _MEDIA_TYPES[self]
+
+
+_MEDIA_TYPES = {
+    FileFormat.CSV: "text/csv; charset=utf-8",
+    FileFormat.JSONL: "application/jsonl",
+    FileFormat.PARQUET: "application/vnd.apache.parquet",
+}
+
+
+def read_cells(line: AnalysisLine) -> dict[str, Cell]:
+    """Return a line as columns. ``tags`` is JSON."""
+    return {
+        "id": line.id,
+        "video_id": line.video_id,
+        "external_id": line.external_id,
+        "create_time": line.create_time.astimezone(UTC),
+        "outcome": line.outcome.value,
+        "verdict": None if line.verdict is None else line.verdict.value,
+        "verdict_reasons": tuple(reason.value for reason in line.verdict_reasons),
+        "score_raw": line.score_raw,
+        "score_calibrated": line.score_calibrated,
+        "score_low": line.score_low,
+        "score_high": line.score_high,
+        "policy": f"{line.policy}@{line.policy_version}",
+        "threshold_low": line.low,
+        "threshold_high": line.high,
+        "coverage_ratio": line.coverage_ratio,
+        "scored_us": line.scored_us,
+        "total_us": line.total_us,
+        "faces_scored": line.faces_scored,
+        "duration_us": line.duration_us,
+        "reasons": tuple(reason.value for reason in line.reasons),
+        "warnings": tuple(warning.value for warning in line.warnings),
+        "model": line.model,
+        "model_id": line.model_id,
+        "weights_sha256": line.weights_sha256,
+        "engine": line.engine,
+        "precision": line.precision,
+        "fingerprint": line.fingerprint,
+        "tags": json.dumps(dict(line.tags), sort_keys=True),
+    }
+
+
+COLUMNS = (
+    *("id", "video_id", "external_id", "create_time", "outcome", "verdict", "verdict_reasons", "score_raw"),
+    *("score_calibrated", "score_low", "score_high", "policy", "threshold_low", "threshold_high"),
+    *("coverage_ratio", "scored_us", "total_us", "faces_scored", "duration_us", "reasons", "warnings"),
+    *("model", "model_id", "weights_sha256", "engine", "precision", "fingerprint", "tags"),
+)
+_INTEGERS = frozenset({"scored_us", "total_us", "faces_scored", "duration_us"})
+_LISTS = frozenset({"verdict_reasons", "reasons", "warnings"})
+_REALS = frozenset(
+    {"score_raw", "score_calibrated", "score_low", "score_high", "threshold_low", "threshold_high"}
+    | {"coverage_ratio"}
+)
+
+
+def write_csv(lines: Iterable[AnalysisLine]) -> Iterator[bytes]:
+    """Yield a CSV file (RFC 4180). Text that a spreadsheet would run as a formula gets a quote before it."""
+    yield _write_row(COLUMNS)
+    for line in lines:
+        yield _write_row([_write_cell(cell) for cell in read_cells(line).values()])
+
+
+def _write_cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, datetime):
+        return _write_time(cell)
+    if isinstance(cell, tuple):
+        return defuse_cell(";".join(cell))
+    return defuse_cell(cell) if isinstance(cell, str) else repr(cell)
+
+
+def _write_row(cells: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _write_time(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def write_jsonl(lines: Iterable[AnalysisLine]) -> Iterator[bytes]:
+    """Yield one JSON object a line, with ``tags`` as an object."""
+    for line in lines:
+        cells: dict[str, Json] = {
+            name: _write_time(cell) if isinstance(cell, datetime) else cell
+            for name, cell in read_cells(line).items()
+        }
+        cells["tags"] = dict(line.tags)
+        yield json.dumps(cells, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO) -> int:
+    """Write a Parquet file, 5,000 rows a group, and return how many rows it has.
+
+    Raises RequestRefused where pyarrow is not installed.
+    """
+    arrow, parquet = _load_arrow()
+    text = arrow.string()
+    kinds = {
+        **dict.fromkeys(COLUMNS, text),
+        **dict.fromkeys(_INTEGERS, arrow.int64()),
+        **dict.fromkeys(_REALS, arrow.float64()),
+        **dict.fromkeys(_LISTS, arrow.list_(text)),
+        "create_time": arrow.timestamp("us", tz="UTC"),
+    }
+    schema = arrow.schema([(name, kinds[name]) for name in COLUMNS])
+    writer = parquet.ParquetWriter(output, schema, compression="zstd")
+    count = 0
+    for group in _group(lines):
+        rows = [_widen(read_cells(line)) for line in group]
+        writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+        count += len(rows)
+    writer.close()
+    return count
+
+
+def _load_arrow() -> tuple[Any, Any]:
+    """Return pyarrow: 40 MB that an export needs and nobody else, so the first export loads it."""
+    try:
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
+    except ImportError:
+        raise RequestRefused(
+            Reason.INVALID_REQUEST,
+            "this installation writes no Parquet",
+            "ask for csv or jsonl, or install fakesieve[parquet]",
+        ) from None
+
+
+def _widen(cells: dict[str, Cell]) -> dict[str, object]:
+    return {name: list(cell) if isinstance(cell, tuple) else cell for name, cell in cells.items()}
+
+
+def _group(lines: Iterable[AnalysisLine]) -> Iterator[list[AnalysisLine]]:
+    group: list[AnalysisLine] = []
+    for line in lines:
+        group.append(line)
+        if len(group) == ROWS_AT_ONCE:
+            yield group
+            group = []
+    if group:
+        yield group
