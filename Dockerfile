@@ -45,7 +45,13 @@ RUN --mount=type=bind,source=constraints.txt,target=/tmp/constraints.txt \
     --mount=type=bind,from=wheel,source=/dist,target=/tmp/dist \
     python3 -m venv --without-pip --system-site-packages /opt/fakesieve \
     && python3 -m pip --python /opt/fakesieve/bin/python install --no-cache-dir \
-        --constraint /tmp/constraints.txt /tmp/dist/*.whl
+        --constraint /tmp/constraints.txt /tmp/dist/*.whl \
+    # The same module with the providers for CUDA and TensorRT, so it must not lie beside the other.
+    && python3 -m pip --python /opt/fakesieve/bin/python uninstall --yes onnxruntime \
+    && python3 -m pip --python /opt/fakesieve/bin/python install --no-cache-dir \
+        --constraint /tmp/constraints.txt "onnxruntime-gpu[cuda,cudnn]==1.31.1"
+# By name, so that a host whose GPU does not work refuses to start and does not crawl on its processor.
+ENV FAKESIEVE_ENGINE=onnxruntime-cuda
 WORKDIR /scratch
 USER 10001:10001
 # The image's own entry point prints a banner and starts a shell.

@@ -51,7 +51,15 @@ CODE = (
 cost mixed results."""
 
 DECODER_PACKAGES = {"pyav": "av", "decord": "decord2"}
-ENGINE_PACKAGES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+ENGINE_PACKAGES = {
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "torch": "torch",
+    "onnxruntime-cuda": "onnxruntime-gpu",
+    "onnxruntime-tensorrt": "onnxruntime-gpu",
+}
+# Packages that bring the same module; one of them is installed.
+_SAME_MODULE = {"onnxruntime": "onnxruntime-gpu"}
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,8 @@ def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
+        other = _SAME_MODULE.get(package)
+        return None if other is None else _version(other)
 
 
 def code_digest(folder: Path = Path(__file__).parent, patterns: Sequence[str] = CODE) -> str:

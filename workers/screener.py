@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass
 
-from engine.backends.protocol import ladder_for
+from engine.backends.select import largest_batch
 from engine.bundle import ModelBundle
 from engine.errors import EngineError
 from engine.faces.detect import FaceDetector, load_detector
@@ -12,15 +12,17 @@ from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, ScanTools, describe_model, fingerprint_tools
 from fakesieve.jobs.rows import Claim
 from fakesieve.jobs.states import Lane
-from workers.inference import InferenceProcess, make_launch
+from workers.inference import InferenceProcess, RestartRules, make_launch
 from workers.metrics import FleetMetrics
 from workers.retry import WrongPipeline
 from workers.scoring import ScoredBy
 
 # A detector in a slot has one core; more threads would take those of the decoders and of the network.
 DETECTOR_THREADS = 1
-# Room of a slab for a GPU's batches, of which one shard seldom fills more.
+# One shard seldom sends more at once; on a GPU a slab holds the largest batch.
 SLAB_CROPS_MIN = 8
+# TensorRT builds its engine anew at each start.
+TENSORRT, _BUILD_S = "onnxruntime-tensorrt", 900.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def open_screener(
     settings: ScanSettings | None = None,
 ) -> Screener:
     """Start the inference process and name the pipeline. Raises EngineError if the network cannot be run."""
-    crops = max(SLAB_CROPS_MIN, ladder_for(bundle)[0])
+    crops = max(SLAB_CROPS_MIN, largest_batch(bundle, rules.engine))
     launch = make_launch(
         bundle,
         engine=rules.engine,
@@ -98,7 +100,11 @@ def open_screener(
         max_wait_s=rules.max_wait_s,
     )
     process = InferenceProcess(
-        bundle, launch, on_answer=metrics.note_answer, on_failed=metrics.note_inference_failure
+        bundle,
+        launch,
+        rules=RestartRules(start_s=_BUILD_S) if rules.engine == TENSORRT else None,
+        on_answer=metrics.note_answer,
+        on_failed=metrics.note_inference_failure,
     )
     try:
         process.start()

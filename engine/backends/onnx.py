@@ -21,7 +21,7 @@ _runtime: Any = ort  # half typed
 _errors: Any = _pybind_state  # made in C++, without types
 
 # ONNX Runtime raises these for a graph that it cannot load, without a common ancestor of their own.
-_LOAD_ERRORS = (
+LOAD_ERRORS = (
     _errors.Fail,
     _errors.InvalidArgument,
     _errors.InvalidGraph,
@@ -30,7 +30,7 @@ _LOAD_ERRORS = (
     _errors.NotImplemented,
     _errors.RuntimeException,
 )
-_RUN_ERRORS = (_errors.Fail, _errors.RuntimeException, _errors.EPFail, MemoryError)
+RUN_ERRORS = (_errors.Fail, _errors.RuntimeException, _errors.EPFail, MemoryError)
 
 
 class OnnxBackend:
@@ -62,7 +62,7 @@ class OnnxBackend:
         single = [crops[place : place + 1] for place in range(len(crops))]
         try:
             answers = [self._run(crop) for crop in single] if self._pool is None else self._share(single)
-        except _RUN_ERRORS as fault:
+        except RUN_ERRORS as fault:
             raise BackendFailed(
                 RejectReason.ENGINE_UNAVAILABLE,
                 f"ONNX Runtime stopped on {len(crops)} crops: {fault}",
@@ -85,7 +85,7 @@ def open_graph(path: Path, threads: int) -> Any:
     """Load a graph on the CPU. Raises BundleInvalid if it cannot be loaded."""
     try:
         return _runtime.InferenceSession(str(path), _options(threads), ["CPUExecutionProvider"])
-    except _LOAD_ERRORS as fault:
+    except LOAD_ERRORS as fault:
         raise BundleInvalid(
             RejectReason.MODEL_INVALID,
             f"ONNX Runtime cannot load {path}: {fault}",

@@ -11,6 +11,9 @@ from engine.bundle import ModelBundle
 # no longer fit its cache: 11.4 ms a face at 2, 16.2 at 16 with lv-compact) and cost memory in proportion.
 _LADDERS = {"lv-compact": (4, 2, 1)}
 _SMALLEST_LADDER = (1,)
+# A GPU needs many faces at once to be full. lv-xception keeps 20 MB of maps a face, so its largest is half.
+_GPU_LADDERS = {"lv-compact": (64, 32, 16, 8, 4, 2, 1)}
+_GPU_LADDER = (32, 16, 8, 4, 2, 1)
 
 
 class Backend(Protocol):
@@ -18,12 +21,12 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """Return the engine's name: onnxruntime, openvino or torch."""
+        """Return the engine's name, one of those in ``engine/backends/select.py``."""
         ...
 
     @property
     def precision(self) -> str:
-        """Return the arithmetic that it computes in: f32 or bf16."""
+        """Return the arithmetic that it computes in: f32, bf16 or f16."""
         ...
 
     @property
@@ -52,6 +55,11 @@ class Backend(Protocol):
 def ladder_for(bundle: ModelBundle) -> tuple[int, ...]:
     """Return the batch sizes that suit a network on a CPU."""
     return _LADDERS.get(bundle.network, _SMALLEST_LADDER)
+
+
+def gpu_ladder_for(bundle: ModelBundle) -> tuple[int, ...]:
+    """Return the batch sizes that a network is run with on a GPU. Chosen by reckoning; none was measured."""
+    return _GPU_LADDERS.get(bundle.network, _GPU_LADDER)
 
 
 def check_crops(crops: U8, input_size: int) -> None:

@@ -1,24 +1,42 @@
 """Choose the engine that runs a bundle, and say why each other one was refused."""
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from typing import Any
 
 from engine.backends.parity import Answers, ParityReport, compare_answers, probe_crops
-from engine.backends.protocol import Backend
+from engine.backends.protocol import Backend, gpu_ladder_for, ladder_for
 from engine.bundle import ModelBundle
-from engine.errors import BackendMissing
+from engine.errors import BackendFailed, BackendMissing
 from engine.results import RejectReason
 
-ENGINES = ("onnxruntime", "openvino", "torch")  # in the order in which "auto" tries them
-_PRECISIONS = {"auto": ("f32",), "onnxruntime": ("f32",), "openvino": ("f32", "bf16"), "torch": ("f32",)}
+ENGINES = ("onnxruntime", "openvino", "torch")  # on the processor, in the order in which "auto" tries them
+# With the provider of ONNX Runtime that each needs.
+GPU_ENGINES = {
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+# TensorRT is asked for by name: it builds for minutes, and picks its kernels by how long they take.
+_AUTO = ("onnxruntime-cuda", *ENGINES)
+_PRECISIONS = {
+    "auto": ("f32",),
+    "onnxruntime": ("f32",),
+    "openvino": ("f32", "bf16"),
+    "torch": ("f32",),
+    "onnxruntime-cuda": ("f32",),
+    "onnxruntime-tensorrt": ("f32", "f16"),
+}
 _NEEDS = {
     "onnxruntime": ("onnxruntime",),
     "openvino": ("openvino",),
     "torch": ("torch", "safetensors"),
 }
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,10 +51,28 @@ class EngineStatus:
 
 def list_engines() -> tuple[EngineStatus, ...]:
     """Say of every engine whether it is installed, without loading it."""
-    return tuple(_status(name) for name in ENGINES)
+    return tuple(_status(name) for name in (*ENGINES, *GPU_ENGINES))
+
+
+def is_offered(engine: str) -> bool:
+    """Return whether the installed ONNX Runtime has what a GPU engine needs; not whether there is a GPU."""
+    return GPU_ENGINES[engine] in list_providers()
+
+
+def list_providers() -> frozenset[str]:
+    """Return the providers that the installed ONNX Runtime was built with, none without it."""
+    if find_spec("onnxruntime") is None:
+        return frozenset()
+    # Lazy: 35 ms, and only the processes that run a network load it.
+    import onnxruntime
+
+    runtime: Any = onnxruntime  # half typed
+    return frozenset(runtime.get_available_providers())
 
 
 def _status(name: str) -> EngineStatus:
+    if name in GPU_ENGINES:
+        return _gpu_status(name)
     for package in _NEEDS[name]:
         if find_spec(package) is None:
             hint = f"pip install {package}, or use --engine onnxruntime"
@@ -44,6 +80,16 @@ def _status(name: str) -> EngineStatus:
     try:
         return EngineStatus(name, version(name), None, None)
     except PackageNotFoundError:  # importable without metadata, as from a bare folder
+        return EngineStatus(name, "unknown", None, None)
+
+
+def _gpu_status(name: str) -> EngineStatus:
+    if not is_offered(name):
+        seen = f"the installed onnxruntime has no {GPU_ENGINES[name]}"
+        return EngineStatus(name, None, seen, "install onnxruntime-gpu in place of onnxruntime")
+    try:
+        return EngineStatus(name, version("onnxruntime-gpu"), None, None)
+    except PackageNotFoundError:  # built by hand, under another name
         return EngineStatus(name, "unknown", None, None)
 
 
@@ -60,26 +106,40 @@ def choose_backend(
     triage: bool = False,
     precision: str = "f32",
 ) -> Backend:
-    """Load a bundle on the engine that was named, or with ``auto`` on the first that is installed.
+    """Load a bundle on the engine that was named, or with ``auto`` on the first that can be used.
 
-    ``threads`` null means every core of this process; ``precision`` bf16 is OpenVINO's alone. Raises
-    BackendMissing with the reason of each refusal and BundleInvalid if the engine cannot load the bundle.
+    ``auto`` tries the GPU where the installed runtime offers it, and goes on to the processor where it does
+    not start or does not pass its check. ``threads`` null means every core of this process; ``precision``
+    bf16 is OpenVINO's alone, f16 TensorRT's. Raises BackendMissing with the reason of each refusal and
+    BundleInvalid if the engine cannot load the bundle.
     """
-    if engine not in ("auto", *ENGINES):
-        raise _missing(f"no engine {engine!r}", f"engines: {', '.join(('auto', *ENGINES))}")
+    if engine not in ("auto", *ENGINES, *GPU_ENGINES):
+        raise _missing(f"no engine {engine!r}", f"engines: {', '.join(('auto', *ENGINES, *GPU_ENGINES))}")
     if precision not in _PRECISIONS[engine]:
         raise _missing(f"{engine} does not compute in {precision}", "use --engine openvino for bf16")
-    statuses = [_status(name) for name in (ENGINES if engine == "auto" else (engine,))]
+    statuses = [_status(name) for name in (_AUTO if engine == "auto" else (engine,))]
+    refusals = list[str]()
     for status in statuses:
-        if status.refusal is None:
-            backend = _load(
+        if status.refusal is not None:
+            refusals.append(f"{status.name}: {status.refusal}")
+            continue
+        try:
+            return _load_checked(
                 status.name, bundle, threads or default_threads(), triage=triage, precision=precision
             )
-            if status.name != ENGINES[0]:
-                _admit(backend, bundle, triage=triage)
-            return backend
-    refusals = "; ".join(f"{status.name}: {status.refusal}" for status in statuses)
-    raise _missing(refusals, statuses[0].hint or "")
+        except (BackendMissing, BackendFailed) as fault:
+            if engine != "auto" or status.name not in GPU_ENGINES:
+                raise
+            _log.warning("%s is not used: %s", status.name, fault.seen)
+            refusals.append(f"{status.name}: {fault.seen}")
+    raise _missing("; ".join(refusals), statuses[-1 if engine != "auto" else 1].hint or "")
+
+
+def _load_checked(name: str, bundle: ModelBundle, threads: int, *, triage: bool, precision: str) -> Backend:
+    backend = _load(name, bundle, threads, triage=triage, precision=precision)
+    if name != ENGINES[0]:
+        _admit(backend, bundle, triage=triage)
+    return backend
 
 
 def _load(name: str, bundle: ModelBundle, threads: int, *, triage: bool, precision: str) -> Backend:
@@ -94,6 +154,12 @@ def _load(name: str, bundle: ModelBundle, threads: int, *, triage: bool, precisi
             from engine.backends.eager import TorchBackend
 
             return TorchBackend(bundle, threads=threads, triage=triage)
+        case "onnxruntime-cuda" | "onnxruntime-tensorrt":
+            # Lazy: it loads CUDA's libraries, of which some are hundreds of megabytes.
+            from engine.backends import onnx_gpu
+
+            chosen = onnx_gpu.GPU_ENGINES[name]
+            return onnx_gpu.OnnxGpuBackend(bundle, chosen, triage=triage, precision=precision)
         case _:
             # Lazy: 35 ms, in which the sandbox is starting.
             from engine.backends.onnx import OnnxBackend
@@ -127,6 +193,13 @@ def check_engines(bundle: ModelBundle) -> Iterator[str]:
         backend = _load(status.name, bundle, 1, triage=False, precision="f32")
         report = _admit(backend, bundle, triage=False)
         yield f"{status.name} {status.version}: {report.describe()}"
+
+
+def largest_batch(bundle: ModelBundle, engine: str = "auto") -> int:
+    """Return the most crops that a batch may hold on the engine that would be chosen, without loading it."""
+    wanted = (_AUTO[0],) if engine == "auto" else (engine,)
+    on_gpu = any(name in GPU_ENGINES and is_offered(name) for name in wanted)
+    return (gpu_ladder_for(bundle) if on_gpu else ladder_for(bundle))[0]
 
 
 def _missing(seen: str, hint: str) -> BackendMissing:

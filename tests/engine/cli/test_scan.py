@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from engine.backends.select import ENGINES
+from engine.backends.select import ENGINES, GPU_ENGINES
 from engine.cli import scan as scan_module
 from engine.cli.batch import Finished
 from engine.cli.printers import JsonPrinter
@@ -257,7 +257,7 @@ def test_maps_of_an_earlier_run_do_not_stay_beside_a_failure(
 
 
 def test_the_options_name_every_engine_and_preset() -> None:
-    assert [name.value for name in EngineName] == ["auto", *ENGINES]
+    assert [name.value for name in EngineName] == ["auto", *ENGINES, *GPU_ENGINES]
     assert {name.value for name in PolicyName} == {"model", *PRESETS}
 
 
