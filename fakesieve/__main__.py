@@ -61,6 +61,7 @@ COMMANDS: Mapping[str, Command] = {
     "keys": Command("fakesieve.cli.keys:keys", "Make and revoke the keys of tenants."),
     "users": Command("fakesieve.cli.users:users", "Make and close the accounts of people."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
+    "serve": Command("api.serve:serve", "Answer programs over HTTP."),
     "worker": Command("workers.cli:worker", "Run a worker host of the fleet.", is_service=True),
     "relay": Command("workers.cli:relay", "Ring the workers for work that waits.", is_service=True),
     "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost.", is_service=True),

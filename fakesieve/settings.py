@@ -131,6 +131,13 @@ class Settings(BaseSettings):
         SecretStr | None,
         Field(description="Signs page tokens, the same in every process; absent is a new one at each start."),
     ] = None
+    api_host: Annotated[
+        str, Field(description="Where `serve` listens; 0.0.0.0 in a container, behind a proxy with TLS.")
+    ] = "127.0.0.1"
+    api_port: Annotated[Port, Field(description="The port of `serve`.")] = 8080
+    api_proxies: Annotated[
+        str | None, Field(description="Addresses of proxies whose X-Forwarded-For is believed, with commas.")
+    ] = None
     api_rate_per_s: Annotated[
         Seconds, Field(description="Requests a second of one key, per process, once its burst is spent.")
     ] = 50

@@ -1,4 +1,4 @@
-"""``fakesieve keys``: make and revoke the keys with which tenants act."""
+"""``fakesieve keys``: make, list, rotate and revoke the keys of tenants, and say what tenants may name."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -7,17 +7,33 @@ from typing import Annotated
 
 import typer
 
-from fakesieve.cli.place import not_found, print_json
+from fakesieve.cli.place import Json, not_found, print_json
 from fakesieve.database import Database, open_database
 from fakesieve.records.revision import check_revision
-from fakesieve.records.tenants import create_key, ensure_tenant, revoke_key
+from fakesieve.records.tenants import (
+    ApiKey,
+    NewKey,
+    add_places,
+    create_key,
+    ensure_tenant,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
+from fakesieve.scopes import ALL_SCOPES, Scope
 from fakesieve.settings import read_settings
 
-SCOPES = ("jobs:write", "results:read")
+DEFAULT_SCOPES = frozenset({Scope.JOBS_WRITE.value, Scope.JOBS_READ.value, Scope.RESULTS_READ.value})
+_EVERY = "all"
+_LISTED_MAX = 1000
 
 keys = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, help="Make and revoke the keys of tenants."
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Make, list, rotate and revoke keys of tenants.",
 )
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, with the id beside the key.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as create --json and list print it.")]
 
 
 @keys.command()
@@ -25,31 +41,113 @@ def create(
     *,
     tenant: Annotated[str, typer.Option(help="Whose key it is; a tenant of this name is made if need be.")],
     name: Annotated[str, typer.Option(help="What the key is for, to tell it from others.")] = "command line",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="A right, may be repeated; 'all' for every one. Default: jobs and results."),
+    ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(help="s3://BUCKET/FOLDER/ whose objects the tenant may name over the API; is kept."),
+    ] = None,
     days: Annotated[
         int | None, typer.Option(min=1, help="Days until it expires; absent is never.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the id beside the key, as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a new key, which is shown this once: the database keeps its hash."""
+    scopes = _read_scopes(scope)
     expire_time = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with _open_fleet() as database, database.transaction(tenant_id=None) as session:
         owner = ensure_tenant(session, tenant)
-        made = create_key(session, owner, name, frozenset(SCOPES), expire_time)
-    if as_json:
-        print_json({"id": made.id, "tenant": owner, "key": made.secret})
-    else:
-        typer.echo(made.secret)
+        try:
+            add_places(session, owner, place or [])
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault)) from fault
+        made = create_key(session, owner, name, scopes, expire_time)
+    _print_new(made, owner, as_json=as_json)
+
+
+@keys.command(name="list")
+def list_(
+    *,
+    tenant: Annotated[str, typer.Option(help="Whose keys.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print the keys of a tenant, newest first, without their secrets."""
+    with _open_fleet() as database:
+        with database.transaction(tenant_id=None) as session:
+            owner = ensure_tenant(session, tenant)
+        with database.transaction(tenant_id=owner) as session:
+            rows = list_keys(session, None, _LISTED_MAX)
+    for row in rows:
+        if as_json:
+            print_json(_describe(row))
+        else:
+            typer.echo(f"{row.id}  {row.shown}...  {_tell_state(row)}  {row.name}  {' '.join(row.scopes)}")
 
 
 @keys.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(help="Id of the key, as create --json has printed it.")],
+def rotate(
+    key_id: KeyId,
+    *,
+    overlap_h: Annotated[
+        float, typer.Option(min=0, help="Hours in which the old key still works beside the new one.")
+    ] = 24.0,
+    as_json: JsonOption = False,
 ) -> None:
+    """Print a new key with the scopes of another one, which ends after the overlap."""
+    with _open_fleet() as database, database.transaction(tenant_id=None) as session:
+        made = rotate_key(session, key_id, timedelta(hours=overlap_h))
+        if made is None:
+            raise not_found("key in force", key_id)
+        row = session.get_one(ApiKey, made.id)
+    _print_new(made, row.tenant_id, as_json=as_json)
+
+
+@keys.command()
+def revoke(key_id: KeyId) -> None:
     """End a key at once."""
     with _open_fleet() as database, database.transaction(tenant_id=None) as session:
         if not revoke_key(session, key_id):
             raise not_found("key in force", key_id)
     typer.echo(f"{key_id} is revoked")
+
+
+def _read_scopes(given: list[str] | None) -> frozenset[str]:
+    if not given:
+        return DEFAULT_SCOPES
+    if _EVERY in given:
+        return ALL_SCOPES
+    unknown = sorted(set(given) - ALL_SCOPES)
+    if unknown:
+        raise typer.BadParameter(f"no scope {unknown[0]!r}; known are {', '.join(sorted(ALL_SCOPES))}")
+    return frozenset(given)
+
+
+def _print_new(made: NewKey, tenant_id: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": made.id, "tenant": tenant_id, "key": made.secret})
+    else:
+        typer.echo(made.secret)
+
+
+def _tell_state(row: ApiKey) -> str:
+    if row.revoke_time is not None:
+        return "revoked"
+    if row.expire_time is None:
+        return "active"
+    return "expired" if row.expire_time <= datetime.now(UTC) else f"until {row.expire_time:%Y-%m-%d %H:%M}Z"
+
+
+def _describe(row: ApiKey) -> dict[str, Json]:
+    return {
+        "id": row.id,
+        "shown": row.shown,
+        "name": row.name,
+        "state": _tell_state(row),
+        "scopes": list(row.scopes),
+        "next_key_id": row.next_key_id,
+    }
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def up(
         bool, typer.Option("--detach", help="Return once it runs; end it with 'fakesieve down'.")
     ] = False,
 ) -> None:
-    """Start Postgres, Valkey, SeaweedFS, relay, reconciler and a worker host, and keep them running.
+    """Start Postgres, Valkey, SeaweedFS, relay, reconciler, API and a worker host, and keep them running.
 
     Ctrl-C ends all of them and lets work in progress go back to the queue; a second Ctrl-C does not wait.
     What was submitted and scored stays in the folder.
@@ -169,6 +169,9 @@ def _describe(folder: RunFolder, end: str = "end it: Ctrl-C") -> None:
     typer.echo("  fakesieve submit CLIP.mp4     prints a job id")
     typer.echo("  fakesieve watch JOB_ID        ends when the job has ended")
     typer.echo("  fakesieve results show JOB_ID")
+    address = folder.read_environment().get("FAKESIEVE_API_URL")
+    if address is not None:
+        typer.echo(f"the API answers at {address}; see docs/howto/use-the-api.md")
 
 
 def _tell(line: str) -> None:

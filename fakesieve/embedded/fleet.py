@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakesieve.database import open_database
-from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
+from fakesieve.embedded.ports import HOST, keep_ports
+from fakesieve.embedded.postgres import APP_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.embedded.program import Program
 from fakesieve.embedded.run_folder import MARK, RunFolder
 from fakesieve.embedded.seaweed import SeaweedServer
-from fakesieve.embedded.secret import write_private
+from fakesieve.embedded.secret import keep_secrets, write_private
 from fakesieve.embedded.server import Server
 from fakesieve.embedded.valkey import ValkeyServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.records.revision import migrate_database
-from fakesieve.records.tenants import create_key, ensure_tenant, find_caller
+from fakesieve.records.tenants import add_places, create_key, ensure_tenant, find_caller
+from fakesieve.scopes import ALL_SCOPES
 from fakesieve.supervise import Supervisor
 
 BUCKET, TENANT = "videos", "default"
-SCOPES = frozenset({"jobs:write", "results:read"})
+API = "api"
+# The tenant of a machine of one's own may name whatever lies in its bucket.
+PLACES = (f"s3://{BUCKET}/",)
 _DRAIN_S = 60.0  # a host gives its work back in half of it
 
 
@@ -55,9 +59,27 @@ class Fleet:
             "FAKESIEVE_BUCKET": BUCKET,
             "FAKESIEVE_API_KEY": keep_api_key(place / "api-key.json", postgres.url()),
         }
+        port = self._keep_port()
+        if API in self.commands:
+            values["FAKESIEVE_API_URL"] = f"http://{HOST}:{port}"
+        own = {API: self._list_api_values(postgres, port)}
         for role, command in self.commands.items():
-            supervisor.start(self._make_program(role, command, values))
+            supervisor.start(self._make_program(role, command, values | own.get(role, {})))
         return values
+
+    def _keep_port(self) -> int:
+        folder = self.folder.path / API
+        folder.mkdir(exist_ok=True)
+        return keep_ports(folder / "ports.json", ("port",))["port"]
+
+    def _list_api_values(self, postgres: PostgresServer, port: int) -> dict[str, str]:
+        """Return what the API alone gets: a role of the database that sees one tenant at a time."""
+        kept = keep_secrets(self.folder.path / API / "secrets.json", ("token-key",))
+        return {
+            "FAKESIEVE_DATABASE_URL": postgres.url(APP_ROLE),
+            "FAKESIEVE_TOKEN_KEY": kept["token-key"],
+            "FAKESIEVE_API_PORT": str(port),
+        }
 
     def _start_server(self, supervisor: Supervisor, server: Server) -> None:
         program = server.prepare()
@@ -90,7 +112,9 @@ def name_command() -> tuple[str, ...]:
 
 def list_commands() -> dict[str, tuple[str, ...]]:
     """Return the command lines of the processes that work, by role, in the order of their start."""
-    return {role: (*name_command(), role) for role in ("relay", "reconciler", "worker")}
+    return {role: (*name_command(), role) for role in ("relay", "reconciler", "worker")} | {
+        API: (*name_command(), "serve")
+    }
 
 
 def make_bucket(seaweed: SeaweedServer) -> None:
@@ -105,9 +129,12 @@ def keep_api_key(path: Path, database_url: str) -> str:
     try:
         with database.transaction(tenant_id=None) as session:
             kept: str = json.loads(path.read_text(encoding="ascii"))["secret"] if path.exists() else ""
-            if kept and find_caller(session, kept) is not None:
+            caller = find_caller(session, kept) if kept else None
+            tenant_id = caller.tenant_id if caller else ensure_tenant(session, TENANT)
+            add_places(session, tenant_id, PLACES)
+            if caller is not None and caller.scopes >= ALL_SCOPES:
                 return kept
-            made = create_key(session, ensure_tenant(session, TENANT), "fakesieve up", SCOPES)
+            made = create_key(session, tenant_id, "fakesieve up", ALL_SCOPES)
     finally:
         database.close()
     write_private(path, json.dumps({"id": made.id, "secret": made.secret}) + "\n")

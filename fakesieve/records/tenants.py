@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Text
 
 from fakesieve.ids import IdPrefix, new_id
+from fakesieve.places import parse_place
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
 
 KEY_MARK = "fsk_"
@@ -194,3 +196,15 @@ def load_quota(session: Session, tenant_id: str) -> Quota:
     return Quota(
         row.id, tuple(row.places), row.jobs_max, int(row.jobs_live), row.month_ms_max, int(row.month_ms)
     )
+
+
+def add_places(session: Session, tenant_id: str, places: Sequence[str]) -> None:
+    """Let a tenant name objects under more places, as ``fakesieve/places.py`` reads them.
+
+    Raises ``ValueError`` for one that is none.
+    """
+    for place in places:
+        parse_place(place)
+    tenant = session.scalars(select(Tenant).where(Tenant.id == tenant_id)).one()
+    tenant.places = [*tenant.places, *(place for place in places if place not in tenant.places)]
+    session.flush()

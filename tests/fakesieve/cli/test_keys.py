@@ -8,7 +8,8 @@ import pytest
 from fakesieve.__main__ import main
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
-from fakesieve.records.tenants import Caller, find_caller
+from fakesieve.records.tenants import Caller, find_caller, load_quota
+from fakesieve.scopes import ALL_SCOPES
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -44,7 +45,7 @@ def test_a_key_acts_for_its_tenant_until_it_is_revoked(run: Run, database: Datab
     made = json.loads(out)
     assert code == 0
     assert find(database, made["key"]) == Caller(
-        made["id"], made["tenant"], frozenset({"jobs:write", "results:read"})
+        made["id"], made["tenant"], frozenset({"jobs:write", "jobs:read", "results:read"})
     )
     assert run("revoke", made["id"]) == (0, f"{made['id']} is revoked\n", "")
     assert find(database, made["key"]) is None
@@ -63,3 +64,35 @@ def test_a_key_that_is_not_in_force_is_not_found(run: Run) -> None:
     code, out, err = run("revoke", "key_aaaaaaaaaaaaaaaaaaaaaaaaaa")
     assert (code, out) == (1, "")
     assert "NOT_FOUND" in err
+
+
+def test_a_key_has_the_scopes_and_its_tenant_the_places_that_are_asked_for(
+    run: Run, database: Database
+) -> None:
+    options = ("--scope", "keys:admin", "--scope", "usage:read", "--place", "s3://press/in/")
+    made = json.loads(run("create", "--tenant", "press", *options, "--json")[1])
+    caller = find(database, made["key"])
+    assert caller is not None
+    assert caller.scopes == {"keys:admin", "usage:read"}
+    with database.transaction(tenant_id=made["tenant"]) as session:
+        assert load_quota(session, made["tenant"]).places == ("s3://press/in/",)
+    everything = find(database, run("create", "--tenant", "press", "--scope", "all")[1].strip())
+    assert everything is not None
+    assert everything.scopes == ALL_SCOPES
+
+
+@pytest.mark.parametrize("options", [("--scope", "jobs"), ("--place", "s3://press")])
+def test_an_unknown_scope_or_place_makes_no_key(run: Run, options: tuple[str, str]) -> None:
+    assert run("create", "--tenant", "press", *options)[0] == 2
+
+
+def test_a_rotated_key_is_listed_with_the_one_that_took_over(run: Run, database: Database) -> None:
+    old = json.loads(run("create", "--tenant", "press", "--json")[1])
+    new = json.loads(run("rotate", old["id"], "--overlap-h", "1", "--json")[1])
+    assert find(database, old["key"]) is not None
+    assert find(database, new["key"]) is not None
+    lines = [json.loads(line) for line in run("list", "--tenant", "press", "--json")[1].splitlines()]
+    assert [line["id"] for line in lines] == [new["id"], old["id"]]
+    assert lines[1]["next_key_id"] == new["id"]
+    assert lines[1]["state"].startswith("until ")
+    assert "active" in run("list", "--tenant", "press")[1]

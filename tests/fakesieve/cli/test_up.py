@@ -34,11 +34,11 @@ wait = "import os, time; print(os.environ['FAKESIEVE_BUCKET'], flush=True); time
 idle = (sys.executable, "-c", wait)
 from fakesieve.errors import FleetError
 try:
-    sys.exit(run_fleet(Fleet(RunFolder(Path(sys.argv[1])), {"relay": idle, "worker": idle})))
+    sys.exit(run_fleet(Fleet(RunFolder(Path(sys.argv[1])), {"relay": idle, "worker": idle, "api": idle})))
 except FleetError as fault:
     sys.exit(f"{fault.seen} {fault.hint}")
 """
-ROLES = {"up", "postgres", "valkey", "seaweedfs", "relay", "worker"}
+ROLES = {"up", "postgres", "valkey", "seaweedfs", "relay", "worker", "api"}
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
@@ -67,7 +67,7 @@ def wait_until_gone(pids: dict[str, int]) -> None:
 def list_ports(folder: RunFolder) -> list[int]:
     return [
         port
-        for name in ("postgres", "valkey", "seaweedfs")
+        for name in ("postgres", "valkey", "seaweedfs", "api")
         for port in json.loads((folder.path / name / "ports.json").read_text()).values()
     ]
 
@@ -110,6 +110,7 @@ def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
             "S3_SECRET_KEY",
             "BUCKET",
             "API_KEY",
+            "API_URL",
         )
     }
     shell = subprocess.run(
