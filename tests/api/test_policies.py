@@ -1,0 +1,124 @@
+"""Policies over HTTP: kept in versions, tried over history, applied without a score made again."""
+
+import pytest
+from sqlalchemy import select
+
+from fakesieve.database import Database
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.webhooks import Event
+from tests.api.callers import Caller, make_caller, reason_of
+from tests.api.results import store_result, store_results
+from tests.factories import make_score
+
+Ids = dict[str, str]
+LOOSE = {"name": "mine", "low": 0.2, "high": 0.45, "min_peak_frames": 1}
+
+
+@pytest.fixture
+def ids(module_database: Database, acme: Caller) -> Ids:
+    """Analyses of the caller by label: calibrated scores 0.49 and 0.45, and one without."""
+    return store_results(module_database, acme.tenant_id)
+
+
+def test_the_same_name_is_the_next_version(acme: Caller, other: Caller) -> None:
+    made = acme.post("/v1/policies", LOOSE)
+    assert (made.status_code, made.json()["version"], made.json()["is_active"]) == (201, 1, False)
+    assert made.headers["Location"] == f"/v1/policies/{made.json()['id']}"
+    second = acme.post("/v1/policies", {**LOOSE, "high": 0.5, "note": "after the review of May"}).json()
+    assert (second["version"], second["note"]) == (2, "after the review of May")
+    assert acme.get("/v1/policies/mine").json()["id"] == second["id"]
+    assert acme.get("/v1/policies/mine@1").json()["high"] == 0.45
+    names = [(each["name"], each["version"]) for each in acme.get("/v1/policies").json()["data"]]
+    assert names == [("balanced", 1), ("sensitive", 1), ("strict", 1), ("mine", 2), ("mine", 1)]
+    assert acme.get("/v1/policies/strict").json()["id"] is None
+    for name in (second["id"], "mine", "mine@1"):  # A06
+        assert reason_of(other.get(f"/v1/policies/{name}")) == (404, "NOT_FOUND")
+        assert reason_of(other.post(f"/v1/policies/{name}:preview")) == (404, "NOT_FOUND")
+        assert reason_of(other.post(f"/v1/policies/{name}:apply")) == (404, "NOT_FOUND")
+    assert other.post("/v1/policies", LOOSE).json()["version"] == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"low": 0.5},
+        {"low": 0},
+        {"high": 1.5},
+        {"high": "0.5x"},
+        {"min_coverage": -1},
+        {"min_peak_frames": 1.5},
+        {"name": ""},
+        {"name": "../x"},
+        {"name": "balanced"},
+        {"tenant_id": "ten_other"},  # A09
+        {"version": 9},
+    ],
+)
+def test_what_is_no_policy_is_refused(acme: Caller, change: dict[str, object]) -> None:
+    assert reason_of(acme.post("/v1/policies", LOOSE | change)) == (422, "INVALID_REQUEST")
+
+
+def test_a_preview_changes_nothing_and_applying_does_what_it_said(
+    module_database: Database, acme: Caller, other: Caller, ids: Ids
+) -> None:
+    acme.post("/v1/policies", LOOSE)
+    theirs = store_results(module_database, other.tenant_id)
+    preview = acme.post("/v1/policies/mine:preview", {"review_minutes": 6}).json()
+    assert (preview["policy"], preview["analyses"], preview["moved_count"]) == ("mine@1", 3, 2)
+    assert [each["analysis_id"] for each in preview["moved"]] == [ids["high"], ids["middle"]]
+    assert {each["after"] for each in preview["moved"]} == {"likely_manipulated"}
+    assert preview["review"]["hours_after"] == pytest.approx(0.2)
+    assert sum(preview["histogram"]) == 2
+    tried = acme.post(
+        "/v1/policies:preview", {**LOOSE, "high": 0.47, "filter": "verdict:*"} | {"moved_max": 0}
+    )
+    assert reason_of(tried) == (422, "INVALID_REQUEST")  # rules that are not kept have no name
+    nameless = {name: value for name, value in LOOSE.items() if name != "name"}
+    tried = acme.post(
+        "/v1/policies:preview", {**nameless, "high": 0.47, "filter": "verdict:*", "moved_max": 0}
+    )
+    assert (tried.json()["analyses"], tried.json()["moved_count"], tried.json()["moved"]) == (2, 1, [])
+    assert acme.get(f"/v1/analyses/{ids['high']}").json()["verdict"]["policy"] == "balanced@1"
+
+    applied = acme.post("/v1/policies/mine:apply", {}).json()
+    assert (applied["judged"], applied["moved"], applied["is_active"]) == (3, 2, True)
+    shown = acme.get(f"/v1/analyses/{ids['high']}").json()
+    assert (shown["verdict"]["value"], shown["verdict"]["policy"]) == ("likely_manipulated", "mine@1")
+    assert shown["score"]["calibrated"] == 0.49
+    assert acme.post("/v1/policies/mine:apply").json()["judged"] == 0
+    assert acme.get("/v1/policies/mine").json()["is_active"] is True
+    assert other.get(f"/v1/analyses/{theirs['high']}").json()["verdict"]["policy"] == "balanced@1"
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        told = session.scalars(select(Event.data)).all()
+        new = store_result(session, acme.tenant_id, "new", make_score())
+    assert {each["analysis_id"] for each in told} == {ids["high"], ids["middle"]}
+    assert acme.get(f"/v1/analyses/{new}").json()["verdict"]["policy"] == "mine@1"
+
+
+def test_a_part_of_history_is_judged_and_new_analyses_are_not(
+    module_database: Database, acme: Caller, ids: Ids
+) -> None:
+    asked = {"filter": f'id = "{ids["middle"]}"', "activate": False}
+    assert acme.post("/v1/policies/strict:apply", asked).json()["judged"] == 1
+    policies = [each["verdict"]["policy"] for each in acme.get("/v1/analyses").json()["data"]]
+    assert policies == ["balanced@1", "strict@1", "balanced@1"]
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert len(session.scalars(select(Analysis.id)).all()) == 3
+        new = store_result(session, acme.tenant_id, "new", make_score())
+    assert acme.get(f"/v1/analyses/{new}").json()["verdict"]["policy"] == "balanced@1"
+
+
+def test_a15_the_filter_of_a_change_is_checked(acme: Caller, ids: Ids) -> None:
+    for path in ("/v1/policies/strict:preview", "/v1/policies/strict:apply"):
+        answer = acme.post(path, {"filter": "1=1; DROP TABLE verdict"})
+        assert reason_of(answer) == (422, "INVALID_FILTER")
+    assert acme.get("/v1/policies/strict").json()["is_active"] is False
+
+
+def test_a05_reading_is_not_writing(module_database: Database, acme: Caller) -> None:
+    reader = make_caller(
+        acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"results:read"})
+    )
+    assert reader.post("/v1/policies/strict:preview").status_code == 200
+    assert reason_of(reader.post("/v1/policies/strict:apply")) == (403, "MISSING_SCOPE")
+    assert reason_of(reader.post("/v1/policies", LOOSE)) == (403, "MISSING_SCOPE")
