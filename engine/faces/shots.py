@@ -4,7 +4,10 @@ Neither measure alone will do at that distance: a moved head or a pan changes th
 colours, a change of light does the reverse. A cut changes both.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 
 import cv2
 import numpy as np
@@ -64,7 +67,11 @@ def is_cut(before: U8, after: U8, rules: ShotRules = ShotRules()) -> bool:
     )
     if changed < rules.same_colours or _correlation(first, second) >= rules.same_structure:
         return False
-    structure = _best_correlation(first, second, rules)
+    # Nearest shifts first: one that is alike enough ends the search, as the best of all would.
+    return all(_is_new_shot(changed, structure, rules) for structure in _correlations(first, second, rules))
+
+
+def _is_new_shot(changed: float, structure: float, rules: ShotRules) -> bool:
     if structure >= rules.same_structure:
         return False
     return changed + rules.structure_weight * (1 - structure) > rules.change
@@ -76,13 +83,16 @@ def is_same_still(before: U8, after: U8) -> bool:
     return int(difference.max()) <= STILL_DIFFERENCE
 
 
-def _best_correlation(before: F32, after: F32, rules: ShotRules) -> float:
-    """Return the best correlation of the two thumbnails' common part over the shifts of a moving camera."""
-    best = -1.0
-    for down in range(-rules.shift_down, rules.shift_down + 1):
-        for across in range(-rules.shift_across, rules.shift_across + 1):
-            best = max(best, _correlation(_part(before, down, across), _part(after, -down, -across)))
-    return best
+def _correlations(before: F32, after: F32, rules: ShotRules) -> Iterator[float]:
+    """Yield the correlation of the thumbnails' common part for each shift of a moving camera."""
+    for down, across in _shifts(rules.shift_down, rules.shift_across):
+        yield _correlation(_part(before, down, across), _part(after, -down, -across))
+
+
+@cache
+def _shifts(most_down: int, most_across: int) -> tuple[tuple[int, int], ...]:
+    every = product(range(-most_down, most_down + 1), range(-most_across, most_across + 1))
+    return tuple(sorted(every, key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift)))
 
 
 def _part(thumb: F32, down: int, across: int) -> F32:

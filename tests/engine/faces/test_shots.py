@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from skimage import data
 
-from engine.faces.shots import VIEW_SIZE, ShotCutter, is_cut, view_frame
+from engine.faces.shots import (
+    THUMB_HEIGHT,
+    THUMB_WIDTH,
+    VIEW_SIZE,
+    ShotCutter,
+    ShotRules,
+    is_cut,
+    view_frame,
+)
 from tests.assets import astronaut
 from tests.engine.faces.pictures import read_picture, second_by_second
 
@@ -85,3 +93,40 @@ def test_border_views_are_those_of_the_first_and_last_frame():
     assert np.array_equal(first, view_frame(second_by_second("face_noface.mov")[0]))
     assert np.array_equal(last, view_frame(second_by_second("face_noface.mov")[-1]))
     assert is_cut(first, last)
+
+
+def best_correlation(before, after, rules):
+    """The highest correlation over all shifts, by numpy's own formula."""
+    best = -1.0
+    for down, across in itertools.product(
+        range(-rules.shift_down, rules.shift_down + 1), range(-rules.shift_across, rules.shift_across + 1)
+    ):
+        rows, columns = THUMB_HEIGHT - abs(down), THUMB_WIDTH - abs(across)
+        first = before[max(0, down) :, max(0, across) :][:rows, :columns]
+        second = after[max(0, -down) :, max(0, -across) :][:rows, :columns]
+        best = max(best, float(np.corrcoef(first.ravel(), second.ravel())[0, 1]))
+    return best
+
+
+def test_the_search_over_shifts_ends_early_with_the_answer_of_the_whole():
+    rules, random = ShotRules(), np.random.default_rng(3)
+    scenes = [astronaut(), data.coffee(), read_picture("multi_face.jpg")]
+    pairs = []
+    for _ in range(60):
+        scene, other = (scenes[i] for i in random.integers(0, 3, 2))
+        top, left = random.integers(0, 60, 2)
+        moved = np.roll(other, (top, left), (0, 1)) if random.random() < 0.5 else other[top:, left:]
+        pairs.append((view_frame(np.array(scene)), view_frame(np.ascontiguousarray(moved))))
+    found = []
+    for before, after in pairs:
+        colours = [view[THUMB_HEIGHT * THUMB_WIDTH :].astype(np.float64) for view in (before, after)]
+        changed = 1 - np.minimum(*(counts / counts.sum() for counts in colours)).sum()
+        thumbs = [
+            view[: THUMB_HEIGHT * THUMB_WIDTH].reshape(THUMB_HEIGHT, -1).astype(np.float64)
+            for view in (before, after)
+        ]
+        structure = best_correlation(*thumbs, rules)
+        is_new = changed >= rules.same_colours and structure < rules.same_structure
+        found.append(is_new and changed + rules.structure_weight * (1 - structure) > rules.change)
+    assert [is_cut(*pair) for pair in pairs] == found
+    assert 10 < sum(found) < 50
