@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.pages import files
-from api.pages.routes import decisions, queue, review, samples, sign_in
+from api.pages.routes import decisions, queue, results, review, samples, sign_in
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
@@ -13,4 +13,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     samples.router,
     decisions.router,
     queue.router,
+    results.router,
 )

@@ -84,7 +84,7 @@ def is_own_form(request: Request, token: str, given: str) -> bool:
     origin = request.headers.get("origin")
     if origin is not None and origin != _name_origin(request.url):
         return False
-    return hmac.compare_digest(sign_form(token), given.encode("utf-8", "replace").decode("ascii", "replace"))
+    return hmac.compare_digest(sign_form(token).encode(), given.encode("utf-8", "replace"))
 
 
 def _name_cookie(url: URL) -> str:

@@ -180,7 +180,7 @@ def list_tracks(tracks: Sequence[FaceTrack]) -> list[TrackLine]:
 def list_card(card: JsonObject | None) -> list[tuple[str, str]]:
     """Return what is known of the model as pairs of words, as far as it is plain."""
     found: Mapping[str, object] = card or {}
-    inner = cast("Mapping[str, object]", found["card"]) if isinstance(found.get("card"), dict) else {}
+    inner = cast("Mapping[str, object]", found["card"] if isinstance(found.get("card"), dict) else {})
     lines = [
         (name, str(value)[:CARD_LETTERS_MAX])
         for name, value in {**found, **inner}.items()

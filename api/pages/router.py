@@ -1,7 +1,9 @@
 """The router of all pages: who looks, may they, is the form ours; and every failure as a page of its own."""
 
 from collections.abc import Callable, Coroutine, Generator
-from typing import Annotated, Any
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response, Security
@@ -10,7 +12,6 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from typing_extensions import override
 
@@ -42,6 +43,9 @@ class OpenRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             try:
                 await self.admit(request)
+                # The transaction ends after the answer was made, so the turn ends with it.
+                stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
+                await stack.enter_async_context(get_services(request).slots.hold())
                 answer = await handle(request)
             except _Stranger:
                 answer = _ask_in(request)
@@ -72,7 +76,8 @@ class PageRoute(OpenRoute):
 
     @override
     async def admit(self, request: Request) -> None:
-        person = await run_in_threadpool(find_person, request, get_services(request))
+        services = get_services(request)
+        person = await services.slots.run(partial(find_person, request, services))
         if person is None:
             raise _Stranger
         request.state.person = person

@@ -27,7 +27,7 @@ class Place:
 
 
 # What is built; a page that is not built is not named.
-PLACES: tuple[Place, ...] = (Place("/queue", "Queues"),)
+PLACES: tuple[Place, ...] = (Place("/queue", "Queues"), Place("/results", "Results"))
 
 
 def render(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import Objects
+from api.dependencies import ServicesDep
 from api.pages import review_words
 from api.pages.headers import write_policy
 from api.pages.items import Before, find_item
@@ -18,7 +18,7 @@ from api.problems import not_found
 from engine.output import words
 from engine.results import EvidenceReason
 from fakesieve.object_stores.s3 import S3Objects
-from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
 from fakesieve.reviews.entries import list_entries
@@ -49,7 +49,7 @@ def show_review(
     request: Request,
     person: PersonDep,
     session: PageTransaction,
-    objects: Objects,
+    services: ServicesDep,
     done: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
     """Show one analysis. ``t`` and ``track`` of the address are for the browser alone."""
@@ -62,7 +62,7 @@ def show_review(
     return render(
         request,
         "review.html",
-        policy=write_policy(media=find_origin(evidence, objects)),
+        policy=write_policy(media=find_origin(evidence, services.links)),
         evidence=evidence,
         facts=json.dumps(write_facts(evidence, spans, before)),
         headline=review_words.say_headline(evidence),
@@ -137,21 +137,21 @@ def find_duration(evidence: Evidence) -> int:
     return max(evidence.video.duration_us or 0, evidence.analysis.total_us, last)
 
 
-def find_origin(evidence: Evidence, objects: ObjectStore) -> str:
+def find_origin(evidence: Evidence, links: S3Objects | None) -> str:
     """Return the origin from which the video of a page comes, for its content security policy."""
-    link = make_link(evidence, objects)
+    link = make_link(evidence, links)
     if link is None:
         return ""
     parts = urlsplit(link)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def make_link(evidence: Evidence, objects: ObjectStore) -> str | None:
+def make_link(evidence: Evidence, links: S3Objects | None) -> str | None:
     """Return a link to the video that works for a quarter of an hour, None where the store gives none."""
-    if not evidence.sources or not isinstance(objects, S3Objects):
+    if not evidence.sources or links is None:
         return None
     source = evidence.sources[-1]
-    return objects.link_get(VideoRef(source.bucket, source.key, source.version_id), expire_s=LINK_S)
+    return links.link_get(VideoRef(source.bucket, source.key, source.version_id), expire_s=LINK_S)
 
 
 def _list_history(session: Session, evidence: Evidence, before: Before) -> list[review_words.EntryLine]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Path, Response
 from fastapi.responses import JSONResponse
 
-from api.dependencies import Objects
+from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.items import find_item
 from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes
@@ -50,7 +50,7 @@ def send_faces(
 
 
 @router.get("/r/{analysis_id}/video")
-def send_link(analysis_id: str, session: PageTransaction, objects: Objects) -> JSONResponse:
+def send_link(analysis_id: str, session: PageTransaction, services: ServicesDep) -> JSONResponse:
     """Send a link under which the browser gets the video from the object store for a while."""
     evidence = load_evidence(session, analysis_id)
     if evidence is None:
@@ -59,7 +59,7 @@ def send_link(analysis_id: str, session: PageTransaction, objects: Objects) -> J
         raise Problem(
             Reason.SOURCE_NOT_FOUND, "it is not known where the video lies", hint="submit the video again"
         )
-    link = make_link(evidence, objects)
+    link = make_link(evidence, services.links)
     if link is None:
         raise Problem(
             Reason.OBJECT_STORE_UNAVAILABLE,

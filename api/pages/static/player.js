@@ -19,7 +19,7 @@ export class Player {
     video.addEventListener("error", () => this.recover());
     video.addEventListener("loadeddata", () => {
       this.failures = 0;
-      say("");
+      say(video.videoWidth ? "" : `This browser cannot show the pictures of this video (${facts.codec}).`);
     });
     video.addEventListener("seeked", () => {
       // A seek by us leads to a stored time exactly; the element repeats it with its own rounding.

@@ -1,0 +1,169 @@
+import secrets
+from datetime import timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select, update
+
+from fakesieve.database import Database
+from fakesieve.records.reviews import EntryKind, ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.records.users import UserRole
+from tests.api.pages.stage import Scene, enter, find_token, make_scene
+
+DECISION = {
+    "disposition": "confirmed_manipulated",
+    "reason": "visible_artefacts",
+    "comment": "the lips <b>slip</b>",
+}
+
+
+@pytest.fixture
+def own(module_database: Database, request: pytest.FixtureRequest) -> Scene:
+    """A tenant of this test alone."""
+    return make_scene(
+        module_database, f"tenant-{secrets.token_hex(4)}", is_blind="blind" in request.node.name
+    )
+
+
+@pytest.fixture
+def reviewer(client: TestClient, own: Scene) -> TestClient:
+    """A reviewer who holds the item."""
+    enter(client, own, UserRole.REVIEWER)
+    token = find_token(client.get("/queue").text)
+    answer = client.post(f"/queue/{own.queue_id}/next", data={"form_token": token}, follow_redirects=False)
+    assert answer.headers["location"] == f"/r/{own.analysis_id}"
+    return client
+
+
+def act(client: TestClient, own: Scene, name: str, fields: dict[str, str]):
+    page = client.get(f"/r/{own.analysis_id}").text
+    item = page.split('name="item" value="', 1)[1].split('"', 1)[0]
+    form = {"form_token": find_token(page), "item": item} | fields
+    return client.post(f"/r/{own.analysis_id}/{name}", data=form, follow_redirects=False)
+
+
+def list_kinds(database: Database, own: Scene) -> list[EntryKind]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return list(session.scalars(select(ReviewDecision.kind).order_by(ReviewDecision.id)))
+
+
+def test_a_decision_is_kept_with_its_reason(reviewer: TestClient, own: Scene, module_database: Database):
+    answer = act(
+        reviewer, own, "decide", DECISION | {"face_0": "inconclusive", "face_0_reason": "quality_too_low"}
+    )
+    assert answer.headers["location"] == f"/r/{own.analysis_id}?done=decided"
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        kept = session.scalars(select(ReviewDecision)).one()
+        face = session.scalars(select(TrackDecision)).one()
+        assert (kept.disposition, kept.reason_code, kept.comment) == tuple(DECISION.values())
+        assert (face.ordinal, face.disposition, face.reason_code) == (0, "inconclusive", "quality_too_low")
+        assert kept.reviewer.startswith("usr_")
+    page = reviewer.get(f"/r/{own.analysis_id}?done=decided").text
+    assert "Your decision is stored." in page
+    assert "the lips &lt;b&gt;slip&lt;/b&gt;" in page
+    assert "Take it back" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"reason": ""}, "choose a value for reason"),
+        ({"disposition": ""}, "choose a value for disposition"),
+        ({"disposition": "fake"}, "disposition is none of its choices"),
+        ({"reason": "other", "comment": ""}, "needs a comment"),
+        ({"face_0": "inconclusive"}, "choose a value for face_0_reason"),
+        ({"comment": "x" * 5000}, "a comment has 1 to 4000 letters"),
+    ],
+)
+def test_half_a_decision_is_refused_and_nothing_is_kept(
+    reviewer: TestClient, own: Scene, module_database: Database, wrong: dict[str, str], said: str
+):
+    answer = act(reviewer, own, "decide", DECISION | wrong)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert list_kinds(module_database, own) == []
+
+
+def test_a_decision_can_be_taken_back_and_made_anew(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    act(reviewer, own, "decide", DECISION)
+    assert act(reviewer, own, "undo", {}).headers["location"].endswith("?done=undone")
+    assert "yours until" in reviewer.get(f"/r/{own.analysis_id}").text
+    act(reviewer, own, "decide", DECISION)
+    assert list_kinds(module_database, own) == [EntryKind.DECISION, EntryKind.UNDO, EntryKind.DECISION]
+
+
+def test_ten_seconds_later_it_can_not(reviewer: TestClient, own: Scene, module_database: Database):
+    act(reviewer, own, "decide", DECISION)
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        session.execute(update(ReviewItem).values(decide_time=func.now() - timedelta(seconds=11)))
+    assert "Take it back" not in reviewer.get(f"/r/{own.analysis_id}").text
+    item = page.split('name="item" value="', 1)[1].split('"', 1)[0]
+    form = {"form_token": find_token(page), "item": item}
+    assert reviewer.post(f"/r/{own.analysis_id}/undo", data=form).status_code == 409
+
+
+def test_a_skip_needs_a_reason_too(reviewer: TestClient, own: Scene, module_database: Database):
+    assert act(reviewer, own, "skip", {}).status_code == 422
+    assert act(reviewer, own, "skip", {"reason": "needs_expert"}).headers["location"] == "/queue?done=skipped"
+    assert list_kinds(module_database, own) == [EntryKind.SKIP]
+
+
+def test_two_people_never_hold_one_item(reviewer: TestClient, own: Scene):
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    item = page.split('name="item" value="', 1)[1].split('"', 1)[0]
+    enter(reviewer, own, UserRole.ADMIN)
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "Somebody else holds this" in page
+    form = {"form_token": find_token(page), "item": item} | DECISION
+    assert reviewer.post(f"/r/{own.analysis_id}/claim", data=form).status_code == 409
+    assert reviewer.post(f"/r/{own.analysis_id}/decide", data=form).status_code == 409
+
+
+def test_an_item_given_back_is_free_again(reviewer: TestClient, own: Scene):
+    act(reviewer, own, "release", {})
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "Nobody holds this" in page
+    assert act(reviewer, own, "claim", {}).headers["location"].endswith("?done=claimed")
+
+
+def test_blind_first_shows_no_score_before_the_first_word(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "Score hidden until you have said what you see" in page
+    for told in ("likely manipulated", "0.45", "HIGH_TRACK", "0.90", "suspicious:", "mouth"):
+        assert told not in page.split("<footer", 1)[0], told
+    octets = {"Accept": "application/octet-stream"}
+    assert reviewer.get(f"/r/{own.analysis_id}/lanes", headers=octets).status_code == 409
+    faces = reviewer.get(f"/r/{own.analysis_id}/faces/0", headers=octets).content
+    assert int.from_bytes(faces[24:28], "little") == 0  # maps of the first face
+    assert act(reviewer, own, "decide", DECISION).status_code == 409
+    act(reviewer, own, "reveal", {"disposition": "inconclusive"})
+    assert "Score over time" in reviewer.get(f"/r/{own.analysis_id}").text
+    assert reviewer.get(f"/r/{own.analysis_id}/lanes", headers=octets).status_code == 200
+    act(reviewer, own, "decide", DECISION)
+    assert list_kinds(module_database, own) == [EntryKind.BLIND, EntryKind.DECISION]
+
+
+def test_a_second_opinion_goes_to_somebody_else(reviewer: TestClient, own: Scene):
+    act(reviewer, own, "decide", DECISION)
+    assert act(reviewer, own, "second", {}).headers["location"].endswith("?done=asked")
+    token = find_token(reviewer.get("/queue").text)
+    mine = reviewer.post(f"/queue/{own.queue_id}/next", data={"form_token": token}, follow_redirects=False)
+    assert mine.headers["location"] == "/queue?done=empty"
+    enter(reviewer, own, UserRole.ADMIN)
+    token = find_token(reviewer.get("/queue").text)
+    theirs = reviewer.post(f"/queue/{own.queue_id}/next", data={"form_token": token}, follow_redirects=False)
+    assert theirs.headers["location"] == f"/r/{own.analysis_id}"
+
+
+def test_what_a_person_prefers_comes_back(reviewer: TestClient, own: Scene):
+    token = find_token(reviewer.get("/queue").text)
+    form = {"form_token": token, "blur": "true", "grey": "true", "mute": "false"}
+    assert reviewer.post("/preferences", data=form).status_code == 204
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert 'id="blur" aria-pressed="true"' in page
+    assert 'id="mute" aria-pressed="false"' in page

@@ -1,0 +1,101 @@
+import math
+import struct
+from types import SimpleNamespace
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.pages.packing import WORST, pack_faces, pack_lanes
+from engine.results import EvidenceReason
+from fakesieve.records.analyses import TrackMaps
+from fakesieve.records.analysis_tables import Analysis, PatchMap
+from fakesieve.records.evidence import FacePoint, PlacedFace
+from tests.factories import make_maps, make_track
+
+Lane = tuple[list[float], list[float], bytes]
+
+
+def read_lanes(content: bytes) -> dict[int, Lane]:
+    """Read lanes as the browser's module does."""
+    letters, version, blocks, _ = struct.unpack_from("<4sIII", content)
+    assert (letters, version) == (b"FSVL", 1)
+    place, lanes = 16, dict[int, Lane]()
+    for _ in range(blocks):
+        assert place % 8 == 0
+        ordinal, n = struct.unpack_from("<II", content, place)
+        times = struct.unpack_from(f"<{n}d", content, place + 8)
+        scores = struct.unpack_from(f"<{n}d", content, place + 8 + 8 * n)
+        start = place + 8 + 16 * n
+        lanes[ordinal] = (list(times), list(scores), content[start : start + n])
+        place = start + n + (-n % 8)
+    assert place == len(content)
+    return lanes
+
+
+def make_analysis(times: list[int] | None, scores: list[float | None]) -> Analysis:
+    return cast("Analysis", SimpleNamespace(series_pts_us=times, series_score=scores))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**53), st.one_of(st.none(), st.floats(0, 1)), st.sampled_from(EvidenceReason)
+        ),
+        max_size=20,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float | None, EvidenceReason]]):
+    points = [
+        FacePoint(3, time, score, None if score is not None else reason) for time, score, reason in rows
+    ]
+    lanes = read_lanes(pack_lanes(make_analysis(None, []), points))
+    if not rows:
+        assert lanes == {}
+        return
+    times, scores, reasons = lanes[3]
+    assert times == [float(time) for time, _, _ in rows]
+    for (_, score, reason), seen, code in zip(rows, scores, reasons, strict=True):
+        assert (seen == score and code == 0) if score is not None else math.isnan(seen)
+        assert score is not None or list(EvidenceReason)[code - 1] is reason
+
+
+def test_the_highest_face_of_each_sample_is_a_lane_of_its_own():
+    lanes = read_lanes(pack_lanes(make_analysis([0, 5], [0.25, None]), [FacePoint(0, 0, 0.25, None)]))
+    assert list(lanes) == [WORST, 0]
+    assert lanes[WORST][0] == [0.0, 5.0]
+    assert lanes[WORST][1][0] == 0.25
+    assert math.isnan(lanes[WORST][1][1])
+
+
+def make_stored_maps(maps: TrackMaps) -> PatchMap:
+    numbers = [number for matrix in maps.to_frame for number in matrix]
+    return PatchMap(
+        ordinal=maps.ordinal,
+        grid=maps.grid,
+        crop_size=maps.crop_size,
+        pts_us=list(maps.pts_us),
+        to_frame=numbers,
+        packed=maps.packed,
+    )
+
+
+def test_faces_carry_the_maps_of_their_own_samples():
+    track = make_track()
+    maps = make_maps(track)  # of the samples at 0 and 1 s; the one at 2 s has no score
+    faces = [PlacedFace(0, pts_us, (0.375, 0.25, 0.125, 0.5)) for pts_us in (1_000_000, 2_000_000)]
+    content = pack_faces(faces, [make_stored_maps(maps)])
+    assert content[:4] == b"FSVF"
+    assert struct.unpack_from("<IIIII", content, 16) == (0, 2, 1, maps.grid, maps.crop_size)
+    assert struct.unpack_from("<2d", content, 40) == (1e6, 2e6)
+    assert struct.unpack_from("<8f", content, 56) == (0.375, 0.25, 0.125, 0.5) * 2
+    assert struct.unpack_from("<2i", content, 88) == (0, -1)
+    assert struct.unpack_from("<6f", content, 96) == maps.to_frame[1]
+    assert content[120:136] == bytes(range(16))
+
+
+def test_a_face_without_maps_has_its_box():
+    content = pack_faces([PlacedFace(4, 7, (0.0, 0.0, 1.0, 1.0))], [])
+    assert struct.unpack_from("<IIIII", content, 16) == (4, 1, 0, 0, 0)
+    assert struct.unpack_from("<i", content, 64) == (-1,)

@@ -1,0 +1,162 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from api.pages.files import FILES
+from api.pages.pages import ROUTERS
+from api.pages.templates import PLACES
+from fakesieve.database import Database
+from fakesieve.records.users import UserRole
+from tests.api.pages.stage import Scene, enter, find_token, make_scene
+
+HOSTILE = "clips/<img src=x onerror=alert(1)>\"'{{7*7}}\u202egpj.mp4"
+_OPEN = {"/sign-in", "/static/{digest}/{name}"}
+
+
+def list_routes() -> Iterator[tuple[str, str]]:
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                for method in sorted(route.methods):
+                    yield method, route.path
+
+
+def fill(path: str, scene: Scene) -> str:
+    ids = {
+        "analysis_id": scene.analysis_id,
+        "queue_id": scene.queue_id,
+        "segment": "0",
+        "digest": FILES.digest,
+        "name": "console.css",
+    }
+    return re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], "job_none"), path)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.title)
+@pytest.mark.parametrize("role", list(UserRole))
+def test_every_page_of_the_navigation_opens_for_those_who_may(
+    client: TestClient, scene: Scene, place, role: UserRole
+):
+    enter(client, scene, role)
+    answer = client.get(place.address)
+    may = list(UserRole).index(role) >= list(UserRole).index(place.role)
+    assert answer.status_code == (200 if may else 403)
+
+
+@pytest.mark.parametrize(("method", "path"), list(list_routes()))
+def test_no_route_is_open_by_accident(client: TestClient, scene: Scene, method: str, path: str):
+    if path in _OPEN:
+        return
+    answer = client.request(method, fill(path, scene), follow_redirects=False)
+    assert answer.status_code in (303, 401)
+    if answer.status_code == 303:
+        assert answer.headers["location"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize(("method", "path"), [pair for pair in list_routes() if pair[0] == "POST"])
+def test_no_form_works_without_its_token(client: TestClient, scene: Scene, method: str, path: str):
+    enter(client, scene, UserRole.ADMIN)
+    answer = client.post(fill(path, scene), data={"item": "rev_none"}, follow_redirects=False)
+    assert answer.status_code == 403
+    assert "does not belong to your session" in answer.text
+
+
+@pytest.mark.parametrize("address", ["/sign-in", "/queue", "/r/{analysis_id}", "/r/ana_none", "/queue/x"])
+def test_every_page_forbids_foreign_and_inline_scripts(client: TestClient, scene: Scene, address: str):
+    enter(client, scene, UserRole.REVIEWER)
+    answer = client.get(fill(address, scene))
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if answer.status_code != 405 and "html" in answer.headers["content-type"]:
+        assert "script-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+        assert not re.search(r"<[^>]+\s(on\w+|style)=", answer.text)
+        assert not re.search(r"<script(?![^>]*\bsrc=)", answer.text)
+        assert not re.search(r"(src|href|action)=\"(https?:)?//", answer.text)
+
+
+def test_the_review_page_may_play_from_the_object_store_alone(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    policy = client.get(f"/r/{scene.analysis_id}").headers["content-security-policy"]
+    assert "media-src http://127.0.0.1:9;" in policy
+    assert "connect-src 'self';" in policy
+
+
+def test_a_file_is_kept_for_ever_under_its_digest_only(client: TestClient):
+    answer = client.get(FILES.name_address("console.css"))
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert "immutable" in answer.headers["cache-control"]
+    assert client.get("/static/0000000000000000/console.css").status_code == 404
+    assert client.get(f"/static/{FILES.digest}/..%2Ffiles.py").status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path"), [pair for pair in list_routes() if "{analysis_id}" in pair[1]])
+def test_nobody_reaches_another_tenants_analysis(
+    client: TestClient, scene: Scene, other_scene: Scene, method: str, path: str
+):
+    enter(client, scene, UserRole.ADMIN)
+    headers = {"X-Form-Token": find_token(client.get("/queue").text)}
+    form = {"item": "rev_none", "disposition": "inconclusive", "reason": "other", "comment": "x"}
+    address = fill(path, other_scene)
+    answer = client.request(method, address, headers=headers, data=form if method == "POST" else None)
+    assert answer.status_code == 404
+    assert other_scene.tenant_id not in answer.text
+
+
+def test_nobody_takes_from_another_tenants_queue(client: TestClient, scene: Scene, other_scene: Scene):
+    enter(client, scene, UserRole.ADMIN)
+    token = find_token(client.get("/queue").text)
+    assert client.post(f"/queue/{other_scene.queue_id}/next", data={"form_token": token}).status_code == 404
+    assert other_scene.queue_id not in client.get("/queue").text
+
+
+@pytest.mark.parametrize("role", [UserRole.VIEWER])
+def test_viewers_look_and_change_nothing(client: TestClient, scene: Scene, role: UserRole):
+    enter(client, scene, role)
+    page = client.get(f"/r/{scene.analysis_id}")
+    assert "Your role is viewer" in page.text
+    token = find_token(page.text)
+    answers = [
+        client.post(f"/r/{scene.analysis_id}/{act}", data={"form_token": token, "item": "rev_none"})
+        for act in ("claim", "decide", "skip", "undo", "reveal", "release", "second")
+    ]
+    answers.append(client.post(f"/queue/{scene.queue_id}/next", data={"form_token": token}))
+    assert {answer.status_code for answer in answers} == {403}
+
+
+def test_only_admins_make_queues(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    form = {"form_token": find_token(client.get("/queue").text), "name": "mine", "order": "oldest"}
+    assert client.post("/queue", data=form).status_code == 403
+    enter(client, scene, UserRole.ADMIN)
+    form["form_token"] = find_token(client.get("/queue").text)
+    assert client.post("/queue", data=form).status_code == 200
+    assert "mine" in client.get("/queue").text
+
+
+def test_names_are_shown_and_never_run(client: TestClient, app: FastAPI, module_database: Database):
+    hostile = make_scene(module_database, "<b>hostile</b>", key=HOSTILE)
+    client.cookies.clear()
+    enter(client, hostile, UserRole.REVIEWER)
+    page = client.get(f"/r/{hostile.analysis_id}").text
+    assert "<img" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "{{7*7}}" in page
+    assert "\u202e" not in page
+    assert "<b>hostile</b>" not in page
+
+
+def test_a_page_that_is_not_there_says_so_in_words(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    answer = client.get("/r/ana_none")
+    assert answer.status_code == 404
+    assert "This page cannot be shown" in answer.text
+    assert "there is no analysis ana_none" in answer.text

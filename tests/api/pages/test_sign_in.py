@@ -1,0 +1,126 @@
+import pytest
+from fastapi.testclient import TestClient
+
+from api.pages.routes.sign_in import choose_target
+from fakesieve.records.users import UserRole
+from tests.api.pages.stage import PASSWORD, Scene, enter, find_token
+
+
+def give(client: TestClient, scene: Scene, **others: str):
+    token = find_token(client.get("/sign-in").text)
+    form = {
+        "form_token": token,
+        "organisation": scene.tenant,
+        "email": scene.email(UserRole.REVIEWER),
+        "password": PASSWORD,
+        "next": "/queue",
+    }
+    return client.post("/sign-in", data=form | others, follow_redirects=False)
+
+
+def test_a_page_asks_strangers_to_sign_in_and_brings_them_back(client: TestClient, scene: Scene):
+    answer = client.get(f"/r/{scene.analysis_id}?t=1.5&track=0", follow_redirects=False)
+    assert answer.status_code == 303
+    target = answer.headers["location"]
+    assert target == f"/sign-in?next=/r/{scene.analysis_id}%3Ft%3D1.5%26track%3D0"
+    assert f'value="/r/{scene.analysis_id}?t=1.5&amp;track=0"' in client.get(target).text
+
+
+def test_a_module_is_told_that_nobody_has_signed_in(client: TestClient, scene: Scene):
+    answer = client.get(f"/r/{scene.analysis_id}/lanes", headers={"Accept": "application/octet-stream"})
+    assert (answer.status_code, answer.json()["reason"]) == (401, "UNAUTHENTICATED")
+
+
+def test_signing_in_gives_a_new_token_that_no_script_reads(client: TestClient, scene: Scene):
+    client.get("/sign-in")
+    before = client.cookies["fakesieve"]
+    answer = give(client, scene)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/queue")
+    cookie = answer.headers["set-cookie"]
+    assert client.cookies["fakesieve"] != before
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert "Secure" not in cookie  # plain HTTP, as on one machine
+
+
+def test_over_tls_the_cookie_is_bound_to_the_host(client: TestClient):
+    cookie = client.get("https://testserver/sign-in").headers["set-cookie"]
+    assert cookie.startswith("__Host-fakesieve=")
+    assert "Secure" in cookie
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password": "wrong password"},
+        {"email": "nobody@acme.example"},
+        {"organisation": "nowhere"},
+        {"organisation": "' OR 1=1 --"},
+    ],
+)
+def test_a_wrong_part_is_not_told_from_another(client: TestClient, scene: Scene, wrong: dict[str, str]):
+    answer = give(client, scene, **wrong)
+    assert answer.status_code == 401
+    assert "That is not right: check the organisation, the address and the password." in answer.text
+
+
+@pytest.mark.parametrize("token", ["", "0" * 64, "\u00e9"])
+def test_a_form_of_another_site_signs_nobody_in(client: TestClient, scene: Scene, token: str):
+    assert give(client, scene, form_token=token).status_code == 403
+
+
+def test_a_form_from_another_origin_is_refused_whatever_it_carries(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.ADMIN)
+    token = find_token(client.get("/queue").text)
+    form = {"form_token": token, "name": "stolen", "order": "oldest"}
+    answer = client.post("/queue", data=form, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert "stolen" not in client.get("/queue").text
+
+
+def test_signing_out_ends_the_session_on_the_server_too(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    kept = client.cookies["fakesieve"]
+    token = find_token(client.get("/queue").text)
+    answer = client.post("/sign-out", data={"form_token": token}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    client.cookies.set("fakesieve", kept)
+    assert client.get("/queue", follow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize("cookie", ["x", "x" * 5000, "%00", "'; DROP TABLE app_session --"])
+def test_a_made_up_cookie_is_nobody(client: TestClient, cookie: str):
+    client.cookies.set("fakesieve", cookie)
+    assert client.get("/queue", follow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("wanted", "target"),
+    [
+        ("/queue?done=x", "/queue?done=x"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/a\r\nSet-Cookie: x", "/"),
+        ("", "/"),
+    ],
+)
+def test_nobody_is_sent_to_another_host(wanted: str, target: str):
+    assert choose_target(wanted) == target
+
+
+def test_every_form_field_is_read_in_one_way(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    token = find_token(client.get("/queue").text)
+    headers = {"X-Form-Token": token, "Content-Type": "application/x-www-form-urlencoded"}
+    cases = [b"a=%00", b"a=%ED%A0%80", b"&".join(b"a=1" for _ in range(500)), b"\xff=1"]
+    assert [client.post("/preferences", content=body, headers=headers).status_code for body in cases] == [
+        422, 422, 422, 422,
+    ]  # fmt: skip
+    long = client.post("/preferences", content=b"a=" + b"x" * 70_000, headers=headers)
+    assert long.status_code == 413
+    strange = client.post(
+        "/preferences", content=b"{}", headers=headers | {"Content-Type": "application/json"}
+    )
+    assert strange.status_code == 415
