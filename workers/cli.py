@@ -12,6 +12,7 @@ from fakesieve.errors import FleetError, SetupRefused
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.logging import configure_logging
+from fakesieve.object_stores.select import open_objects
 from fakesieve.records.partitions import make_partitions
 from fakesieve.records.revision import check_revision
 from fakesieve.settings import Settings, read_settings, split_list
@@ -19,6 +20,7 @@ from fakesieve.webhooks.addresses import AddressRules
 from workers.app import make_app
 from workers.deliver import Sender
 from workers.doorbell import CeleryDoorbell
+from workers.erase import Eraser
 from workers.loops import LoopRules, run_loop, stop_on_signals
 from workers.metrics import FleetMetrics
 from workers.reconciler import Reconciler
@@ -123,7 +125,13 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
         return database.run_transaction(make_partitions, tenant_id=None)
 
     turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months)
-    run_loop("reconciler", turns.take_turn, LoopRules(settings.reconcile_s), stop_on_signals())
+    eraser = Eraser(database, open_objects(settings), settings.bucket)
+
+    def take_turn() -> bool:
+        eraser.take_turn()
+        return turns.take_turn()
+
+    run_loop("reconciler", take_turn, LoopRules(settings.reconcile_s), stop_on_signals())
     return 0
 
 
@@ -139,4 +147,4 @@ def _run_worker(settings: Settings, database: Database, metrics: FleetMetrics) -
     # Lazy: decoders, detector and network, 120 MB that a relay does not need.
     from workers.opening import run_worker
 
-    return run_worker(settings, SqlJobStore(database), read_limits(settings), metrics)
+    return run_worker(settings, SqlJobStore(database), read_limits(settings), metrics, database)

@@ -112,6 +112,7 @@ class WorkerHost:
         try:
             lost = place.leases.extend()
             place.store.run(lambda tx: tx.beat_host(beat))
+            place.let_go()
         except Unavailable as fault:
             _log.warning("host.beat_missed", seen=fault.seen, running=len(place.leases))
         else:

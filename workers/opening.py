@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
@@ -11,6 +12,7 @@ from engine.bundle import ModelBundle, load_bundle
 from engine.policy import choose_policy, find_policy
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings
+from fakesieve.database import Database
 from fakesieve.errors import SetupRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.jobs.limits import JobLimits
@@ -21,6 +23,7 @@ from fakesieve.settings import Settings
 from workers.app import make_app
 from workers.host import HostRules, WorkerHost
 from workers.leases import Leases
+from workers.let_go import let_go
 from workers.metrics import FleetMetrics
 from workers.scratch import Scratch
 from workers.screener import ScreenerRules, open_screener
@@ -29,8 +32,16 @@ from workers.tracing import open_tracer
 from workers.workplace import Workplace
 
 
-def run_worker(settings: Settings, store: JobStore, limits: JobLimits, metrics: FleetMetrics) -> int:
+def run_worker(
+    settings: Settings,
+    store: JobStore,
+    limits: JobLimits,
+    metrics: FleetMetrics,
+    database: Database | None = None,
+) -> int:
     """Run a worker host until it has drained and return its exit code.
+
+    With a database it lets go of copies of what is being erased.
 
     Raises BundleInvalid for a model without its hashes, SetupRefused for a broker that evicts.
     """
@@ -45,7 +56,10 @@ def run_worker(settings: Settings, store: JobStore, limits: JobLimits, metrics: 
         jobs_max=settings.host_jobs_max,
         memory_bytes_max=settings.host_memory_bytes_max,
     )
-    with open_workplace(settings, bundle, store, limits, metrics, slots) as place:
+    with open_workplace(settings, bundle, store, limits, metrics, slots) as opened:
+        place = opened
+        if database is not None:
+            place = replace(opened, let_go=lambda: let_go(database, opened.owner, opened.scratch))
         return WorkerHost(place, make_app(broker_url), rules, version=version("fakesieve")).run()
 
 

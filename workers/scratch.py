@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,6 +132,16 @@ class Scratch:
             raise
         finally:
             self._leave(entry)
+
+    def forget(self, refs: Collection[VideoRef]) -> bool:
+        """Remove copies of what lies at these places, whichever bytes; false while somebody holds one."""
+        places = {(ref.bucket, ref.key) for ref in refs}
+        with self._lock:
+            there = [n for n, entry in self._entries.items() if (entry.ref.bucket, entry.ref.key) in places]
+            free = [name for name in there if self._entries[name].n_holders == 0]
+            for name in free:
+                self._entries.pop(name).path.unlink(missing_ok=True)
+        return len(free) == len(there)
 
     def _enter(self, ref: VideoRef) -> tuple[_Entry, bool]:
         """Return the object's entry, held, and whether it was made just now."""

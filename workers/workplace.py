@@ -36,6 +36,10 @@ class Drain(threading.Event):
         return self._end_s - time.monotonic()
 
 
+def _hold_on() -> None:
+    """Let go of nothing: where there is no database to ask."""
+
+
 @dataclass(frozen=True)
 class Workplace:
     """One for a host; every part of it may be used from several threads."""
@@ -49,6 +53,7 @@ class Workplace:
     metrics: FleetMetrics
     tracer: Tracer
     draining: Drain = field(default_factory=Drain)
+    let_go: Callable[[], object] = _hold_on  # of copies of what is being erased
 
     def keep_trying(self, work: Callable[[], Result]) -> Result:
         """Write what must be heard: for as long as a lease lasts, and no longer than this host."""

@@ -1,0 +1,242 @@
+"""Erasing a video: what to clear is written down first, then cleared, then testified to.
+
+Each step may be repeated, so that an erasure which somebody began and did not live to finish is finished by
+the next who looks. The receipt is completed when every store has been cleared, the scratch folders of
+worker hosts included.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+from sqlalchemy import func, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from fakesieve.database import Database
+from fakesieve.erasure.objects import clear_objects
+from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, make_plan
+from fakesieve.erasure.retention import check_hold, lock_video
+from fakesieve.erasure.rows import KEPT_TABLES, clear_rows, count_kept
+from fakesieve.errors import RequestRefused
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.objects import ObjectStore
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
+from fakesieve.records.erasure import Erasure, ErasureCause, ErasureHost, ErasureState
+from fakesieve.records.jobs import WorkerHost
+from fakesieve.records.webhooks import EventType
+from fakesieve.webhooks.events import record_event
+
+AGAIN_S = 60.0
+"""An erasure that nobody has worked on for so long is taken up by a sweep."""
+_PLAIN = {"synchronize_session": False}
+
+
+def erase_video(
+    database: Database,
+    objects: ObjectStore,
+    bucket: str,
+    begun: tuple[str, str],
+) -> Erasure:
+    """Clear everything of a begun erasure that can be cleared now, and return where it stands.
+
+    Args:
+        database: of the fleet or of the API.
+        objects: the object store.
+        bucket: the fleet's own, where exports lie.
+        begun: the tenant and the id that ``begin_erasure`` gave.
+
+    Raises:
+        Unavailable: a store does not answer; what is left is done by the next sweep.
+    """
+    tenant_id, erasure_id = begun
+    with database.transaction(tenant_id=tenant_id) as session:
+        erasure = load_erasure(session, erasure_id)
+        if erasure.plan is None:
+            return erasure
+        since, plan = erasure.create_time, ErasurePlan.from_json(erasure.plan)
+        is_cleared = "objects" in erasure.stores
+    removed = None if is_cleared else clear_objects(objects, bucket, tenant_id, plan, since)
+
+    def work(session: Session) -> Erasure:
+        erasure = _lock(session, erasure_id)
+        if erasure.plan is not None and removed is not None and "objects" not in erasure.stores:
+            _clear_database(session, erasure, plan, removed)
+        complete_erasure(session, erasure)
+        return erasure
+
+    return database.run_transaction(work, tenant_id=tenant_id)
+
+
+def begin_erasure(
+    session: Session,
+    video_id: str,
+    actor: str,
+    cause: ErasureCause = ErasureCause.REQUEST,
+    *,
+    with_sources: bool = False,
+) -> str:
+    """Hide a video, write down what is to be cleared, and return the erasure's id.
+
+    From here there is no way back. Where an erasure runs already, its id is returned. Raises RequestRefused
+    (NOT_FOUND, LEGAL_HOLD).
+    """
+    video = lock_video(session, video_id)
+    check_hold(video)
+    running = select(Erasure.id).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
+    found = session.scalar(running)
+    if found is not None:
+        return found
+    plan = make_plan(session, video, with_sources=with_sources)
+    erasure_id = new_id(IdPrefix.ERASURE)
+    row = {"id": erasure_id, "tenant_id": video.tenant_id, "video_id": video_id, "cause": cause}
+    session.execute(
+        insert(Erasure).values(**row, requested_by=actor, plan=plan.to_json(), try_time=func.now())
+    )
+    hosts = [
+        {"tenant_id": video.tenant_id, "erasure_id": erasure_id, "owner": owner}
+        for owner in find_hosts(session)
+    ]
+    if hosts:
+        session.execute(insert(ErasureHost), hosts)
+    video.delete_time = func.coalesce(type(video).delete_time, func.now())
+    video.purge_time = func.now()
+    session.flush()
+    _note(session, video.tenant_id, actor, "video.erasure_begun", video_id, {"erasure_id": erasure_id})
+    return erasure_id
+
+
+def load_erasure(session: Session, erasure_id: str) -> Erasure:
+    """Return an erasure of the tenant at hand. Raises RequestRefused (NOT_FOUND)."""
+    erasure = session.get(Erasure, erasure_id, populate_existing=True)
+    if erasure is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no erasure {erasure_id}")
+    return erasure
+
+
+def list_erasures(
+    session: Session,
+    *,
+    video_id: str | None = None,
+    before: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> list[Erasure]:
+    """Return erasures, newest first, behind a position."""
+    wanted = select(Erasure).order_by(Erasure.create_time.desc(), Erasure.id.desc()).limit(limit)
+    if video_id is not None:
+        wanted = wanted.where(Erasure.video_id == video_id)
+    if before is not None:
+        wanted = wanted.where(func.row(Erasure.create_time, Erasure.id) < func.row(*before))
+    return list(session.scalars(wanted))
+
+
+def take_unfinished(session: Session, limit: int) -> list[tuple[str, str]]:
+    """Return tenants and ids of erasures that nobody has worked on lately, and say that somebody does now."""
+    idle = or_(
+        Erasure.try_time.is_(None),
+        Erasure.try_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, AGAIN_S),
+    )
+    left = (
+        select(Erasure.id)
+        .where(Erasure.state == ErasureState.RUNNING, idle)
+        .order_by(Erasure.create_time)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = update(Erasure).where(Erasure.id.in_(left)).values(try_time=func.now())
+    rows = session.execute(taken.returning(Erasure.tenant_id, Erasure.id), execution_options=_PLAIN)
+    return [(row[0], row[1]) for row in rows]
+
+
+def complete_erasure(session: Session, erasure: Erasure) -> bool:
+    """Complete the receipt if all stores are cleared; False while a worker host still has to say so."""
+    if erasure.state is ErasureState.COMPLETED:
+        return True
+    if "objects" not in erasure.stores or _count_waiting(session, erasure.id):
+        return False
+    stores = dict(erasure.stores)
+    stores["scratch"] = {"state": "cleared", "hosts": _count_hosts(session, erasure.id)}
+    erasure.stores = stores
+    erasure.end_time = datetime.now(UTC)
+    erasure.sha256 = hash_receipt(erasure)
+    erasure.state = ErasureState.COMPLETED
+    erasure.plan = null()  # pyright: ignore[reportAttributeAccessIssue]
+    session.flush()
+    data = {"video_id": erasure.video_id, "erasure_id": erasure.id, "cause": erasure.cause}
+    record_event(session, erasure.tenant_id, EventType.VIDEO_PURGED, data)
+    details = {"erasure_id": erasure.id, "sha256": erasure.sha256}
+    _note(session, erasure.tenant_id, erasure.requested_by, "video.erased", erasure.video_id, details)
+    session.refresh(erasure)
+    return True
+
+
+def hash_receipt(erasure: Erasure) -> str:
+    """Return the sha256 over what a receipt says, which the audit log holds too."""
+    said = {
+        "id": erasure.id,
+        "video_id": erasure.video_id,
+        "cause": erasure.cause,
+        "requested_by": erasure.requested_by,
+        "create_time": _write_time(erasure.create_time),
+        "end_time": None if erasure.end_time is None else _write_time(erasure.end_time),
+        "stores": erasure.stores,
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _clear_database(
+    session: Session, erasure: Erasure, plan: ErasurePlan, removed: Mapping[str, int]
+) -> None:
+    rows = clear_rows(session, erasure.video_id, plan)
+    kept = {
+        name: {"rows": count, "why": KEPT_TABLES[name]} for name, count in count_kept(session, plan).items()
+    }
+    own = {"state": "kept", "objects": plan.n_kept, "why": "they lie in your own buckets"}
+    erasure.stores = {
+        "database": {"state": "cleared", "rows": rows},
+        "objects": {"state": "cleared", "objects": removed["objects"]},
+        "exports": {"state": "cleared", "objects": removed["exports"]},
+        "kept": {name: report for name, report in kept.items() if report["rows"]}
+        | ({"sources": own} if plan.n_kept else {}),
+    }
+    session.flush()
+
+
+def _lock(session: Session, erasure_id: str) -> Erasure:
+    wanted = select(Erasure).where(Erasure.id == erasure_id).with_for_update()
+    return session.scalars(wanted, execution_options={"populate_existing": True}).one()
+
+
+def _count_hosts(session: Session, erasure_id: str) -> int:
+    wanted = select(func.count()).select_from(ErasureHost).where(ErasureHost.erasure_id == erasure_id)
+    return session.execute(wanted).scalar_one()
+
+
+def _count_waiting(session: Session, erasure_id: str) -> int:
+    """How many worker processes have not said that they hold nothing, and live."""
+    heard = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, HOST_SILENCE_S)
+    wanted = (
+        select(func.count())
+        .select_from(ErasureHost)
+        .join(WorkerHost, WorkerHost.owner == ErasureHost.owner)
+        .where(
+            ErasureHost.erasure_id == erasure_id,
+            ErasureHost.clear_time.is_(None),
+            WorkerHost.beat_time >= heard,
+        )
+    )
+    return session.execute(wanted).scalar_one()
+
+
+def _write_time(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _note(
+    session: Session, tenant_id: str, actor: str, action: str, subject: str, details: Mapping[str, object]
+) -> None:
+    owner = {"tenant_id": tenant_id, "actor": actor, "subject": subject}
+    record_audit(session, **owner, action=action, details=cast("dict[str, object]", details))

@@ -1,0 +1,117 @@
+"""What an erasure has to clear, found before anything is removed and kept until all of it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
+from sqlalchemy.orm import Session
+
+from fakesieve.objects import VideoRef
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.jobs import Job, WorkerHost
+from fakesieve.records.table import Id
+from fakesieve.records.uploads import Upload
+from fakesieve.records.videos import Source, SourceKind, Video
+
+HOST_SILENCE_S = 3_600.0
+"""A worker process that was silent for so long is gone; the next one on its machine removes what it left."""
+
+
+@dataclass(frozen=True)
+class ErasurePlan:
+    """Where a video lies. ``objects`` are to be removed, ``held`` may lie in worker hosts' scratch folders.
+
+    ``n_kept`` counts the places in the caller's own buckets that are left as they are.
+    """
+
+    objects: tuple[VideoRef, ...]
+    held: tuple[VideoRef, ...]
+    job_ids: tuple[str, ...]
+    analysis_ids: tuple[str, ...]
+    n_kept: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the form that the erasure's row holds until it is completed."""
+        return {
+            "objects": [_write_ref(ref) for ref in self.objects],
+            "held": [_write_ref(ref) for ref in self.held],
+            "job_ids": list(self.job_ids),
+            "analysis_ids": list(self.analysis_ids),
+            "n_kept": self.n_kept,
+        }
+
+    @classmethod
+    def from_json(cls, form: Mapping[str, object]) -> "ErasurePlan":
+        """Read the form of ``to_json``."""
+        return cls(
+            tuple(_read_ref(ref) for ref in cast("list[dict[str, str | None]]", form["objects"])),
+            tuple(_read_ref(ref) for ref in cast("list[dict[str, str | None]]", form["held"])),
+            tuple(cast("list[str]", form["job_ids"])),
+            tuple(cast("list[str]", form["analysis_ids"])),
+            cast("int", form["n_kept"]),
+        )
+
+
+def make_plan(session: Session, video: Video, *, with_sources: bool) -> ErasurePlan:
+    """Find everything that hangs on a video, a job included that has not got as far as knowing it.
+
+    Uploads are ours to remove. Objects that lie in the caller's own buckets go only ``with_sources``.
+    """
+    sources = session.scalars(select(Source).where(Source.video_id == video.id)).all()
+    refs = [VideoRef(source.bucket, source.key, source.version_id, source.etag) for source in sources]
+    ours = [
+        ref
+        for source, ref in zip(sources, refs, strict=True)
+        if with_sources or source.kind is SourceKind.UPLOAD
+    ]
+    uploads = session.scalars(
+        select(Upload).where(or_(Upload.sha256 == video.content_sha256, _lies_at(refs)))
+    ).all()
+    known = {(ref.bucket, ref.key) for ref in refs}
+    strays = [
+        VideoRef(upload.bucket, upload.key, upload.version_id, upload.etag)
+        for upload in uploads
+        if (upload.bucket, upload.key) not in known
+    ]
+    return ErasurePlan(
+        objects=tuple(ours + strays),
+        held=tuple(refs + strays),
+        job_ids=tuple(session.scalars(_find_jobs(video, refs + strays))),
+        analysis_ids=tuple(session.scalars(select(Analysis.id).where(Analysis.video_id == video.id))),
+        n_kept=len(refs) - len(ours),
+    )
+
+
+def find_hosts(session: Session) -> list[str]:
+    """Return the worker processes that may hold a copy of any video."""
+    heard = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, HOST_SILENCE_S)
+    return list(session.scalars(select(WorkerHost.owner).where(WorkerHost.beat_time >= heard)))
+
+
+def _lies_at(refs: list[VideoRef]) -> ColumnElement[bool]:
+    return or_(false(), *[and_(Upload.bucket == ref.bucket, Upload.key == ref.key) for ref in refs])
+
+
+def _find_jobs(video: Video, refs: list[VideoRef]) -> Select[Id]:
+    unknown = [
+        and_(
+            Job.video_id.is_(None),
+            Job.source_bucket == ref.bucket,
+            Job.source_key == ref.key,
+            or_(Job.source_etag.is_(None), Job.source_etag == ref.etag),
+        )
+        for ref in refs
+    ]
+    return select(Job.id).where(Job.tenant_id == video.tenant_id, or_(Job.video_id == video.id, *unknown))
+
+
+def _write_ref(ref: VideoRef) -> dict[str, str | None]:
+    return {"bucket": ref.bucket, "key": ref.key, "version_id": ref.version_id, "etag": ref.etag}
+
+
+def _read_ref(form: dict[str, str | None]) -> VideoRef:
+    bucket, key = form["bucket"], form["key"]
+    assert bucket is not None
+    assert key is not None
+    return VideoRef(bucket, key, form["version_id"], form["etag"])

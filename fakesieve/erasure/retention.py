@@ -1,0 +1,166 @@
+"""How long videos are kept: classes, deletion that can be taken back, and legal holds, which win."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
+from fakesieve.records.erasure import DEFAULT_CLASS, Erasure, ErasureCause, ErasureState, RetentionClass
+from fakesieve.records.videos import Video
+
+PURGE_S = 7 * 86_400
+PURGE_S_MAX = 90 * 86_400
+KEEP_S_MAX = 100 * 365 * 86_400
+_PLAIN = {"synchronize_session": False}
+
+
+@dataclass(frozen=True)
+class DueErasure:
+    """A video that is to be erased now, and why."""
+
+    tenant_id: str
+    video_id: str
+    cause: ErasureCause
+
+
+def lock_video(session: Session, video_id: str) -> Video:
+    """Return a video whose fate nobody else changes until the transaction ends; NOT_FOUND without one."""
+    wanted = select(Video).where(Video.id == video_id).with_for_update()
+    video = session.scalar(wanted, execution_options={"populate_existing": True})
+    if video is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no video {video_id}")
+    return video
+
+
+def check_hold(video: Video) -> None:
+    """Raise RequestRefused (LEGAL_HOLD) for a video that must not be deleted."""
+    if video.hold_time is not None:
+        raise RequestRefused(Reason.LEGAL_HOLD, f"{video.id} is under a legal hold")
+
+
+def delete_video(session: Session, video_id: str, actor: str, purge_s: int = PURGE_S) -> Video:
+    """Hide a video now and erase it later; until then it can be taken back.
+
+    A video that is deleted already keeps its time. Raises RequestRefused (LEGAL_HOLD, NOT_FOUND).
+    """
+    if not 0 <= purge_s <= PURGE_S_MAX:
+        raise ValueError(f"a deleted video is purged within {PURGE_S_MAX // 86_400} days")
+    video = lock_video(session, video_id)
+    check_hold(video)
+    if video.delete_time is None:
+        video.delete_time = func.now()
+        video.purge_time = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, float(purge_s))
+        session.flush()
+        _note(session, video, actor, "video.deleted")
+    session.refresh(video)
+    return video
+
+
+def undelete_video(session: Session, video_id: str, actor: str) -> Video:
+    """Bring a deleted video back. Raises RequestRefused (STATE_CONFLICT) once its erasure has begun."""
+    video = lock_video(session, video_id)
+    erasing = select(literal(1)).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
+    if video.delete_time is None or session.scalar(erasing) is not None:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"{video_id} is not a deleted video that can come back")
+    video.delete_time = video.purge_time = None
+    session.flush()
+    _note(session, video, actor, "video.undeleted")
+    return video
+
+
+def hold_video(session: Session, video_id: str, actor: str, *, is_held: bool) -> Video:
+    """Put a video under a legal hold, or lift it. A video whose erasure has begun cannot be held any more."""
+    video = lock_video(session, video_id)
+    erasing = select(literal(1)).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
+    if is_held and session.scalar(erasing) is not None:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"{video_id} is being erased")
+    if (video.hold_time is not None) is not is_held:
+        video.hold_time = func.now() if is_held else None
+        session.flush()
+        _note(session, video, actor, "video.held" if is_held else "video.hold_lifted")
+    session.refresh(video)
+    return video
+
+
+def classify_video(session: Session, video_id: str, actor: str, name: str | None) -> Video:
+    """Put a video into a retention class, or into none; NOT_FOUND for an unknown one."""
+    video = lock_video(session, video_id)
+    if name is not None and session.get(RetentionClass, (video.tenant_id, name)) is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
+    video.retention_class = name
+    session.flush()
+    _note(session, video, actor, "video.classified", {"retention_class": name})
+    return video
+
+
+def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: int) -> None:
+    """Make a retention class or change how long it keeps. Raises ValueError for what no class can be.
+
+    A shorter time holds for videos that are there already: the next sweep erases what is over it.
+    """
+    if not 0 < keep_s <= KEEP_S_MAX:
+        raise ValueError("a class keeps videos for some time, at most a hundred years")
+    row = insert(RetentionClass).values(tenant_id=tenant_id, name=name, keep_s=keep_s)
+    session.execute(
+        row.on_conflict_do_update(index_elements=["tenant_id", "name"], set_={"keep_s": row.excluded.keep_s})
+    )
+    details = {"name": name, "keep_s": keep_s}
+    record_audit(
+        session, tenant_id=tenant_id, actor=actor, action="retention.set", subject=name, details=details
+    )
+
+
+def remove_class(session: Session, tenant_id: str, actor: str, name: str) -> None:
+    """Remove a class; its videos are kept by the default one from now on."""
+    gone = delete(RetentionClass).where(RetentionClass.tenant_id == tenant_id, RetentionClass.name == name)
+    found = session.scalar(gone.returning(RetentionClass.name), execution_options=_PLAIN)
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
+    freed = update(Video).where(Video.tenant_id == tenant_id, Video.retention_class == name)
+    session.execute(freed.values(retention_class=None), execution_options=_PLAIN)
+    record_audit(session, tenant_id=tenant_id, actor=actor, action="retention.removed", subject=name)
+
+
+def list_classes(session: Session) -> Sequence[RetentionClass]:
+    """Return the classes of the tenant at hand by their names."""
+    return session.scalars(select(RetentionClass).order_by(RetentionClass.name)).all()
+
+
+def find_due(session: Session, limit: int) -> list[DueErasure]:
+    """Return videos whose time is over and that nobody holds: deleted ones first, then those of classes."""
+    purged = (
+        select(Video.tenant_id, Video.id)
+        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None))
+        .order_by(Video.purge_time)
+        .limit(limit)
+    )
+    over = (
+        select(Video.tenant_id, Video.id)
+        .join(
+            RetentionClass,
+            (RetentionClass.tenant_id == Video.tenant_id)
+            & (RetentionClass.name == func.coalesce(Video.retention_class, DEFAULT_CLASS)),
+        )
+        .where(
+            Video.create_time
+            < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
+            Video.hold_time.is_(None),
+            Video.delete_time.is_(None),
+        )
+        .limit(limit)
+    )
+    due = [DueErasure(row[0], row[1], ErasureCause.PURGE) for row in session.execute(purged)]
+    due += [DueErasure(row[0], row[1], ErasureCause.RETENTION) for row in session.execute(over)]
+    return due[:limit]
+
+
+def _note(
+    session: Session, video: Video, actor: str, action: str, details: dict[str, object] | None = None
+) -> None:
+    owner = {"tenant_id": video.tenant_id, "actor": actor, "subject": video.id}
+    record_audit(session, **owner, action=action, details=details)

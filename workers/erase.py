@@ -1,0 +1,61 @@
+"""Erasures that nobody asks for just now: of videos whose time is over, and those left unfinished."""
+
+import time
+
+from fakesieve.database import Database
+from fakesieve.erasure.erase import begin_erasure, erase_video, take_unfinished
+from fakesieve.erasure.retention import DueErasure, find_due
+from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.logging import get_logger
+from fakesieve.objects import ObjectStore
+
+_log = get_logger(__name__)
+
+FLEET_ACTOR = "fleet"
+SWEEP_S = 60.0
+AT_ONCE = 20
+
+
+class Eraser:
+    """One of the reconciler's tasks; any number may run, and each erasure is worked on by one of them."""
+
+    def __init__(
+        self, database: Database, objects: ObjectStore, bucket: str, *, sweep_s: float = SWEEP_S
+    ) -> None:
+        self._database, self._objects, self._bucket = database, objects, bucket
+        self._sweep_s, self._due_s = sweep_s, 0.0
+
+    def take_turn(self) -> int:
+        """Begin what is due and go on with what was begun; return how many erasures were worked on.
+
+        Raises Unavailable where the database does not answer. Where the object store does not, the erasure
+        is left to a later turn.
+        """
+        if time.monotonic() < self._due_s:
+            return 0
+        self._due_s = time.monotonic() + self._sweep_s
+        with self._database.transaction(tenant_id=None) as session:
+            due = find_due(session, AT_ONCE)
+        begun = [found for video in due if (found := self._begin(video)) is not None]
+        with self._database.transaction(tenant_id=None) as session:
+            begun += [left for left in take_unfinished(session, AT_ONCE) if left not in begun]
+        for erasure in begun:
+            self._finish(erasure)
+        if len(due) == AT_ONCE:
+            self._due_s = 0.0  # more is waiting
+        return len(begun)
+
+    def _begin(self, video: DueErasure) -> tuple[str, str] | None:
+        try:
+            with self._database.transaction(tenant_id=video.tenant_id) as session:
+                return video.tenant_id, begin_erasure(session, video.video_id, FLEET_ACTOR, video.cause)
+        except RequestRefused:
+            return None  # held, or gone, since it was found
+
+    def _finish(self, begun: tuple[str, str]) -> None:
+        try:
+            erasure = erase_video(self._database, self._objects, self._bucket, begun)
+        except Unavailable as fault:
+            _log.warning("erasure.put_off", erasure=begun[1], seen=fault.seen)
+        else:
+            _log.info("erasure.done", erasure=erasure.id, state=erasure.state, cause=erasure.cause)
