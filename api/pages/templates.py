@@ -86,6 +86,11 @@ def format_bytes(count: int) -> str:
     return f"{size:.0f} {units[unit]}" if unit == 0 else f"{size:.1f} {units[unit]}"
 
 
+def end_sentence(text: str) -> str:
+    """Return a sentence with a full stop where it has no end of its own."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
 def show_text(text: str) -> str:
     """Return foreign text without what turns a line around or cannot be seen; HTML is escaped later."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
@@ -108,6 +113,7 @@ def _make_environment() -> Environment:
         share=words.format_share,
         bytes=format_bytes,
         foreign=show_text,
+        sentence=end_sentence,
     )
     return environment
 

@@ -1,0 +1,265 @@
+"""The pages in a real Chromium: what is drawn where, by keyboard alone, and what axe-core says of them."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from sqlalchemy import select
+
+from api.app import create_app
+from fakesieve.database import Database
+from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.select import read_options
+from fakesieve.records.reviews import EntryKind, ReviewDecision
+from fakesieve.records.users import UserRole
+from tests.api.pages.stage import BUCKET, PASSWORD, Scene, make_scene, make_settings, serve
+from tests.factories import MEDIA
+from tests.media import draw_clip, read_index
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FAR_HOSTS = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+RATE = 25
+WAIT_MS = 15_000
+
+
+def find_chromium() -> str:
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser on this machine: none of {', '.join(NAMES)} is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    with sync_playwright() as driver:
+        # A sandbox of its own needs rights that containers lack; the pages are ours and nothing else loads.
+        arguments = [FAR_HOSTS] + (["--no-sandbox"] if os.geteuid() == 0 else [])
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(
+    postgres: PostgresServer,
+    s3: SeaweedServer,
+    module_database_name: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    find_chromium()
+    settings = make_settings(
+        postgres.url(APP_ROLE, module_database_name),
+        s3_endpoint=s3.endpoint,
+        s3_access_key=s3.access_key,
+        s3_secret_key=s3.secret_key,
+    )
+    clip = draw_clip(
+        tmp_path_factory.mktemp("clip") / "clip.mp4", width=640, height=360, frames=3 * RATE, rate=RATE
+    )
+    put_clip(S3Objects(read_options(settings)), clip)
+    with serve(create_app(settings)) as found:
+        yield found
+
+
+def put_clip(objects: S3Objects, clip: Path) -> None:
+    objects.make_bucket(BUCKET)
+    objects.upload(clip, BUCKET, "clips/interview.mp4", content_type="video/mp4")
+
+
+@pytest.fixture
+def own(module_database: Database, request: pytest.FixtureRequest) -> Scene:
+    name = re.sub(r"\W+", "-", request.node.name)[:60]
+    return make_scene(module_database, name, media=MEDIA, is_blind="blind" in name)
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A page whose scripts made no mistake, and that broke no rule of its own policy."""
+    context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    faults: list[str] = []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
+    yield page
+    context.close()
+    assert faults == []
+
+
+def enter(page: Page, scene: Scene, role: UserRole, to: str) -> None:
+    page.goto(f"/sign-in?next={quote(to)}")
+    for field, value in (
+        ("organisation", scene.tenant),
+        ("email", scene.email(role)),
+        ("password", PASSWORD),
+    ):
+        page.locator(f"#{field}").fill(value)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: url.endswith(to))
+
+
+def wait_for_picture(page: Page) -> None:
+    page.wait_for_function(
+        "() => { const v = document.querySelector('video'); return v.readyState >= 2 && !v.seeking }"
+    )
+
+
+def read_frame(page: Page) -> int:
+    """Read the number that is painted into the frame which the page shows, without what lies over it."""
+    for button in ("#boxes[aria-pressed=true]", "#map[aria-pressed=true]"):
+        if page.locator(button).count():
+            page.locator(button).click()
+    picture = cv2.imdecode(np.frombuffer(page.locator("#stage").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    height, width = picture.shape[:2]
+    scale = min(width / 640, height / 360)
+    left, top = (width - 640 * scale) / 2, (height - 360 * scale) / 2
+    inner = picture[round(top) : round(top + 360 * scale), round(left) : round(left + 640 * scale)]
+    return read_index(cv2.resize(inner[:, :, ::-1], (640, 360), interpolation=cv2.INTER_AREA))
+
+
+def test_stepping_shows_the_very_frame_that_was_scored(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3", timeout=WAIT_MS)
+    for step, (key, frame, clock) in enumerate(
+        [(".", RATE, "0:01.000"), (".", 2 * RATE, "0:02.000"), (",", RATE, "0:01.000")]
+    ):
+        page.keyboard.press(key)
+        expect(page.locator("#time")).to_have_text(clock)
+        wait_for_picture(page)
+        assert read_frame(page) == frame, step
+
+
+def test_a_deep_link_opens_at_its_time_and_face(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=1.000&track=0")
+    expect(page.locator("#time")).to_have_text("0:01.000")
+    expect(page.locator(".face.is-picked")).to_have_attribute("data-track", "0")
+
+
+def test_the_map_lies_where_its_matrix_says_and_goes_by_key(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    wait_for_picture(page)
+    page.locator("#boxes").click()
+    page.locator("#threshold").fill("0")
+    page.wait_for_timeout(300)
+    box = page.evaluate(BOX_OF_INK)
+    # Crops of 64 pixels, 1.5 times as large in the frame, from (240.25, 90.125); one cell is always clear.
+    assert box == pytest.approx([240.25, 90.125, 336.25, 186.125], abs=2.5)
+    page.keyboard.press("h")
+    assert page.evaluate(BOX_OF_INK) is None
+    expect(page.locator("#smooth")).to_have_attribute("aria-pressed", "false")
+
+
+# The box around all that is drawn over the picture, in pixels of the displayed frame.
+BOX_OF_INK = """() => {
+  const canvas = document.querySelector('#overlay');
+  const pen = canvas.getContext('2d');
+  const { width, height } = canvas;
+  const data = pen.getImageData(0, 0, width, height).data;
+  let [left, top, right, bottom] = [width, height, -1, -1];
+  for (let i = 3; i < data.length; i += 4) {
+    if (!data[i]) continue;
+    const [x, y] = [((i - 3) / 4) % width, Math.floor((i - 3) / 4 / width)];
+    left = Math.min(left, x); right = Math.max(right, x + 1);
+    top = Math.min(top, y); bottom = Math.max(bottom, y + 1);
+  }
+  if (right < 0) return null;
+  const scale = Math.min(width / 640, height / 360);
+  const [dx, dy] = [(width - 640 * scale) / 2, (height - 360 * scale) / 2];
+  return [(left - dx) / scale, (top - dy) / scale, (right - dx) / scale, (bottom - dy) / scale];
+}"""
+
+
+def test_a_blind_review_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
+    enter(page, own, UserRole.REVIEWER, "/queue")
+    focus(page, "Review the next")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/r/{own.analysis_id}")
+    expect(page.locator("h1")).to_have_text("Score hidden until you have said what you see")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=revealed")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#decision-message")).to_have_text("Choose a reason.")
+    page.keyboard.type("artefacts")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=decided")
+    page.keyboard.press("u")
+    page.wait_for_url("**done=undone")
+    page.keyboard.press("3")
+    page.keyboard.press("r")
+    page.keyboard.type("the quality")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=decided")
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        rows = session.scalars(select(ReviewDecision).order_by(ReviewDecision.id)).all()
+        said = [(row.kind, row.disposition, row.reason_code) for row in rows]
+    assert said == [
+        (EntryKind.BLIND, "confirmed_authentic", None),
+        (EntryKind.DECISION, "confirmed_manipulated", "visible_artefacts"),
+        (EntryKind.UNDO, None, None),
+        (EntryKind.DECISION, "inconclusive", "quality_too_low"),
+    ]
+
+
+def focus(page: Page, name: str) -> None:
+    """Press Tab until the element of a name has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            return
+    raise AssertionError(f"{name} cannot be reached with Tab")
+
+
+def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
+    refuse = {"status": 503, "content_type": "application/problem+json"}
+    body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
+    page.route("**/lanes", lambda route: route.fulfill(**refuse, body=body))
+    page.route("**/video", lambda route: route.fulfill(**refuse, body=body))
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}")
+    expect(page.locator("#timeline-message")).to_have_text(
+        "The scores over time cannot be shown. DATABASE_UNAVAILABLE: no answer"
+    )
+    expect(page.locator("#stage-message")).to_have_text(
+        "The video cannot be shown. DATABASE_UNAVAILABLE: no answer"
+    )
+    expect(page.locator("#samples-rows tr")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_no_fault_and_nothing_sticks_out(
+    browser: Browser, address: str, own: Scene, width: int, scheme: str
+):
+    context = browser.new_context(
+        base_url=address, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    enter(page, own, UserRole.ADMIN, "/queue")
+    addresses = ["/queue", "/results", f"/r/{own.analysis_id}", "/r/ana_none"]
+    faults: list[str] = []
+    for path in addresses:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            faults.append(f"{path} is wider than the window")
+        found = Axe().run(page, options={"resultTypes": ["violations"]})
+        faults += [
+            f"{path}: {each['id']}: {[node['target'] for node in each['nodes']][:3]}"
+            for each in found.response["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    context.close()
+    assert faults == []
