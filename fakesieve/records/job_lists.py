@@ -12,7 +12,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
-from fakesieve.records.table import JsonObject
+from fakesieve.records.table import JsonObject, is_at_hand
 
 PAGE_MAX = 1000
 
@@ -107,9 +107,12 @@ def list_jobs(
         before: ``(create_time, id)`` of the last line of the page before.
         limit: lines of a page, at most 1000.
     """
-    wanted = select(Job).order_by(Job.create_time.desc(), Job.id.desc()).limit(min(limit, PAGE_MAX))
+    wanted = select(Job).where(is_at_hand(Job.tenant_id)).limit(min(limit, PAGE_MAX))
+    wanted = wanted.order_by(Job.create_time.desc(), Job.id.desc())
     if state is not None:
         wanted = wanted.where(Job.state == state)
+        if state.is_terminal:  # says nothing new, and leads to the index of the jobs that have ended
+            wanted = wanted.where(Job.end_time.is_not(None))
     if batch_id is not None:
         wanted = wanted.where(Job.batch_id == batch_id)
     if before is not None:
