@@ -2,6 +2,7 @@
 # One file, one image for each kind of machine:
 #   docker build --target worker-cpu -t fakesieve-worker-cpu .
 #   docker build --target worker-gpu -t fakesieve-worker-gpu .
+#   docker build --target api -t fakesieve-api .
 # worker-cpu also runs migrate, relay, reconciler and the commands of people: all of it is in the base install.
 # The images hold no secret and no setting of a place: those come as FAKESIEVE_* variables.
 
@@ -16,6 +17,7 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY engine engine
 COPY fakesieve fakesieve
 COPY workers workers
+COPY api api
 COPY migrations migrations
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /dist .
 
@@ -32,6 +34,12 @@ WORKDIR /scratch
 USER 10001:10001
 ENTRYPOINT ["fakesieve"]
 CMD ["worker"]
+
+# What answers requests: the same code, listening to other containers, behind a proxy that brings TLS.
+FROM worker-cpu AS api
+ENV FAKESIEVE_API_HOST=0.0.0.0
+EXPOSE 8080
+CMD ["serve"]
 
 # hadolint ignore=DL3006 # the tag stands in the argument above
 FROM ${TENSORRT_IMAGE} AS worker-gpu

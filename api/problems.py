@@ -12,10 +12,9 @@ from typing import cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field
 from starlette.exceptions import HTTPException
 
-from api.schemas.shape import Answer
+from api.schemas.problems import FieldFault, ProblemDocument
 from fakesieve.errors import FleetError
 from fakesieve.reasons import Reason
 
@@ -62,29 +61,6 @@ _HTTP_REASONS: Mapping[int, Reason] = MappingProxyType(
         415: Reason.UNSUPPORTED_MEDIA_TYPE,
     }
 )
-
-
-class FieldFault(Answer):
-    """One wrong part of a request. ``pointer`` is a JSON pointer into the body, or ``query:name``."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class ProblemDocument(Answer):
-    """What every failure looks like. Programs go by ``reason`` and ``retryable``, people read the rest."""
-
-    type: str = Field(examples=["urn:fakesieve:reason:NOT_FOUND"])
-    title: str
-    status: int
-    detail: str
-    instance: str | None = None
-    reason: Reason
-    hint: str
-    retryable: bool
-    request_id: str | None = None
-    errors: list[FieldFault] = Field(default_factory=list[FieldFault])
 
 
 class Problem(Exception):

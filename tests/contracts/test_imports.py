@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+QUEUE = {"celery", "kombu", "redis"}
 HEAVY = {"numpy", "torch", "av", "cv2", "onnxruntime", "openvino", "decord", "onnx", "matplotlib"}
 
 _REPORT = """
@@ -63,3 +64,41 @@ def test_choosing_the_default_engine_loads_no_torch() -> None:
     loaded = loaded_by(statement)
     assert "onnxruntime" in loaded
     assert not loaded & {"torch", "openvino"}
+
+
+def import_all(package: str) -> str:
+    """A statement that imports every module of a package, tables, commands and all."""
+    return (
+        f"import importlib, pkgutil, {package}\n"
+        f"for found in pkgutil.walk_packages({package}.__path__, '{package}.'):\n"
+        "    importlib.import_module(found.name)"
+    )
+
+
+@pytest.mark.parametrize("package", ["fakesieve", "api"])
+def test_the_ground_and_the_api_load_nothing_heavy_and_no_queue(package: str) -> None:
+    loaded = loaded_by(import_all(package))
+    assert package in loaded
+    assert not loaded & (HEAVY | QUEUE)
+
+
+@pytest.mark.parametrize("module", ["workers.cli", "workers.relay", "workers.reconciler", "workers.app"])
+def test_relay_and_reconciler_load_no_decoder_and_no_network(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert "workers" in loaded
+    assert not loaded & HEAVY
+
+
+def test_no_worker_loads_torch_before_it_is_asked_for() -> None:
+    loaded = loaded_by(import_all("workers"))
+    assert {"celery", "onnxruntime"} <= loaded
+    assert not loaded & {"torch", "onnx", "onnxscript", "openvino", "decord", "matplotlib"}
+
+
+@pytest.mark.parametrize("module", ["api.app", "api.serve", "api.client"])
+def test_the_api_loads_nothing_heavy_and_no_queue(module: str) -> None:
+    assert not loaded_by(f"import {module}") & (HEAVY | {"celery", "kombu", "redis"})
+
+
+def test_the_client_loads_no_server() -> None:
+    assert not loaded_by("import api.client") & {"fastapi", "uvicorn", "sqlalchemy", "boto3"}

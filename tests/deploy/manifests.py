@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from prometheus_client.metrics_core import Metric
 
+from api.metrics import ApiMetrics
 from engine.results import Outcome
 from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason
@@ -95,7 +96,7 @@ def list_samples() -> dict[str, set[str]]:
 
 
 def _list_metrics() -> Iterator[tuple[Metric, tuple[str, ...]]]:
-    for collector in vars(FleetMetrics()).values():
+    for collector in (*vars(FleetMetrics()).values(), *vars(ApiMetrics()).values()):
         if hasattr(collector, "_labelnames"):
             yield next(iter(collector.describe())), collector._labelnames
 

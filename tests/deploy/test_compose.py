@@ -13,7 +13,7 @@ from fakesieve.settings import PREFIX, Settings
 from tests.deploy.manifests import COMPOSE, ROOT, make_secrets, read_compose, run_compose
 from workers.host import GIVE_BACK_S
 
-FLEET = ("migrate", "relay", "reconciler", "worker-cpu", "worker-gpu", "cli")
+FLEET = ("migrate", "api", "relay", "reconciler", "worker-cpu", "worker-gpu", "cli")
 ENDS = ("migrate", "cli", "seaweedfs-owner")  # services that run once
 
 
@@ -33,6 +33,7 @@ def test_all_services_are_there_under_their_profiles(compose: dict[str, Any]) ->
         "seaweedfs": (),
         "seaweedfs-owner": (),
         "migrate": (),
+        "api": (),
         "relay": (),
         "reconciler": (),
         "worker-cpu": (),
@@ -53,7 +54,7 @@ def test_nothing_starts_without_each_secret(tmp_path: Path, missing: str) -> Non
 def test_the_secrets_that_are_made_are_long_and_differ() -> None:
     first, second = make_secrets(), make_secrets()
     values = [*first.values(), *second.values()]
-    assert len(set(values)) == len(values) == 16
+    assert len(set(values)) == len(values) == 18
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values)
 
 
@@ -116,7 +117,14 @@ def test_what_keeps_running_has_a_health_check_and_starts_again(compose: dict[st
 def test_what_decodes_has_no_way_out(compose: dict[str, Any]) -> None:
     assert compose["networks"]["fleet"]["internal"] is True
     for name in FLEET:
-        assert list(compose["services"][name]["networks"]) == ["fleet"]
+        if name != "api":  # which decodes nothing, and has a port of this machine
+            assert list(compose["services"][name]["networks"]) == ["fleet"]
+
+
+def test_the_api_logs_in_as_the_role_that_sees_one_tenant(compose: dict[str, Any]) -> None:
+    assert compose["services"]["api"]["environment"]["FAKESIEVE_DATABASE_URL"].startswith(
+        "postgresql://fakesieve_app:"
+    )
 
 
 def test_ports_are_open_to_this_machine_alone(compose: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def test_there_is_an_image_for_each_kind_of_machine() -> None:
-    assert list(read_targets()) == ["wheel", "worker-cpu", "worker-gpu"]
+    assert list(read_targets()) == ["wheel", "worker-cpu", "api", "worker-gpu"]
 
 
 @pytest.mark.parametrize("target", ["worker-cpu", "worker-gpu"])
@@ -37,6 +37,14 @@ def test_an_image_runs_our_command_and_not_as_root(target: str) -> None:
     assert 'ENTRYPOINT ["fakesieve"]' in lines
     assert 'CMD ["worker"]' in lines
     assert "worker" in COMMANDS
+
+
+def test_the_image_of_the_api_serves_and_not_as_root() -> None:
+    lines = read_targets()["api"].splitlines()
+    assert "FROM worker-cpu AS api" in DOCKERFILE.read_text(encoding="utf-8").splitlines()
+    assert 'CMD ["serve"]' in lines
+    assert not [line for line in lines if line.startswith("USER")]  # that of worker-cpu stays
+    assert "serve" in COMMANDS
 
 
 def test_the_build_sees_what_the_wheel_is_made_of() -> None:

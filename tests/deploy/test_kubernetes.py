@@ -90,8 +90,10 @@ def test_its_variables_are_settings(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("document", [each for each in PODS if each["kind"] == "Deployment"], ids=name_of)
 def test_what_keeps_running_is_probed_and_kept_through_maintenance(document: dict[str, Any]) -> None:
     (container,) = pod_of(document)["containers"]
-    for probe in ("startupProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/metrics", "port": "metrics"}
+    is_api = document["metadata"]["name"] == "api"
+    for probe, path in (("startupProbe", "/health/started"), ("livenessProbe", "/health/live")):
+        asked = {"path": path, "port": "http"} if is_api else {"path": "/metrics", "port": "metrics"}
+        assert container[probe]["httpGet"] == asked
     budgets = [
         each["spec"]["selector"]["matchLabels"] for each in DOCUMENTS if each["kind"] == "PodDisruptionBudget"
     ]
@@ -151,6 +153,13 @@ def test_only_what_decodes_reaches_the_object_store() -> None:
         "worker-cpu",
         "worker-gpu",
     ]
+
+
+def test_the_api_has_a_secret_of_its_own() -> None:
+    (api,) = (document for document in PODS if document["metadata"]["name"] == "api")
+    (container,) = pod_of(api)["containers"]
+    secrets = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
+    assert secrets == ["fakesieve-api"]
 
 
 def test_the_namespace_refuses_pods_with_more_rights() -> None:

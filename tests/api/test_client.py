@@ -1,0 +1,168 @@
+"""The client against the real application, and against one that fails in every way."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+
+import httpx2
+import pytest
+
+from api.client import ApiProblem, ApiUnreachable, Client, StillRunning
+from api.schemas.keys import WhoAmI
+from fakesieve.errors import SetupRefused
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import store_analysis
+from tests.factories import make_record, make_video
+
+PROBLEM = {
+    "type": "urn:x",
+    "title": "t",
+    "status": 503,
+    "detail": "d",
+    "hint": "h",
+    "reason": "DATABASE_UNAVAILABLE",
+    "retryable": True,
+}
+ME = {"key_id": "key_1", "tenant_id": "ten_1", "scopes": [], "of_a_later_release": 1}
+
+
+@pytest.fixture
+def client(acme, app_client) -> Client:
+    return Client("http://testserver", acme.secret, http=app_client, sleep=lambda _: None)
+
+
+def scripted(*steps: httpx2.Response | Exception) -> tuple[Client, list[httpx2.Request], list[float]]:
+    """A client whose requests are answered by a script; the requests and the pauses are noted."""
+    seen, pauses, left = list[httpx2.Request](), list[float](), list(steps)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        step = left.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    http = httpx2.Client(transport=httpx2.MockTransport(answer))
+    return Client("http://api", "fsk_x", http=http, sleep=pauses.append, tries=3), seen, pauses
+
+
+def test_an_object_is_submitted_waited_for_and_listed(client, acme, clip, module_database):
+    job = client.submit(clip("client/one.mp4"), external_id="case 1")
+    later = threading.Timer(0.5, cancel_job, (SqlJobStore(module_database, acme.tenant_id), job.id))
+    later.start()
+    assert client.wait(job.id, timeout_s=20).state == "cancelled"
+    later.join()
+    assert client.job(job.id).external_id == "case 1"
+    assert client.retry(job.id).state == "queued"
+    assert client.cancel(job.id, "enough").error.message == "enough"
+
+
+def test_a_file_is_uploaded_and_submitted(acme, app_client, store, tmp_path):
+    """The form leads past the application to the store, so the client has both behind it."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"bytes of a clip")
+    outside = httpx2.Client()
+
+    def route(request: httpx2.Request) -> httpx2.Response:
+        request.read()
+        http = app_client if request.url.host == "testserver" else outside
+        headers = {k: v for k, v in request.headers.items() if k != "host"}
+        answer = http.request(request.method, str(request.url), content=request.content, headers=headers)
+        return httpx2.Response(
+            answer.status_code, content=answer.content, headers={"content-type": "application/json"}
+        )
+
+    http = httpx2.Client(transport=httpx2.MockTransport(route))
+    with Client("http://testserver", acme.secret, http=http) as client:
+        job = client.submit(path)
+    assert job.source.size_bytes == len(b"bytes of a clip")
+    assert job.source.etag == hashlib.md5(b"bytes of a clip").hexdigest()
+    outside.close()
+
+
+def test_a_wait_that_is_over_says_so(client, clip):
+    job = client.submit(clip("client/two.mp4"))
+    with pytest.raises(StillRunning):
+        client.wait(job.id, timeout_s=0.1)
+
+
+def test_a_job_is_followed_to_its_end(client, acme, clip, module_database):
+    job = client.submit(clip("client/three.mp4"))
+    later = threading.Timer(0.7, cancel_job, (SqlJobStore(module_database, acme.tenant_id), job.id))
+    later.start()
+    assert [each.state for each in client.stream(job.id)] == ["queued", "cancelled"]
+    later.join()
+
+
+def test_results_come_page_after_page(client, acme, module_database):
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        ids = [
+            store_analysis(
+                session, make_record(acme.tenant_id, make_video(session, acme.tenant_id, f"c{n}"))
+            )[0]
+            for n in range(3)
+        ]
+    assert {each.id for each in client.results.iter(page_size=1)} == set(ids)
+    assert [each.id for each in client.results.iter(filter="score < 0")] == []
+    assert client.results.get(ids[0]).id == ids[0]
+
+
+def test_a_refusal_has_its_reason_and_is_not_tried_again(client):
+    with pytest.raises(ApiProblem) as caught:
+        client.job("job_nothing")
+    assert caught.value.reason is Reason.NOT_FOUND
+    assert "hint" in str(caught.value)
+
+
+def test_what_may_be_tried_again_is_and_keeps_its_key():
+    ready = httpx2.Response(200, json=ME)
+    busy = httpx2.Response(503, json=PROBLEM, headers={"Retry-After": "7"})
+    client, seen, pauses = scripted(httpx2.ConnectError("x"), busy, ready)
+    assert client.post("/v1/x", WhoAmI, {}).key_id == "key_1"
+    assert len({request.headers["idempotency-key"] for request in seen}) == 1
+    assert 0.5 <= pauses[0] <= 1
+    assert 7 <= pauses[1] <= 7.5
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        (lambda: httpx2.Response(503, json=PROBLEM), ApiProblem),
+        (lambda: httpx2.ReadTimeout("x"), ApiUnreachable),
+    ],
+)
+def test_after_every_try_it_says_why(step: Callable[[], object], error: type[Exception]):
+    client, seen, _ = scripted(*(step() for _ in range(3)))
+    with pytest.raises(error):
+        client.whoami()
+    assert len(seen) == 3
+
+
+def test_what_is_final_is_sent_once():
+    final = httpx2.Response(
+        422, json=PROBLEM | {"status": 422, "reason": "INVALID_REQUEST", "retryable": False}
+    )
+    client, seen, _ = scripted(final)
+    with pytest.raises(ApiProblem):
+        client.whoami()
+    assert len(seen) == 1
+
+
+def test_an_answer_of_somebody_else_is_told_apart():
+    client, _, _ = scripted(httpx2.Response(502, text="<html>Bad Gateway</html>"))
+    with pytest.raises(ApiUnreachable, match="502"):
+        client.whoami()
+
+
+def test_fields_of_a_later_release_are_left_out():
+    client, _, _ = scripted(httpx2.Response(200, json=ME))
+    assert client.whoami().key_id == "key_1"
+
+
+def test_without_an_address_or_a_key_there_is_no_client(monkeypatch):
+    monkeypatch.delenv("FAKESIEVE_API_URL", raising=False)
+    monkeypatch.setenv("FAKESIEVE_API_KEY", "fsk_x")
+    with pytest.raises(SetupRefused, match="FAKESIEVE_API_URL"):
+        Client()
