@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from fakesieve.embedded.log_files import rotate_log
 from fakesieve.embedded.program import POLL_S, Program, Running
 from fakesieve.errors import Unavailable
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
 EXIT_REFUSED = 78  # EX_CONFIG of sysexits.h: it will not run before somebody corrects something
 _ENDS_MAX = 16
+ROTATE_S = 10.0
 STEADY_S = 60.0  # one that ran so long has started well; its next end counts as the first
 
 
@@ -55,6 +57,7 @@ class Supervisor:
         self._hold = hold
         self._clock = clock
         self._kept: list[_Kept] = []
+        self._rotate_at = 0.0
 
     @property
     def pids(self) -> dict[str, int]:
@@ -70,12 +73,22 @@ class Supervisor:
         running.wait_ready()
 
     def watch(self) -> None:
-        """Look at each program once: note which ended, start again those that are due."""
+        """Look at each program once: note which ended, start again those that are due, move logs on."""
+        if self._clock() >= self._rotate_at:
+            self._rotate_at = self._clock() + ROTATE_S
+            self._rotate_logs()
         for each in self._kept:
             if each.running is not None and each.running.poll() is not None:
                 self._note_end(each, each.running)
             if each.running is None and self._clock() >= each.start_at:
                 self._start_again(each)
+
+    def _rotate_logs(self) -> None:
+        for each in self._kept:
+            try:
+                rotate_log(each.program.log)
+            except OSError as fault:  # a full disk must not end the fleet
+                self._tell(f"{each.program.log} cannot be moved on: {fault.strerror or fault}")
 
     def _note_end(self, each: _Kept, ended: Running) -> None:
         ended.clean_up()
