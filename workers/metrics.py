@@ -94,7 +94,7 @@ class FleetMetrics:
     def _count_backlog(self) -> None:
         registry = self.registry
         self.queue_age_seconds = Gauge(
-            "fakesieve_queue_age_seconds", "Time since the oldest job that waits was submitted.", ["lane"],
+            "fakesieve_queue_age_seconds", "How long the oldest doorbell waits that may be rung.", ["lane"],
             registry=registry,
         )  # fmt: skip
         self.ringing = Gauge(

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.reconcile import BatchPace, reconcile
 from fakesieve.jobs.store import JobStore
 from fakesieve.logging import get_logger
 from workers.metrics import FleetMetrics
@@ -35,11 +35,12 @@ class Reconciler:
         self._store, self._limits = store, limits
         self._metrics = metrics or FleetMetrics()
         self._upkeep = upkeep
+        self._pace = BatchPace()
         self._upkeep_due_s = time.monotonic()
 
     def take_turn(self) -> bool:
         """Do one pass; false, as the next one is due after the pause whatever this one found."""
-        done = reconcile(self._store, self._limits)
+        done = reconcile(self._store, self._limits, self._pace)
         counts: dict[str, int] = asdict(done)
         for what, rows in counts.items():
             self._metrics.reconciled.labels(what).inc(rows)

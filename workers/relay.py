@@ -10,7 +10,6 @@ from fakesieve.jobs.states import Lane
 from fakesieve.jobs.store import JobStore
 from workers.doorbell import Doorbell
 from workers.metrics import FleetMetrics
-from workers.tracing import submit_time_ns
 
 _MEASURE_S = 5.0  # a third of how often Prometheus usually looks
 
@@ -40,16 +39,11 @@ class Relay:
         return relayed.rung > 0
 
     def measure_backlog(self) -> None:
-        """Set the figures of what waits, by lane.
-
-        A job's id holds the time of its submission, so the age of a job that was tried again counts from
-        then.
-        """
+        """Set the figures of what waits, by lane, by the database's clock."""
         waiting = self._store.run(lambda tx: tx.list_waiting(1))
         ringing = self._store.run(lambda tx: tx.count_ringing(self._limits.doorbell_wait_s))
-        now_s = time.time()
         for lane in Lane:
-            ages_s = [now_s - submit_time_ns(each.key.job_id) / 1e9 for each in waiting if each.lane is lane]
+            ages_s = [each.waited_s for each in waiting if each.lane is lane]
             self._metrics.queue_age_seconds.labels(lane).set(max(ages_s, default=0.0))
             self._metrics.ringing.labels(lane).set(ringing.get(lane, 0))
 

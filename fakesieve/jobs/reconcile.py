@@ -3,14 +3,15 @@
 Any number of copies may run: each step locks what it works on and passes over what another one has locked.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from fakesieve.jobs.cancel import end_all_jobs
 from fakesieve.jobs.claim import give_up
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import BatchRow, JobEnd
+from fakesieve.jobs.rows import BatchRow, JobEnd, UnsettledBatch
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
@@ -19,6 +20,9 @@ from fakesieve.reasons import Reason
 BATCH_SAMPLE_MIN = 20
 EVENT_AGE_S = 7 * 86_400.0
 HOST_AGE_S = 3_600.0
+EVIDENCE_AGE_S = 3_600.0  # after which it is of use to nobody: what it led to stands in the analysis
+# Jobs of a running batch that are counted in a second on average, for its failure rate.
+COUNTED_A_SECOND = 10_000.0
 _BATCHES_AT_ONCE = 100
 
 
@@ -33,6 +37,7 @@ class Reconciled:
     closed: int  # shards of jobs that have ended
     settled: int  # batches that ended
     purged: int  # old events and hosts
+    dropped: int  # evidence of jobs that have ended
 
     @property
     def is_idle(self) -> bool:
@@ -40,10 +45,31 @@ class Reconciled:
         return not any((self.expired, self.exhausted, self.taken_back, self.rung_again, self.settled))
 
 
-def reconcile(store: JobStore, limits: JobLimits) -> Reconciled:
+@dataclass
+class BatchPace:
+    """When running batches are counted next. One that is lost costs counting them all once."""
+
+    read_clock: Callable[[], float] = time.monotonic
+    due_s: dict[str, float] = field(default_factory=dict[str, float])
+
+    def is_due(self, batch_id: str) -> bool:
+        """Whether so long has passed that counting its jobs is no burden."""
+        return self.read_clock() >= self.due_s.get(batch_id, 0.0)
+
+    def note(self, batch_id: str, jobs: int) -> None:
+        """Note that so many jobs of it were counted."""
+        self.due_s[batch_id] = self.read_clock() + jobs / COUNTED_A_SECOND
+
+    def keep(self, batch_ids: Iterable[str]) -> None:
+        """Forget all others."""
+        self.due_s = {each: self.due_s[each] for each in batch_ids if each in self.due_s}
+
+
+def reconcile(store: JobStore, limits: JobLimits, pace: BatchPace | None = None) -> Reconciled:
     """Do one pass over everything that is overdue, in transactions of at most ``limits.step_rows`` rows.
 
-    What does not fit into a pass is left to the next. Time is the store's own clock.
+    What does not fit into a pass is left to the next. Time is the store's own clock. ``pace`` is kept by the
+    caller from pass to pass, so that large batches are not counted in each.
     """
 
     def step(work: Callable[[JobTransaction, JobLimits], int]) -> int:
@@ -55,8 +81,9 @@ def reconcile(store: JobStore, limits: JobLimits) -> Reconciled:
         taken_back=step(_take_back_leases),
         rung_again=step(_ring_again),
         closed=step(_close_shards),
-        settled=settle_batches(store),
+        settled=settle_batches(store, pace or BatchPace()),
         purged=step(_purge),
+        dropped=step(_drop_evidence),
     )
 
 
@@ -95,26 +122,46 @@ def _purge(tx: JobTransaction, _: JobLimits) -> int:
     return tx.purge(EVENT_AGE_S, HOST_AGE_S)
 
 
-def settle_batches(store: JobStore) -> int:
-    """End batches whose jobs have all ended, and those of which too many jobs failed; return how many."""
-    settled, after = 0, ""
+def _drop_evidence(tx: JobTransaction, _: JobLimits) -> int:
+    return tx.drop_evidence(EVIDENCE_AGE_S)
+
+
+def settle_batches(store: JobStore, pace: BatchPace) -> int:
+    """End batches whose jobs have all ended, and those of which too many jobs failed; return how many.
+
+    Jobs are counted once at the end, and before that only where a failure rate may end the batch.
+    """
+    settled, after, seen = 0, "", list[str]()
     while batches := store.run(lambda tx, after=after: tx.list_unsettled_batches(_BATCHES_AT_ONCE, after)):
-        settled += sum(_settle(store, batch) for batch in batches)
+        settled += sum(_settle(store, batch, pace) for batch in batches)
+        seen += [batch.id for batch in batches]
         after = batches[-1].id
+    pace.keep(seen)
     return settled
 
 
-def _settle(store: JobStore, batch: BatchRow) -> bool:
-    state = batch.state if batch.state.is_terminal else judge_batch(batch)
+def _settle(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> bool:
+    state = batch.state if batch.state.is_terminal else _judge(store, batch, pace)
     if state is None:
         return False
     moved = store.run(lambda tx: tx.set_batch_state(batch.id, state))
-    if batch.live and state is BatchState.CANCELLED:
+    if batch.has_live_jobs and state is BatchState.CANCELLED:
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER))
-    elif batch.live and state is BatchState.FAILED:
+    elif batch.has_live_jobs and state is BatchState.FAILED:
         seen = f"more than {batch.max_failure_rate:.0%} of the jobs of {batch.id} failed"
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.FAILURE_RATE_EXCEEDED, seen))
     return moved
+
+
+def _judge(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> BatchState | None:
+    goes_on = batch.has_live_jobs or batch.state is BatchState.OPEN
+    if goes_on and (batch.max_failure_rate >= 1.0 or not pace.is_due(batch.id)):
+        return None
+    counted = store.run(lambda tx: tx.read_batch(batch.id))
+    if counted is None:
+        return None
+    pace.note(batch.id, counted.total)
+    return judge_batch(counted)
 
 
 def judge_batch(batch: BatchRow) -> BatchState | None:

@@ -1,13 +1,14 @@
 """What crosses the store: keys, claims, drafts of rows and snapshots of rows. Values without behaviour."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.models import ModelFacts
 from fakesieve.records.videos import SourceKind
 from fakesieve.texts import make_storable
 
@@ -219,6 +220,16 @@ class Waiting:
     lane: Lane
     cost: float = 1.0
     weight: float = 1.0  # of the tenant beside other tenants
+    waited_s: float = field(default=0.0, compare=False)  # since it could have been rung
+
+
+@dataclass(frozen=True, slots=True)
+class HostModel:
+    """What a host scores with: the model, the fingerprint of the pipeline, what is known of the model."""
+
+    facts: ModelFacts
+    fingerprint: str
+    card: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +242,7 @@ class HostBeat:
     name: str = ""
     version: str = ""
     rss_bytes: int | None = None
+    model: HostModel | None = None
 
     def __post_init__(self) -> None:
         if self.slots < 1:
@@ -257,3 +269,13 @@ class BatchRow:
     def live(self) -> int:
         """Number of jobs that have not ended."""
         return sum(n for state, n in self.counts.items() if not state.is_terminal)
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledBatch:
+    """A batch that has not ended, or whose end is unfinished, without its counts."""
+
+    id: str
+    state: BatchState
+    max_failure_rate: float
+    has_live_jobs: bool

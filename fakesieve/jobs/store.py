@@ -27,6 +27,7 @@ from fakesieve.jobs.rows import (
     ShardDraft,
     ShardKey,
     ShardRow,
+    UnsettledBatch,
     VideoDraft,
     Waiting,
 )
@@ -215,6 +216,10 @@ class OverdueRows(Protocol):
         """Give up shards whose job has ended and that nobody works on; return how many."""
         ...
 
+    def drop_evidence(self, age_s: float) -> int:
+        """Forget what shards found whose job ended after them, and so long ago; return of how many."""
+        ...
+
     def purge(self, event_age_s: float, host_age_s: float) -> int:
         """Delete published or old events and hosts that are long gone; return how many rows."""
         ...
@@ -258,7 +263,11 @@ class BatchRows(Protocol):
         """Return the batch and its counts."""
         ...
 
-    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+    def find_batch_tenant(self, batch_id: str) -> str | None:
+        """Return whose batch it is; None where there is none."""
+        ...
+
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         """Return batches behind that id, in the order of ids, that have not ended or whose end is unfinished.
 
         It is while live jobs are left that were there before it or came late. A job that was retried after

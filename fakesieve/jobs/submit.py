@@ -116,8 +116,7 @@ def submit_video(store: JobStore, new: NewJob) -> Submitted:
 
 def _check_batch(tx: JobTransaction, batch_id: str, tenant_id: str) -> None:
     """Refuse a batch of another tenant: a foreign key looks past the rights of a row's reader."""
-    batch = tx.read_batch(batch_id)
-    if batch is None or batch.tenant_id != tenant_id:
+    if tx.find_batch_tenant(batch_id) != tenant_id:
         raise RequestRefused(Reason.NOT_FOUND, f"there is no batch {batch_id}")
 
 

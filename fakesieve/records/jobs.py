@@ -58,7 +58,8 @@ class Job(TenantOwned, CreateTime, Base):
     """A caller's request to screen one video.
 
     ``n_shards`` and ``n_done`` count ``screen`` shards only; both are 0 until the job is prepared. ``fence``
-    is where the fences of its next shards begin. ``media`` is the probe's answer. ``time_limit_ms`` counts
+    is where the fences of its next shards begin. ``has_open_shards`` is set by an end that leaves work
+    behind, until the reconciler has closed that. ``media`` is the probe's answer. ``time_limit_ms`` counts
     from the submission or the last retry and led to ``deadline``.
     """
 
@@ -73,7 +74,7 @@ class Job(TenantOwned, CreateTime, Base):
         Index("ix_job_live_deadline", "deadline", postgresql_where=text(_LIVE)),
         Index("ix_job_live_tenant_id", "tenant_id", postgresql_where=text(_LIVE)),
         Index(None, "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
-        Index("ix_job_unfinished", "end_time", postgresql_where=text(_HAS_REASON)),
+        Index("ix_job_open_shards", "end_time", postgresql_where=text("has_open_shards")),
         Index(None, "analysis_id", postgresql_where=text("analysis_id IS NOT NULL")),
         Index(None, "video_id", postgresql_where=text("video_id IS NOT NULL")),
         {"postgresql_with": _OFTEN_WRITTEN},
@@ -107,13 +108,15 @@ class Job(TenantOwned, CreateTime, Base):
     error_reason: Mapped[Reason | None] = mapped_column(choice(Reason))
     error_message: Mapped[str | None]
     error_hint: Mapped[str | None]
+    has_open_shards: Mapped[bool] = mapped_column(server_default=false(), sort_order=100)
 
 
 class Shard(TenantOwned, CreateTime, Base):
     """One piece of a job's work, and the lease on it.
 
     ``ring_time`` is when its doorbell was last published; it is null while the doorbell waits in the outbox.
-    ``deliveries`` counts claims, ``attempts`` those of them that were not given back cleanly.
+    ``deliveries`` counts claims, ``attempts`` those of them that were not given back cleanly. ``evidence`` is
+    dropped some time after the job has ended.
     """
 
     __tablename__ = "shard"
@@ -129,6 +132,7 @@ class Shard(TenantOwned, CreateTime, Base):
         Index(
             "ix_shard_rung", "ring_time", postgresql_where=text("state = 'pending' AND ring_time IS NOT NULL")
         ),
+        Index("ix_shard_evidence", "end_time", postgresql_where=text("evidence IS NOT NULL")),
         {"postgresql_with": _OFTEN_WRITTEN},
     )
 
@@ -223,7 +227,7 @@ class Attempt(TenantOwned, Base):
 
 
 class WorkerHost(Base):
-    """A worker process that offers slots. It belongs to no tenant."""
+    """A worker process that offers slots, and what it scores with. It belongs to no tenant."""
 
     __tablename__ = "worker_host"
     __table_args__ = (CheckConstraint("slots > 0", name="slots"),)
@@ -234,6 +238,8 @@ class WorkerHost(Base):
     slots: Mapped[int] = mapped_column(Integer)
     is_draining: Mapped[bool] = mapped_column(server_default=false())
     rss_bytes: Mapped[int | None]
+    model_id: Mapped[Id | None] = mapped_column(ForeignKey("model.id", ondelete="SET NULL"))
+    pipeline_fingerprint: Mapped[str | None]
     start_time: Mapped[datetime] = mapped_column(server_default=func.now())
     beat_time: Mapped[datetime] = mapped_column(server_default=func.now())
 

@@ -4,11 +4,11 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.errors import RequestRefused, Unavailable
-from fakesieve.jobs.cancel import cancel_batch, cancel_job
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.claim import release_shard
-from fakesieve.jobs.finish import Finish, fail_job
+from fakesieve.jobs.finish import Finish, fail_job, load_evidence
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, Reconciled, reconcile
+from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, EVIDENCE_AGE_S, BatchPace, Reconciled, reconcile
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey, Waiting
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
@@ -109,7 +109,7 @@ def test_a_pass_without_work_changes_nothing(case: JobCase) -> None:
     case.submit()
     done = reconcile(case.store, LIMITS)
     assert done.is_idle
-    assert done == Reconciled(0, 0, 0, 0, 0, 0, 0)
+    assert done == Reconciled(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_a_dead_workers_shard_is_rung_again(case: JobCase) -> None:
@@ -236,6 +236,75 @@ def test_a_cancel_that_was_cut_off_is_completed(case: JobCase) -> None:
     case.store.run(lambda tx: tx.set_batch_state(batch_id, BatchState.CANCELLED))
     reconcile(case.store, LIMITS)
     assert [case.read_job(job_id).state for job_id in jobs] == [JobState.CANCELLED] * 2
+
+
+def test_a_running_batch_is_counted_at_its_pace(case: JobCase) -> None:
+    now_s = [100.0]
+    pace = BatchPace(lambda: now_s[0])
+    batch_id, jobs = batch_jobs(case, BATCH_SAMPLE_MIN + 5, max_failure_rate=0.5)
+    assert reconcile(case.store, LIMITS, pace).settled == 0
+    pace.note(batch_id, 1_000_000)
+    for job_id in jobs[:BATCH_SAMPLE_MIN]:
+        fail_job(case.store, job_id, Reason.NOT_VIDEO, "seen")
+    assert reconcile(case.store, LIMITS, pace).settled == 0
+    now_s[0] += 100.0
+    assert reconcile(case.store, LIMITS, pace).settled == 1
+    assert read_batch(case, batch_id).state is BatchState.FAILED
+
+
+def test_a_batch_ends_whatever_its_pace(case: JobCase) -> None:
+    pace = BatchPace(lambda: 0.0)
+    batch_id, jobs = batch_jobs(case, 1, max_failure_rate=0.5)
+    pace.note(batch_id, 1_000_000)
+    case.finish(jobs[0])
+    assert reconcile(case.store, LIMITS, pace).settled == 1
+
+
+def test_evidence_is_dropped_a_while_after_the_end_of_its_job(case: JobCase) -> None:
+    case.prepare(ended := case.submit("a"), content="a")
+    case.screen(ended, 1)
+    assert isinstance(case.claim(ended, 2), Claim)
+    case.prepare(running := case.submit("b"), shards=2, content="b")
+    case.screen(running, 1)
+    case.score(ended)
+    assert reconcile(case.store, LIMITS).dropped == 0
+    case.pass_time(EVIDENCE_AGE_S + 1)
+    assert reconcile(case.store, LIMITS).dropped == 1
+    assert load_evidence(case.store, ended) == []
+    assert load_evidence(case.store, running) == [b"evidence 1"]
+    assert reconcile(case.store, LIMITS).dropped == 0
+
+
+def test_work_of_an_ended_job_is_closed_once_nobody_holds_it(case: JobCase) -> None:
+    case.prepare(job_id := case.submit(), shards=3)
+    held = case.claim(job_id, 1)
+    case.screen(job_id, 2)
+    cancel_job(case.store, job_id)
+    assert reconcile(case.store, LIMITS).closed == 1
+    assert reconcile(case.store, LIMITS).closed == 0
+    assert case.read_shard(job_id, 1).state is ShardState.LEASED
+    case.pass_time(LEASE_S + 7200)  # however late
+    assert reconcile(case.store, LIMITS).closed == 1
+    states = [case.read_shard(job_id, n).state for n in (1, 2, 3)]
+    assert states == [ShardState.FAILED, ShardState.DONE, ShardState.FAILED]
+    assert isinstance(held, Claim)
+
+
+def test_work_of_a_retried_job_is_not_closed(case: JobCase) -> None:
+    cancel_job(case.store, job_id := case.submit())
+    assert retry_job(case.store, job_id)
+    assert reconcile(case.store, LIMITS).closed == 0
+    assert case.read_shard(job_id).state is ShardState.PENDING
+
+
+def test_what_waits_says_for_how_long_it_could_have_been_rung(case: JobCase) -> None:
+    job_id = case.submit()
+    case.pass_time(100)
+    cancel_job(case.store, job_id)
+    retry_job(case.store, job_id)  # a retried job has waited since its retry
+    case.pass_time(5)
+    (waiting,) = case.store.run(lambda tx: tx.list_waiting(10))
+    assert 5.0 <= waiting.waited_s < 30.0
 
 
 def test_old_hosts_are_forgotten(case: JobCase) -> None:

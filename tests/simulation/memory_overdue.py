@@ -2,9 +2,20 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import BatchRow, Fault, HostBeat, JobEnd, JobRow, ShardKey, ShardRow, Waiting
+from fakesieve.jobs.rows import (
+    BatchRow,
+    Fault,
+    HostBeat,
+    JobEnd,
+    JobRow,
+    ShardKey,
+    ShardRow,
+    UnsettledBatch,
+    Waiting,
+)
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
 from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard
 from tests.simulation.memory_work import MemoryWork
@@ -75,6 +86,17 @@ class MemoryTransaction(MemoryWork):
                         closed += 1
         return closed
 
+    def drop_evidence(self, age_s: float) -> int:
+        oldest_s, dropped = self.store.read_clock() - age_s, 0
+        for job in self.store.jobs.values():
+            if not job.is_live and job.end_s is not None and job.end_s < oldest_s:
+                for shard in self.store.shards[job.id].values():
+                    if shard.evidence is not None:
+                        self._touch(shard)
+                        shard.evidence = None
+                        dropped += 1
+        return dropped
+
     def purge(self, event_age_s: float, host_age_s: float) -> int:
         oldest_s = self.store.read_clock() - host_age_s
         gone = [owner for owner, (_, seen_s) in self.store.hosts.items() if seen_s < oldest_s]
@@ -89,7 +111,7 @@ class MemoryTransaction(MemoryWork):
                 queue = (row.waiting.lane, row.waiting.tenant_id)
                 sizes[queue] = sizes.get(queue, 0) + 1
                 if sizes[queue] <= per_queue:
-                    found.append(row.waiting)
+                    found.append(replace(row.waiting, waited_s=now_s - row.due_s))
         return found
 
     def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
@@ -144,9 +166,22 @@ class MemoryTransaction(MemoryWork):
         draft, n_reused = batch.draft, sum(job.reused_analysis for job in jobs)
         return BatchRow(draft.id, draft.tenant_id, batch.state, draft.max_failure_rate, counts, n_reused)
 
-    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+    def find_batch_tenant(self, batch_id: str) -> str | None:
+        batch = self.store.batches.get(batch_id)
+        return None if batch is None else batch.draft.tenant_id
+
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         batches = [batch for batch_id, batch in sorted(self.store.batches.items()) if batch_id > after]
-        return [self.read_batch(batch.draft.id) for batch in batches if self._is_unsettled(batch)][:limit]
+        return [
+            UnsettledBatch(
+                batch.draft.id,
+                batch.state,
+                batch.draft.max_failure_rate,
+                any(job.is_live for job in self._batch_jobs(batch.draft.id)),
+            )
+            for batch in batches
+            if self._is_unsettled(batch)
+        ][:limit]
 
     def _is_unsettled(self, batch: MemoryBatch) -> bool:
         if not batch.state.is_terminal:

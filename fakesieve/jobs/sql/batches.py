@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import exists, func, or_, select, update
 
-from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow
+from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow, UnsettledBatch
 from fakesieve.jobs.sql.finishing import end_values
 from fakesieve.jobs.sql.outbox import drop_doorbells
 from fakesieve.jobs.sql.reading import (
@@ -36,7 +36,10 @@ class SqlBatches(SqlRows):
             return None
         return _read_batch_row(row, self._count_jobs([batch_id]))
 
-    def list_unsettled_batches(self, limit: int, after: str = "") -> list[BatchRow]:
+    def find_batch_tenant(self, batch_id: str) -> str | None:
+        return self.session.scalar(select(Batch.tenant_id).where(Batch.id == batch_id))
+
+    def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         # A retry moves the deadline, so it tells when the job was begun last.
         begin_time = Job.deadline - TIME_LIMIT
         is_retried = begin_time > Job.create_time + seconds(1.0)
@@ -44,15 +47,15 @@ class SqlBatches(SqlRows):
             Job.batch_id == Batch.id, IS_LIVE, or_(begin_time <= Batch.end_time, ~is_retried)
         )
         recent = Batch.end_time > func.now() - seconds(_ENDED_WITHIN_S)
+        # One look into the index a batch, however many jobs it has.
+        any_live = exists().where(Job.batch_id == Batch.id, IS_LIVE)
         statement = (
-            select(*_BATCH_COLUMNS)
+            select(Batch.id, Batch.state, Batch.max_failure_rate, any_live)
             .where(Batch.id > after, or_(Batch.end_time.is_(None), recent & has_live_jobs))
             .order_by(Batch.id)
             .limit(limit)
         )
-        rows = self.session.execute(statement).all()
-        counts = self._count_jobs([row.id for row in rows])
-        return [_read_batch_row(row, counts) for row in rows]
+        return [UnsettledBatch(*row) for row in self.session.execute(statement)]
 
     def _count_jobs(self, batch_ids: list[str]) -> dict[str, list[AnyRow]]:
         statement = (

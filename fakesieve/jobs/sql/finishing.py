@@ -149,6 +149,7 @@ class SqlFinishing(SqlClaiming):
                 error_reason=None,
                 error_message=None,
                 error_hint=None,
+                has_open_shards=False,
                 **new_deadline,
             )
             .returning(Job.id)
@@ -239,4 +240,5 @@ def end_values(end: JobEnd) -> dict[str, Any]:
         "error_reason": end.reason,
         "error_message": end.message,
         "error_hint": end.hint,
+        "has_open_shards": end.state is not JobState.SUCCEEDED,
     }

@@ -6,7 +6,7 @@ from sqlalchemy import delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.rows import HostBeat, ShardKey, Waiting
+from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey, Waiting
 from fakesieve.jobs.sql.reading import (
     IS_DELAYED,
     IS_DOORBELL,
@@ -19,6 +19,7 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import Lane, ShardState
 from fakesieve.records.jobs import Job, Outbox, Shard, WorkerHost
+from fakesieve.records.models import ensure_model, store_card
 
 # The first rows of each queue without reading the others: the recursion jumps from one pair of lane and
 # tenant to the next along the index, so a backlog of a million costs as much as one of ten.
@@ -33,7 +34,8 @@ WITH RECURSIVE queue AS (
         ORDER BY lane, tenant_id LIMIT 1
     ) AS following
 )
-SELECT first.id, first.job_id, first.shard_index, first.tenant_id, first.lane, first.cost, tenant.weight
+SELECT first.id, first.job_id, first.shard_index, first.tenant_id, first.lane, first.cost, tenant.weight,
+       extract(epoch FROM now() - first.due_time) AS waited_s
 FROM queue
 JOIN tenant ON tenant.id = queue.tenant_id
 CROSS JOIN LATERAL (
@@ -62,7 +64,7 @@ class SqlOutbox(SqlRows):
 
     def list_waiting(self, per_queue: int) -> list[Waiting]:
         rows = self.session.execute(_FIRST_OF_EACH_QUEUE, {"per_queue": per_queue})
-        return [_read_waiting(row, row.weight) for row in rows]
+        return [_read_waiting(row, row.weight, float(row.waited_s)) for row in rows]
 
     def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
         locked = (
@@ -118,7 +120,10 @@ class SqlOutbox(SqlRows):
         return {row[0]: row[1] for row in self.session.execute(statement)}
 
     def beat_host(self, beat: HostBeat) -> None:
+        model = beat.model
         values = {
+            "model_id": None if model is None else self._note_model(model),
+            "pipeline_fingerprint": None if model is None else model.fingerprint,
             "name": beat.name,
             "version": beat.version,
             "slots": beat.slots,
@@ -128,6 +133,13 @@ class SqlOutbox(SqlRows):
         }
         statement = insert(WorkerHost).values(owner=beat.owner, **values)
         self.session.execute(statement.on_conflict_do_update(index_elements=["owner"], set_=values))
+
+    def _note_model(self, model: HostModel) -> str:
+        """Return the id of a host's model, which is known from now on even if it never made a score."""
+        model_id = ensure_model(self.session, model.facts)
+        if model.card:
+            store_card(self.session, model_id, model.card)
+        return model_id
 
     def remove_host(self, owner: str) -> None:
         statement = delete(WorkerHost).where(WorkerHost.owner == owner)
@@ -140,6 +152,6 @@ class SqlOutbox(SqlRows):
         return int(self.session.execute(statement).scalar_one())
 
 
-def _read_waiting(row: AnyRow, weight: float) -> Waiting:
+def _read_waiting(row: AnyRow, weight: float, waited_s: float = 0.0) -> Waiting:
     key = ShardKey(row.job_id, row.shard_index)
-    return Waiting(row.id, key, row.tenant_id, Lane(row.lane), row.cost, weight)
+    return Waiting(row.id, key, row.tenant_id, Lane(row.lane), row.cost, weight, waited_s)

@@ -1,6 +1,8 @@
 """What the reconciler looks for. Locked rows are passed over: another copy is at work on them."""
 
-from sqlalchemy import delete, func, or_, select, tuple_, update
+from collections.abc import Collection
+
+from sqlalchemy import delete, exists, func, or_, select, tuple_, update
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Fault, JobRow, ShardKey, ShardRow
@@ -14,6 +16,7 @@ from fakesieve.jobs.sql.reading import (
     SHARD_COLUMNS,
     has_attempts,
     has_no_attempts,
+    is_among,
     is_shard,
     read_job_row,
     read_key,
@@ -24,9 +27,7 @@ from fakesieve.jobs.states import RETRY_STATES, ShardState
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import DOORBELL_TOPIC, AttemptEnd, Job, Outbox, Shard, WorkerHost
 
-# Jobs that ended longer ago were looked through often enough.
-_ENDED_WITHIN_S = 3_600.0
-_EVENTS_AT_ONCE = 5_000  # of one pass, so 500 a second: more than jobs end
+_ROWS_AT_ONCE = 5_000  # of one pass, so 500 a second: more than jobs end
 _SHARD_KEY = tuple_(Shard.job_id, Shard.index)
 
 
@@ -107,31 +108,69 @@ class SqlOverdue(SqlClaiming):
         return sorted(read_key(row) for row in self.session.execute(statement))
 
     def close_ended_shards(self, limit: int) -> int:
-        left = (
+        ended = (
+            select(Job.id)
+            .where(Job.has_open_shards, Job.state.in_(RETRY_STATES))
+            .order_by(Job.end_time)
+            .limit(limit)
+        )
+        job_ids = self.session.scalars(ended).all()
+        if not job_ids:
+            return 0
+        idle = (
+            select(Shard.job_id, Shard.index)
+            .where(Shard.job_id.in_(job_ids), or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER))
+            .order_by(Shard.job_id, Shard.index)
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+        locked = [read_key(row) for row in self.session.execute(idle)]
+        # A job may have been retried since it was found. From here on that has to wait for us.
+        still = (
+            select(Job.id)
+            .where(Job.id.in_(job_ids), Job.state.in_(RETRY_STATES))
+            .order_by(Job.id)
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+        still_ended = frozenset(self.session.scalars(still))
+        keys = [key for key in locked if key.job_id in still_ended]
+        self._close(keys)
+        self._note_closed(still_ended)
+        return len(keys)
+
+    def _close(self, keys: list[ShardKey]) -> None:
+        if not keys:
+            return
+        closed = (
+            update(Shard)
+            .where(is_among(keys))
+            .values(state=ShardState.FAILED, end_time=func.now(), **NO_LEASE)
+        )
+        self.session.execute(closed, execution_options=PLAIN)
+        self.end_attempts(keys, AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
+
+    def _note_closed(self, job_ids: Collection[str]) -> None:
+        """Pass over these jobs from now on, but for those of which somebody still works on a shard."""
+        open_shards = exists().where(
+            Shard.job_id == Job.id, Shard.state.in_((ShardState.PENDING, ShardState.LEASED))
+        )
+        done = update(Job).where(Job.id.in_(job_ids), ~open_shards).values(has_open_shards=False)
+        self.session.execute(done, execution_options=PLAIN)
+
+    def drop_evidence(self, age_s: float) -> int:
+        old = (
             select(Shard.job_id, Shard.index)
             .join(Job, Job.id == Shard.job_id)
-            .where(
-                Job.state.in_(RETRY_STATES),
-                Job.end_time > func.now() - seconds(_ENDED_WITHIN_S),
-                or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
-            )
-            .limit(limit)
+            .where(Shard.evidence.is_not(None), Shard.end_time < func.now() - seconds(age_s), ~IS_LIVE)
+            .order_by(Shard.end_time)
+            .limit(_ROWS_AT_ONCE)
             .with_for_update(of=Shard, skip_locked=True, key_share=True)
         )
-        statement = (
-            update(Shard)
-            .where(_SHARD_KEY.in_(left))
-            .values(state=ShardState.FAILED, end_time=func.now(), **NO_LEASE)
-            .returning(Shard.job_id, Shard.index)
-        )
-        keys = [read_key(row) for row in self.session.execute(statement, execution_options=PLAIN)]
-        if keys:
-            self.end_attempts(keys, AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
-        return len(keys)
+        dropped = update(Shard).where(_SHARD_KEY.in_(old)).values(evidence=None).returning(Shard.index)
+        return len(self.session.execute(dropped, execution_options=PLAIN).all())
 
     def purge(self, event_age_s: float, host_age_s: float) -> int:
         oldest = (
-            select(Outbox.id).where(Outbox.topic != DOORBELL_TOPIC).order_by(Outbox.id).limit(_EVENTS_AT_ONCE)
+            select(Outbox.id).where(Outbox.topic != DOORBELL_TOPIC).order_by(Outbox.id).limit(_ROWS_AT_ONCE)
         )
         events = delete(Outbox).where(
             Outbox.id.in_(oldest), Outbox.create_time < func.now() - seconds(event_age_s)
