@@ -20,7 +20,7 @@ class ApiMetrics:
             registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(
-            "fakesieve_api_seconds", "Time from the request to the end of its answer, long polls and streams too.",
+            "fakesieve_api_seconds", "Time of an answer to its end, that of long polls and streams too.",
             ["method", "route"], buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self._problems = Counter(

@@ -1,0 +1,116 @@
+"""The examples of docs/howto/use-the-api.md, run as they stand against a served API; a stand-in ends jobs."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from fakesieve.database import Database
+from fakesieve.embedded.ports import find_ports
+from fakesieve.records.analyses import store_analysis
+from tests.api.callers import make_caller, make_settings
+from tests.factories import make_record, make_video
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-api.md"
+_END = text(
+    "UPDATE job SET state = 'succeeded', start_time = now(), end_time = now(), analysis_id = :analysis,"
+    " video_id = :video WHERE id = :job AND state = 'queued'"
+)
+
+
+def read_blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+
+
+class StandIn:
+    """Ends each job that waits with an analysis, as a worker host would."""
+
+    def __init__(self, database: Database, tenant_id: str) -> None:
+        self._database, self._tenant_id = database, tenant_id
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.2):
+            with self._database.transaction(tenant_id=self._tenant_id) as session:
+                waiting = session.scalars(text("SELECT id FROM job WHERE state = 'queued'")).all()
+                for job_id in waiting:
+                    video_id = make_video(session, self._tenant_id, job_id)
+                    analysis_id, _ = store_analysis(session, make_record(self._tenant_id, video_id))
+                    session.execute(_END, {"analysis": analysis_id, "video": video_id, "job": job_id})
+
+
+@pytest.fixture(scope="module")
+def environment(
+    postgres, s3, module_database_name, module_database, store, tmp_path_factory
+) -> Iterator[dict]:
+    """What ``source D/env`` gives, with an API behind it and the page's objects in the bucket."""
+    folder = tmp_path_factory.mktemp("howto")
+    (folder / "clip.mp4").write_bytes(b"bytes of a clip")
+    for name in ("one", "two"):
+        store.upload(folder / "clip.mp4", "videos", f"clips/{name}.mp4")
+    (port,) = find_ports(1)
+    app = create_app(make_settings(postgres, s3, module_database_name))
+    caller = make_caller(TestClient(app), module_database, places=("s3://videos/",))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    with StandIn(module_database, caller.tenant_id):
+        yield {
+            "PATH": os.environ["PATH"],
+            "FAKESIEVE_API_URL": f"http://127.0.0.1:{port}",
+            "FAKESIEVE_API_KEY": caller.secret,
+            "HERE": str(folder),
+        }
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_blocks_for_the_shell_run_in_their_order(environment):
+    script = "set -euo pipefail\n" + "\n".join(read_blocks("shell"))
+    run = subprocess.run(
+        ["bash", "-c", script],
+        check=False,
+        cwd=environment["HERE"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "problem" not in run.stdout
+    assert '"reason"' not in run.stdout.replace('"reason":null', "")
+    assert "event: done" in run.stdout
+    assert run.stdout.count('"object":"batch"') == 2
+
+
+def test_the_python_block_runs(environment, monkeypatch, capsys):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(environment["HERE"])
+    (block,) = read_blocks("python")
+    exec(compile(block, str(PAGE), "exec"), {})
+    printed = capsys.readouterr().out
+    assert "partially_scored 0.9" in printed
+    assert "succeeded 100" in printed
+    assert "ana_" in printed
