@@ -107,14 +107,13 @@ def list_jobs(
         before: ``(create_time, id)`` of the last line of the page before.
         limit: lines of a page, at most 1000.
     """
-    wanted = select(Job).where(is_at_hand(Job.tenant_id)).limit(min(limit, PAGE_MAX))
-    wanted = wanted.order_by(Job.create_time.desc(), Job.id.desc())
+    wanted = select(Job).order_by(Job.create_time.desc(), Job.id.desc()).limit(min(limit, PAGE_MAX))
+    # A batch is found along its own index, to which the tenant's would be added in vain.
+    wanted = wanted.where(is_at_hand(Job.tenant_id) if batch_id is None else Job.batch_id == batch_id)
     if state is not None:
         wanted = wanted.where(Job.state == state)
         if state.is_terminal:  # says nothing new, and leads to the index of the jobs that have ended
             wanted = wanted.where(Job.end_time.is_not(None))
-    if batch_id is not None:
-        wanted = wanted.where(Job.batch_id == batch_id)
     if before is not None:
         wanted = wanted.where(tuple_(Job.create_time, Job.id) < before)
     return _read_lines(session, wanted)
