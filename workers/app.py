@@ -8,12 +8,14 @@ from celery import Celery
 from kombu.entity import Exchange, Queue
 
 from fakesieve.jobs.states import Lane
+from workers.broker import mend_transport
 
 NAME = "fakesieve"
 
 
 def make_app(broker_url: str) -> Celery:
     """Return an application that knows its broker and queues; it connects when it is used."""
+    mend_transport()
     app = Celery(NAME, set_as_current=False)
     app.conf.update(
         broker_url=broker_url,

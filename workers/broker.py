@@ -1,0 +1,52 @@
+"""Kombu's Redis transport with one fault mended: a slot whose acknowledgement failed is free again.
+
+Kombu counts a message as unacknowledged until the broker has taken the acknowledgement. Where the connection
+is lost at that moment it never does, and the count never falls. A host with two slots whose work ended during
+one outage has two such messages; it then asks for no third one, so it never even notices that its connection
+is gone. It beats, offers its slots, and waits for ever. Seen with Kombu 5.7.0.
+"""
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis
+
+
+class SlotFreeingQoS(redis.QoS):
+    """Counts a message as done whether or not the broker could be told.
+
+    The broker hands it out again after its visibility time, and the claim refuses it.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message. Raises what the connection raises."""
+        try:
+            super().ack(delivery_tag)
+        except Exception:
+            self._quick_ack(delivery_tag)
+            raise
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
+        """Give a message back, or drop it. Raises what the connection raises."""
+        try:
+            super().reject(delivery_tag, requeue)
+        except Exception:
+            self._quick_ack(delivery_tag)
+            raise
+
+
+class Channel(redis.Channel):
+    """A channel that counts so."""
+
+    QoS: Any = SlotFreeingQoS
+
+
+class Transport(redis.Transport):
+    """A transport of such channels."""
+
+    Channel: Any = Channel
+
+
+def mend_transport() -> None:
+    """Have Kombu use this transport for all addresses that begin with redis:// or rediss://."""
+    name = f"{Transport.__module__}:{Transport.__name__}"
+    TRANSPORT_ALIASES.update(redis=name, rediss=name)
