@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from api.edge import Edge
 from api.pages import pages
 from api.problems import install_problems
-from api.routes import analyses, batches, exports, health, jobs, keys, policies, uploads, videos
+from api.routes import analyses, batches, exports, health, jobs, keys, models, policies, uploads, videos
 from api.services import Services, open_services
 from fakesieve.settings import Settings
 
@@ -22,6 +22,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     exports.router,
     analyses.router,
     policies.router,
+    models.router,
     keys.router,
     health.router,
     *pages.ROUTERS,

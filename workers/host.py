@@ -20,7 +20,7 @@ from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
 
 from fakesieve.errors import Unavailable
-from fakesieve.jobs.rows import HostBeat, ShardKey
+from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey
 from fakesieve.logging import get_logger
 from workers.leases import Heartbeat
 from workers.retry import HostDraining
@@ -99,7 +99,7 @@ class WorkerHost:
 
     def _beat(self) -> None:
         """Say that the host lives and lengthen its leases; then see whether it should end."""
-        place = self._place
+        place, by = self._place, self._place.screener.by
         rss_bytes = self._measure_memory()
         beat = HostBeat(
             owner=place.owner,
@@ -108,6 +108,7 @@ class WorkerHost:
             name=os.uname().nodename,
             version=self._version,
             rss_bytes=rss_bytes,
+            model=HostModel(by.model_facts, by.fingerprint, place.screener.card),
         )
         try:
             lost = place.leases.extend()

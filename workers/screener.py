@@ -49,6 +49,7 @@ class Screener:
     ) -> None:
         self.sandbox, self.process, self.settings, self.rules = sandbox, process, settings, rules
         self._detectors = threading.local()
+        self.card = bundle.card
         with process.lend(Lane.STANDARD, rules.slab_wait_s) as backend:
             tools = ScanTools(bundle, backend, self.detector, sandbox, bundle.calibration)
             self.by = ScoredBy(

@@ -140,7 +140,8 @@ def bounded(session: Session, limit_ms: int = QUERY_MS_MAX) -> Generator[None]:
     session.execute(_SET_LIMIT, {"limit": "60s"})
 
 
-_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true)")
+# Compiling a statement takes longer than walking what these read.
+_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true)")
 
 
 def select_standing(

@@ -209,7 +209,6 @@ class Verdict(TenantOwned, CreateTime, Base):
     __table_args__ = (
         CheckConstraint("(value IS NULL) = (score_used IS NULL)", name="value_has_score"),
         _fraction("score_used"),
-        Index(None, "tenant_id", "value", "create_time", "analysis_id"),
         Index(None, "policy_id"),
     )
 

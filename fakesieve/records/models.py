@@ -93,10 +93,12 @@ class AliasChange(TenantOwned, CreateTime, Base):
 
 
 def store_card(session: Session, model_id: str, card: Mapping[str, object]) -> None:
-    """Keep the card of a model; a newer one replaces the older."""
+    """Keep the card of a model; another one replaces it, the same one writes nothing."""
     row = insert(ModelCard).values(model_id=model_id, card=dict(card))
     session.execute(
         row.on_conflict_do_update(
-            index_elements=["model_id"], set_={"card": row.excluded.card, "update_time": func.now()}
+            index_elements=["model_id"],
+            set_={"card": row.excluded.card, "update_time": func.now()},
+            where=ModelCard.card != row.excluded.card,
         )
     )

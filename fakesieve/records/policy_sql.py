@@ -1,7 +1,7 @@
 """A policy over stored scores, in SQL: preview of what it would change, and the change itself.
 
 The rule is ``engine.policy.decide``; a test holds this against it on random scores. It needs no row of a
-track or a frame: ``analysis.peak_frames`` has what the rule asks of frames.
+track or a frame: ``standing`` has what the rule asks for.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    update,
 )
-from sqlalchemy import update as update_rows
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Double, String
+from sqlalchemy.types import String
 
 from engine.policy import Policy
 from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
@@ -96,31 +96,31 @@ def preview_policy(
     session: Session, tenant_id: str, policy: Policy, wanted: Filter = EVERYTHING, *, moved_max: int = 100
 ) -> Preview:
     """Say what a policy would make of a tenant's analyses. Nothing is changed and nothing scored again."""
-    after = decide_value(policy)
+    after = decide_value(policy).label("after")
+    before = cast(Standing.verdict, String()).label("before")
     # LEAST passes over null, so an analysis without a score is left out here.
     place = func.least(cast(func.floor(Standing.score * BINS), Integer()), BINS - 1)
-    bin_ = case((Standing.score.is_not(None), place))
-    judged = select_standing(
-        compile_filter(wanted, tenant_id),
-        tenant_id,
-        cast(Standing.verdict, String()).label("before"),
-        after.label("after"),
-        bin_.label("bin"),
-        Standing.score.label("score"),
-        Analysis.video_id.label("video_id"),
-        needs=(Source.ANALYSIS,),
-    ).cte("judged").prefix_with("MATERIALIZED", dialect="postgresql")  # fmt: skip
+    bin_ = case((Standing.score.is_not(None), place)).label("bin")
+    found = compile_filter(wanted, tenant_id)
+    every = select_standing(found, tenant_id, before, after, bin_).subquery()
+    keys = (every.c.before, every.c.after, every.c.bin)
+    some = (
+        select_standing(
+            found,
+            tenant_id,
+            Analysis.video_id.expression,
+            before,
+            after,
+            Standing.score.expression,
+            needs=(Source.ANALYSIS,),
+        )
+        .where(Standing.verdict.is_distinct_from(decide_value(policy)))
+        .order_by(Standing.score.desc().nulls_last(), Standing.analysis_id)
+        .limit(min(moved_max, MOVED_MAX))
+    )
     with bounded(session, _PREVIEW_MS_MAX):
-        rows = session.execute(
-            select(judged.c.before, judged.c.after, judged.c.bin, func.count())
-            .group_by(judged.c.before, judged.c.after, judged.c.bin)
-        ).all()  # fmt: skip
-        moved = session.execute(
-            select(judged.c.analysis_id, judged.c.video_id, judged.c.before, judged.c.after, judged.c.score)
-            .where(judged.c.before.is_distinct_from(judged.c.after))
-            .order_by(judged.c.score.desc().nulls_last(), judged.c.analysis_id)
-            .limit(min(moved_max, MOVED_MAX))
-        ).all()  # fmt: skip
+        rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
+        moved = session.execute(some).all()
     return _read_preview([tuple(row) for row in rows], tuple(_read_moved(*row) for row in moved))
 
 
@@ -190,7 +190,7 @@ def apply_policy(
         .cte("written")
     )  # fmt: skip
     moved = (
-        update_rows(Standing)
+        update(Standing)
         .where(Standing.analysis_id == chosen.c.analysis_id)
         .values(verdict=chosen.c.after, policy_id=policy_id)
         .returning(chosen.c.analysis_id, chosen.c.video_id, chosen.c.before, chosen.c.after, chosen.c.score)
@@ -203,26 +203,23 @@ def apply_policy(
 
 
 def decide_value(policy: Policy) -> ColumnElement[Any]:
-    """Return ``engine.policy.decide``'s value as an expression over ``analysis``; null without a score."""
+    """Return ``engine.policy.decide``'s value as an expression over ``standing``; null without a score."""
     return case(
-        (Analysis.score_raw.is_(None), null()),
-        (
-            and_(_used >= policy.high, _is_single_peak(policy)),
-            _text(VerdictValue.INCONCLUSIVE),
-        ),
-        (_used >= policy.high, _text(VerdictValue.LIKELY_MANIPULATED)),
-        (_used >= policy.low, _text(VerdictValue.INCONCLUSIVE)),
+        (Standing.score.is_(None), null()),
+        (and_(Standing.score >= policy.high, _is_single_peak(policy)), _text(VerdictValue.INCONCLUSIVE)),
+        (Standing.score >= policy.high, _text(VerdictValue.LIKELY_MANIPULATED)),
+        (Standing.score >= policy.low, _text(VerdictValue.INCONCLUSIVE)),
         (or_(_is_low_coverage(policy), _is_partial), _text(VerdictValue.INCONCLUSIVE)),
         else_=_text(VerdictValue.NO_MANIPULATION_FOUND),
     )
 
 
 def decide_reasons(policy: Policy) -> ColumnElement[Any]:
-    """Return the reasons of the same verdict, in the order in which ``decide`` gives them."""
-    is_high = _used >= policy.high
+    """Return the reasons of the same verdict in the rule's order, over ``standing`` and ``analysis``."""
+    is_high = Standing.score >= policy.high
     lead = case(
         (is_high, _text(VerdictReason.HIGH_TRACK_SCORE)),
-        (_used >= policy.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
+        (Standing.score >= policy.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
         else_=_text(VerdictReason.LOW_TRACK_SCORES),
     )
     is_picture = or_(Analysis.total_us == 0, Analysis.reasons.contains([EvidenceReason.STATIC_IMAGE.value]))
@@ -238,26 +235,18 @@ def decide_reasons(policy: Policy) -> ColumnElement[Any]:
         ]
     )
     none = array([_text(VerdictReason.NO_EVIDENCE)])
-    return case((Analysis.score_raw.is_(None), none), else_=func.array_remove(reasons, null()))
+    return case((Standing.score.is_(None), none), else_=func.array_remove(reasons, null()))
 
 
-_used = func.coalesce(Analysis.score_calibrated, Analysis.score_raw)
-_is_partial = Analysis.outcome == Outcome.PARTIALLY_SCORED
-# The column ``coverage_ratio`` has 32 bits; the rule compares the exact share.
-_ratio = case(
-    (Analysis.total_us == 0, case((Analysis.faces_scored > 0, 1.0), else_=0.0)),
-    else_=func.least(
-        1.0, cast(Analysis.scored_us, Double[float]()) / cast(Analysis.total_us, Double[float]())
-    ),
-)
+_is_partial = Standing.outcome == Outcome.PARTIALLY_SCORED
 
 
 def _is_low_coverage(policy: Policy) -> ColumnElement[bool]:
-    return literal(policy.min_coverage, Double[float]()) > _ratio
+    return Standing.coverage < policy.min_coverage
 
 
 def _is_single_peak(policy: Policy) -> ColumnElement[bool]:
-    return and_(Analysis.peak_frames.is_not(None), Analysis.peak_frames < policy.min_peak_frames)
+    return and_(Standing.peak_frames.is_not(None), Standing.peak_frames < policy.min_peak_frames)
 
 
 def _when(condition: ColumnElement[bool], reason: VerdictReason) -> ColumnElement[Any]:

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from engine.policy import count_peak_frames
 from engine.results import Outcome, VerdictValue, VideoScore
 from fakesieve.records.table import Base, Id, TenantOwned, choice
 
@@ -22,6 +23,8 @@ class Standing(TenantOwned, Base):
     """An analysis as lists know it. ``score`` is the calibrated one where there is one, else the raw.
 
     ``create_time`` is that of the analysis. ``verdict`` is what ``policy_id`` has said, null without a score.
+    ``coverage`` is the exact share of scored time and ``peak_frames`` that of the analysis: with outcome
+    and score they are all that a policy asks for.
     """
 
     __tablename__ = "standing"
@@ -34,13 +37,17 @@ class Standing(TenantOwned, Base):
         Index(
             "ix_standing_score", "tenant_id", text("coalesce(score, (-1)::double precision)"), "analysis_id"
         ),
-        Index(None, "policy_id"),
+        CheckConstraint("coverage BETWEEN 0 AND 1", name="coverage"),
+        # Room in the pages: what is judged again mostly keeps its verdict, and is then written in place.
+        {"postgresql_with": {"fillfactor": "70"}},
     )
 
     analysis_id: Mapped[Id] = mapped_column(ForeignKey("analysis.id", ondelete="CASCADE"), primary_key=True)
     create_time: Mapped[datetime] = mapped_column(server_default=func.now())
     outcome: Mapped[Outcome] = mapped_column(choice(Outcome))
     score: Mapped[float | None]
+    coverage: Mapped[float]
+    peak_frames: Mapped[int | None]
     verdict: Mapped[VerdictValue | None] = mapped_column(choice(VerdictValue, name="verdict_value"))
     policy_id: Mapped[Id] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
 
@@ -62,6 +69,8 @@ def set_standing(
         **owner,
         outcome=score.outcome,
         score=score.raw if score.calibrated is None else score.calibrated,
+        coverage=score.coverage.ratio,
+        peak_frames=count_peak_frames(score),
         verdict=verdict,
         policy_id=policy_id,
     )

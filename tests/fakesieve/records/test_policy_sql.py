@@ -17,7 +17,7 @@ from fakesieve.records.analysis_tables import Analysis, Verdict
 from fakesieve.records.models import ensure_model
 from fakesieve.records.policies import activate_policy, ensure_policy
 from fakesieve.records.policy_sql import apply_policy, decide_reasons, decide_value, preview_policy
-from fakesieve.records.standings import Standing
+from fakesieve.records.standings import Standing, set_standing
 from tests.factories import (
     MODEL,
     make_empty_score,
@@ -83,12 +83,21 @@ def test_sql_and_the_rule_agree(
             for number, score in enumerate(scores)
         ]  # fmt: skip
         session.execute(insert(Analysis), rows)
+        balanced = ensure_policy(session, BALANCED)
+        for row, score in zip(rows, scores, strict=True):
+            holds = {"tenant_id": tenant_id, "analysis_id": str(row["id"])}
+            said = decide(score, BALANCED).value
+            set_standing(session, holds, score, policy_id=balanced, verdict=said)
         for policy in policies:
             found = session.execute(
-                select(decide_value(policy), decide_reasons(policy)).order_by(Analysis.id)
+                select(decide_value(policy), decide_reasons(policy))
+                .join_from(Standing, Analysis, Analysis.id == Standing.analysis_id)
+                .order_by(Analysis.id)
             ).all()
-            said = [(verdict.value, list(verdict.reasons)) for verdict in (decide(s, policy) for s in scores)]
-            assert [tuple(row) for row in found] == said
+            wanted = [
+                (verdict.value, list(verdict.reasons)) for verdict in (decide(s, policy) for s in scores)
+            ]
+            assert [tuple(row) for row in found] == wanted
         session.rollback()
 
 

@@ -1,0 +1,223 @@
+"""Models: cards, what each is used for, what flips between two, and scoring again by filter."""
+
+from typing import Annotated
+
+from fastapi import Path, Query, Response
+
+from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.pagination import Page
+from api.problems import Problem, describe_responses, not_found
+from api.request_jobs import RequestJobs, open_quota, read_places
+from api.router import ApiRouter
+from api.routes.analyses import FilterText
+from api.schemas.models import (
+    ComparisonOut,
+    FlipOut,
+    ModelOut,
+    PromoteBody,
+    RescoreBody,
+    RescoreOut,
+    RollBackBody,
+)
+from api.schemas.policies import MoveOut
+from fakesieve.filters.check import read_filter
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.objects import VideoRef
+from fakesieve.places import Places
+from fakesieve.reasons import Reason
+from fakesieve.records.model_lists import (
+    FLIPS_MAX,
+    Comparison,
+    ModelLine,
+    Target,
+    compare_models,
+    count_hosts,
+    find_model_line,
+    find_targets,
+    list_models,
+    roll_back,
+    set_alias,
+)
+from fakesieve.records.tenants import Caller
+from fakesieve.records.videos import list_sources
+from fakesieve.records.webhooks import EventType
+from fakesieve.scopes import Scope
+from fakesieve.webhooks.events import record_event
+
+router = ApiRouter(tags=["models"])
+_READ, _ADMIN = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.MODELS_ADMIN)]
+_RESCORE = [require_scope(Scope.RESULTS_READ, Scope.JOBS_WRITE)]
+_CHANGE_RESPONSES = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
+_RESCORE_RESPONSES = describe_responses(
+    Reason.STATE_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.UNSUPPORTED_MEDIA_TYPE
+)
+
+ModelName = Annotated[str, Path(max_length=100, description="Id, or what it is used for: `champion`.")]
+
+
+@router.get("/v1/models", dependencies=_READ)
+def list_all_models(caller: CallerDep, session: Transaction) -> Page[ModelOut]:
+    """List the models that have made a score or that a host runs, newest first, all on one page."""
+    return Page[ModelOut](data=[_write(line) for line in list_models(session, caller.tenant_id)])
+
+
+@router.get("/v1/models:compare", dependencies=_READ)
+def compare_two_models(
+    caller: CallerDep,
+    session: Transaction,
+    base: Annotated[str, Query(max_length=100, description="Id or use.")] = "champion",
+    other: Annotated[str, Query(max_length=100, description="Id or use.")] = "challenger",
+    wanted: FilterText = None,
+    flips_max: Annotated[int, Query(ge=0, le=FLIPS_MAX)] = 100,
+) -> ComparisonOut:
+    """Say what flips between two models, over the videos that both have scored. The filter is of the base."""
+    first, second = _find(session, caller, base), _find(session, caller, other)
+    found = compare_models(
+        session, caller.tenant_id, first.id, second.id, read_filter(wanted), flips_max=flips_max
+    )
+    return _write_comparison(found, first, second)
+
+
+@router.post("/v1/models:rollback", dependencies=_ADMIN, responses=_CHANGE_RESPONSES)
+def roll_back_model(caller: CallerDep, session: Transaction, body: RollBackBody | None = None) -> ModelOut:
+    """Use the model before again. A second roll-back goes back one more."""
+    alias = (body or RollBackBody()).alias
+    model_id = roll_back(session, caller.tenant_id, alias, actor=caller.key_id)
+    if model_id is None:
+        raise Problem(Reason.STATE_CONFLICT, f"no model was {alias} before", hint="promote one")
+    _tell(session, caller, model_id, alias.value)
+    return _write(_find(session, caller, model_id))
+
+
+@router.get("/v1/models/{model}", dependencies=_READ)
+def show_model(model: ModelName, caller: CallerDep, session: Transaction) -> ModelOut:
+    """Show one model with its card."""
+    return _write(_find(session, caller, model))
+
+
+@router.post("/v1/models/{model}:promote", dependencies=_ADMIN, responses=_CHANGE_RESPONSES)
+def promote_model(
+    model: ModelName, caller: CallerDep, session: Transaction, body: PromoteBody | None = None
+) -> ModelOut:
+    """Use a model as champion, challenger or shadow. Which model hosts run is set where they are started."""
+    line, alias = _find(session, caller, model), (body or PromoteBody()).alias
+    if alias not in line.aliases:
+        set_alias(session, caller.tenant_id, alias, line.id, actor=caller.key_id)
+        _tell(session, caller, line.id, alias.value)
+    return _write(_find(session, caller, line.id))
+
+
+@router.post("/v1/analyses:rescore", status_code=202, dependencies=_RESCORE, responses=_RESCORE_RESPONSES)
+def rescore_analyses(
+    body: RescoreBody, response: Response, caller: CallerDep, services: ServicesDep, session: Transaction
+) -> RescoreOut:
+    """Score videos again by another model: those whose analyses fit a filter and that it has not scored.
+
+    A job runs on whatever host takes it, so all running hosts must have the model; else nothing is started
+    (ENGINE_UNAVAILABLE). `dry_run` counts and says so.
+    """
+    line = _find(session, caller, body.model)
+    targets = find_targets(
+        session, caller.tenant_id, line.id, read_filter(body.filter), limit=body.videos_max
+    )
+    places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
+    jobs = [job for target in targets if (job := _make_job(session, caller, body, target, places))]
+    hosts = count_hosts(session)
+    others = sum(count for model_id, count in hosts.items() if model_id != line.id)
+    answer = RescoreOut(
+        model_id=line.id,
+        videos=len(targets),
+        unreachable=len(targets) - len(jobs),
+        hosts=line.hosts,
+        other_hosts=others,
+        can_run=line.hosts > 0 and others == 0,
+        batch_id=None,
+    )
+    if body.dry_run or not jobs:
+        return answer
+    _check_hosts(line, others)
+    open_quota(session, caller.tenant_id, wanted=len(jobs))
+    batch = NewBatch(caller.tenant_id, f"rescore by {line.name}", body.lane)
+    batch_id = submit_batch(RequestJobs(session), batch, jobs).batch_id
+    response.headers["Location"] = f"/v1/batches/{batch_id}"
+    return answer.model_copy(update={"batch_id": batch_id})
+
+
+def _check_hosts(line: ModelLine, others: int) -> None:
+    """Refuse what no host would do, or what hosts with another model might take."""
+    short = f"{line.name} ({line.weights_sha256[:8]})"
+    if line.hosts == 0:
+        raise Problem(
+            Reason.ENGINE_UNAVAILABLE,
+            f"no running host has {short}",
+            hint="start hosts with FAKESIEVE_MODEL set to it, then ask again",
+        )
+    if others:
+        raise Problem(
+            Reason.ENGINE_UNAVAILABLE,
+            f"{others} of {others + line.hosts} running hosts have another model than {short}",
+            hint="a job cannot choose its host: set FAKESIEVE_MODEL on all of them, then ask again",
+        )
+
+
+def _make_job(
+    session: Transaction, caller: Caller, body: RescoreBody, target: Target, places: Places
+) -> NewJob | None:
+    """Return the job for the newest place of a video that the tenant may still name."""
+    for source in reversed(list_sources(session, target.video_id)):
+        ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
+        if places.may_read(ref):
+            return NewJob(
+                caller.tenant_id, ref, body.lane, external_id=target.external_id, source_kind=source.kind
+            )
+    return None
+
+
+def _tell(session: Transaction, caller: Caller, model_id: str, alias: str) -> None:
+    data = {"model_id": model_id, "alias": alias, "actor": caller.key_id}
+    record_event(session, caller.tenant_id, EventType.MODEL_PROMOTED, data)
+
+
+def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:
+    line = find_model_line(session, caller.tenant_id, name)
+    if line is None:
+        raise not_found("model", name)
+    return line
+
+
+def _write(line: ModelLine) -> ModelOut:
+    return ModelOut.model_validate(
+        {
+            "id": line.id,
+            "name": line.name,
+            "weights_sha256": line.weights_sha256,
+            "create_time": line.create_time,
+            "aliases": list(line.aliases),
+            "hosts": line.hosts,
+            "card": line.card,
+        }
+    )
+
+
+def _write_comparison(found: Comparison, base: ModelLine, other: ModelLine) -> ComparisonOut:
+    return ComparisonOut(
+        base=base.id,
+        other=other.id,
+        videos=found.video_count,
+        flip_count=found.flip_count,
+        counts=[MoveOut(before=before, after=after, count=count) for before, after, count in found.counts],
+        mean_difference=found.mean_difference,
+        mean_distance=found.mean_distance,
+        flips=[
+            FlipOut(
+                video_id=flip.video_id,
+                base_id=flip.base_id,
+                other_id=flip.other_id,
+                base=flip.base,
+                other=flip.other,
+                base_score=flip.base_score,
+                other_score=flip.other_score,
+            )
+            for flip in found.flips
+        ],
+    )

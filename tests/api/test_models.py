@@ -1,0 +1,153 @@
+"""Models over HTTP: what they are used for, what flips between two, and scoring again."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import select, text
+
+from fakesieve.database import Database
+from fakesieve.jobs.rows import HostBeat, HostModel
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.objects import VideoRef
+from fakesieve.records.jobs import Job
+from fakesieve.records.models import ModelFacts
+from fakesieve.records.videos import record_source
+from tests.api.callers import Caller, make_caller, reason_of
+from tests.api.results import SCORES, store_result
+from tests.factories import MODEL, make_empty_score, make_score
+
+NEWER = ModelFacts("lv-compact", "cd" * 32, "onnxruntime-cpu", "f32")
+Ids = dict[str, str]
+Hosts = Callable[[str, ModelFacts], None]
+
+
+@pytest.fixture
+def models(module_database: Database, acme: Caller) -> Ids:
+    """Ids of two models: both have scored ``high`` and ``none``, the older one ``middle`` too."""
+    newer = {"high": make_score(0.2), "none": make_empty_score()}
+    for label, score in SCORES.items():
+        with module_database.transaction(tenant_id=acme.tenant_id) as session:
+            analysis_id = store_result(session, acme.tenant_id, label, score)
+            video_id = session.scalar(
+                text("SELECT video_id FROM analysis WHERE id = :id"), {"id": analysis_id}
+            )
+            ref = VideoRef("videos", f"{label}.mp4", None, "etag", 10)
+            record_source(session, tenant_id=acme.tenant_id, video_id=str(video_id), ref=ref)
+            if label in newer:
+                store_result(session, acme.tenant_id, label, newer[label], model=NEWER)
+    listed = acme.get("/v1/models").json()["data"]
+    return {each["weights_sha256"][:2]: each["id"] for each in listed}
+
+
+@pytest.fixture
+def hosts(module_database: Database) -> Iterator[Hosts]:
+    """Let hosts beat with a model, and forget them after the test."""
+    store = SqlJobStore(module_database, None)
+
+    def beat(owner: str, facts: ModelFacts) -> None:
+        model = HostModel(facts, "pipeline", {"training data": "drawn by a test"})
+        store.run(lambda tx: tx.beat_host(HostBeat(owner, 1, model=model)))
+
+    yield beat
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM worker_host"))
+
+
+def test_uses_are_the_tenants_own_and_go_back_step_by_step(acme: Caller, other: Caller, models: Ids) -> None:
+    old, new = models["ab"], models["cd"]
+
+    def roll_back() -> tuple[int, str]:
+        answer = acme.post("/v1/models:rollback", {})
+        return answer.status_code, answer.json().get("id", answer.json().get("reason"))
+
+    assert acme.post(f"/v1/models/{old}:promote").json()["aliases"] == ["champion"]
+    assert acme.post(f"/v1/models/{new}:promote", {"alias": "challenger"}).json()["aliases"] == ["challenger"]
+    assert acme.post("/v1/models/challenger:promote").json()["aliases"] == ["champion", "challenger"]
+    acme.post("/v1/models/champion:promote")  # it is already, so there is nothing to go back to
+    acme.post(f"/v1/models/{old}:promote")
+    assert [roll_back(), roll_back()] == [(200, new), (200, old)]
+    assert roll_back() == (409, "STATE_CONFLICT")
+    assert acme.get("/v1/models/champion").json()["id"] == old
+    assert reason_of(other.get("/v1/models/champion")) == (404, "NOT_FOUND")
+    assert reason_of(other.post("/v1/models:rollback")) == (409, "STATE_CONFLICT")
+    assert reason_of(acme.get("/v1/models/shadow")) == (404, "NOT_FOUND")
+
+
+def test_a_host_tells_what_it_runs_and_its_card(hosts: Hosts, acme: Caller, models: Ids) -> None:
+    assert acme.get(f"/v1/models/{models['cd']}").json()["card"] is None
+    hosts("hst_1", NEWER)
+    shown = acme.get(f"/v1/models/{models['cd']}").json()
+    assert (shown["hosts"], shown["card"]) == (1, {"training data": "drawn by a test"})
+
+
+def test_a_comparison_counts_and_names_flips(acme: Caller, other: Caller, models: Ids) -> None:
+    asked = {"base": models["ab"], "other": models["cd"]}
+    found = acme.get("/v1/models:compare", **asked).json()
+    assert (found["videos"], found["flip_count"]) == (2, 0)  # both are inconclusive or without a score
+    acme.post("/v1/policies", {"name": "split", "low": 0.1, "high": 0.4, "min_peak_frames": 1})
+    acme.post("/v1/policies/split:apply")
+    found = acme.get("/v1/models:compare", **asked).json()
+    assert (found["videos"], found["flip_count"]) == (2, 1)
+    flip = found["flips"][0]
+    assert (flip["base"], flip["other"], flip["base_score"]) == ("likely_manipulated", "inconclusive", 0.49)
+    assert found["mean_difference"] == pytest.approx(0.1 - 0.49)
+    assert acme.get("/v1/models:compare", **asked, filter="outcome=no_face").json()["videos"] == 1
+    assert other.get("/v1/models:compare", **asked).json()["videos"] == 0  # A06
+    assert reason_of(acme.get("/v1/models:compare", **asked, filter="1=1")) == (422, "INVALID_FILTER")  # A15
+    assert reason_of(acme.get("/v1/models:compare")) == (404, "NOT_FOUND")  # no champion yet
+
+
+def test_scoring_again_says_what_it_would_do(acme: Caller, models: Ids) -> None:
+    answer = acme.post("/v1/analyses:rescore", {"model": models["cd"], "dry_run": True})
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "object": "rescore", "model_id": models["cd"], "videos": 1, "unreachable": 0, "hosts": 0,
+        "other_hosts": 0, "can_run": False, "batch_id": None,
+    }
+
+
+def test_what_no_host_can_do_is_not_begun(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    asked = {"model": models["cd"]}
+    alone = acme.post("/v1/analyses:rescore", asked)
+    assert reason_of(alone) == (503, "ENGINE_UNAVAILABLE")
+    assert "no running host" in alone.json()["detail"]
+    hosts("hst_new", NEWER)
+    hosts("hst_old", MODEL)
+    mixed = acme.post("/v1/analyses:rescore", asked)
+    assert reason_of(mixed) == (503, "ENGINE_UNAVAILABLE")
+    assert "1 of 2 running hosts" in mixed.json()["detail"]
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert session.scalars(select(Job.id)).all() == []
+
+
+def test_videos_are_scored_again_once_every_host_has_the_model(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    hosts("hst_new", NEWER)
+    asked = {"model": models["cd"], "filter": "verdict:*", "lane": "standard"}
+    answer = acme.post("/v1/analyses:rescore", asked).json()
+    assert (answer["videos"], answer["can_run"]) == (1, True)
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        jobs = session.execute(select(Job.source_key, Job.external_id, Job.batch_id)).all()
+    assert [tuple(job) for job in jobs] == [("middle.mp4", "middle", answer["batch_id"])]
+
+
+def test_a_video_outside_the_tenants_places_is_left_out(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    hosts("hst_new", NEWER)
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET places = '{}' WHERE id = :id"), {"id": acme.tenant_id})
+    answer = acme.post("/v1/analyses:rescore", {"model": models["cd"]}).json()
+    assert (answer["videos"], answer["unreachable"], answer["batch_id"]) == (1, 1, None)
+
+
+def test_a05_each_act_has_its_scope(module_database: Database, acme: Caller, models: Ids) -> None:
+    reader = make_caller(
+        acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"results:read"})
+    )
+    assert reason_of(reader.post(f"/v1/models/{models['ab']}:promote")) == (403, "MISSING_SCOPE")
+    assert reason_of(reader.post("/v1/models:rollback")) == (403, "MISSING_SCOPE")
+    assert reason_of(reader.post("/v1/analyses:rescore", {"model": "champion"})) == (403, "MISSING_SCOPE")
