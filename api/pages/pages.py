@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.pages import files
-from api.pages.routes import decisions, queue, results, review, samples, sign_in
+from api.pages.routes import decisions, queue, results, review, samples, sign_in, upload, work
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
@@ -14,4 +14,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     decisions.router,
     queue.router,
     results.router,
+    work.router,
+    upload.router,
 )

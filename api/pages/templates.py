@@ -27,7 +27,12 @@ class Place:
 
 
 # What is built; a page that is not built is not named.
-PLACES: tuple[Place, ...] = (Place("/queue", "Queues"), Place("/results", "Results"))
+PLACES: tuple[Place, ...] = (
+    Place("/queue", "Queues"),
+    Place("/results", "Results"),
+    Place("/jobs", "Jobs"),
+    Place("/upload", "Upload", UserRole.REVIEWER),
+)
 
 
 def render(
