@@ -51,6 +51,7 @@ class Video(TenantOwned, CreateTime, Base):
         CheckConstraint("size_bytes > 0", name="size_bytes"),
         CheckConstraint("(delete_time IS NULL) = (purge_time IS NULL)", name="purge_time"),
         Index(None, "tenant_id", "external_id", postgresql_where="external_id IS NOT NULL"),
+        Index(None, "tenant_id", "create_time", "id"),
         Index(None, "tenant_id", "retention_class", "create_time"),
         Index(None, "purge_time", postgresql_where="purge_time IS NOT NULL"),
     )

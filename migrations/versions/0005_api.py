@@ -76,9 +76,13 @@ ALTER TABLE tenant ADD COLUMN month_ms_max BIGINT;
 ALTER TABLE tenant ADD COLUMN places TEXT[] DEFAULT '{}' NOT NULL;
 ALTER TABLE tenant ADD CONSTRAINT ck_tenant_month_ms_max CHECK (month_ms_max > 0);
 ALTER TABLE api_key ADD COLUMN next_key_id TEXT COLLATE "C";
+CREATE INDEX ix_batch_tenant_id_create_time_id ON batch (tenant_id, create_time, id);
+CREATE INDEX ix_video_tenant_id_create_time_id ON video (tenant_id, create_time, id);
 """,
 )
 REMOVE = """
+DROP INDEX ix_video_tenant_id_create_time_id;
+DROP INDEX ix_batch_tenant_id_create_time_id;
 ALTER TABLE api_key DROP COLUMN next_key_id;
 ALTER TABLE tenant DROP COLUMN places;
 ALTER TABLE tenant DROP COLUMN month_ms_max;
