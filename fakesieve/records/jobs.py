@@ -42,6 +42,7 @@ class Batch(TenantOwned, CreateTime, Base):
         CheckConstraint("max_failure_rate BETWEEN 0 AND 1", name="max_failure_rate"),
         CheckConstraint("(end_time IS NULL) = (state IN ('open', 'running'))", name="end_time"),
         Index(None, "end_time", postgresql_where=text("end_time IS NULL")),
+        Index(None, "tenant_id", "create_time", "id"),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.BATCH)
@@ -71,6 +72,11 @@ class Job(TenantOwned, CreateTime, Base):
         CheckConstraint(f"(error_reason IS NOT NULL) = ({_HAS_REASON})", name="error_reason"),
         CheckConstraint("(analysis_id IS NOT NULL) = (state = 'succeeded')", name="analysis_id"),
         Index(None, "tenant_id", "create_time", "id"),
+        # Those that wait are the newest: a list of what has ended would walk past all of them.
+        Index(
+            "ix_job_ended", "tenant_id", "create_time", "id", postgresql_where=text("end_time IS NOT NULL")
+        ),
+        Index(None, "tenant_id", "source_key"),
         Index("ix_job_live_deadline", "deadline", postgresql_where=text(_LIVE)),
         Index("ix_job_live_tenant_id", "tenant_id", postgresql_where=text(_LIVE)),
         Index(None, "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),
