@@ -49,7 +49,7 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
             raise Unavailable(Reason.NO_SPACE, seen, "keep other programs out of the scratch folder")
     held.stage = "plan"
     prepared = plan_job(screener, probe)
-    outcome = place.keep_trying(lambda: fan_out(place.store, claim, prepared))
+    outcome = place.keep_trying(lambda: fan_out(place.store, claim, prepared, place.limits))
     if outcome is FanOut.STALE:
         raise ClaimLost("the job was taken over or has ended while it was prepared")
     _log.info("job.prepared", outcome=outcome, shards=len(prepared.plans), sha256=probe.sha256)
@@ -57,7 +57,7 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
         place.metrics.reused.inc()
         place.tracer.end_job(claim.key.job_id, {"fakesieve.reused": "true"})
         return None
-    return ShardKey(claim.key.job_id, 1)
+    return ShardKey(claim.key.job_id, 1) if outcome is FanOut.FANNED else None
 
 
 @contextmanager

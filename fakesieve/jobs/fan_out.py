@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.policy import Policy
+from fakesieve.jobs.claim import DEFAULT_LIMITS, release_shard
 from fakesieve.jobs.ends import end_job, failed_by
+from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
 from fakesieve.jobs.states import JobState, WorkKind
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
 
 SHA256_HEX_LENGTH = 64
+WAIT_FIRST_S, WAIT_MOST_S = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,21 @@ class FanOut(StrEnum):
     FANNED = "fanned"
     REUSED = "reused"  # the same bytes were scored by the same pipeline; the job has that analysis
     STALE = "stale"  # the claim is not current, or the job has ended
+    WAITING = "waiting"  # another job screens the same bytes; this one was given back to look again
 
 
-def fan_out(store: JobStore, claim: Claim, prepared: Prepared) -> FanOut:
-    """Write video, shards and doorbells in one transaction, or end the job with the analysis that exists."""
+class _Twin(Exception):
+    """Another job screens the same bytes. Undoes what was written about this one."""
+
+
+def fan_out(store: JobStore, claim: Claim, prepared: Prepared, limits: JobLimits = DEFAULT_LIMITS) -> FanOut:
+    """Write video, shards and doorbells in one transaction, or end the job with the analysis that exists.
+
+    While another job of the tenant screens the same bytes by the same pipeline, in no later lane, this one is
+    given back without costing an attempt. It looks again later and later, and screens the bytes itself when
+    half of its deliveries are spent, so that nothing depends on the other one.
+    """
+    may_wait = claim.deliveries <= limits.max_deliveries // 2
 
     def work(tx: JobTransaction) -> FanOut:
         mark = tx.mark_shard_done(claim.key, claim.fence, None)
@@ -63,9 +77,16 @@ def fan_out(store: JobStore, claim: Claim, prepared: Prepared) -> FanOut:
             return _repeat(job)
         if job.state is not JobState.RUNNING:
             return FanOut.STALE
-        return _fan_out_job(tx, job, prepared)
+        return _fan_out_job(tx, job, prepared, may_wait=may_wait)
 
-    return store.run(work)
+    try:
+        return store.run(work)
+    except _Twin as twin:
+        delay_s = min(WAIT_MOST_S, WAIT_FIRST_S * 2.0 ** (claim.deliveries - 1))
+        is_ours = release_shard(
+            store, claim, Reason.REQUEST_IN_PROGRESS, delay_s, refund=True, message=str(twin), limits=limits
+        )
+        return FanOut.WAITING if is_ours else FanOut.STALE
 
 
 def _repeat(job: JobRow) -> FanOut:
@@ -75,7 +96,7 @@ def _repeat(job: JobRow) -> FanOut:
     return FanOut.FANNED if job.n_shards and job.state is JobState.RUNNING else FanOut.STALE
 
 
-def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
+def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared, *, may_wait: bool) -> FanOut:
     video_id = tx.upsert_video(
         VideoDraft(
             job.tenant_id,
@@ -88,6 +109,11 @@ def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared) -> FanOut:
         )
     )
     analysis_id = tx.find_analysis(video_id, prepared.fingerprint)
+    if analysis_id is None and may_wait:
+        # Noting the video has locked its row, so two of them look one after the other.
+        twin = tx.find_twin(job, video_id, prepared.fingerprint)
+        if twin is not None:
+            raise _Twin(f"{twin} screens the same bytes, its analysis is waited for")
     n_shards = 0 if analysis_id else len(prepared.plans)
     tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, n_shards)
     if analysis_id is not None:

@@ -82,6 +82,12 @@ class Lane(StrEnum):
     STANDARD = "standard"
     BULK = "bulk"
 
+    @property
+    def not_later(self) -> tuple["Lane", ...]:
+        """This lane and those for which somebody waits more."""
+        lanes = tuple(Lane)
+        return lanes[: lanes.index(self) + 1]
+
 
 class WorkKind(StrEnum):
     """What a shard asks of the worker that claims it.

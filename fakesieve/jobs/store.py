@@ -176,6 +176,10 @@ class FinishRows(Protocol):
         """Return the id of the analysis of this video by this pipeline."""
         ...
 
+    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
+        """Return another job that screens this video by this pipeline now, in no later lane than this one."""
+        ...
+
     def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
         """Add what a policy says of an analysis that is there, unless it has said so already."""
         ...

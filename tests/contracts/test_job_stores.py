@@ -5,7 +5,7 @@ import pytest
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
-from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out, reject_job
+from fakesieve.jobs.fan_out import WAIT_FIRST_S, WAIT_MOST_S, FanOut, Prepared, fan_out, reject_job
 from fakesieve.jobs.finish import Finish, fail_job, finish_job, finish_shard, load_evidence
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
@@ -192,15 +192,58 @@ def test_other_tenants_share_no_analysis(case: JobCase) -> None:
 
 
 def test_two_jobs_for_the_same_bytes_at_once_have_one_analysis(case: JobCase) -> None:
-    first, second = case.submit("one"), case.submit("two")
+    # Whoever is in a hurry does not wait for a job of a later lane.
+    first, second = case.submit("one", lane=Lane.BULK), case.submit("two", lane=Lane.STANDARD)
     for job_id in (first, second):
-        case.prepare(job_id, content="same")
+        assert case.prepare(job_id, content="same") is FanOut.FANNED
         assert case.screen(job_id, 1) is Finish.LAST
     assert case.score(first)
     assert case.score(second)
     jobs = [case.read_job(job_id) for job_id in (first, second)]
     assert jobs[0].analysis_id == jobs[1].analysis_id
     assert [job.reused_analysis for job in jobs] == [False, True]
+
+
+def test_a_job_waits_while_another_screens_the_same_bytes(case: JobCase) -> None:
+    first, second = case.submit("one"), case.submit("two")
+    case.prepare(first, shards=2, content="same")
+    assert case.prepare(second, content="same") is FanOut.WAITING
+    row = case.read_shard(second)
+    assert (row.state, row.attempts, row.deliveries) == (ShardState.PENDING, 0, 1)
+    assert first in (row.last_message or "")
+    assert case.read_job(second).n_shards == 0
+    case.pass_time(WAIT_FIRST_S + 1)
+    assert case.prepare(second, content="same") is FanOut.WAITING
+    case.screen(first, 1)
+    case.screen(first, 2)
+    assert case.score(first)
+    case.pass_time(2 * WAIT_FIRST_S + 1)
+    assert case.prepare(second, content="same") is FanOut.REUSED
+    assert case.read_job(second).analysis_id == case.read_job(first).analysis_id
+
+
+def test_a_job_screens_by_itself_when_the_other_one_fails(case: JobCase) -> None:
+    first, second = case.submit("one"), case.submit("two")
+    case.prepare(first, content="same")
+    assert case.prepare(second, content="same") is FanOut.WAITING
+    fail_job(case.store, first, Reason.INTERNAL, "seen")
+    case.pass_time(WAIT_FIRST_S + 1)
+    assert case.prepare(second, content="same") is FanOut.FANNED
+
+
+def test_a_job_does_not_wait_for_ever(case: JobCase) -> None:
+    first, second = case.submit("one"), case.submit("two")
+    case.prepare(first, content="same")
+    for _ in range(LIMITS.max_deliveries // 2):
+        assert case.prepare(second, content="same") is FanOut.WAITING
+        case.pass_time(WAIT_MOST_S + 1)
+    assert case.prepare(second, content="same") is FanOut.FANNED
+    assert case.read_shard(second).attempts == 1
+
+
+def test_tenants_and_pipelines_do_not_wait_for_one_another(case: JobCase) -> None:
+    case.prepare(case.submit("one"), content="same")
+    assert case.prepare(case.submit("two", tenant=1), content="same") is FanOut.FANNED
 
 
 def test_the_last_shard_says_so_once_all_are_done(case: JobCase) -> None:

@@ -39,8 +39,10 @@ class FaultyStore(MemoryJobStore):
                 super().run(work)
                 self.unknown_commits += 1
                 raise LOST
-            work(self.tx)  # a conflict: undone, and run again
-            self.tx.undo()
+            try:
+                work(self.tx)  # a conflict: undone, and run again
+            finally:
+                self.tx.undo()
         return super().run(work)
 
 

@@ -331,6 +331,18 @@ class MemoryWork(Journal):
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         return self.store.analyses.get((video_id, fingerprint))
 
+    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
+        for other in self.store.jobs.values():
+            if (
+                other.id != job.id
+                and other.state is JobState.RUNNING
+                and (other.video_id, other.fingerprint) == (video_id, fingerprint)
+                and other.n_shards
+                and other.draft.lane in job.lane.not_later
+            ):
+                return other.id
+        return None
+
     def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
         self._put(self.store.verdicts, (analysis_id, policy.name, policy.version), policy)
 

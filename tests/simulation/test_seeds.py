@@ -23,7 +23,7 @@ SOMETIMES = {
     "claims": ("refused_done", "refused_held", "refused_ended", "refused_not_yet", "refused_exhausted"),
     "replies": ("claim_without_reply", "unknown_commits", "asked_again", "gave_up", "beat_failed"),
     "late workers": ("stale_finish", "stale_fan_out", "stale_release", "stopped_early", "scored_again"),
-    "recovery": ("taken_back", "rung_again", "released", "last", "recalled", "replanned"),
+    "recovery": ("taken_back", "rung_again", "released", "last", "recalled", "replanned", "waited_for_twin"),
     "faults": ("killed", "paused", "poisoned", "broker_flushed", "broker_down", "relay_failed"),
 }
 

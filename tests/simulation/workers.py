@@ -176,11 +176,13 @@ class SimSlot:
         shards = 1 + int(world.draw() * 3)
         plans = tuple({"n": n} for n in range(shards))
         prepared = Prepared(_SHAS[content], 1, MEDIA, self.host.fingerprint, plans)
-        result = yield from self._until_reply(lambda: fan_out(world.store, claim, prepared))
+        result = yield from self._until_reply(lambda: fan_out(world.store, claim, prepared, world.limits))
         if result is FanOut.REUSED:
             world.seen["reused"] += 1
         elif result is FanOut.STALE:
             world.seen["stale_fan_out"] += 1
+        elif result is FanOut.WAITING:
+            world.seen["waited_for_twin"] += 1
 
     def _screen(self, claim: Claim) -> Iterator[None]:
         world = self.world

@@ -215,6 +215,17 @@ class SqlFinishing(SqlClaiming):
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         return find_analysis(self.session, video_id, fingerprint)
 
+    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
+        statement = select(Job.id).where(
+            Job.video_id == video_id,
+            Job.pipeline_fingerprint == fingerprint,
+            Job.state == JobState.RUNNING,
+            Job.n_shards > 0,
+            Job.id != job.id,
+            Job.lane.in_(job.lane.not_later),
+        )
+        return self.session.scalars(statement.order_by(Job.id).limit(1)).one_or_none()
+
     def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
         judge_analysis(self.session, analysis_id, policy)
 

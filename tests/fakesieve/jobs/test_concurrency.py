@@ -12,6 +12,7 @@ from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import extend_claims
+from fakesieve.jobs.fan_out import FanOut
 from fakesieve.jobs.finish import Finish, finish_shard
 from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.reconcile import reconcile
@@ -66,6 +67,13 @@ def test_no_two_pass_the_last_place_of_a_quota_together(case: JobCase) -> None:
         assert live == 3
     assert sum(done) == 0
     assert submit(NewJob(case.tenants[1], VideoRef("videos", "other.mp4")))  # a tenant for itself
+
+
+def test_one_of_many_screens_the_same_bytes(case: JobCase) -> None:
+    jobs = [case.submit(f"{n}") for n in range(THREADS)]
+    found = at_once(*[lambda job_id=job_id: case.prepare(job_id, content="same") for job_id in jobs])
+    assert sorted(found) == [FanOut.FANNED, *[FanOut.WAITING] * (THREADS - 1)]
+    assert_sound(case)
 
 
 def test_one_of_many_gets_the_claim(case: JobCase) -> None:
