@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bench.database.ask import ask_all
+from bench.database.ask import SECONDS_MAX, ask_all
 from bench.database.prepare import make_tenants, prepare
 from bench.database.report import Findings, write_findings
 from bench.database.templates import screen_clips
@@ -36,6 +36,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="questions with this text in their name; writes no results"
     )
+    parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="for one question at most")
     parser.add_argument("--note", default="", help="a sentence about the machine, kept with the results")
     parser.add_argument("--out", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
             sizes, evidence_bytes = read_sizes(connection), read_evidence_bytes(connection)
             version = str(connection.execute("SHOW server_version").fetchone()[0])
         asked = list[object]()
-        for each in ask_all(api, fleet, given.only):
+        for each in ask_all(api, fleet, given.only, given.seconds):
             scans = f"  READS WHOLE {', '.join(each.scans)}" if each.scans else ""
             _say(f"{each.p50_ms:9.2f} {each.p99_ms:9.2f} ms  {each.name}{scans}")
             asked.append(each)

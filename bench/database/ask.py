@@ -1,7 +1,7 @@
 """Asks the questions: times at the side of the caller, and the plan of each statement."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -16,6 +16,7 @@ from fakesieve.errors import Unavailable
 
 SECONDS_MAX = 5.0  # for one question; a slow one is asked less often, but three times
 RUNS_MIN = 3
+STATEMENT_MS_MAX = 60_000.0  # as the fleet's connections ask the server to cut it
 
 
 class Undone(Exception):
@@ -55,54 +56,66 @@ def percentile(values: tuple[float, ...], share: int) -> float:
     return quantiles(values, n=100)[share - 1]
 
 
-def ask_all(api: Database, fleet: Database, only: str = "") -> Iterator[Asked]:
+def ask_all(api: Database, fleet: Database, only: str = "", seconds: float = SECONDS_MAX) -> Iterator[Asked]:
     """Ask all questions whose name has ``only`` in it, each as the role that asks it."""
     with fleet.transaction(tenant_id=None) as session:
         rows = read_row_counts(session)
         picker = Picker(session)
     for question in list_questions():
         if only in question.name:
-            yield ask(question, api if question.asker is Asker.API else fleet, picker, rows)
+            database = api if question.asker is Asker.API else fleet
+            yield ask(question, database, picker, rows, seconds=seconds)
 
 
-def ask(question: Question, database: Database, picker: Picker, rows: Mapping[str, int]) -> Asked:
-    """Ask one question until its runs or its time are over; the first run warms up and is not counted."""
+def ask(
+    question: Question,
+    database: Database,
+    picker: Picker,
+    rows: Mapping[str, int],
+    *,
+    seconds: float = SECONDS_MAX,
+) -> Asked:
+    """Ask one question until its runs or its time are over.
+
+    The first run warms up and is not counted, unless it is the only one.
+    """
     times, began = list[float](), time.perf_counter()
     try:
-        _ask_once(question, database, picker.pick())
+        pick = picker.pick()
+        first_ms, noted = _ask_noted(question, database, pick)
+        if question.runs == 1:
+            times.append(first_ms)
         while len(times) < question.runs:
-            times.append(_ask_once(question, database, picker.pick()))
-            if time.perf_counter() - began > SECONDS_MAX and len(times) >= RUNS_MIN:
+            times.append(_ask_noted(question, database, picker.pick())[0])
+            if time.perf_counter() - began > seconds and len(times) >= RUNS_MIN:
                 break
-        plans, count = _explain(question, database, picker.pick(), rows)
+        plans = _explain(database, _whose(question, pick), noted, rows)
     except Unavailable:  # the statement's time was over
-        return Asked(question.name, question.goal_ms, tuple(times) or (60_000.0,), (), 0)
-    return Asked(question.name, question.goal_ms, tuple(times), tuple(plans), count)
+        return Asked(question.name, question.goal_ms, tuple(times) or (STATEMENT_MS_MAX,), (), 0)
+    return Asked(question.name, question.goal_ms, tuple(times), plans, len(noted))
 
 
-def _ask_once(question: Question, database: Database, pick: Pick) -> float:
-    begun = time.perf_counter()
+def _ask_noted(question: Question, database: Database, pick: Pick) -> tuple[float, list[Statement]]:
+    """Ask once and undo what was written; return the milliseconds and the statements."""
+    noted, begun = list[Statement](), time.perf_counter()
     ended = begun
-    with suppress(Undone), database.transaction(tenant_id=_whose(question, pick)) as session:
-        question.ask(session, pick)
-        ended = time.perf_counter()
-        raise Undone
-    return 1000 * (ended - begun)
-
-
-def _explain(
-    question: Question, database: Database, pick: Pick, rows: Mapping[str, int]
-) -> tuple[list[Plan], int]:
-    plans, noted = list[Plan](), list[Statement]()
     with suppress(Undone), database.transaction(tenant_id=_whose(question, pick)) as session:
         with note_statements(session.connection()) as noted:
             question.ask(session, pick)
+        ended = time.perf_counter()
         raise Undone
-    with suppress(Undone), database.transaction(tenant_id=_whose(question, pick)) as session:
-        distinct = {statement.text: statement for statement in noted if statement.is_explained}
+    return 1000 * (ended - begun), noted
+
+
+def _explain(
+    database: Database, tenant_id: str | None, noted: Sequence[Statement], rows: Mapping[str, int]
+) -> tuple[Plan, ...]:
+    plans = list[Plan]()
+    distinct = {statement.text: statement for statement in noted if statement.is_explained}
+    with suppress(Undone), database.transaction(tenant_id=tenant_id) as session:
         plans += (explain(session, statement, rows) for statement in distinct.values())
         raise Undone
-    return plans, len(noted)
+    return tuple(plans)
 
 
 def _whose(question: Question, pick: Pick) -> str | None:

@@ -232,5 +232,5 @@ def read_page(page: Path = QUERY_PAGE) -> Iterator[Question]:
             f"docs {block['title']}",
             lambda s, _, statement=statement: s.execute(statement).all(),
             asker=Asker.FLEET,
-            runs=3,
+            runs=1,
         )

@@ -1,6 +1,6 @@
 """Many short clips through one host of a whole fleet, in turns with ``scan --jobs`` of the same clips.
 
-Usage: python -m bench.fleet [--clips N] [--rounds N] [--slots N] [--work DIR] [--note TEXT] [--out DIR]
+Usage: python -m bench.fleet [--clips N] [--rounds N] [--slots N] [--frame-every N] [--name NAME]
 
 Starts Postgres, Valkey, SeaweedFS, relay, reconciler and one worker host in a temporary folder and ends them.
 """
@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from bench.fleet.clips import make_short_clips
+from bench.fleet.clips import FRAME_EVERY, make_short_clips
 from bench.fleet.costs import read_costs
 from bench.fleet.processes import Peaks
 from bench.fleet.report import Run, write_run
@@ -38,10 +38,12 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--frame-every", type=int, default=FRAME_EVERY, help="fewer is longer clips")
     parser.add_argument("--slots", type=int, default=default_threads(), help="slots, and jobs of the scan")
     parser.add_argument("--work", type=Path, default=Path(".cache/bench"), help="where clips are kept")
     parser.add_argument("--note", default="", help="a sentence about the machine, kept with the results")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default="fleet", help="of the files that are written there")
     return parser.parse_args(arguments)
 
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     inherit_path()
     machine = describe_machine(default_threads())
     _say("drawing clips")
-    paths = make_short_clips(given.clips + WARM_CLIPS, given.work.resolve())
+    paths = make_short_clips(given.clips + WARM_CLIPS, given.work.resolve(), frame_every=given.frame_every)
     warm, counted = paths[:WARM_CLIPS], paths[WARM_CLIPS:]
     size = len(counted) // given.rounds
     shares = [counted[start : start + size] for start in range(0, size * given.rounds, size)]
@@ -71,7 +73,8 @@ def main(arguments: Sequence[str]) -> None:
                         _say(f"round {turn + 1}: scan {scans[-1].steady_per_second:.2f} clips a second")
         events = [json.loads(line) for file in folder.glob("notes-*.jsonl") for line in file.open()]
     costs = [read_costs(events, each.begin, each.end) for each in fleets]
-    write_run(given.out, Run(machine, given.note, given.slots, fleets, scans, costs, peaks.bytes))
+    run = Run(machine, given.note, given.slots, given.frame_every, fleets, scans, costs, peaks.bytes)
+    write_run(given.out, given.name, run)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.fleet.clips import CLIP, FRAME_EVERY
+from bench.fleet.clips import CLIP
 from bench.fleet.costs import Costs, Piece, percentile
 from bench.fleet.rounds import FleetRound, ScanRound
 from bench.report import Figure, format_table, ratio, read_goals
@@ -27,6 +27,7 @@ class Run:
     machine: Mapping[str, str | int]
     note: str
     slots: int
+    frame_every: int  # drawn frames of the clips to one that they have
     fleets: Sequence[FleetRound]
     scans: Sequence[ScanRound]
     costs: Sequence[Costs]
@@ -134,22 +135,23 @@ def _use(run: Run) -> Iterator[Figure]:
         yield Figure(f"peak memory: {name}", "MiB", (size / 2**20,), "proportional set size")
 
 
-def write_run(folder: Path, run: Run) -> None:
-    """Print the page and keep it with the figures that it was made from."""
+def write_run(folder: Path, name: str, run: Run) -> None:
+    """Print the page and keep it under a name, with the figures that it was made from."""
     figures = list(summarise(run))
     page = format_page(run, figures)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fleet.md").write_text(page, encoding="utf-8")
+    (folder / f"{name}.md").write_text(page, encoding="utf-8")
     raw = {
         "machine": dict(run.machine),
         "note": run.note,
         "clips": sum(each.clips for each in run.fleets),
         "slots": run.slots,
+        "frame_every": run.frame_every,
         "figures": [asdict(each) for each in figures],
         "fleet_rounds": [asdict(each) for each in run.fleets],
         "scan_rounds": [asdict(each) for each in run.scans],
     }
-    (folder / "fleet.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     print(page)
 
 
@@ -159,12 +161,13 @@ def format_page(run: Run, figures: Sequence[Figure]) -> str:
     clips, rounds = sum(each.clips for each in run.fleets), len(run.fleets)
     scored = sum(each.scored for each in run.fleets)
     note = f"{run.note}\n\n" if run.note else ""
+    options = f"--clips {clips} --rounds {rounds} --frame-every {run.frame_every}"
     what = (
-        f"{clips} clips of {CLIP.seconds} s, {CLIP.width}x{CLIP.height}, every {FRAME_EVERY}th frame of 25 a"
+        f"{clips} clips of {CLIP.seconds} s, {CLIP.width}x{CLIP.height}, one in {run.frame_every} frames of 25 a"
         f" second, no two of the same bytes; {scored} of them got an analysis of their own."
-        f" {run.slots} slots, and {run.slots} jobs of scan. {rounds} rounds, each by fleet and scan in turns."
+        f" {run.slots} slots, and {run.slots} jobs of scan. {rounds} rounds, fleet and scan in turns."
     )
     return (
-        f"# One host of a fleet\n\n`python -m bench.fleet --clips {clips} --rounds {rounds}`\n\n"
-        f"{note}{facts}\n\n{what}\n\n{format_table(figures, read_goals())}"
+        f"# One host of a fleet\n\n`python -m bench.fleet {options}`\n\n{note}{facts}\n\n{what}\n\n"
+        f"{format_table(figures, read_goals())}"
     )
