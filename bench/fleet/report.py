@@ -163,8 +163,8 @@ def format_page(run: Run, figures: Sequence[Figure]) -> str:
     note = f"{run.note}\n\n" if run.note else ""
     options = f"--clips {clips} --rounds {rounds} --frame-every {run.frame_every}"
     what = (
-        f"{clips} clips of {CLIP.seconds} s, {CLIP.width}x{CLIP.height}, one in {run.frame_every} frames of 25 a"
-        f" second, no two of the same bytes; {scored} of them got an analysis of their own."
+        f"{clips} clips of {CLIP.seconds} s, {CLIP.width}x{CLIP.height}, one in {run.frame_every} frames"
+        f" of 25 a second, no two of the same bytes; {scored} of them got an analysis of their own."
         f" {run.slots} slots, and {run.slots} jobs of scan. {rounds} rounds, fleet and scan in turns."
     )
     return (
