@@ -58,19 +58,20 @@ def scan(
     Exit codes: 0 all have a score, 1 error, 2 not understood, 3 some have no score, 130 interrupted.
     """
     printer = _choose_printer(as_json=as_json, as_jsonl=as_jsonl, as_csv=as_csv, with_patches=patches)
-    bundle = load_bundle(model)
     limits = Limits(
         size_bytes=max_bytes, duration_us=round(max_seconds * 1e6), pixels=max_pixels, frames=max_frames,
         streams=max_streams, memory_bytes=max_memory, wall_s=timeout, codecs=options.read_codecs(codecs),
     )  # fmt: skip
     sampling = options.choose_sampling(fps, max_samples)
-    settings = ScanSettings(
-        sampling, limits, policy=options.name_policy(policy, bundle), decoder=decoder.value
-    )
-    inputs = find_inputs(paths)
-    plan = _plan_outputs(out, inputs, limits, overlay=overlay, report=report)
-    count = min(jobs or default_jobs(), len(inputs))
+    # Before the model is read: the sandbox needs longer to start, and the first input waits for it.
     with Sandbox.start(limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
+        bundle = load_bundle(model)
+        settings = ScanSettings(
+            sampling, limits, policy=options.name_policy(policy, bundle), decoder=decoder.value
+        )
+        inputs = find_inputs(paths)
+        plan = _plan_outputs(out, inputs, limits, overlay=overlay, report=report)
+        count = min(jobs or default_jobs(), len(inputs))
         code = run_scan(inputs, bundle, settings, sandbox, plan, printer, jobs=count, engine=engine.value)
     raise typer.Exit(code)
 

@@ -116,7 +116,8 @@ def test_mutations_are_answered_alike_by_the_product(
                 assert answer.word == "decoded", mutant.number
             else:
                 assert reason in REASONS, mutant.number
-                assert answer in (Answer(reason.value), Answer("decoded", "0")), mutant.number
+                seen = mutant.number, reason, answer
+                assert answer in (Answer(reason.value), Answer("decoded", "0")), seen
         assert sandbox._process is zygote
 
 
