@@ -1,5 +1,6 @@
 """From lines of ``fakesieve`` to shapes on the wire."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
@@ -170,7 +171,7 @@ def write_upload(upload: Upload, now: datetime, form: PostForm | None = None) ->
     )
 
 
-def write_video(video: Video, sources: list[Source] | None = None) -> VideoOut:
+def write_video(video: Video, tags: Mapping[str, str], sources: list[Source] | None = None) -> VideoOut:
     """Return a video, with the places where it was seen if they are given."""
     warnings = cast("list[str]", video.media.get("warnings") or [])
     return VideoOut(
@@ -184,6 +185,7 @@ def write_video(video: Video, sources: list[Source] | None = None) -> VideoOut:
         height=video.height,
         duration_us=video.duration_us,
         warnings=[str(warning) for warning in warnings],
+        tags=dict(tags),
         sources=None if sources is None else [_write_video_source(source) for source in sources],
         create_time=video.create_time,
     )

@@ -1,18 +1,22 @@
 """Videos: the bytes that were submitted, each once."""
 
+import hashlib
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Header, Query, Response
+from sqlalchemy.orm import Session
 
 from api.dependencies import CallerDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
-from api.problems import not_found
+from api.problems import Problem, describe_responses, not_found
 from api.router import ApiRouter
-from api.schemas.jobs import Sha256, VideoOut
+from api.schemas.jobs import ChangeVideoBody, Sha256, VideoOut
 from api.writing import read_before, write_video
 from fakesieve.jobs.submit import KEY_LENGTH_MAX
-from fakesieve.records.video_lists import list_videos
-from fakesieve.records.videos import list_sources, load_video
+from fakesieve.reasons import Reason
+from fakesieve.records.tags import read_tags, set_tags
+from fakesieve.records.video_lists import list_videos, lock_video
+from fakesieve.records.videos import Video, list_sources, load_video
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["videos"])
@@ -36,15 +40,60 @@ def list_all_videos(
         before=read_before(query.position),
         limit=page.limit,
     )
+    tags = read_tags(session, [line.id for line in lines])
     return query.make(
-        Page[VideoOut], lines, write_video, lambda line: (line.create_time.isoformat(), line.id)
+        Page[VideoOut],
+        lines,
+        lambda line: write_video(line, tags.get(line.id, {})),
+        lambda line: (line.create_time.isoformat(), line.id),
     )
 
 
 @router.get("/v1/videos/{video_id}", dependencies=_READ)
-def show_video(video_id: str, session: Transaction) -> VideoOut:
-    """Show a video and where it was seen."""
-    video = load_video(session, video_id)
+def show_video(video_id: str, response: Response, session: Transaction) -> VideoOut:
+    """Show a video and where it was seen. Its ETag is what a change may be bound to."""
+    shown = _show(session, _find(load_video(session, video_id), video_id))
+    response.headers["ETag"] = _find_etag(shown)
+    return shown
+
+
+@router.patch(
+    "/v1/videos/{video_id}",
+    dependencies=[require_scope(Scope.JOBS_WRITE)],
+    responses=describe_responses(Reason.PRECONDITION_FAILED, Reason.UNSUPPORTED_MEDIA_TYPE),
+)
+def change_video(
+    video_id: str,
+    body: ChangeVideoBody,
+    response: Response,
+    caller: CallerDep,
+    session: Transaction,
+    if_match: Annotated[str | None, Header(max_length=200, description="The ETag that was read.")] = None,
+) -> VideoOut:
+    """Give a video a name and tags of one's own; under ``If-Match`` only if nobody did so meanwhile."""
+    video = _find(lock_video(session, video_id), video_id)
+    if if_match is not None and if_match != _find_etag(_show(session, video)):
+        raise Problem(Reason.PRECONDITION_FAILED, f"{video_id} has changed since it was read")
+    if "external_id" in body.model_fields_set:
+        video.external_id = body.external_id
+    if body.tags is not None:
+        set_tags(session, caller.tenant_id, video_id, body.tags)
+    session.flush()
+    shown = _show(session, video)
+    response.headers["ETag"] = _find_etag(shown)
+    return shown
+
+
+def _find(video: Video | None, video_id: str) -> Video:
     if video is None or video.delete_time is not None:
         raise not_found("video", video_id)
-    return write_video(video, list_sources(session, video_id))
+    return video
+
+
+def _show(session: Session, video: Video) -> VideoOut:
+    tags = read_tags(session, [video.id]).get(video.id, {})
+    return write_video(video, tags, list_sources(session, video.id))
+
+
+def _find_etag(shown: VideoOut) -> str:
+    return f'"{hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]}"'

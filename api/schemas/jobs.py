@@ -12,6 +12,7 @@ from fakesieve.jobs.submit import DEADLINE_S, KEY_LENGTH_MAX
 from fakesieve.objects import KEY_BYTES_MAX, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import AttemptEnd
+from fakesieve.records.tags import NAME_LENGTH_MAX, TAGS_MAX, VALUE_LENGTH_MAX
 from fakesieve.records.videos import SourceKind
 
 DEADLINE_S_MAX = 30 * 24 * 3600
@@ -32,6 +33,7 @@ Uri = Annotated[
         examples=["s3://videos/clips/one.mp4"],
     ),
 ]
+TagValue = Annotated[str, Field(max_length=VALUE_LENGTH_MAX)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -305,6 +307,16 @@ class UploadOut(Answer):
     complete_time: Time | None
 
 
+class ChangeVideoBody(Request):
+    """What a caller may say of a video. What is left out stays; ``tags`` replaces all that there are."""
+
+    external_id: ExternalId | None = None
+    tags: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)], TagValue] | None,
+        Field(max_length=TAGS_MAX, description="Names and values of the caller's own, to filter results by."),
+    ] = None
+
+
 class VideoSourceOut(Answer):
     """A place where a video was seen."""
 
@@ -329,5 +341,6 @@ class VideoOut(Answer):
     height: int | None
     duration_us: int | None
     warnings: list[str]
+    tags: dict[str, str]
     sources: list[VideoSourceOut] | None = None
     create_time: Time

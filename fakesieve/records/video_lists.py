@@ -1,4 +1,4 @@
-"""Videos as people look at them. Nothing here changes a row."""
+"""Videos as people look at them, and one held still while it is changed."""
 
 from datetime import datetime
 
@@ -36,3 +36,8 @@ def list_videos(
     if before is not None:
         wanted = wanted.where(tuple_(Video.create_time, Video.id) < before)
     return list(session.scalars(wanted))
+
+
+def lock_video(session: Session, video_id: str) -> Video | None:
+    """Return a video of the tenant at hand that nobody else changes until the transaction ends."""
+    return session.get(Video, video_id, with_for_update=True)

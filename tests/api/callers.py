@@ -60,9 +60,7 @@ class Caller:
             headers={"Authorization": f"Bearer {self.secret}", **(headers or {})},
         )
 
-    def get(
-        self, path: str, headers: Mapping[str, str] | None = None, **query: str | float
-    ) -> Response:
+    def get(self, path: str, headers: Mapping[str, str] | None = None, **query: str | float) -> Response:
         """Send a GET."""
         return self.send("GET", path, None, headers, **query)
 

@@ -70,6 +70,7 @@ SCOPED = [
     ("POST", "/v1/uploads/upl_1:sign", "jobs:write"),
     ("GET", "/v1/videos", "results:read"),
     ("GET", "/v1/videos/vid_1", "results:read"),
+    ("PATCH", "/v1/videos/vid_1", "jobs:write"),
     ("POST", "/v1/keys", "keys:admin"),
     ("GET", "/v1/keys", "keys:admin"),
     ("GET", "/v1/keys/key_1", "keys:admin"),
@@ -82,7 +83,7 @@ SCOPED = [
 def test_a05_a_key_without_the_scope_is_told_which(app_client, module_database):
     caller = make_caller(app_client, module_database, scopes=frozenset())
     for method, path, scope in SCOPED:
-        answer = caller.send(method, path, {} if method == "POST" else None)
+        answer = caller.send(method, path, None if method == "GET" else {})
         assert reason_of(answer) == (403, "MISSING_SCOPE"), path
         assert scope in answer.json()["detail"], path
 
