@@ -7,15 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from engine.output.names import defuse_cell
+from fakesieve.documents import Json
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import AnalysisLine
-
-if TYPE_CHECKING:
-    from fakesieve.documents import Json
 
 ROWS_AT_ONCE = 5_000
 Cell = None | int | float | str | datetime | tuple[str, ...]
@@ -119,12 +117,16 @@ def _write_time(time: datetime) -> str:
 def write_jsonl(lines: Iterable[AnalysisLine]) -> Iterator[bytes]:
     """Yield one JSON object a line, with ``tags`` as an object."""
     for line in lines:
-        cells: dict[str, Json] = {
-            name: _write_time(cell) if isinstance(cell, datetime) else cell
-            for name, cell in read_cells(line).items()
-        }
-        cells["tags"] = dict(line.tags)
-        yield json.dumps(cells, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+        yield json.dumps(read_json(line), ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def read_json(line: AnalysisLine) -> dict[str, Json]:
+    """Return a line as JSON knows it, with ``tags`` as an object."""
+    cells: dict[str, Json] = {
+        name: _write_time(cell) if isinstance(cell, datetime) else cell
+        for name, cell in read_cells(line).items()
+    }
+    return cells | {"tags": dict(line.tags)}
 
 
 def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO) -> int:

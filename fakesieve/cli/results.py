@@ -11,8 +11,8 @@ import typer
 from engine.output.words import REGIONS, format_clock, format_score, format_share
 from engine.results import FaceRegion, Outcome, TrackScore, VerdictValue
 from fakesieve.cli.job_forms import make_table, print_table
-from fakesieve.map_files import write_npy, write_png
 from fakesieve.cli.place import EXIT_INCOMPLETE, Json, Place, dump_line, open_output, open_place, print_json
+from fakesieve.cli.result_filter import join_filter, list_by_filter
 from fakesieve.cli.result_forms import (
     CSV_COLUMNS,
     build_form,
@@ -25,6 +25,7 @@ from fakesieve.cli.result_forms import (
 from fakesieve.cli.result_rows import Result, load_result
 from fakesieve.documents import form_map, unpack_maps
 from fakesieve.errors import RequestRefused
+from fakesieve.map_files import write_npy, write_png
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps
 from fakesieve.records.result_lists import PAGE_MAX, ResultLine, list_results
@@ -67,10 +68,25 @@ def list_(
     verdict: VerdictOption = None,
     outcome: OutcomeOption = None,
     batch: BatchOption = None,
+    wanted: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Only analyses that fit, as 'score > 0.9 AND tracks.regions.mouth > 0.5'."
+        ),
+    ] = None,
+    order_by: Annotated[str | None, typer.Option(help="Order of analyses, as 'score desc'.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List what was found, newest first; jobs that failed are in the list with their reason."""
+    """List what was found, newest first; jobs that failed are in the list with their reason.
+
+    With --filter or --order-by the list is of analyses, so it has no failed jobs.
+    """
+    if wanted is not None or order_by is not None:
+        with open_place() as place:
+            asked = join_filter(wanted, verdict, outcome, batch)
+            list_by_filter(place, asked, order_by, limit=limit, as_json=as_json)
+        return
     with open_place() as place, place.database.transaction(tenant_id=place.tenant_id) as session:
         lines = list_results(session, outcome=outcome, verdict=verdict, batch_id=batch, limit=limit)
     if as_json:
