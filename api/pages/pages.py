@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.pages import files
-from api.pages.routes import decisions, queue, results, review, samples, sign_in, upload, work
+from api.pages.routes import decisions, policy, queue, results, review, samples, sign_in, upload, work
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
@@ -15,5 +15,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     queue.router,
     results.router,
     work.router,
+    policy.router,
     upload.router,
 )

@@ -31,6 +31,7 @@ PLACES: tuple[Place, ...] = (
     Place("/queue", "Queues"),
     Place("/results", "Results"),
     Place("/jobs", "Jobs"),
+    Place("/policies", "Policies"),
     Place("/upload", "Upload", UserRole.REVIEWER),
 )
 
