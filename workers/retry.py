@@ -91,8 +91,18 @@ _USUAL_DELAY_S = 5.0
 _OTHER_HOST_DELAY_S = 15.0  # with 50 deliveries a roll-out may take 12 minutes before its jobs fail
 
 
-def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_ATTEMPTS) -> RetryDecision:
-    """Say what becomes of work whose attempt number ``attempt``, counted from 1, ended in ``error``."""
+# An outage of minutes is looked at often; one of hours must not use up the deliveries of a job meanwhile.
+# With the usual 50 of them a service may be away for three and a half hours.
+_PATIENT_AFTER, _LONGEST_DELAY_S = 4, 300.0
+
+
+def decide_retry(
+    error: BaseException, attempt: int, *, max_attempts: int = MAX_ATTEMPTS, deliveries: int = 1
+) -> RetryDecision:
+    """Say what becomes of work whose attempt number ``attempt``, counted from 1, ended in ``error``.
+
+    ``deliveries`` counts its claims, those that were refunded too.
+    """
     if isinstance(error, ClaimLost):
         return RetryDecision(Action.DROP, Reason.LEASE_LOST)
     if isinstance(error, HostDraining):
@@ -105,7 +115,8 @@ def decide_retry(error: BaseException, attempt: int, *, max_attempts: int = MAX_
     # Crops that end the process for every shard of the host would do so up to the last delivery.
     if is_of_machine and not isinstance(error, EngineKilled):
         reason = Reason(error.reason)
-        delay_s = _DELAYS_S.get(reason, _USUAL_DELAY_S)
+        doublings = max(0, deliveries - _PATIENT_AFTER)
+        delay_s = min(_LONGEST_DELAY_S, _DELAYS_S.get(reason, _USUAL_DELAY_S) * 2.0**doublings)
         return RetryDecision(Action.GIVE_BACK, reason, delay_s, refund=True)
     reason = Reason.INTERNAL
     if isinstance(error, ShardOverdue | FleetError):

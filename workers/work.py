@@ -104,7 +104,9 @@ def run_claim(place: Workplace, claim: Claim) -> ShardKey | None:
 
 def settle(place: Workplace, claim: Claim, error: Exception) -> None:
     """Do with a claim what its error calls for."""
-    decision = decide_retry(error, claim.attempt, max_attempts=place.limits.max_attempts)
+    decision = decide_retry(
+        error, claim.attempt, max_attempts=place.limits.max_attempts, deliveries=claim.deliveries
+    )
     place.metrics.note_fault(decision)
     is_ours = not isinstance(error, EngineError | FleetError) and decision.action is not Action.DROP
     seen, hint = describe(error)

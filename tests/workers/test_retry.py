@@ -64,6 +64,21 @@ def test_error_and_attempt_say_what_becomes_of_the_work(error, attempt, expected
     assert decide_retry(error, attempt) == expected
 
 
+@pytest.mark.parametrize(
+    ("deliveries", "delay_s"), [(1, 15.0), (4, 15.0), (5, 30.0), (8, 240.0), (9, 300.0), (50, 300.0)]
+)
+def test_a_long_outage_is_looked_at_less_often(deliveries, delay_s):
+    away = Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, "")
+    decision = decide_retry(away, 1, deliveries=deliveries)
+    assert decision == _again("OBJECT_STORE_UNAVAILABLE", delay_s, refund=True)
+
+
+def test_a_service_may_be_away_for_hours():
+    away = Unavailable(Reason.BROKER_UNAVAILABLE, "")
+    waited_s = sum(decide_retry(away, 1, deliveries=n).delay_s for n in range(1, 50))
+    assert waited_s > 3 * 3600
+
+
 errors = st.one_of(
     st.sampled_from(list(RejectReason)).map(lambda reason: _engine(MediaRejected, reason)),
     st.sampled_from(list(Reason)).map(lambda reason: SourceRefused(reason, "seen")),
