@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import Problem, write_problem
@@ -69,6 +69,8 @@ class Edge:
             try:
                 limited = LimitedBody(receive, headers, self._services.settings.api_body_bytes_max)
                 await self._app(scope, limited.receive, send_marked)
+            except ClientDisconnect:  # nobody is left to be answered, and nothing of ours has failed
+                _log.info("api.caller_left")
             except Exception as fault:  # noqa: BLE001 - process edge: whatever it is, the caller gets an answer
                 await self._answer_fault(scope, receive, send_marked, seen, fault)
             finally:

@@ -89,6 +89,11 @@ class Counts:
             self._held[name] = count + 1
             return True
 
+    def count(self, name: str) -> int:
+        """Return how many there are."""
+        with self._lock:
+            return self._held.get(name, 0)
+
     def leave(self, name: str) -> None:
         """Count one less."""
         with self._lock:

@@ -5,20 +5,18 @@ import re
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.app import create_app
 from fakesieve.database import Database
-from fakesieve.embedded.ports import find_ports
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller, make_settings
+from tests.api.served import serve_app
 from tests.factories import make_record, make_video
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-api.md"
@@ -66,23 +64,15 @@ def environment(
     (folder / "clip.mp4").write_bytes(b"bytes of a clip")
     for name in ("one", "two"):
         store.upload(folder / "clip.mp4", "videos", f"clips/{name}.mp4")
-    (port,) = find_ports(1)
     app = create_app(make_settings(postgres, s3, module_database_name))
     caller = make_caller(TestClient(app), module_database, places=("s3://videos/",))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.05)
-    with StandIn(module_database, caller.tenant_id):
+    with serve_app(app) as url, StandIn(module_database, caller.tenant_id):
         yield {
             "PATH": os.environ["PATH"],
-            "FAKESIEVE_API_URL": f"http://127.0.0.1:{port}",
+            "FAKESIEVE_API_URL": url,
             "FAKESIEVE_API_KEY": caller.secret,
             "HERE": str(folder),
         }
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
