@@ -14,7 +14,7 @@ from engine.results import Outcome, RejectReason, VerdictValue
 from engine.sampling import Sampling
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, scan_video
-from engine.watch import Stage
+from engine.watch import SilentWatcher, Stage
 from tests.engine.fakes import FAKE_BUNDLE, OneFaceDetector, fake_tools
 from tests.media import draw_clip
 
@@ -201,7 +201,7 @@ def test_the_detector_of_the_tests_is_one() -> None:
     assert len(OneFaceDetector().detect(np.full((1, 80, 80, 3), 99, np.uint8))[0].boxes) == 1
 
 
-class Meddler:
+class Meddler(SilentWatcher):
     """Does something to the input once a stage begins."""
 
     def __init__(self, stage: Stage, meddle: Callable[[], object]) -> None:
@@ -210,9 +210,6 @@ class Meddler:
     def on_stage(self, stage: Stage) -> None:
         if stage is self._stage:
             self._meddle()
-
-    def on_samples(self, done: int, total: int, faces: int) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
