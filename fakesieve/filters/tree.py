@@ -15,8 +15,9 @@ class FilterInvalid(RequestRefused):
         super().__init__(Reason.INVALID_FILTER, f"{seen}{where}", hint)
         self.position = position
 
-    def __reduce__(self) -> tuple[type["FilterInvalid"], tuple[str, str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return (FilterInvalid, (self.seen, self.hint))
+    def __reduce__(self) -> tuple[type[RequestRefused], tuple[Reason, str, str]]:
+        # Between processes the place travels in the text alone.
+        return (RequestRefused, (self.reason, self.seen, self.hint))
 
 
 class Operator(StrEnum):

@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from httpx2 import Response
 from sqlalchemy import text
 
 from fakesieve.database import Database
@@ -28,8 +29,8 @@ def ids(module_database: Database, acme: Caller) -> Ids:
     return store_results(module_database, acme.tenant_id)
 
 
-def _labels(answer: object) -> list[str]:
-    return [each["external_id"] for each in answer.json()["data"]]  # type: ignore[attr-defined]
+def _labels(answer: Response) -> list[str]:
+    return [each["external_id"] for each in answer.json()["data"]]
 
 
 def test_a_list_is_newest_first_and_by_filter(acme: Caller, ids: Ids) -> None:

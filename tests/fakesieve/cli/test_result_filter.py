@@ -30,7 +30,8 @@ def test_a_wrong_filter_says_where(fleet: Fleet) -> None:
 def test_options_join_a_filter() -> None:
     joined = join_filter("score = 1 OR width = 2", VerdictValue.INCONCLUSIVE, Outcome.SCORED, 'bat"*')
     assert joined == (
-        '(score = 1 OR width = 2) AND verdict = inconclusive AND outcome = scored AND jobs.batch_id = "bat\\"\\*"'
+        "(score = 1 OR width = 2) AND verdict = inconclusive AND outcome = scored"
+        ' AND jobs.batch_id = "bat\\"\\*"'
     )
     assert join_filter(None, None, None, None) is None
     assert read_filter(join_filter(None, None, None, "bat_1")).tree is not None
