@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from fakesieve.records.videos import Source
@@ -13,7 +14,7 @@ def name_videos(session: Session, video_ids: Sequence[str]) -> Mapping[str, str]
     rows = session.execute(
         select(Source.video_id, Source.key)
         .where(Source.video_id.in_(video_ids))
-        .distinct(Source.video_id)
+        .ext(distinct_on(Source.video_id))
         .order_by(Source.video_id, Source.first_seen_time, Source.id)
     )
     return {row.video_id: row.key.rpartition("/")[2] or row.key for row in rows}
