@@ -101,4 +101,4 @@ def test_the_api_loads_nothing_heavy_and_no_queue(module: str) -> None:
 
 
 def test_the_client_loads_no_server() -> None:
-    assert not loaded_by("import api.client") & {"fastapi", "uvicorn", "boto3", "psycopg"}
+    assert not loaded_by("import api.client") & {"fastapi", "uvicorn", "boto3"}
