@@ -112,7 +112,11 @@ def calibrate(
     except (OSError, ValueError) as fault:
         hint = "see docs/howto/train.md for what a calibration is fitted on"
         raise BundleInvalid(RejectReason.MODEL_INVALID, f"no calibration: {fault}", hint) from fault
-    write_manifest(replace(bundle, calibration=fitted, thresholds=thresholds))
+    try:
+        write_manifest(replace(bundle, calibration=fitted, thresholds=thresholds))
+    except OSError as fault:
+        seen, hint = f"{bundle.directory} cannot be written: {fault}", "calibrate a copy in a folder of yours"
+        raise BundleInvalid(RejectReason.OUTPUT_FAILED, seen, hint) from fault
     typer.echo(json.dumps(fitted.to_json(), indent=2))
 
 

@@ -16,6 +16,7 @@ from engine.calibrate import TooFewLabels, to_logit
 from engine.cli.model import model
 from engine.errors import BundleInvalid
 from engine.policy import Threshold
+from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.screen import open_tools, scan_video
 from engine.training.faces import read_faces
@@ -94,7 +95,13 @@ def test_a_calibration_goes_from_the_evaluation_into_the_scores_of_a_scan(
         "fits": {"calibration": fitted, "thresholds": thresholds},
     }
     (tmp_path / "metrics.json").write_text(json.dumps(form))
-    told = runner.invoke(model, ["calibrate", str(bundle), "--metrics", str(tmp_path / "metrics.json")])
+    asked = ["calibrate", str(bundle), "--metrics", str(tmp_path / "metrics.json")]
+    (bundle / "manifest.json.partial").mkdir()  # stands in for a folder that may not be written to
+    refused = runner.invoke(model, asked)
+    assert isinstance(refused.exception, BundleInvalid)
+    assert refused.exception.reason is RejectReason.OUTPUT_FAILED
+    (bundle / "manifest.json.partial").rmdir()
+    told = runner.invoke(model, asked)
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout) == fitted
     picture = tmp_path / "face.png"
