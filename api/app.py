@@ -9,7 +9,22 @@ from fastapi import APIRouter, FastAPI
 from api.edge import Edge
 from api.pages import pages
 from api.problems import install_problems
-from api.routes import analyses, batches, exports, health, jobs, keys, models, policies, uploads, videos
+from api.routes import (
+    analyses,
+    batches,
+    erasure,
+    exports,
+    feedback,
+    health,
+    jobs,
+    keys,
+    models,
+    policies,
+    reviews,
+    uploads,
+    videos,
+    webhooks,
+)
 from api.services import Services, open_services
 from fakesieve.settings import Settings
 
@@ -23,6 +38,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     analyses.router,
     policies.router,
     models.router,
+    reviews.router,
+    feedback.router,
+    webhooks.router,
+    erasure.router,
     keys.router,
     health.router,
     *pages.ROUTERS,

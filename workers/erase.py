@@ -5,7 +5,7 @@ import time
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, erase_video, take_unfinished
 from fakesieve.erasure.retention import DueErasure, find_due
-from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.errors import FleetError, RequestRefused
 from fakesieve.logging import get_logger
 from fakesieve.objects import ObjectStore
 
@@ -55,7 +55,7 @@ class Eraser:
     def _finish(self, begun: tuple[str, str]) -> None:
         try:
             erasure = erase_video(self._database, self._objects, self._bucket, begun)
-        except Unavailable as fault:
-            _log.warning("erasure.put_off", erasure=begun[1], seen=fault.seen)
+        except FleetError as fault:  # one that cannot be finished must not keep the others from it
+            _log.warning("erasure.put_off", erasure=begun[1], reason=fault.reason, seen=fault.seen)
         else:
             _log.info("erasure.done", erasure=erasure.id, state=erasure.state, cause=erasure.cause)

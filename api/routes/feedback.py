@@ -1,0 +1,90 @@
+"""What callers say of results, calibrations fitted from what reviewers say, and the log of who did what."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from api.dependencies import CallerDep, Transaction, require_scope
+from api.pagination import Page, PageQuery
+from api.problems import Problem, describe_responses
+from api.router import ApiRouter
+from api.schemas.reviews import (
+    AuditCheckOut,
+    AuditOut,
+    CalibrationOut,
+    FeedbackBody,
+    FeedbackOut,
+    NewCalibrationBody,
+)
+from api.writing import read_before
+from api.writing_reviews import write_audit, write_calibration
+from fakesieve.calibration.fits import fit_model, list_fits
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import check_chain, list_audit
+from fakesieve.reviews.entries import give_feedback
+from fakesieve.scopes import Scope
+
+router = ApiRouter(tags=["reviews"])
+_READ, _ADMIN = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.KEYS_ADMIN)]
+_FITTED = describe_responses(Reason.TOO_FEW_DECISIONS, Reason.UNSUPPORTED_MEDIA_TYPE)
+_GIVEN = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
+IdQuery = Annotated[str | None, Query(max_length=100)]
+
+
+@router.post("/v1/feedback", status_code=201, dependencies=_READ, responses=_GIVEN)
+def send_feedback(body: FeedbackBody, caller: CallerDep, session: Transaction) -> FeedbackOut:
+    """Say that a result is wrong or right. It lies beside the decisions of reviewers, and moves no score."""
+    entry = give_feedback(
+        session, caller.tenant_id, body.analysis_id, caller.key_id, body.category, body.comment
+    )
+    return FeedbackOut(id=entry)
+
+
+@router.post(
+    "/v1/calibrations",
+    status_code=201,
+    dependencies=[require_scope(Scope.MODELS_ADMIN)],
+    responses=_FITTED,
+)
+def fit_calibration(body: NewCalibrationBody, caller: CallerDep, session: Transaction) -> CalibrationOut:
+    """Fit a calibration of a model from what reviewers decided. It is kept and shown, and moves no score."""
+    fit = fit_model(
+        session, caller.tenant_id, caller.key_id, body.model_id, method=body.method, prior=body.prior
+    )
+    return write_calibration(fit)
+
+
+@router.get("/v1/calibrations", dependencies=_READ)
+def list_calibrations(
+    caller: CallerDep, session: Transaction, page: PageQuery, model_id: IdQuery = None
+) -> Page[CalibrationOut]:
+    """List fits, newest first."""
+    query = page.bind(caller, "calibrations", {"model_id": model_id})
+    fits = list_fits(session, model_id=model_id, before=read_before(query.position), limit=page.limit)
+    return query.make(
+        Page[CalibrationOut], fits, write_calibration, lambda fit: (fit.create_time.isoformat(), fit.id)
+    )
+
+
+@router.get("/v1/audit-log", dependencies=_ADMIN)
+def list_audit_log(
+    caller: CallerDep, session: Transaction, page: PageQuery, subject: IdQuery = None
+) -> Page[AuditOut]:
+    """List who did what, newest first."""
+    query = page.bind(caller, "audit-log", {"subject": subject})
+    before = None if query.position is None else _read_number(query.position[0])
+    lines = list_audit(session, subject=subject, before=before, limit=page.limit)
+    return query.make(Page[AuditOut], lines, write_audit, lambda line: (line.sequence,))
+
+
+@router.get("/v1/audit-log:check", dependencies=_ADMIN)
+def check_audit_log(caller: CallerDep, session: Transaction) -> AuditCheckOut:
+    """Recompute the chain of the log, and say whether an entry was changed or taken out."""
+    found = check_chain(session, caller.tenant_id)
+    return AuditCheckOut(entries=found.entries, broken_at=found.broken_at, head_sha256=found.head_sha256)
+
+
+def _read_number(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise Problem(Reason.INVALID_PAGE_TOKEN, "page_token is of another release")

@@ -1,0 +1,1 @@
+"""Calibration from decisions, in the standard library."""
