@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
+from fakesieve.jobs.states import RETRY_STATES, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
@@ -112,7 +112,10 @@ def list_jobs(
     wanted = wanted.where(is_at_hand(Job.tenant_id) if batch_id is None else Job.batch_id == batch_id)
     if state is not None:
         wanted = wanted.where(Job.state == state)
-        if state.is_terminal:  # says nothing new, and leads to the index of the jobs that have ended
+        # These say nothing new, and lead to the indexes of the jobs that have ended, or without a result.
+        if state in RETRY_STATES:
+            wanted = wanted.where(Job.error_reason.is_not(None))
+        elif state.is_terminal:
             wanted = wanted.where(Job.end_time.is_not(None))
     if before is not None:
         wanted = wanted.where(tuple_(Job.create_time, Job.id) < before)

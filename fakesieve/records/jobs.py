@@ -76,6 +76,13 @@ class Job(TenantOwned, CreateTime, Base):
         Index(
             "ix_job_ended", "tenant_id", "create_time", "id", postgresql_where=text("end_time IS NOT NULL")
         ),
+        Index(
+            "ix_job_fault",
+            "tenant_id",
+            "create_time",
+            "id",
+            postgresql_where=text("error_reason IS NOT NULL"),
+        ),
         Index(None, "tenant_id", "source_key"),
         Index("ix_job_live_deadline", "deadline", postgresql_where=text(_LIVE)),
         Index("ix_job_live_tenant_id", "tenant_id", postgresql_where=text(_LIVE)),

@@ -1,4 +1,4 @@
-"""Indexes that lists of jobs walk: those that have ended, and those of one object."""
+"""Indexes that lists of jobs walk: those that have ended, those without a result, and those of one object."""
 
 from alembic import op
 
@@ -9,6 +9,7 @@ depends_on = None
 
 CREATE = """
 CREATE INDEX ix_job_ended ON job (tenant_id, create_time, id) WHERE end_time IS NOT NULL;
+CREATE INDEX ix_job_fault ON job (tenant_id, create_time, id) WHERE error_reason IS NOT NULL;
 CREATE INDEX ix_job_tenant_id_source_key ON job (tenant_id, source_key);
 """
 
@@ -20,4 +21,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the indexes."""
-    op.execute("DROP INDEX ix_job_tenant_id_source_key, ix_job_ended")
+    op.execute("DROP INDEX ix_job_tenant_id_source_key, ix_job_fault, ix_job_ended")
