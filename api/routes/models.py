@@ -25,6 +25,7 @@ from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
 from fakesieve.records.model_lists import (
     FLIPS_MAX,
     Comparison,
@@ -176,6 +177,14 @@ def _make_job(
 def _tell(session: Transaction, caller: Caller, model_id: str, alias: str) -> None:
     data = {"model_id": model_id, "alias": alias, "actor": caller.key_id}
     record_event(session, caller.tenant_id, EventType.MODEL_PROMOTED, data)
+    record_audit(
+        session,
+        tenant_id=caller.tenant_id,
+        actor=caller.key_id,
+        action="model.promoted",
+        subject=model_id,
+        details={"alias": alias},
+    )
 
 
 def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:

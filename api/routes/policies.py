@@ -24,6 +24,7 @@ from engine.policy import Policy
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
 from fakesieve.records.policies import (
     PolicyLine,
     create_policy,
@@ -103,6 +104,14 @@ def apply_one_policy(
         wanted,
         actor=caller.key_id,
         is_activated=asked.activate,
+    )
+    record_audit(
+        session,
+        tenant_id=caller.tenant_id,
+        actor=caller.key_id,
+        action="policy.applied",
+        subject=line.label,
+        details={"judged": change.judged, "moved": change.moved, "is_active": asked.activate},
     )
     return AppliedOut(policy=line.label, is_active=asked.activate, judged=change.judged, moved=change.moved)
 

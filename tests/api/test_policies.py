@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from fakesieve.database import Database
 from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.audit import list_audit
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
@@ -90,7 +91,9 @@ def test_a_preview_changes_nothing_and_applying_does_what_it_said(
     assert other.get(f"/v1/analyses/{theirs['high']}").json()["verdict"]["policy"] == "balanced@1"
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         told = session.scalars(select(Event.data)).all()
+        acts = [(line.action, line.subject, line.details["moved"]) for line in list_audit(session)]
         new = store_result(session, acme.tenant_id, "new", make_score())
+    assert acts == [("policy.applied", "mine@1", 0), ("policy.applied", "mine@1", 2)]
     assert {each["analysis_id"] for each in told} == {ids["high"], ids["middle"]}
     assert acme.get(f"/v1/analyses/{new}").json()["verdict"]["policy"] == "mine@1"
 
