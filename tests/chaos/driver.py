@@ -28,8 +28,8 @@ from tests.chaos.stack import BUCKET, HOSTS, LEASE_S, Stack
 
 Answer = TypeVar("Answer")
 
-WAIT_S = 150.0  # for anything to happen; a machine that trains a network beside the test is slow
-_PATIENCE_S = 90.0  # for the database to come back
+WAIT_S = 240.0  # for anything to happen; a machine that trains a network beside the test is slow
+_PATIENCE_S = 120.0  # for the database to come back
 
 
 class Driver:

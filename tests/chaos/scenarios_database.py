@@ -42,18 +42,17 @@ def r17_commit_unknown(d: Driver, times: int) -> None:
     """The connection breaks after the database has committed a result and before it could say so."""
     proxy = d.stack.proxies["database"]
     before = proxy.counts.cut_commits
-    until = time.monotonic() + 150
+    until = time.monotonic() + 60 * times
     jobs: list[str] = []
-    while time.monotonic() < until:
-        cut = proxy.counts.cut_commits - before
-        if cut >= times and d.stack.has_seen("repeated_commit"):
+    cut = 0
+    while cut < times or not d.stack.has_seen("repeated_commit"):
+        if time.monotonic() > until:
             break
-        job_id = d.submit()
+        jobs.append(d.submit())
         proxy.cut_commits(1, _EVIDENCE_BYTES)
-        d.wait_ended(job_id)
-        jobs.append(job_id)
+        d.wait_ended(jobs[-1])
+        cut = proxy.counts.cut_commits - before
     proxy.heal()
-    cut = proxy.counts.cut_commits - before
     d.note("R17 commits whose reply was lost", cut >= times)
     d.note("R17 the same result written again, counted once", d.stack.has_seen("repeated_commit"))
     d.tell("R17", f"{cut} commits of results without a reply, in {len(jobs)} jobs")

@@ -35,11 +35,13 @@ def r21_errors(d: Driver, for_s: float, *, is_everywhere: bool) -> Settle:
         jobs = [_break(d, one_fails), *[d.submit(ref=ref) for ref in refs]]
         d.wait(lambda: all_fail.n_done > 0, "a request to the store")
         time.sleep(for_s)
-    some_fail.until_s = time.monotonic() + 2 * for_s
     s3.add(some_fail)
 
     def settle() -> None:
         d.wait_ended(*jobs)
+        while some_fail.n_done == 0:  # the share is drawn
+            d.wait_ended(d.submit())
+        some_fail.share = 0.0
         d.note("R21 requests answered 503", all_fail.n_done > 0)
         d.note("R21 a third answered 500", some_fail.n_done > 0)
         given = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'OBJECT_STORE_UNAVAILABLE'"
@@ -108,7 +110,7 @@ def r25_replaced(d: Driver) -> Settle:
 
 def r26_missing(d: Driver) -> Settle:
     """An object that is shown late, and one that never is."""
-    late = Fault(Kind.STATUS, status=404, code="NoSuchKey", until_s=time.monotonic() + 10)
+    late = Fault(Kind.STATUS, status=404, code="NoSuchKey", count=2)  # shown after 2 and 8 s
     never = Fault(Kind.STATUS, status=404, code="NoSuchKey")
     jobs = [_break(d, late), _break(d, never, state=JobState.FAILED, reason=Reason.SOURCE_NOT_FOUND)]
 

@@ -41,14 +41,14 @@ Answer = TypeVar("Answer")
 HOSTS = ("worker-a", "worker-b")
 ROLES = ("relay", "reconciler", *HOSTS)
 BUCKET = "chaos"
-LEASE_S = 6.0
+LEASE_S, DRAIN_S = 6.0, 3.0
 # Short, so that a minute holds what takes ten in production. The rules between them are those of production.
 TIMES = {
     "FAKESIEVE_LEASE_S": str(LEASE_S),
     "FAKESIEVE_RECONCILE_S": "0.5",
     "FAKESIEVE_RELAY_S": "0.05",
     "FAKESIEVE_DOORBELL_WAIT_S": "4",
-    "FAKESIEVE_DRAIN_S": "3",
+    "FAKESIEVE_DRAIN_S": str(DRAIN_S),
     # Many deaths meet the same few jobs here; what is proved is that none is lost, not when one is given up.
     "FAKESIEVE_MAX_ATTEMPTS": "8",
     "FAKESIEVE_SLOTS": "2",
@@ -220,12 +220,21 @@ class Stack:
 
     def drain(self, name: str) -> int | None:
         """Ask a process to end and return its exit code; it is not started again."""
+        self.begin_drain(name)
+        return self.finish_drain(name)
+
+    def begin_drain(self, name: str) -> None:
+        """Ask a process to end; it is not started again."""
         role = self.roles[name]
         role.is_wanted = False
-        running = role.running
-        if running is None or running.poll() is not None:
+        if role.running is not None:
+            role.running.ask_to_stop()
+
+    def finish_drain(self, name: str) -> int | None:
+        """Wait until a process that was asked to end has done so, and return its exit code."""
+        running = self.roles[name].running
+        if running is None:
             return None
-        running.ask_to_stop()
         wait_for(lambda: running.poll() is not None, 90, f"the drain of {name}")
         return running.poll()
 
