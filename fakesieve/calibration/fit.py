@@ -1,6 +1,6 @@
 """Platt scaling and temperature in the standard library: a slope and an intercept by Newton's method.
 
-The same fit as ``engine.calibrate``, for where numpy is not installed, on some thousands of decisions at most.
+The same fit as ``engine.calibrate`` where numpy is not installed, on some thousands of decisions at most.
 """
 
 import math

@@ -163,7 +163,7 @@ def complete_erasure(session: Session, erasure: Erasure) -> bool:
     erasure.end_time = datetime.now(UTC)
     erasure.sha256 = hash_receipt(erasure)
     erasure.state = ErasureState.COMPLETED
-    erasure.plan = null()  # pyright: ignore[reportAttributeAccessIssue]
+    erasure.plan = cast("None", null())  # None would be the JSON value
     session.flush()
     data = {"video_id": erasure.video_id, "erasure_id": erasure.id, "cause": erasure.cause}
     record_event(session, erasure.tenant_id, EventType.VIDEO_PURGED, data)

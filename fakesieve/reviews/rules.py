@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeVar, cast
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import cast as cast_sql
 from sqlalchemy.types import Double
 
 from engine.results import FaceRegion, Outcome, VerdictValue
@@ -131,5 +132,5 @@ def _match_video(rule: QueueRule) -> list[ColumnElement[bool]]:
 
 
 def _match_region(region: FaceRegion, share_min: float) -> ColumnElement[bool]:
-    share = FaceTrack.regions[region.value].astext.cast(Double)  # pyright: ignore[reportUnknownVariableType, reportIndexIssue]
+    share = cast_sql(func.jsonb_extract_path_text(FaceTrack.regions, region.value), Double)
     return exists().where(FaceTrack.analysis_id == Standing.analysis_id, share >= share_min)

@@ -113,7 +113,7 @@ def drip_headers(peer: socket) -> None:
 @pytest.mark.parametrize("answer", [drip, drip_headers])
 def test_a31_a_receiver_that_drips_its_answer_is_left_in_time(answer: object) -> None:
     begun = time.monotonic()
-    with answering(answer) as url:  # type: ignore[arg-type]
+    with answering(answer) as url:
         result = post(url)
     assert result.fault is AttemptFault.TIMEOUT
     assert time.monotonic() - begun < 3
@@ -135,7 +135,7 @@ def zipped(peer: socket) -> None:
 
 @pytest.mark.parametrize("answer", [endless, lying, zipped], ids=["A32", "A33", "A34"])
 def test_only_the_beginning_of_an_answer_is_read_and_nothing_is_unpacked(answer: object) -> None:
-    with answering(answer) as url:  # type: ignore[arg-type]
+    with answering(answer) as url:
         result = post(url)
     assert result.is_delivered
     assert len(result.answer or "") <= 1024
@@ -151,7 +151,7 @@ def silence(peer: socket) -> None:
 
 @pytest.mark.parametrize("answer", [nonsense, silence])
 def test_what_is_no_answer_is_a_fault(answer: object) -> None:
-    with answering(answer) as url:  # type: ignore[arg-type]
+    with answering(answer) as url:
         assert post(url).fault in (AttemptFault.BROKEN_ANSWER, AttemptFault.CONNECT_FAILED)
 
 

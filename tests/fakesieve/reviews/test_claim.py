@@ -243,7 +243,7 @@ def test_a_queue_of_another_tenant_is_not_there(desk: Desk) -> None:
 )
 def test_a_rule_that_makes_no_sense_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"score_min|sample_rate|since|tags"):
-        QueueRule(**values)  # type: ignore[arg-type]
+        QueueRule(**values)
 
 
 def test_a_rule_comes_back_from_json_as_it_was() -> None:

@@ -244,7 +244,7 @@ def test_a_face_that_is_not_there_is_not_judged(desk: Desk) -> None:
 def test_a_decision_that_says_too_little_or_too_much_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"comment|policy_ref|twice"):
         DecisionDraft(
-            **{"disposition": Disposition.ESCALATED, "reason_code": ReasonCode.NEEDS_EXPERT, **values}  # type: ignore[arg-type]
+            **{"disposition": Disposition.ESCALATED, "reason_code": ReasonCode.NEEDS_EXPERT, **values}
         )
 
 
@@ -284,7 +284,7 @@ def test_nobody_has_the_right_to_change_what_was_said(
     module_database_name: str, postgres: object, role: str, change: str
 ) -> None:
     with (
-        opened(postgres, module_database_name, role) as database,  # type: ignore[arg-type]
+        opened(postgres, module_database_name, role) as database,
         pytest.raises(DBAPIError, match="permission denied"),
         database.transaction(tenant_id="ten_x") as session,
     ):
@@ -295,7 +295,7 @@ def test_nobody_has_the_right_to_change_what_was_said(
 def test_even_the_owner_of_the_tables_is_refused(module_database_as_owner: object, change: str) -> None:
     with (
         pytest.raises(DBAPIError, match="append-only"),
-        module_database_as_owner.transaction(tenant_id=None) as session,  # type: ignore[attr-defined]
+        module_database_as_owner.transaction(tenant_id=None) as session,
     ):
         session.execute(text(change))
 
@@ -329,7 +329,7 @@ def test_the_chain_shows_an_entry_that_was_changed(
         whole = check_chain(session, desk.tenant_id)
         assert whole.head_sha256 == list_audit(session)[0].sha256
     assert (whole.entries, whole.broken_at) == (4, None)
-    with postgres.connect(module_database_name) as superuser:  # type: ignore[attr-defined]
+    with postgres.connect(module_database_name) as superuser:
         superuser.execute("ALTER TABLE audit_log DISABLE TRIGGER ALL")
         superuser.execute(
             "UPDATE audit_log SET actor = 'usr_b' WHERE sequence = 3 AND tenant_id = %s", (desk.tenant_id,)

@@ -60,7 +60,7 @@ def make_machine(database: Database, tenant_id: str, queue_id: str) -> type[Rule
             """Do it, and say whether it was taken."""
             try:
                 with database.transaction(tenant_id=tenant_id) as session:
-                    act(session, self.item, *args)  # type: ignore[operator]
+                    act(session, self.item, *args)
             except RequestRefused:
                 return False
             return True

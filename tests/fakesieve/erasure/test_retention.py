@@ -1,0 +1,108 @@
+"""Holds win, deleted videos come back, and classes say how long videos are kept."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from fakesieve.erasure.erase import (
+    begin_erasure,
+    list_erasures,
+)
+from fakesieve.erasure.retention import (
+    classify_video,
+    delete_video,
+    find_due,
+    hold_video,
+    remove_class,
+    set_class,
+    undelete_video,
+)
+from fakesieve.errors import RequestRefused
+from fakesieve.reasons import Reason
+from fakesieve.records.erasure import ErasureCause, ErasureState
+from fakesieve.records.videos import upsert_video
+from tests.factories import MEDIA
+from tests.fakesieve.erasure.conftest import BUCKET, Case
+from workers.erase import Eraser
+
+
+def test_a_legal_hold_wins(case: Case) -> None:
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        hold_video(session, case.video_id, "key_a", is_held=True)
+    for act in (begin_erasure, delete_video):
+        with (
+            pytest.raises(RequestRefused) as refused,
+            case.database.transaction(tenant_id=case.tenant_id) as session,
+        ):
+            act(session, case.video_id, "key_a")
+        assert refused.value.reason is Reason.LEGAL_HOLD
+    case.run(
+        "UPDATE video SET delete_time = now(), purge_time = now() - interval '1 day' WHERE id = :id",
+        id=case.video_id,
+    )
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        assert find_due(session, 10) == []
+        hold_video(session, case.video_id, "key_a", is_held=False)
+        assert [due.video_id for due in find_due(session, 10)] == [case.video_id]
+
+
+def test_a_deleted_video_comes_back_until_its_erasure_begins(case: Case) -> None:
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        deleted = delete_video(session, case.video_id, "key_a", purge_s=3600)
+        assert deleted.purge_time is not None
+        assert deleted.delete_time is not None
+        assert deleted.purge_time - deleted.delete_time == timedelta(hours=1)
+        assert undelete_video(session, case.video_id, "key_a").delete_time is None
+        with pytest.raises(RequestRefused, match="can come back"):
+            undelete_video(session, case.video_id, "key_a")
+    case.begin()
+    with (
+        pytest.raises(RequestRefused, match="can come back"),
+        case.database.transaction(tenant_id=case.tenant_id) as session,
+    ):
+        undelete_video(session, case.video_id, "key_a")
+
+
+def test_a_video_that_is_submitted_again_is_there_again(case: Case) -> None:
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        delete_video(session, case.video_id, "key_a")
+        again = upsert_video(
+            session,
+            tenant_id=case.tenant_id,
+            sha256=case.traces[1],
+            size_bytes=len(case.content),
+            media=MEDIA,
+        )
+        assert again == case.video_id
+        shown = session.execute(text("SELECT delete_time FROM video WHERE id = :id"), {"id": again}).one()
+    assert shown.delete_time is None
+
+
+def test_a_sweep_erases_what_its_class_keeps_no_longer(case: Case) -> None:
+    eraser = Eraser(case.database, case.objects, BUCKET, sweep_s=0)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        set_class(session, case.tenant_id, "key_a", "short", 60)
+        classify_video(session, case.video_id, "key_a", "short")
+        assert find_due(session, 10) == []
+    case.run("UPDATE video SET create_time = now() - interval '61 s' WHERE id = :id", id=case.video_id)
+    eraser.take_turn()
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        (erasure,) = list_erasures(session, video_id=case.video_id)
+    assert (erasure.cause, erasure.state, erasure.requested_by) == (
+        ErasureCause.RETENTION,
+        ErasureState.COMPLETED,
+        "fleet",
+    )
+
+
+def test_the_default_class_holds_for_videos_without_one(case: Case) -> None:
+    case.run("UPDATE video SET create_time = now() - interval '61 s' WHERE id = :id", id=case.video_id)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        assert find_due(session, 10) == []
+        set_class(session, case.tenant_id, "key_a", "default", 60)
+        assert [due.cause for due in find_due(session, 10)] == [ErasureCause.RETENTION]
+        remove_class(session, case.tenant_id, "key_a", "default")
+        assert find_due(session, 10) == []
+        with pytest.raises(RequestRefused, match="no retention class"):
+            classify_video(session, case.video_id, "key_a", "default")
