@@ -110,7 +110,8 @@ def _make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(static=FILES.name_address, words=words, role=UserRole)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    shared = cast("dict[str, object]", environment.globals)
+    shared.update({"static": FILES.name_address, "words": words, "role": UserRole})
     environment.filters.update(
         time=format_time,
         code=format_code,
