@@ -250,10 +250,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         place = Path(folder)
         lanes = fast_lanes() if given.fast else full_lanes()
-        after: list[Step] = (
-            [partial(everything_at_once, for_s=60.0)] if given.fast else full_afterwards(place)
+        last: list[Step] = [partial(everything_at_once, for_s=60.0)]
+        after = last if given.fast else full_afterwards(place)
+        outcome = run_campaign(
+            given.seed,
+            {} if given.part == "afterwards" else lanes,
+            [] if given.part == "lanes" else after,
+            limit_s=60 * given.minutes,
         )
-        outcome = run_campaign(given.seed, lanes, after, limit_s=60 * given.minutes)
     seconds = time.monotonic() - begun
     if not outcome.is_clean:
         print(outcome.logs, file=sys.stderr)
