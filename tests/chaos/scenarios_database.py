@@ -10,7 +10,7 @@ from fakesieve.embedded.postgres import OWNER_ROLE
 from tests.chaos.driver import Driver
 from tests.chaos.stack import HOSTS
 
-_EVIDENCE_BYTES = 5000  # a transaction that sends so much writes a result, and no heartbeat or claim
+_EVIDENCE_BYTES = 3200  # a transaction that sends so much writes a result, and hardly a heartbeat or claim
 
 
 def r16_restarted(d: Driver, times: int) -> None:
