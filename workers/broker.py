@@ -25,7 +25,7 @@ class SlotFreeingQoS(redis.QoS):
             self._quick_ack(delivery_tag)
             raise
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - Kombu's
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001,FBT002 - signature of Kombu
         """Give a message back, or drop it. Raises what the connection raises."""
         try:
             super().reject(delivery_tag, requeue)
