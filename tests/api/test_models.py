@@ -101,8 +101,14 @@ def test_scoring_again_says_what_it_would_do(acme: Caller, models: Ids) -> None:
     answer = acme.post("/v1/analyses:rescore", {"model": models["cd"], "dry_run": True})
     assert answer.status_code == 202
     assert answer.json() == {
-        "object": "rescore", "model_id": models["cd"], "videos": 1, "unreachable": 0, "hosts": 0,
-        "other_hosts": 0, "can_run": False, "batch_id": None,
+        "object": "rescore",
+        "model_id": models["cd"],
+        "videos": 1,
+        "unreachable": 0,
+        "hosts": 0,
+        "other_hosts": 0,
+        "can_run": False,
+        "batch_id": None,
     }
 
 
