@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, cast, false, func, literal, not_, or_, select
 from sqlalchemy.sql.elements import SQLCoreOperations
-from sqlalchemy.types import Double
+from sqlalchemy.types import BigInteger, Double
 
 from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some
 from fakesieve.filters.fields import FIELDS, FieldKind
@@ -125,9 +125,11 @@ def _test_column(column: Expression, test: FieldTest) -> Condition:
     if test.is_prefix:
         begins = func.starts_with(column, test.value)
         return begins if test.operator is Operator.EQUAL else not_(func.coalesce(begins, false()))
+    # A number is compared in 64 bits: in those of a narrow column 40,000 would be no number at all.
+    value = literal(test.value, BigInteger()) if isinstance(test.value, int) else test.value
     if test.operator is Operator.NOT_EQUAL:
-        return column.is_distinct_from(test.value)
-    return _COMPARE[test.operator](column, test.value)
+        return column.is_distinct_from(value)
+    return _COMPARE[test.operator](column, value)
 
 
 _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {

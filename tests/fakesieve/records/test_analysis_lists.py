@@ -232,6 +232,11 @@ def test_a_filter_and_its_negation_part_all_results(names: Lister, wanted: str) 
     assert sorted(found + rest) == sorted(ALL)
 
 
+def test_a_number_beyond_a_narrow_column_is_only_larger(names: Lister) -> None:
+    assert sorted(names("segments.track < 40000") + names("NOT segments.track < 40000")) == sorted(ALL)
+    assert names("width > 9000000000") == []
+
+
 @settings(max_examples=200)
 @given(mark=st.text(alphabet="';-\"\\$%:()=x ", min_size=8, max_size=30))
 def test_no_value_becomes_sql(mark: str) -> None:
