@@ -32,14 +32,14 @@ def to_places(boxes: F32, aspect: float) -> F32:
 
 
 def match_places(
-    before: F32, after: F32, rules: TrackRules, allowed: Bool | None = None
+    before: F32, after: F32, rules: TrackRules, allowed: Bool | None = None, *, may_be_alone: bool = True
 ) -> list[tuple[int, int]]:
     """Pair places [n, 4] with later places [m, 4], closest pairs first, each at most once.
 
     Pairs that moved or grew too far, or are not ``allowed`` [n, m], stay apart. The only face before and the
     only one after may have crossed the whole picture, as somebody does who walks through it between two
-    samples. The cost of a pair is its shift over the mean side, plus the logarithm of its growth, less its
-    overlap; equal costs go by order.
+    samples; not if other faces are known of (``may_be_alone``). The cost of a pair is its shift over the
+    mean side, plus the logarithm of its growth, less its overlap; equal costs go by order.
     """
     first, second = before[:, None, :], after[None, :, :]
     side_first, side_second = _sides(first), _sides(second)
@@ -47,7 +47,7 @@ def match_places(
     shift = np.hypot(centres[..., 0], centres[..., 1]) / ((side_first + side_second) / 2)
     growth = np.abs(np.log(side_first / side_second))
     possible = (shift <= rules.max_shift) & (growth <= np.log(rules.max_growth))
-    if len(before) == len(after) == 1:
+    if may_be_alone and len(before) == len(after) == 1:
         possible |= growth <= np.log(rules.max_growth_alone)
     if allowed is not None:
         possible &= allowed
@@ -186,7 +186,14 @@ def _match_ends(last: _Ends, first: _Ends, rules: TrackRules) -> list[tuple[int,
     at_border = (last.time_us == last.border_us)[:, None] & (first.time_us == first.border_us)[None, :]
     allowed = (gap <= rules.max_gap_us) | (at_border & (gap <= rules.max_step_us))
     pairs: list[tuple[int, int]] = []
-    for time_us in np.unique(first.time_us):  # who comes first has the choice, as within a shard
+    for place, time_us in enumerate(
+        np.unique(first.time_us)
+    ):  # who comes first has the choice, as in a shard
         allowed[[row for row, _ in pairs]] = False
-        pairs += match_places(last.places, first.places, rules, allowed & (first.time_us == time_us))
+        columns = np.flatnonzero(first.time_us == time_us)
+        # Whoever comes later finds those in sight who came before.
+        found = match_places(
+            last.places, first.places[columns], rules, allowed[:, columns], may_be_alone=place == 0
+        )
+        pairs += [(row, int(columns[column])) for row, column in found]
     return pairs

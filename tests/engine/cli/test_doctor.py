@@ -109,6 +109,8 @@ def test_every_engine_is_listed() -> None:
         "engine onnxruntime",
         "engine openvino",
         "engine torch",
+        "engine onnxruntime-cuda",
+        "engine onnxruntime-tensorrt",
     ]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.arrays import F32, I64, U8
@@ -69,6 +69,7 @@ def pairs_across(shards, tracks):
 
 
 @given(st.lists(st.lists(PLACES, max_size=4), min_size=2, max_size=4))
+@example([[(0.0, 0.0, 0.125, 0.125)], [(0.0, 0.5, 0.125, 0.1875)], [(0.0, 0.0, 0.125, 0.109375)]])
 def test_faces_are_joined_across_a_border_as_they_are_within_a_shard(faces):
     shards = [shard(faces[:1]), shard(faces[1:], start=1)]
     links = link_tracks(shards)
