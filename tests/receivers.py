@@ -67,11 +67,30 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
     """Give the URL of a server that says whatever it likes to each request, for the block."""
 
     def read_and_answer(peer: socket.socket) -> None:
-        peer.recv(65_536)
+        read_request(peer)
         answer(peer)
 
     with listening(read_and_answer) as url:
         yield url
+
+
+def read_request(peer: socket.socket) -> bytes:
+    """Read a request to its end. What is unread when a socket closes resets it, and its answer is lost."""
+    got = b""
+    while b"\r\n\r\n" not in got:
+        got += _read_more(peer)
+    head, _, body = got.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    while len(body) < int(lengths[0].partition(b":")[2]):
+        body += _read_more(peer)
+    return body
+
+
+def _read_more(peer: socket.socket) -> bytes:
+    more = peer.recv(65_536)
+    if not more:
+        raise ConnectionError("the sender has gone")
+    return more
 
 
 @contextmanager

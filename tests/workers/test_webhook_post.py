@@ -19,7 +19,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.webhooks import AttemptFault
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.deliveries import SendResult
-from tests.receivers import LOCAL_NETWORKS, answering, listening, receiving
+from tests.receivers import LOCAL_NETWORKS, answering, listening, read_request, receiving
 from workers.webhook_post import PostRules, post_message
 
 LOCAL = AddressRules.allow(LOCAL_NETWORKS)
@@ -211,7 +211,7 @@ def test_over_tls_the_certificate_must_be_of_the_name(tmp_path: Path, name: str,
 
     def answer(peer: socket) -> None:
         with server.wrap_socket(peer, server_side=True) as secure:
-            secure.recv(65_536)
+            read_request(secure)
             secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     with listening(answer) as url:
