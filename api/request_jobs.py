@@ -15,7 +15,7 @@ from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Quota, load_quota
 from fakesieve.records.uploads import load_upload, read_upload_ref
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.videos import SourceKind
 
 Result = TypeVar("Result")
 

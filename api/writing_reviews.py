@@ -19,10 +19,10 @@ from api.schemas.reviews import (
 from fakesieve.calibration.fit import Method
 from fakesieve.records.audit import AuditLine
 from fakesieve.records.calibrations import CalibrationFit
-from fakesieve.records.reviews import ReviewQueue, ReviewState
+from fakesieve.records.reviews import ReviewQueue
 from fakesieve.reviews.entries import Entry
-from fakesieve.reviews.rules import QueueRule
 from fakesieve.reviews.values import ReviewView
+from fakesieve.values.reviews import QueueRule, ReviewState
 
 
 def write_queue(queue: ReviewQueue, counts: Mapping[ReviewState, int]) -> QueueOut:

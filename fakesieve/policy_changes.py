@@ -9,7 +9,7 @@ from fakesieve.database import Database
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.policies import activate_policy, ensure_policy
 from fakesieve.records.policy_sql import APPLY_AT_ONCE, Applied, Moved, apply_policy
-from fakesieve.records.webhooks import EventType
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_events
 
 

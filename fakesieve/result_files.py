@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib import import_module
 from typing import Any, BinaryIO
 
@@ -17,26 +16,6 @@ from fakesieve.records.analysis_lists import AnalysisLine
 
 ROWS_AT_ONCE = 5_000
 Cell = None | int | float | str | datetime | tuple[str, ...]
-
-
-class FileFormat(StrEnum):
-    """How results are written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
-
-    @property
-    def media_type(self) -> str:
-        """The content type of such a file."""
-        return _MEDIA_TYPES[self]
-
-
-_MEDIA_TYPES = {
-    FileFormat.CSV: "text/csv; charset=utf-8",
-    FileFormat.JSONL: "application/jsonl",
-    FileFormat.PARQUET: "application/vnd.apache.parquet",
-}
 
 
 def read_cells(line: AnalysisLine) -> dict[str, Cell]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
 from fakesieve.logging import get_logger
-from fakesieve.records.webhooks import DeliveryState
+from fakesieve.values.webhooks import DeliveryState
 from fakesieve.webhooks.deliveries import (
     DeliveryClaim,
     SendResult,

@@ -18,7 +18,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from fakesieve.errors import RequestRefused
-from fakesieve.records.webhooks import AttemptFault
+from fakesieve.values.webhooks import AttemptFault
 from fakesieve.webhooks.addresses import (
     Address,
     AddressRules,

@@ -8,10 +8,10 @@ from enum import StrEnum
 from sqlalchemy.orm import Session
 
 from api.pages.people import Person
-from fakesieve.records.reviews import ReviewState
 from fakesieve.records.users import UserRole
 from fakesieve.reviews.items import ItemFilter, list_items
 from fakesieve.reviews.values import UNDO_S, ReviewView
+from fakesieve.values.reviews import ReviewState
 
 
 class Mode(StrEnum):

@@ -15,9 +15,9 @@ from engine.results import (
 )
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.evidence import Evidence, MapFacts
-from fakesieve.records.reviews import Disposition, EntryKind, ReasonCode
 from fakesieve.records.table import JsonObject
 from fakesieve.reviews.entries import Entry
+from fakesieve.values.reviews import Disposition, EntryKind, ReasonCode
 
 # Of Okabe and Ito, as in the overlay that 'scan' draws; every face has its number beside its colour.
 TRACK_COLOURS = ("#56b4e9", "#f0e442", "#009e73", "#cc79a7", "#e69f00")

@@ -27,8 +27,8 @@ from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.batch_lists import find_retryable_jobs, list_batches, load_batch
 from fakesieve.records.tenants import Caller
-from fakesieve.records.videos import SourceKind
 from fakesieve.scopes import Scope
+from fakesieve.values.videos import SourceKind
 
 ITEMS_MAX = 1000
 LISTED_MAX = 10_000

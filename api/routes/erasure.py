@@ -33,9 +33,10 @@ from fakesieve.erasure.retention import (
 )
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
-from fakesieve.records.erasure import Erasure, ErasureState, RetentionClass
+from fakesieve.records.erasure import Erasure, RetentionClass
 from fakesieve.records.videos import Video
 from fakesieve.scopes import Scope
+from fakesieve.values.erasure import ErasureState
 
 router = ApiRouter(tags=["erasure"])
 _MAY = [require_scope(Scope.ERASE_WRITE)]

@@ -26,8 +26,9 @@ from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_counts import BY_MAX, CountBy, count_analyses, count_faults
 from fakesieve.records.analysis_lists import PAGE_MAX, AnalysisLine, AnalysisQuery, list_analyses
-from fakesieve.result_files import FileFormat, write_csv, write_jsonl, write_parquet
+from fakesieve.result_files import write_csv, write_jsonl, write_parquet
 from fakesieve.scopes import Scope
+from fakesieve.values.files import FileFormat
 
 router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]

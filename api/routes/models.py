@@ -41,8 +41,8 @@ from fakesieve.records.model_lists import (
 )
 from fakesieve.records.tenants import Caller
 from fakesieve.records.videos import list_sources
-from fakesieve.records.webhooks import EventType
 from fakesieve.scopes import Scope
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event
 
 router = ApiRouter(tags=["models"])

@@ -31,7 +31,7 @@ from api.schemas.reviews import (
 from api.writing import read_before
 from api.writing_reviews import write_entry, write_queue, write_review
 from fakesieve.reasons import Reason
-from fakesieve.records.reviews import Disposition, EntryKind, ReviewKind, ReviewQueue, ReviewState
+from fakesieve.records.reviews import ReviewQueue
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item
 from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
@@ -39,6 +39,7 @@ from fakesieve.reviews.entries import list_entries, walk_entries
 from fakesieve.reviews.items import ItemFilter, list_items, view_item
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues, load_queue
 from fakesieve.scopes import Scope
+from fakesieve.values.reviews import Disposition, EntryKind, ReviewKind, ReviewState
 
 router = ApiRouter(tags=["reviews"])
 _WRITE, _READ = [require_scope(Scope.REVIEW_WRITE)], [require_scope(Scope.REVIEW_READ)]

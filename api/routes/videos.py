@@ -12,12 +12,12 @@ from api.problems import Problem, describe_responses, not_found
 from api.router import ApiRouter
 from api.schemas.jobs import ChangeVideoBody, Sha256, VideoOut
 from api.writing import read_before, write_video
-from fakesieve.jobs.submit import KEY_LENGTH_MAX
 from fakesieve.reasons import Reason
 from fakesieve.records.tags import read_tags, set_tags
 from fakesieve.records.video_lists import list_videos, lock_video
 from fakesieve.records.videos import Video, list_sources, load_video
 from fakesieve.scopes import Scope
+from fakesieve.values.jobs import KEY_LENGTH_MAX
 
 router = ApiRouter(tags=["videos"])
 _READ = [require_scope(Scope.RESULTS_READ)]

@@ -20,13 +20,13 @@ from api.schemas.webhooks import (
 from api.services import Services
 from api.writing import read_before
 from fakesieve.reasons import Reason
-from fakesieve.records.webhooks import DeliveryState, EventType, WebhookAttempt, WebhookEndpoint
+from fakesieve.records.webhooks import WebhookAttempt, WebhookEndpoint
 from fakesieve.scopes import Scope
 from fakesieve.settings import split_list
+from fakesieve.values.webhooks import OVERLAP_S, DeliveryState, EventType
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.deliveries import redeliver
 from fakesieve.webhooks.endpoints import (
-    OVERLAP_S,
     change_endpoint,
     create_endpoint,
     disable_endpoint,

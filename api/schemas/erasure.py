@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from api.schemas.shape import Answer, Bool, Int, Request, Time
-from fakesieve.erasure.retention import KEEP_S_MAX
-from fakesieve.records.erasure import ErasureCause, ErasureState
+from fakesieve.values.erasure import KEEP_S_MAX, ErasureCause, ErasureState
 
 ClassName = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,39}$", examples=["default"])]
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from api.schemas.policies import FilterBody
 from api.schemas.shape import Answer, Request, Time
 from fakesieve.filters.order import LETTERS_MAX
-from fakesieve.result_files import FileFormat
+from fakesieve.values.files import FileFormat
 
 
 class NewExportBody(Request):

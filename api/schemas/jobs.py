@@ -8,12 +8,10 @@ from pydantic import Field, model_validator
 from api.schemas.shape import Answer, Int, Request, Time
 from engine.results import Outcome
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
-from fakesieve.jobs.submit import DEADLINE_S, KEY_LENGTH_MAX
 from fakesieve.objects import KEY_BYTES_MAX, VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import AttemptEnd
-from fakesieve.records.tags import NAME_LENGTH_MAX, TAGS_MAX, VALUE_LENGTH_MAX
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX, AttemptEnd
+from fakesieve.values.videos import TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX, SourceKind
 
 DEADLINE_S_MAX = 30 * 24 * 3600
 _URI_LETTERS_MAX = KEY_BYTES_MAX + 300
@@ -33,7 +31,7 @@ Uri = Annotated[
         examples=["s3://videos/clips/one.mp4"],
     ),
 ]
-TagValue = Annotated[str, Field(max_length=VALUE_LENGTH_MAX)]
+TagValue = Annotated[str, Field(max_length=TAG_VALUE_LENGTH_MAX)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -312,7 +310,7 @@ class ChangeVideoBody(Request):
 
     external_id: ExternalId | None = None
     tags: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=NAME_LENGTH_MAX)], TagValue] | None,
+        dict[Annotated[str, Field(min_length=1, max_length=TAG_NAME_LENGTH_MAX)], TagValue] | None,
         Field(max_length=TAGS_MAX, description="Names and values of the caller's own, to filter results by."),
     ] = None
 

@@ -9,7 +9,7 @@ from api.schemas.policies import FilterBody, MoveOut
 from api.schemas.shape import Answer, Bool, Int, Request, Time
 from engine.results import VerdictValue
 from fakesieve.jobs.states import Lane
-from fakesieve.records.models import ModelAlias
+from fakesieve.values.models import ModelAlias
 
 RESCORE_MAX = 10_000
 

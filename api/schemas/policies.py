@@ -9,8 +9,7 @@ from api.schemas.shape import Answer, Bool, Int, Request, Time
 from engine.policy import Policy
 from engine.results import VerdictValue
 from fakesieve.filters.lexer import LETTERS_MAX
-from fakesieve.records.policies import NAME_LENGTH_MAX
-from fakesieve.records.policy_sql import MOVED_MAX
+from fakesieve.values.policies import MOVED_MAX, NAME_LENGTH_MAX
 
 _REVIEWED = (VerdictValue.LIKELY_MANIPULATED, VerdictValue.INCONCLUSIVE)
 FilterBody = Annotated[

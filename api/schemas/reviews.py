@@ -7,20 +7,26 @@ from pydantic import Field, JsonValue, model_validator
 from api.schemas.shape import Answer, Bool, Int, Request, Time
 from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.calibration.fit import Method
-from fakesieve.records.reviews import (
+from fakesieve.values.reviews import (
     COMMENT_LETTERS_MAX,
+    LEASE_S,
+    POLICY_REF_LETTERS_MAX,
+    QUEUE_NAME_LETTERS_MAX,
+    RULE_TAGS_MAX,
     AutomatedMeans,
+    DecisionDraft,
     Disposition,
     EntryKind,
     FeedbackCategory,
+    QueueDraft,
     QueueOrder,
+    QueueRule,
     ReasonCode,
     ReviewKind,
     ReviewState,
+    TrackDraft,
+    check_comment,
 )
-from fakesieve.reviews.queues import LEASE_S, NAME_LETTERS_MAX, QueueDraft
-from fakesieve.reviews.rules import TAGS_MAX, QueueRule
-from fakesieve.reviews.values import POLICY_REF_LETTERS_MAX, DecisionDraft, TrackDraft, check_comment
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Comment = Annotated[str, Field(min_length=1, max_length=COMMENT_LETTERS_MAX)]
@@ -44,7 +50,7 @@ class RuleBody(Request):
     coverage_max: Share | None = None
     region: FaceRegion | None = None
     region_share_min: Share = 0.5
-    tags: list[TagBody] = Field(default_factory=list[TagBody], max_length=TAGS_MAX)
+    tags: list[TagBody] = Field(default_factory=list[TagBody], max_length=RULE_TAGS_MAX)
     since: Time | None = None
     sample_rate: Annotated[
         float, Field(gt=0, le=1, allow_inf_nan=False, description="Keeps this share of the matches.")
@@ -74,7 +80,7 @@ class RuleBody(Request):
 class NewQueueBody(Request):
     """A queue to be made."""
 
-    name: Annotated[str, Field(min_length=1, max_length=NAME_LETTERS_MAX)]
+    name: Annotated[str, Field(min_length=1, max_length=QUEUE_NAME_LETTERS_MAX)]
     rule: RuleBody = Field(default_factory=RuleBody)
     order: QueueOrder = QueueOrder.OLDEST
     is_blind: Annotated[Bool, Field(description="Whether the score is hidden until somebody commits.")] = (

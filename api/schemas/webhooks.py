@@ -5,14 +5,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from api.schemas.shape import Answer, Int, Request, Time
-from fakesieve.records.webhooks import AttemptFault, DeliveryState, DisableReason, EventType
-from fakesieve.webhooks.addresses import URL_LETTERS_MAX
-from fakesieve.webhooks.endpoints import (
+from fakesieve.values.webhooks import (
     DESCRIPTION_LETTERS_MAX,
     OVERLAP_S,
     OVERLAP_S_MAX,
+    AttemptFault,
+    DeliveryState,
+    DisableReason,
     EndpointDraft,
+    EventType,
 )
+from fakesieve.webhooks.addresses import URL_LETTERS_MAX
 
 
 class WebhookBody(Request):

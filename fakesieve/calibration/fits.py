@@ -16,7 +16,8 @@ from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
 from fakesieve.records.calibrations import CalibrationFit
 from fakesieve.records.models import Model
-from fakesieve.records.reviews import Disposition, ReviewItem, ReviewState
+from fakesieve.records.reviews import ReviewItem
+from fakesieve.values.reviews import Disposition, ReviewState
 
 COUNT_MIN = 100
 COUNT_MIN_OF_EACH = 30

@@ -14,10 +14,11 @@ from fakesieve.errors import RequestRefused
 from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
 from fakesieve.ingest.take import OWN_PREFIX
 from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import DEADLINE_S, NewBatch, NewJob, Submitted, submit_batch, submit_video
+from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.jobs import DEADLINE_S
+from fakesieve.values.videos import SourceKind
 
 _UPLOADS = "uploads"
 

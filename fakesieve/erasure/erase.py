@@ -25,9 +25,10 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.erasure import Erasure, ErasureCause, ErasureHost, ErasureState
+from fakesieve.records.erasure import Erasure, ErasureHost
 from fakesieve.records.jobs import WorkerHost
-from fakesieve.records.webhooks import EventType
+from fakesieve.values.erasure import ErasureCause, ErasureState
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event
 
 AGAIN_S = 60.0

@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.objects import VideoRef
-from fakesieve.records.erasure import Erasure, ErasureHost, ErasureState
+from fakesieve.records.erasure import Erasure, ErasureHost
+from fakesieve.values.erasure import ErasureState
 
 
 @dataclass(frozen=True)

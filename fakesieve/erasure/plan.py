@@ -12,7 +12,8 @@ from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Job, WorkerHost
 from fakesieve.records.table import Id
 from fakesieve.records.uploads import Upload
-from fakesieve.records.videos import Source, SourceKind, Video
+from fakesieve.records.videos import Source, Video
+from fakesieve.values.videos import SourceKind
 
 HOST_SILENCE_S = 3_600.0
 """A worker process that was silent for so long is gone; the next one on its machine removes what it left."""

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.erasure import DEFAULT_CLASS, Erasure, ErasureCause, ErasureState, RetentionClass
+from fakesieve.records.erasure import DEFAULT_CLASS, Erasure, RetentionClass
 from fakesieve.records.videos import Video
+from fakesieve.values.erasure import KEEP_S_MAX, ErasureCause, ErasureState
 
 PURGE_S = 7 * 86_400
 PURGE_S_MAX = 90 * 86_400
-KEEP_S_MAX = 100 * 365 * 86_400
 _PLAIN = {"synchronize_session": False}
 
 

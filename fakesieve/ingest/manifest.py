@@ -13,11 +13,12 @@ from typing import cast
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import KEY_LENGTH_MAX, NewJob
+from fakesieve.jobs.submit import NewJob
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.videos import SourceKind
 from fakesieve.texts import is_storable
+from fakesieve.values.jobs import KEY_LENGTH_MAX
+from fakesieve.values.videos import SourceKind
 
 ROWS_MAX = 100_000
 FILE_BYTES_MAX = 256 << 20

@@ -20,7 +20,7 @@ from fakesieve.jobs.store import JobStore
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.videos import SourceKind
 
 # What the fleet itself keeps in a bucket; never taken for a video.
 OWN_PREFIX = ".fakesieve/"

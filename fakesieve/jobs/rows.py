@@ -9,8 +9,8 @@ from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKi
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.models import ModelFacts
-from fakesieve.records.videos import SourceKind
 from fakesieve.texts import make_storable
+from fakesieve.values.videos import SourceKind
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -13,11 +13,10 @@ from fakesieve.jobs.states import BatchState, Lane, WorkKind
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.videos import SourceKind
 from fakesieve.texts import is_storable
+from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX
+from fakesieve.values.videos import SourceKind
 
-DEADLINE_S = 24 * 3600.0
-KEY_LENGTH_MAX = 200
 _JOBS_AT_ONCE = 200
 
 

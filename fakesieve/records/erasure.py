@@ -1,7 +1,6 @@
 """Tables of how long videos are kept, and of erasures: what was to be cleared and what was."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,23 +16,9 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
+from fakesieve.values.erasure import ErasureCause, ErasureState
 
 DEFAULT_CLASS = "default"
-
-
-class ErasureCause(StrEnum):
-    """Why a video is erased."""
-
-    REQUEST = "request"
-    PURGE = "purge"  # it was deleted, and the time for taking that back is over
-    RETENTION = "retention"  # its class keeps it no longer
-
-
-class ErasureState(StrEnum):
-    """``running`` until every store is cleared; whoever began it may have died."""
-
-    RUNNING = "running"
-    COMPLETED = "completed"
 
 
 class RetentionClass(TenantOwned, CreateTime, Base):

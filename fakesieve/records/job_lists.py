@@ -11,8 +11,9 @@ from fakesieve.jobs.states import RETRY_STATES, JobState, Lane, ShardState, Work
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
+from fakesieve.records.jobs import Attempt, Job, Shard
 from fakesieve.records.table import JsonObject, is_at_hand
+from fakesieve.values.jobs import AttemptEnd
 
 PAGE_MAX = 1000
 

@@ -5,7 +5,6 @@ pages for new versions of rows, and is vacuumed early.
 """
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import (
     CheckConstraint,
@@ -25,7 +24,8 @@ from fakesieve.ids import IdPrefix
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.reasons import Reason
 from fakesieve.records.table import Base, CreateTime, Id, JsonObject, TenantOwned, choice, public_id
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.jobs import AttemptEnd
+from fakesieve.values.videos import SourceKind
 
 DOORBELL_TOPIC = "doorbell"
 _OFTEN_WRITTEN = {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01"}
@@ -206,15 +206,6 @@ class Outbox(TenantOwned, CreateTime, Base):
     payload: Mapped[JsonObject | None]
     due_time: Mapped[datetime] = mapped_column(server_default=func.now())
     publish_time: Mapped[datetime | None]
-
-
-class AttemptEnd(StrEnum):
-    """How a claim ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    RELEASED = "released"  # given back cleanly
-    LOST = "lost"  # the lease ran out
 
 
 class Attempt(TenantOwned, Base):

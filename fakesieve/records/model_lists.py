@@ -15,10 +15,11 @@ from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source, compile_filter
 from fakesieve.records.jobs import WorkerHost
-from fakesieve.records.models import AliasChange, Model, ModelAlias, ModelCard
+from fakesieve.records.models import AliasChange, Model, ModelCard
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import JsonObject
 from fakesieve.records.videos import Video
+from fakesieve.values.models import ModelAlias
 
 HOST_SILENCE_S = 120
 FLIPS_MAX = 1000

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -20,6 +19,7 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
+from fakesieve.values.models import ModelAlias
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,6 @@ class ModelCard(Base):
     model_id: Mapped[Id] = mapped_column(ForeignKey("model.id", ondelete="CASCADE"), primary_key=True)
     card: Mapped[JsonObject]
     update_time: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class ModelAlias(StrEnum):
-    """What a tenant uses a model for."""
-
-    CHAMPION = "champion"  # whose results count
-    CHALLENGER = "challenger"  # compared with the champion before it takes its place
-    SHADOW = "shadow"  # looked at beside both, decides nothing
 
 
 class AliasChange(TenantOwned, CreateTime, Base):

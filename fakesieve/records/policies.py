@@ -12,8 +12,8 @@ from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.reasons import Reason
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
+from fakesieve.values.policies import NAME_LENGTH_MAX
 
-NAME_LENGTH_MAX = 64
 _LOCK = 0x706F6C  # the first half of the lock on which policy a tenant judges with
 
 

@@ -34,9 +34,9 @@ from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis, Verdict
 from fakesieve.records.filter_sql import Source, compile_filter
 from fakesieve.records.standings import Standing
+from fakesieve.values.policies import MOVED_MAX
 
 BINS = 50
-MOVED_MAX = 1000
 APPLY_AT_ONCE = 20_000
 _PREVIEW_MS_MAX = 30_000
 

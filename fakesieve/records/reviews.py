@@ -5,7 +5,6 @@ What a decision says stays as it was written; taking it back is another row. Whe
 """
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import (
     CheckConstraint,
@@ -33,86 +32,17 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
-
-COMMENT_LETTERS_MAX = 4000
-
-
-class Disposition(StrEnum):
-    """What a person says of a video or of one face in it."""
-
-    CONFIRMED_MANIPULATED = "confirmed_manipulated"
-    CONFIRMED_AUTHENTIC = "confirmed_authentic"
-    INCONCLUSIVE = "inconclusive"
-    ESCALATED = "escalated"
-
-
-class ReviewState(StrEnum):
-    """Where an item stands. ``skipped`` is one that so many people passed over that it is offered no more."""
-
-    OPEN = "open"
-    CLAIMED = "claimed"
-    DECIDED = "decided"
-    SKIPPED = "skipped"
-
-
-class ReviewKind(StrEnum):
-    """Why a video is looked at."""
-
-    FIRST = "first"
-    SECOND_OPINION = "second_opinion"  # somebody else looks again, without seeing what the first one said
-    APPEAL = "appeal"  # whoever the decision was about objects
-
-
-class EntryKind(StrEnum):
-    """What a row of ``review_decision`` is."""
-
-    DECISION = "decision"
-    BLIND = "blind"  # what was said before the score was shown
-    SKIP = "skip"
-    UNDO = "undo"
-    FEEDBACK = "feedback"  # what a caller reports about a result
-
-
-class ReasonCode(StrEnum):
-    """Why somebody decided or skipped. ``other`` needs a comment."""
-
-    VISIBLE_ARTEFACTS = "visible_artefacts"
-    INCONSISTENT_MOTION = "inconsistent_motion"
-    LIPS_AND_SOUND_DISAGREE = "lips_and_sound_disagree"
-    ORIGINAL_FOUND = "original_found"  # the same material exists without the manipulation
-    DISCLOSED = "disclosed"  # whoever published it says that it is made
-    SOURCE_VERIFIED = "source_verified"
-    NO_SIGN_FOUND = "no_sign_found"
-    KNOWN_FALSE_ALARM = "known_false_alarm"  # such as make-up, a filter, heavy compression
-    QUALITY_TOO_LOW = "quality_too_low"
-    NEEDS_EXPERT = "needs_expert"
-    CONFLICT_OF_INTEREST = "conflict_of_interest"
-    OTHER = "other"
-
-
-class AutomatedMeans(StrEnum):
-    """How much machines had a part in a decision, as a statement of reasons must say (DSA, Article 17)."""
-
-    NONE = "none"
-    PARTIAL = "partial"
-    FULL = "full"
-
-
-class FeedbackCategory(StrEnum):
-    """What a caller says of a result that it was given."""
-
-    FALSE_POSITIVE = "false_positive"
-    FALSE_NEGATIVE = "false_negative"
-    CONFIRMATION = "confirmation"
-    OTHER = "other"
-
-
-class QueueOrder(StrEnum):
-    """Which item of a queue is offered first."""
-
-    OLDEST = "oldest"
-    HIGHEST_SCORE = "highest_score"
-    NEAREST_MIDDLE = "nearest_middle"  # where a decision moves the thresholds most
+from fakesieve.values.reviews import (
+    COMMENT_LETTERS_MAX,
+    AutomatedMeans,
+    Disposition,
+    EntryKind,
+    FeedbackCategory,
+    QueueOrder,
+    ReasonCode,
+    ReviewKind,
+    ReviewState,
+)
 
 
 class ReviewQueue(TenantOwned, CreateTime, Base):

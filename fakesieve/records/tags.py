@@ -7,9 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fakesieve.records.table import Base, Id, TenantOwned
-
-TAGS_MAX = 50
-NAME_LENGTH_MAX, VALUE_LENGTH_MAX = 64, 256
+from fakesieve.values.videos import TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX
 
 
 class VideoTag(TenantOwned, Base):
@@ -21,8 +19,8 @@ class VideoTag(TenantOwned, Base):
 
     __tablename__ = "video_tag"
     __table_args__ = (
-        CheckConstraint(f"length(name) BETWEEN 1 AND {NAME_LENGTH_MAX}", name="name"),
-        CheckConstraint(f"length(value) <= {VALUE_LENGTH_MAX}", name="value"),
+        CheckConstraint(f"length(name) BETWEEN 1 AND {TAG_NAME_LENGTH_MAX}", name="name"),
+        CheckConstraint(f"length(value) <= {TAG_VALUE_LENGTH_MAX}", name="value"),
         Index(None, "tenant_id", "name", "value", "video_id"),
     )
 
@@ -36,9 +34,10 @@ def set_tags(session: Session, tenant_id: str, video_id: str, tags: Mapping[str,
     if len(tags) > TAGS_MAX:
         raise ValueError(f"a video has at most {TAGS_MAX} tags, {len(tags)} were given")
     for name, value in tags.items():
-        if not 1 <= len(name) <= NAME_LENGTH_MAX or len(value) > VALUE_LENGTH_MAX:
+        if not 1 <= len(name) <= TAG_NAME_LENGTH_MAX or len(value) > TAG_VALUE_LENGTH_MAX:
             raise ValueError(
-                f"a tag has a name of 1 to {NAME_LENGTH_MAX} and a value of up to {VALUE_LENGTH_MAX} letters"
+                f"a tag has a name of 1 to {TAG_NAME_LENGTH_MAX} letters "
+                f"and a value of up to {TAG_VALUE_LENGTH_MAX}"
             )
     session.execute(delete(VideoTag).where(VideoTag.video_id == video_id))
     rows = [

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -20,16 +19,7 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
-
-
-class SourceKind(StrEnum):
-    """How a video came to be known."""
-
-    API = "api"
-    UPLOAD = "upload"
-    MANIFEST = "manifest"
-    S3_EVENT = "s3_event"
-    S3_SWEEP = "s3_sweep"
+from fakesieve.values.videos import SourceKind
 
 
 def _from_media(name: str, sql_type: str) -> Computed:

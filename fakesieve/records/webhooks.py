@@ -1,7 +1,6 @@
 """Tables of events and of webhooks: endpoints, their secrets, deliveries, and each try at one."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, func, text, true
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -19,54 +18,9 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
+from fakesieve.values.webhooks import AttemptFault, DeliveryState, DisableReason, EventType
 
 _OFTEN_WRITTEN = {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01"}
-
-
-class EventType(StrEnum):
-    """What may have happened. New values may come; a receiver ignores those that it does not know."""
-
-    JOB_SUCCEEDED = "job.succeeded"
-    JOB_FAILED = "job.failed"
-    JOB_CANCELLED = "job.cancelled"
-    JOB_EXPIRED = "job.expired"
-    BATCH_COMPLETED = "batch.completed"
-    VERDICT_CHANGED = "analysis.verdict_changed"
-    REVIEW_DECIDED = "review.decided"
-    MODEL_PROMOTED = "model.promoted"
-    VIDEO_PURGED = "video.purged"
-    TEST = "webhook.test"
-
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    LEASED = "leased"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-class AttemptFault(StrEnum):
-    """Why a try was not a delivery, where no status says so."""
-
-    URL_NOT_ALLOWED = "url_not_allowed"
-    NAME_NOT_FOUND = "name_not_found"
-    CONNECT_FAILED = "connect_failed"
-    TLS_FAILED = "tls_failed"
-    TIMEOUT = "timeout"
-    BROKEN_ANSWER = "broken_answer"
-    REDIRECT = "redirect"
-    STATUS = "status"
-    LOST = "lost"  # the sender died; whether it arrived is unknown
-
-
-class DisableReason(StrEnum):
-    """Why an endpoint gets nothing."""
-
-    OWNER = "owner"
-    GONE = "gone"  # it answered 410
-    FAILING = "failing"  # nothing has arrived for days
 
 
 class Event(TenantOwned, CreateTime, Base):

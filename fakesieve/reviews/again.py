@@ -7,10 +7,11 @@ from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.reviews import COMMENT_LETTERS_MAX, ReviewItem, ReviewKind
+from fakesieve.records.reviews import ReviewItem
 from fakesieve.reviews.items import lock_item
 from fakesieve.reviews.states import Act, move
 from fakesieve.texts import is_storable
+from fakesieve.values.reviews import COMMENT_LETTERS_MAX, ReviewKind
 
 
 def ask_second_opinion(session: Session, item_id: str, actor: str, *, is_blind: bool = True) -> str:

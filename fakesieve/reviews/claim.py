@@ -7,17 +7,12 @@ from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
-from fakesieve.records.reviews import (
-    EntryKind,
-    ReviewDecision,
-    ReviewItem,
-    ReviewKind,
-    ReviewState,
-)
+from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
 from fakesieve.reviews.items import lock_item
 from fakesieve.reviews.queues import fill_queue, load_queue
 from fakesieve.reviews.states import Act, move
+from fakesieve.values.reviews import EntryKind, ReviewKind, ReviewState
 
 _IS_FREE = or_(
     ReviewItem.state == ReviewState.OPEN,

@@ -12,23 +12,22 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis, FaceTrack
 from fakesieve.records.audit import record_audit
-from fakesieve.records.reviews import (
-    Disposition,
-    EntryKind,
-    ReasonCode,
-    ReviewDecision,
-    ReviewItem,
-    ReviewKind,
-    ReviewQueue,
-    ReviewState,
-    TrackDecision,
-)
-from fakesieve.records.webhooks import EventType
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue, TrackDecision
 from fakesieve.reviews.again import open_again
 from fakesieve.reviews.claim import lock_held, put_back
 from fakesieve.reviews.items import lock_item
 from fakesieve.reviews.states import Act, move
-from fakesieve.reviews.values import UNDO_S, DecisionDraft, check_comment
+from fakesieve.reviews.values import UNDO_S
+from fakesieve.values.reviews import (
+    DecisionDraft,
+    Disposition,
+    EntryKind,
+    ReasonCode,
+    ReviewKind,
+    ReviewState,
+    check_comment,
+)
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event, withdraw_event
 
 SKIPS_MAX = 3

@@ -12,17 +12,17 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
-from fakesieve.records.reviews import (
+from fakesieve.records.reviews import ReviewDecision, TrackDecision
+from fakesieve.records.videos import Video
+from fakesieve.values.reviews import (
     AutomatedMeans,
     Disposition,
     EntryKind,
     FeedbackCategory,
     ReasonCode,
-    ReviewDecision,
-    TrackDecision,
+    TrackDraft,
+    check_comment,
 )
-from fakesieve.records.videos import Video
-from fakesieve.reviews.values import TrackDraft, check_comment
 
 STEP_ROWS = 500
 

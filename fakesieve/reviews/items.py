@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.reviews import Disposition, ReviewItem, ReviewKind, ReviewState
+from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
 from fakesieve.reviews.values import Finding, ReviewView
+from fakesieve.values.reviews import Disposition, ReviewKind, ReviewState
 
 
 @dataclass(frozen=True)

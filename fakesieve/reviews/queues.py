@@ -1,7 +1,6 @@
 """Queues: made, changed, and filled with items for the analyses that match."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, exists, func, literal, select, update
@@ -13,37 +12,16 @@ from sqlalchemy.types import Double
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
-from fakesieve.records.reviews import QueueOrder, ReviewItem, ReviewKind, ReviewQueue, ReviewState
+from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
-from fakesieve.reviews.rules import QueueRule, match_rule
+from fakesieve.reviews.rules import match_rule
+from fakesieve.values.reviews import QueueDraft, QueueOrder, QueueRule, ReviewKind, ReviewState
 
-NAME_LETTERS_MAX = 100
-LEASE_S = 900
 FILL_S = 5.0
 """A queue looks for new matches when somebody asks it for work, but not more often than this."""
 FILL_ROWS = 500
 FILL_BELOW = 100
 """While so many items wait, no more are added: who works on them would not get to the new ones."""
-
-
-@dataclass(frozen=True)
-class QueueDraft:
-    """What a queue is made of. ``lease_s`` is how long an item stays with a person who is silent."""
-
-    name: str
-    rule: QueueRule
-    order: QueueOrder = QueueOrder.OLDEST
-    is_blind: bool = False
-    lease_s: int = LEASE_S
-    second_opinion_rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.name) <= NAME_LETTERS_MAX or not self.name.isprintable():
-            raise ValueError(f"a queue has a name of 1 to {NAME_LETTERS_MAX} printable letters")
-        if not 30 <= self.lease_s <= 86_400:
-            raise ValueError("a lease lasts 30 seconds to a day")
-        if not 0.0 <= self.second_opinion_rate <= 1.0:
-            raise ValueError("second_opinion_rate is a share from 0 to 1")
 
 
 def create_queue(session: Session, tenant_id: str, draft: QueueDraft) -> ReviewQueue:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.reviews import ReviewState
+from fakesieve.values.reviews import ReviewState
 
 
 class Act(StrEnum):

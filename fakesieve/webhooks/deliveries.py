@@ -12,17 +12,8 @@ from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from fakesieve.records.webhooks import (
-    AttemptFault,
-    DeliveryState,
-    DisableReason,
-    Event,
-    EventType,
-    WebhookAttempt,
-    WebhookDelivery,
-    WebhookEndpoint,
-    WebhookSecret,
-)
+from fakesieve.records.webhooks import Event, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSecret
+from fakesieve.values.webhooks import AttemptFault, DeliveryState, DisableReason, EventType
 from fakesieve.webhooks.endpoints import disable_endpoint
 from fakesieve.webhooks.schedule import FAILING_S, TRIES, choose_delay
 

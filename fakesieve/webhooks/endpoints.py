@@ -12,35 +12,18 @@ from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.webhooks import (
+from fakesieve.records.webhooks import WebhookDelivery, WebhookEndpoint, WebhookSecret
+from fakesieve.values.webhooks import (
+    OVERLAP_S,
+    OVERLAP_S_MAX,
     DeliveryState,
     DisableReason,
-    EventType,
-    WebhookDelivery,
-    WebhookEndpoint,
-    WebhookSecret,
+    EndpointDraft,
 )
-from fakesieve.texts import is_storable
 from fakesieve.webhooks.addresses import AddressRules, read_url
 from fakesieve.webhooks.sign import make_secret
 
 ENDPOINTS_MAX = 20
-DESCRIPTION_LETTERS_MAX = 500
-OVERLAP_S = 86_400
-OVERLAP_S_MAX = 7 * 86_400
-
-
-@dataclass(frozen=True)
-class EndpointDraft:
-    """Where to tell and what. No types means all of them, also those that are yet to come."""
-
-    url: str
-    event_types: tuple[EventType, ...] = ()
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        if len(self.description) > DESCRIPTION_LETTERS_MAX or not is_storable(self.description):
-            raise ValueError(f"a description has up to {DESCRIPTION_LETTERS_MAX} letters, and no NUL")
 
 
 @dataclass(frozen=True)

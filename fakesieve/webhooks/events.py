@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from fakesieve.ids import IdPrefix, new_id
-from fakesieve.records.webhooks import Event, EventType
+from fakesieve.records.webhooks import Event
+from fakesieve.values.webhooks import EventType
 
 PAYLOAD_BYTES_MAX = 20_000
 _ENVELOPE_BYTES = 200  # type, timestamp and braces around the data

@@ -11,13 +11,8 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
-from fakesieve.records.webhooks import (
-    DeliveryState,
-    Event,
-    EventType,
-    WebhookAttempt,
-    WebhookDelivery,
-)
+from fakesieve.records.webhooks import Event, WebhookAttempt, WebhookDelivery
+from fakesieve.values.webhooks import DeliveryState, EventType
 from fakesieve.webhooks.endpoints import load_endpoint
 
 

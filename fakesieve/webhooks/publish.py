@@ -9,13 +9,8 @@ from sqlalchemy.orm import Session
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.records.jobs import DOORBELL_TOPIC, Outbox
 from fakesieve.records.table import Id
-from fakesieve.records.webhooks import (
-    DeliveryState,
-    Event,
-    EventType,
-    WebhookDelivery,
-    WebhookEndpoint,
-)
+from fakesieve.records.webhooks import Event, WebhookDelivery, WebhookEndpoint
+from fakesieve.values.webhooks import DeliveryState, EventType
 from fakesieve.webhooks.schedule import TRIES
 
 STEP_ROWS = 200

@@ -13,11 +13,10 @@ from standardwebhooks.webhooks import Webhook
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.records.audit import list_audit
-from fakesieve.records.webhooks import AttemptFault, DeliveryState, DisableReason, EventType
+from fakesieve.values.webhooks import AttemptFault, DeliveryState, DisableReason, EndpointDraft, EventType
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.deliveries import SendResult, claim_deliveries, finish_delivery, redeliver
 from fakesieve.webhooks.endpoints import (
-    EndpointDraft,
     create_endpoint,
     disable_endpoint,
     enable_endpoint,

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.webhooks import AttemptFault
+from fakesieve.values.webhooks import AttemptFault
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.deliveries import SendResult
 from tests.receivers import LOCAL_NETWORKS, answering, listening, read_request, receiving

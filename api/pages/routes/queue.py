@@ -15,13 +15,13 @@ from api.problems import Problem
 from engine.results import VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
-from fakesieve.records.reviews import EntryKind, QueueOrder, ReviewQueue, ReviewState
+from fakesieve.records.reviews import ReviewQueue
 from fakesieve.records.users import UserRole
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.items import view_item
-from fakesieve.reviews.queues import QueueDraft, change_queue, count_items, create_queue, list_queues
-from fakesieve.reviews.rules import QueueRule
+from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues
+from fakesieve.values.reviews import EntryKind, QueueDraft, QueueOrder, QueueRule, ReviewState
 
 RECENT = 20
 _NOTICES = {

@@ -26,9 +26,9 @@ from fakesieve.records.analysis_lists import (
     read_position,
     write_position,
 )
-from fakesieve.records.reviews import Disposition
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.items import find_dispositions
+from fakesieve.values.reviews import Disposition
 
 LINES = 50
 FILTER_LETTERS_MAX = 4000

@@ -19,7 +19,7 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.records.jobs import Batch, Job
-from fakesieve.records.webhooks import EventType
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event
 
 _BATCH_COLUMNS = (Batch.id, Batch.tenant_id, Batch.state, Batch.max_failure_rate)

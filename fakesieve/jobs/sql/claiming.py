@@ -27,7 +27,8 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import JobState, ShardState
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard
+from fakesieve.records.jobs import Attempt, Job, Shard
+from fakesieve.values.jobs import AttemptEnd
 
 NO_LEASE = {"lease_owner": None, "lease_until": None}
 

@@ -24,8 +24,9 @@ from fakesieve.jobs.sql.reading import (
 from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, find_analysis, judge_analysis, store_analysis
-from fakesieve.records.jobs import Attempt, AttemptEnd, Job, Shard, Usage
+from fakesieve.records.jobs import Attempt, Job, Shard, Usage
 from fakesieve.records.videos import record_source, upsert_video
+from fakesieve.values.jobs import AttemptEnd
 
 _IS_HELD = (
     Shard.job_id == bindparam("of_job"),

@@ -25,7 +25,8 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import RETRY_STATES, ShardState
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import DOORBELL_TOPIC, AttemptEnd, Job, Outbox, Shard, WorkerHost
+from fakesieve.records.jobs import DOORBELL_TOPIC, Job, Outbox, Shard, WorkerHost
+from fakesieve.values.jobs import AttemptEnd
 
 _ROWS_AT_ONCE = 5_000  # of one pass, so 500 a second: more than jobs end
 _SHARD_KEY = tuple_(Shard.job_id, Shard.index)

@@ -6,8 +6,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
 from fakesieve.database import Database
-from fakesieve.records.reviews import EntryKind, ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
 from fakesieve.records.users import UserRole
+from fakesieve.values.reviews import EntryKind
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
 DECISION = {

@@ -21,8 +21,9 @@ from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.select import read_options
-from fakesieve.records.reviews import EntryKind, ReviewDecision
+from fakesieve.records.reviews import ReviewDecision
 from fakesieve.records.users import UserRole
+from fakesieve.values.reviews import EntryKind
 from tests.api.pages.stage import BUCKET, PASSWORD, Scene, make_scene, make_settings, serve
 from tests.factories import MEDIA
 from tests.media import draw_clip, read_index

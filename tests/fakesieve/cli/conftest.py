@@ -17,7 +17,8 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.jobs import Job
 from fakesieve.records.tenants import create_key, ensure_tenant
-from fakesieve.records.videos import SourceKind, upsert_video
+from fakesieve.records.videos import upsert_video
+from fakesieve.values.videos import SourceKind
 from tests.factories import SECOND_US, hash_text, make_record, make_score
 
 MEDIA: dict[str, object] = {

@@ -12,8 +12,9 @@ from engine.results import FaceRegion, Segment, SegmentKind, VideoScore
 from fakesieve.jobs.states import JobState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import Attempt, AttemptEnd, Job
+from fakesieve.records.jobs import Attempt, Job
 from fakesieve.records.videos import record_source
+from fakesieve.values.jobs import AttemptEnd
 from tests.factories import SECOND_US, make_empty_score, make_score, make_track
 from tests.fakesieve.cli.conftest import Fleet
 

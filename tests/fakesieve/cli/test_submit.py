@@ -5,7 +5,7 @@ import pytest
 
 from fakesieve.jobs.states import JobState, Lane
 from fakesieve.records.jobs import Outbox
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.videos import SourceKind
 from tests.fakesieve.cli.conftest import Fleet
 
 

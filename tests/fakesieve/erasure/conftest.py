@@ -24,17 +24,17 @@ from fakesieve.objects import VideoRef
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.erasure import Erasure
 from fakesieve.records.idempotency import KeptAnswer, keep_answer
-from fakesieve.records.reviews import Disposition, FeedbackCategory, ReasonCode
 from fakesieve.records.tags import set_tags
 from fakesieve.records.uploads import UploadDraft, complete_upload, create_upload
-from fakesieve.records.videos import SourceKind, record_source, upsert_video
-from fakesieve.records.webhooks import EventType
+from fakesieve.records.videos import record_source, upsert_video
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.decide import decide_item
 from fakesieve.reviews.entries import give_feedback
-from fakesieve.reviews.values import DecisionDraft
+from fakesieve.values.reviews import DecisionDraft, Disposition, FeedbackCategory, ReasonCode
+from fakesieve.values.videos import SourceKind
+from fakesieve.values.webhooks import EndpointDraft, EventType
 from fakesieve.webhooks.addresses import AddressRules
-from fakesieve.webhooks.endpoints import EndpointDraft, create_endpoint
+from fakesieve.webhooks.endpoints import create_endpoint
 from fakesieve.webhooks.events import record_event
 from fakesieve.webhooks.publish import publish_events
 from tests.factories import MEDIA, make_record, make_tenant

@@ -18,8 +18,8 @@ from fakesieve.errors import RequestRefused
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import check_chain, list_audit
-from fakesieve.records.erasure import ErasureState
 from fakesieve.records.videos import record_source
+from fakesieve.values.erasure import ErasureState
 from tests.databases import opened
 from tests.factories import make_tenant
 from tests.fakesieve.erasure.conftest import BUCKET, Case, find_in_database, find_in_objects, put

@@ -20,8 +20,8 @@ from fakesieve.erasure.retention import (
 )
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.erasure import ErasureCause, ErasureState
 from fakesieve.records.videos import upsert_video
+from fakesieve.values.erasure import ErasureCause, ErasureState
 from tests.factories import MEDIA
 from tests.fakesieve.erasure.conftest import BUCKET, Case
 from workers.erase import Eraser

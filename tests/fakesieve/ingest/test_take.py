@@ -17,7 +17,7 @@ from fakesieve.jobs.states import Lane
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.videos import SourceKind
+from fakesieve.values.videos import SourceKind
 from tests.fakes import MemoryJobStore
 
 NEW, KNOWN, GONE, OUTSIDE = Taken(n_new=1), Taken(n_known=1), Taken(n_gone=1), Taken(n_outside=1)

@@ -7,7 +7,6 @@ import pytest
 from fakesieve.database import Database
 from fakesieve.objects import VideoRef
 from fakesieve.records.videos import (
-    SourceKind,
     list_sources,
     load_video,
     raise_watermark,
@@ -15,6 +14,7 @@ from fakesieve.records.videos import (
     record_source,
     upsert_video,
 )
+from fakesieve.values.videos import SourceKind
 from tests.factories import MEDIA, hash_text, make_tenant, make_video
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
-from fakesieve.reviews.queues import QueueDraft, create_queue
-from fakesieve.reviews.rules import QueueRule
+from fakesieve.reviews.queues import create_queue
+from fakesieve.values.reviews import QueueDraft, QueueRule
 from tests.factories import make_record, make_score, make_tenant, make_video
 
 SCORES = (0.9, 0.5, 0.98)

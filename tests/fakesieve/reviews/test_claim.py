@@ -9,15 +9,20 @@ from sqlalchemy import text
 from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.reviews import Disposition, QueueOrder, ReasonCode, ReviewState
 from fakesieve.records.tags import set_tags
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item
 from fakesieve.reviews.decide import decide_item, skip_item
 from fakesieve.reviews.items import ItemFilter, list_items, view_item
 from fakesieve.reviews.queues import change_queue, count_items, fill_queue, load_queue
-from fakesieve.reviews.rules import QueueRule
-from fakesieve.reviews.values import DecisionDraft
+from fakesieve.values.reviews import (
+    DecisionDraft,
+    Disposition,
+    QueueOrder,
+    QueueRule,
+    ReasonCode,
+    ReviewState,
+)
 from tests.factories import make_tenant, make_video
 from tests.fakesieve.reviews.conftest import Desk, make_queue
 

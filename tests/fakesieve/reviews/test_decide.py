@@ -7,20 +7,21 @@ from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
 from fakesieve.records.audit import check_chain, list_audit, record_audit
-from fakesieve.records.reviews import (
+from fakesieve.reviews.again import appeal_decision, ask_second_opinion
+from fakesieve.reviews.claim import claim_next
+from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
+from fakesieve.reviews.entries import give_feedback, list_entries, walk_entries
+from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items, view_item
+from fakesieve.values.reviews import (
+    DecisionDraft,
     Disposition,
     EntryKind,
     FeedbackCategory,
     ReasonCode,
     ReviewKind,
     ReviewState,
+    TrackDraft,
 )
-from fakesieve.reviews.again import appeal_decision, ask_second_opinion
-from fakesieve.reviews.claim import claim_next
-from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
-from fakesieve.reviews.entries import give_feedback, list_entries, walk_entries
-from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items, view_item
-from fakesieve.reviews.values import DecisionDraft, TrackDraft
 from tests.databases import opened
 from tests.factories import make_tenant
 from tests.fakesieve.reviews.conftest import Desk, make_queue

@@ -9,7 +9,6 @@ from sqlalchemy import text
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.records.audit import check_chain
-from fakesieve.records.reviews import Disposition, EntryKind, ReasonCode, ReviewState
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, release_item
 from fakesieve.reviews.decide import decide_item, reopen_item, skip_item, undo_decision
@@ -17,7 +16,7 @@ from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.items import view_item
 from fakesieve.reviews.queues import fill_queue, load_queue
 from fakesieve.reviews.states import MOVES, Act, move
-from fakesieve.reviews.values import DecisionDraft
+from fakesieve.values.reviews import DecisionDraft, Disposition, EntryKind, ReasonCode, ReviewState
 from tests.factories import make_tenant
 from tests.fakesieve.reviews.conftest import make_analyses, make_queue
 

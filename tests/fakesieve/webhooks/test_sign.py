@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from fakesieve.records.webhooks import EventType
+from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import check_data, write_payload
 from fakesieve.webhooks.schedule import DELAYS_S, TRIES, choose_delay
 from fakesieve.webhooks.sign import make_secret, sign_message

@@ -1,0 +1,15 @@
+"""Choices and limits of jobs."""
+
+from enum import StrEnum
+
+DEADLINE_S = 24 * 3600.0
+KEY_LENGTH_MAX = 200
+
+
+class AttemptEnd(StrEnum):
+    """How a claim ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    RELEASED = "released"  # given back cleanly
+    LOST = "lost"  # the lease ran out

@@ -1,0 +1,4 @@
+"""Limits of policies and of what a preview shows of them."""
+
+NAME_LENGTH_MAX = 64
+MOVED_MAX = 1000
