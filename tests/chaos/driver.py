@@ -29,6 +29,9 @@ from tests.chaos.stack import BUCKET, HOSTS, LEASE_S, Stack
 Answer = TypeVar("Answer")
 
 WAIT_S = 240.0  # for anything to happen; a machine that trains a network beside the test is slow
+# What one lane breaks may end in another, rightful way by what another lane breaks at that moment. So a
+# failure is tried again until it was met, but not for ever: a product that never shows it has a fault.
+TRIES = 5
 _PATIENCE_S = 120.0  # for the database to come back
 
 
@@ -132,14 +135,51 @@ class Driver:
             time.sleep(0.1)
         return time.monotonic() - begun
 
+    def comes(self, condition: Callable[[], bool], limit_s: float) -> bool:
+        """Wait until a condition holds; say whether it did in time."""
+        until = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def retry(self, attempt: Callable[[], bool], times: int = 1) -> int:
+        """Try something until it has come true so many times; return how often it did."""
+        met = 0
+        for _ in range(times + TRIES - 1):
+            met += attempt()
+            if met == times:
+                break
+        return met
+
     def wait_ended(self, *job_ids: str) -> float:
         """Wait until these jobs have ended."""
         return self.wait(lambda: self.has_ended(*job_ids), f"the end of {job_ids}")
 
-    def wait_met(self, point: str, job_id: str = "") -> int:
-        """Wait until a process has come to an armed point; return its id."""
-        self.wait(lambda: bool(self.stack.find_met(point, job_id)), f"{point} of {job_id}")
-        return self.stack.find_met(point, job_id)[0]
+    def wait_met(self, point: str) -> int:
+        """Wait until a process has come to an armed point with whatever job; return its id."""
+        self.wait(lambda: bool(self.stack.find_met(point)), point)
+        return self.stack.find_met(point)[0]
+
+    def meet(self, point: str, action: str, clip: str = "short") -> tuple[str, int]:
+        """Have an action done at a point of a fresh job; return the job and the id of the process.
+
+        A job may be past the point before it is armed, as when the answer to its submission came late. Then
+        another one is submitted.
+        """
+        for _ in range(TRIES):
+            job_id = self.submit(clip)
+            self.stack.arm(point, action, job_id)
+            self.wait(lambda job_id=job_id: self.was_met(point, job_id) or self.has_ended(job_id), point)
+            if met := self.stack.find_met(point, job_id):
+                return job_id, met[0]
+            self.stack.release(point, job_id)
+        raise AssertionError(f"{TRIES} jobs ended and none came to {point}")
+
+    def was_met(self, point: str, job_id: str) -> bool:
+        """Whether a process has come to a point that was armed for a job."""
+        return bool(self.stack.find_met(point, job_id))
 
     def has_logged(self, event: str, **fields: str) -> bool:
         """Whether a worker host has logged an event with these fields."""

@@ -61,9 +61,7 @@ def r17_commit_unknown(d: Driver, times: int) -> None:
 def r18_deadlocks(d: Driver, times: int) -> None:
     """Somebody locks the job before the shard while a worker locks the shard before the job."""
     for _ in range(times):
-        job_id = d.submit()
-        d.stack.arm("finishing", "hold", job_id)
-        d.wait_met("finishing", job_id)
+        job_id, _ = d.meet("finishing", "hold")
         _lock_head_on(d, job_id)
         d.wait_ended(job_id)
     d.wait(lambda: _count_deadlocks(d) > 0, "a deadlock in the statistics", 60.0)

@@ -39,7 +39,8 @@ def r31_killed_within_submit(d: Driver) -> None:
         d.stack.arm(f"{_PREFIX}{statement}", "kill")
         printed = _start(d, ref, f"within/{ref.key}")
         rows = d.ask("SELECT count(*) FROM job WHERE source_key = :key", key=ref.key)[0][0]
-        d.note(f"R31 submitter killed after {statement}", (printed, rows) == ("", 0))
+        was_killed = bool(d.stack.find_met(f"{_PREFIX}{statement}"))
+        d.note(f"R31 submitter killed after {statement}", was_killed and (printed, rows) == ("", 0))
 
 
 def r34_killed_before_reply(d: Driver) -> None:

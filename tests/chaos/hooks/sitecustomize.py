@@ -115,7 +115,7 @@ def _patch_leases(module: ModuleType) -> None:
 def _patch_shard(module: ModuleType) -> None:
     def note(job_id: str, result: Any) -> None:
         if result == "stale":
-            saw("stale_fence")
+            saw(f"stale_fence@{job_id}")
         if result == "last":
             reach("counted_last", job_id)
 
