@@ -3,7 +3,7 @@
 #   docker build --target worker-cpu -t fakesieve-worker-cpu .
 #   docker build --target worker-gpu -t fakesieve-worker-gpu .
 #   docker build --target api -t fakesieve-api .
-# worker-cpu also runs migrate, relay, reconciler and the commands of people: all of it is in the base install.
+# worker-cpu also runs migrate, relay, reconciler, sender and the commands of people: the base install has all.
 # The images hold no secret and no setting of a place: those come as FAKESIEVE_* variables.
 
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm

@@ -91,7 +91,9 @@ def up(
         bool, typer.Option("--detach", help="Return once it runs; end it with 'fakesieve down'.")
     ] = False,
 ) -> None:
-    """Start Postgres, Valkey, SeaweedFS, relay, reconciler, API and a worker host, and keep them running.
+    """Start Postgres, Valkey, SeaweedFS and all processes of a fleet, and keep them running.
+
+    The processes are relay, reconciler, sender of webhooks, API and one worker host.
 
     Ctrl-C ends all of them and lets work in progress go back to the queue; a second Ctrl-C does not wait.
     What was submitted and scored stays in the folder.

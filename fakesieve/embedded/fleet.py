@@ -1,4 +1,4 @@
-"""A whole fleet on one machine: three servers, the relay, the reconciler and one worker host."""
+"""A whole fleet on one machine: three servers, relay, reconciler, sender, one worker host and the API."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def name_command() -> tuple[str, ...]:
 
 def list_commands() -> dict[str, tuple[str, ...]]:
     """Return the command lines of the processes that work, by role, in the order of their start."""
-    return {role: (*name_command(), role) for role in ("relay", "reconciler", "worker")} | {
+    return {role: (*name_command(), role) for role in ("relay", "reconciler", "sender", "worker")} | {
         API: (*name_command(), "serve")
     }
 

@@ -13,7 +13,7 @@ from fakesieve.settings import PREFIX, Settings
 from tests.deploy.manifests import COMPOSE, ROOT, make_secrets, read_compose, run_compose
 from workers.host import GIVE_BACK_S
 
-FLEET = ("migrate", "api", "relay", "reconciler", "worker-cpu", "worker-gpu", "cli")
+FLEET = ("migrate", "api", "relay", "reconciler", "sender", "worker-cpu", "worker-gpu", "cli")
 ENDS = ("migrate", "cli", "seaweedfs-owner")  # services that run once
 
 
@@ -36,6 +36,7 @@ def test_all_services_are_there_under_their_profiles(compose: dict[str, Any]) ->
         "api": (),
         "relay": (),
         "reconciler": (),
+        "sender": (),
         "worker-cpu": (),
         "worker-gpu": ("gpu",),
         "cli": ("tools",),
@@ -117,8 +118,21 @@ def test_what_keeps_running_has_a_health_check_and_starts_again(compose: dict[st
 def test_what_decodes_has_no_way_out(compose: dict[str, Any]) -> None:
     assert compose["networks"]["fleet"]["internal"] is True
     for name in FLEET:
-        if name != "api":  # which decodes nothing, and has a port of this machine
+        if name not in ("api", "sender"):  # which decode nothing
             assert list(compose["services"][name]["networks"]) == ["fleet"]
+
+
+def test_the_sender_reaches_the_world_and_has_the_key_of_no_video(compose: dict[str, Any]) -> None:
+    sender = compose["services"]["sender"]
+    assert sorted(sender["networks"]) == ["fleet", "outside"]
+    assert not compose["networks"]["outside"].get("internal")
+    assert set(sender["environment"]) == {
+        f"FAKESIEVE_{name}"
+        for name in ("DATABASE_URL", "BROKER_URL", "BUCKET", "WEBHOOK_NETWORKS", "METRICS_PORT")
+    }
+    assert [name for name, other in services(compose) if "outside" in (other.get("networks") or ())] == [
+        "sender"
+    ]
 
 
 def test_the_api_logs_in_as_the_role_that_sees_one_tenant(compose: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The manifests for Kubernetes: whole, valid, hardened, and slower to kill than a worker drains."""
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from fakesieve.settings import PREFIX, Settings
+from fakesieve.webhooks.addresses import PORTS
 from tests.deploy.manifests import KUBERNETES, pod_of, read_kustomization
 from workers.host import GIVE_BACK_S
 
@@ -153,6 +155,22 @@ def test_only_what_decodes_reaches_the_object_store() -> None:
         "worker-cpu",
         "worker-gpu",
     ]
+
+
+def test_the_sender_reaches_public_addresses_by_https_alone() -> None:
+    (policy,) = (
+        each["spec"]
+        for each in DOCUMENTS
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "sender"
+    )
+    chosen = policy["podSelector"]["matchLabels"].items()
+    assert [each["metadata"]["name"] for each in PODS if chosen <= labels_of(each).items()] == ["sender"]
+    (rule,) = policy["egress"]
+    assert {each["port"] for each in rule["ports"]} == PORTS
+    kept = [ip_network(text) for place in rule["to"] for text in place["ipBlock"]["except"]]
+    inside = ("10.1.2.3", "100.64.0.1", "169.254.169.254", "172.16.0.1", "192.168.1.1", "fd00::1", "fe80::1")
+    for text in inside:
+        assert any(ip_address(text) in network for network in kept)
 
 
 def test_the_api_has_a_secret_of_its_own() -> None:

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from standardwebhooks.webhooks import Webhook
 
 from fakesieve.database import open_database
 from fakesieve.embedded.ports import find_ports
@@ -25,8 +26,14 @@ from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
 from fakesieve.embedded.program import Running
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.records.revision import check_revision
+from fakesieve.records.tenants import ensure_tenant
+from fakesieve.values.webhooks import EndpointDraft, EventType
+from fakesieve.webhooks.addresses import AddressRules
+from fakesieve.webhooks.endpoints import create_endpoint
+from fakesieve.webhooks.events import record_event
 from tests.deploy.containers import Machine, command_of
 from tests.deploy.manifests import make_secrets, read_compose
+from tests.receivers import LOCAL_NETWORKS, receiving
 from workers.startup import check_broker
 
 ROLES = ("fakesieve_app", "fakesieve_fleet", "fakesieve_owner")
@@ -257,7 +264,7 @@ def test_the_key_of_the_store_reaches_its_bucket_alone(objects: str, secrets: di
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-@pytest.mark.parametrize("name", ["relay", "reconciler", "worker-cpu", "worker-gpu"])
+@pytest.mark.parametrize("name", ["relay", "reconciler", "sender", "worker-cpu", "worker-gpu"])
 def test_it_starts_answers_its_health_check_and_ends(
     compose: dict[str, Any],
     machine: Machine,
@@ -324,6 +331,34 @@ def test_a_first_key_is_made_and_jobs_are_listed(
     key = run("keys", "create", "--tenant", "default").strip()
     assert len(key) > 64
     assert run("jobs", "ls", "--json", FAKESIEVE_API_KEY=key) == run("jobs", "ls", "--json") == ""
+
+
+def test_the_sender_of_compose_takes_a_message_to_its_receiver(
+    compose: dict[str, Any], machine: Machine, migrated: dict[str, str]
+) -> None:
+    """Its command and its variables as they stand, but for the network that the test's receiver is in."""
+    service = compose["sender"]
+    database = open_database(migrated["FAKESIEVE_DATABASE_URL"])
+    with receiving() as receiver:
+        with database.transaction(tenant_id=None) as session:
+            tenant_id = ensure_tenant(session, "hooked")
+        draft = EndpointDraft(receiver.url)
+        with database.transaction(tenant_id=tenant_id) as session:
+            made = create_endpoint(session, tenant_id, "key_test", draft, AddressRules.allow(LOCAL_NETWORKS))
+            record_event(session, tenant_id, EventType.MODEL_PROMOTED, {"model_id": "mdl_x"})
+        changed = {"FAKESIEVE_WEBHOOK_NETWORKS": ",".join(LOCAL_NETWORKS), "FAKESIEVE_METRICS_PORT": "0"}
+        process = Running(machine.program("sender-posts", service, command_of(service), None, changed))
+        try:
+            deadline = time.monotonic() + 60
+            while not receiver.messages:
+                assert time.monotonic() < deadline, (machine.folder / "sender-posts.log").read_text()
+                time.sleep(0.1)
+        finally:
+            process.stop()
+    database.close()
+    (message,) = receiver.messages
+    told = Webhook(made.secret).verify(message.body, dict(message.headers))
+    assert (told["type"], told["data"]) == ("model.promoted", {"model_id": "mdl_x"})
 
 
 def test_help_is_what_the_command_line_prints_first(compose: dict[str, Any], machine: Machine) -> None:

@@ -1,0 +1,100 @@
+"""``fakesieve up`` as people start it: a job of its API ends, and a receiver is told by a signed message."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from fakesieve.cli.down import end_fleet
+from fakesieve.embedded.run_folder import RunFolder
+from tests.receivers import LOCAL_NETWORKS, Receiver, receiving
+
+START_S, TELL_S = 120.0, 60.0
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[RunFolder]:
+    """A fleet with all its processes, whose webhooks may reach this machine."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("FAKESIEVE_")}
+    with tempfile.TemporaryDirectory(prefix="fakesieve-up-") as name:
+        folder = RunFolder(Path(name))
+        folder.path.chmod(0o755)
+        command = [sys.executable, "-P", "-m", "fakesieve", "up", "--dir", name, "--detach"]
+        changes = {"FAKESIEVE_WEBHOOK_NETWORKS": ",".join(LOCAL_NETWORKS), "FAKESIEVE_SLOTS": "1"}
+        done = subprocess.run(
+            command, env=inherited | changes, capture_output=True, text=True, check=False, timeout=START_S
+        )
+        try:
+            assert done.returncode == 0, done.stderr
+            yield folder
+        finally:
+            end_fleet(folder)
+
+
+@pytest.fixture(scope="module")
+def caller(fleet: RunFolder) -> Iterator[httpx2.Client]:
+    """A client with the fleet's own key, once the API answers."""
+    values = fleet.read_environment()
+    key = {"Authorization": f"Bearer {values['FAKESIEVE_API_KEY']}"}
+    with httpx2.Client(base_url=values["FAKESIEVE_API_URL"], headers=key, timeout=30) as client:
+        deadline = time.monotonic() + START_S
+        while not answers(client):
+            assert time.monotonic() < deadline, (fleet.logs / "api.log").read_text()
+            time.sleep(0.2)
+        yield client
+
+
+def answers(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/health/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def submit_junk(client: httpx2.Client) -> str:
+    """Upload what is no video, as a caller does, and return the id of its job, which fails."""
+    content = b"this is no video"
+    asked = {"content_type": "video/mp4", "size_bytes": len(content), "name": "clip.mp4"}
+    made = client.post("/v1/uploads", json=asked).json()
+    sent = httpx2.post(made["form"]["url"], data=made["form"]["fields"], files={"file": content})
+    assert sent.status_code < 300, sent.text
+    assert client.post(f"/v1/uploads/{made['id']}:complete").status_code == 200
+    job = client.post("/v1/jobs", json={"upload_id": made["id"]})
+    assert job.status_code == 202, job.text
+    return str(job.json()["id"])
+
+
+def wait_for_message(receiver: Receiver, fleet: RunFolder) -> None:
+    deadline = time.monotonic() + TELL_S
+    while not receiver.messages:
+        assert time.monotonic() < deadline, (fleet.logs / "sender.log").read_text()
+        time.sleep(0.1)
+
+
+def test_each_process_of_the_fleet_runs(fleet: RunFolder, caller: httpx2.Client) -> None:
+    assert set(fleet.read_pids()) == {
+        *("up", "postgres", "valkey", "seaweedfs", "relay", "reconciler", "sender", "worker", "api")
+    }
+
+
+def test_a_receiver_is_told_of_a_job_and_can_verify_it(fleet: RunFolder, caller: httpx2.Client) -> None:
+    with receiving() as receiver:
+        made = caller.post("/v1/webhooks", json={"url": receiver.url, "event_types": ["job.failed"]})
+        assert made.status_code == 201, made.text
+        job_id = submit_junk(caller)
+        wait_for_message(receiver, fleet)
+        (message,) = receiver.messages
+        told = Webhook(made.json()["secret"]).verify(message.body, dict(message.headers))
+    assert (told["type"], told["data"]["job_id"]) == ("job.failed", job_id)
+    assert told["data"]["reason"] == "NOT_VIDEO"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(made.json()["secret"]).verify(message.body + b" ", dict(message.headers))
+    log = caller.get("/v1/webhooks/deliveries", params={"webhook_id": made.json()["id"]}).json()["data"]
+    assert [line["event_id"] for line in log] == [message.headers["webhook-id"]]
