@@ -160,10 +160,12 @@ def score_video(
     )
 
 
-def _measure(evidence: ShardEvidence, params: ScoringParams) -> _Faces:
+def share_regions(evidence: ShardEvidence, params: ScoringParams) -> F64:
+    """Return [n, R]: the share of hot cells in each part of the face, for each face of the evidence.
+
+    R is in the order of ``FaceRegion``; faces without a score have zeros. ``params`` are of the video's kind.
+    """
     scored = evidence.is_scored
-    score = np.full(len(scored), np.nan)
-    score[scored] = sigmoid(evidence.logit[scored].astype(np.float64))
     hot = hot_cells(evidence.patches, params.map_threshold)
     labels = label_faces(
         evidence.landmarks[scored],
@@ -174,7 +176,15 @@ def _measure(evidence: ShardEvidence, params: ScoringParams) -> _Faces:
     )
     shares = np.zeros((len(scored), len(REGIONS)))
     shares[scored] = region_shares(hot[scored], labels)
-    return _Faces(score, _quality(evidence, params), scored, hot, shares)
+    return shares
+
+
+def _measure(evidence: ShardEvidence, params: ScoringParams) -> _Faces:
+    scored = evidence.is_scored
+    score = np.full(len(scored), np.nan)
+    score[scored] = sigmoid(evidence.logit[scored].astype(np.float64))
+    hot = hot_cells(evidence.patches, params.map_threshold)
+    return _Faces(score, _quality(evidence, params), scored, hot, share_regions(evidence, params))
 
 
 def _track_rows(evidence: ShardEvidence) -> list[I64]:

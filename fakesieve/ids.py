@@ -41,6 +41,8 @@ class IdPrefix(StrEnum):
     CALIBRATION = "cal"
     DELIVERY = "dlv"
     ERASURE = "era"
+    NOTE = "nte"
+    VIEW = "viw"
 
 
 def new_id(prefix: IdPrefix) -> str:

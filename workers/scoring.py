@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.arrays import F64
 from engine.calibrate import Calibration
 from engine.evidence import ShardEvidence, merge_shards
 from engine.faces.link import link_tracks
@@ -13,7 +14,7 @@ from engine.policy import Policy, decide
 from engine.probe import Probe
 from engine.results import VideoScore
 from engine.scan_result import ModelUse
-from engine.score import ScoringParams, score_video
+from engine.score import ScoringParams, score_video, share_regions
 from engine.watch import Stage, StageClock
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps
 from fakesieve.records.models import ModelFacts
@@ -67,14 +68,17 @@ def score_job(
         score=score,
         policy=by.policy,
         verdict=verdict,
-        maps=pack_maps(evidence, score),
+        maps=pack_maps(evidence, score, share_regions(evidence, by.scoring.for_kind(probe.kind))),
         warnings=tuple(dict.fromkeys((*probe.warnings, *evidence.warnings))),
         timings_ms=timings_ms,
     )
 
 
-def pack_maps(evidence: ShardEvidence, score: VideoScore) -> tuple[TrackMaps, ...]:
-    """Return the patch maps of every track that has a scored face, compressed track by track."""
+def pack_maps(evidence: ShardEvidence, score: VideoScore, shares: F64) -> tuple[TrackMaps, ...]:
+    """Return the patch maps of every track that has a scored face, compressed track by track.
+
+    ``shares`` [n, R] are those of ``share_regions``, a row for each face of the evidence.
+    """
     scored = evidence.is_scored
     packed: list[TrackMaps] = []
     for track in score.tracks:
@@ -90,6 +94,7 @@ def pack_maps(evidence: ShardEvidence, score: VideoScore) -> tuple[TrackMaps, ..
                 crop_size=evidence.crop_size,
                 to_frame=tuple((a, b, c, d, e, f) for a, b, c, d, e, f in matrices.tolist()),
                 packed=zlib.compress(evidence.patches[rows].tobytes(), 6),
+                regions=zlib.compress(np.rint(255 * shares[rows]).astype(np.uint8).tobytes(), 6),
             )
         )
     return tuple(packed)

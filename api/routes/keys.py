@@ -1,7 +1,6 @@
 """Keys of the caller's tenant, its limits and what it has used."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query, Request, Response
@@ -10,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
 from api.idempotency import keep_instead
 from api.pagination import PAGE_SIZE_MAX, Page, PageQuery
-from api.problems import Problem, describe_responses, not_found
+from api.problems import Problem, describe_responses
 from api.router import ApiRouter
 from api.routes.batches import ITEMS_MAX, LISTED_MAX
 from api.routes.uploads import OPEN_MAX
@@ -26,19 +25,9 @@ from api.schemas.keys import (
 )
 from api.waiting import WAIT_S_MAX
 from api.writing import read_before
+from fakesieve.key_changes import KeyDraft, create_tenant_key, end_key, find_key, renew_key
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import record_audit
-from fakesieve.records.tenants import (
-    ApiKey,
-    Caller,
-    NewKey,
-    create_key,
-    list_keys,
-    load_key,
-    load_quota,
-    revoke_key,
-    rotate_key,
-)
+from fakesieve.records.tenants import ApiKey, NewKey, list_keys, load_quota
 from fakesieve.records.usage_lists import list_usage
 from fakesieve.scopes import Scope
 
@@ -99,12 +88,9 @@ def make_key(
     if missing:
         seen = f"this key lacks the scope {missing[0]} and so cannot give it"
         raise Problem(Reason.MISSING_SCOPE, seen)
-    if body.expire_time is not None and body.expire_time <= datetime.now(UTC):
-        raise Problem(Reason.INVALID_REQUEST, "/expire_time: it lies in the past")
-    scopes = frozenset(scope.value for scope in body.scopes)
-    made = create_key(session, caller.tenant_id, body.name, scopes, body.expire_time)
+    draft = KeyDraft(body.name, frozenset(body.scopes), body.expire_time)
+    made = create_tenant_key(session, caller.tenant_id, draft, actor=caller.key_id)
     response.headers["Location"] = f"/v1/keys/{made.id}"
-    _audit(session, caller, "key.created", made.id, {"scopes": sorted(scopes)})
     return _answer_once(request, session, made)
 
 
@@ -119,7 +105,7 @@ def list_all_keys(caller: CallerDep, session: Transaction, page: PageQuery) -> P
 @router.get("/v1/keys/{key_id}", dependencies=_ADMIN)
 def show_key(key_id: str, session: Transaction) -> KeyOut:
     """Show a key, without its secret."""
-    return _write(_find(session, key_id))
+    return _write(find_key(session, key_id))
 
 
 @router.post("/v1/keys/{key_id}:rotate", status_code=201, dependencies=_ADMIN, responses=_RESPONSES)
@@ -132,50 +118,25 @@ def rotate_one_key(
     body: RotateBody | None = None,
 ) -> KeyOut:
     """Make a key that takes over from another, which works beside it until the overlap has passed."""
-    found = _find(session, key_id)
+    found = find_key(session, key_id)
     missing = sorted(set(found.scopes) - caller.scopes)
     if missing:
         raise Problem(Reason.MISSING_SCOPE, f"this key lacks the scope {missing[0]} of {key_id}")
-    made = rotate_key(session, key_id, timedelta(seconds=(body or RotateBody()).overlap_s))
-    if made is None:
-        raise Problem(Reason.STATE_CONFLICT, f"{key_id} is revoked or expired")
+    overlap_s = (body or RotateBody()).overlap_s
+    made = renew_key(session, caller.tenant_id, key_id, actor=caller.key_id, overlap_s=overlap_s)
     response.headers["Location"] = f"/v1/keys/{made.id}"
-    _audit(session, caller, "key.rotated", key_id, {"next_key_id": made.id})
     return _answer_once(request, session, made)
 
 
 @router.post("/v1/keys/{key_id}:revoke", dependencies=_ADMIN, responses=_RESPONSES)
 def revoke_one_key(key_id: str, caller: CallerDep, session: Transaction) -> KeyOut:
     """End a key at once."""
-    found = _find(session, key_id)
-    if not revoke_key(session, key_id):
-        raise Problem(Reason.STATE_CONFLICT, f"{key_id} is revoked already")
-    session.refresh(found)
-    _audit(session, caller, "key.revoked", key_id, {})
-    return _write(found)
-
-
-def _find(session: Session, key_id: str) -> ApiKey:
-    found = load_key(session, key_id)
-    if found is None:
-        raise not_found("key", key_id)
-    return found
-
-
-def _audit(session: Session, caller: Caller, action: str, key_id: str, details: Mapping[str, object]) -> None:
-    record_audit(
-        session,
-        tenant_id=caller.tenant_id,
-        actor=caller.key_id,
-        action=action,
-        subject=key_id,
-        details=details,
-    )
+    return _write(end_key(session, caller.tenant_id, key_id, actor=caller.key_id))
 
 
 def _answer_once(request: Request, session: Session, made: NewKey) -> KeyOut:
     """Return a new key with its secret, which is kept nowhere."""
-    shown = _write(_find(session, made.id))
+    shown = _write(find_key(session, made.id))
     keep_instead(request, shown)
     return shown.model_copy(update={"secret": made.secret})
 

@@ -22,10 +22,10 @@ from api.schemas.models import (
 from api.schemas.policies import MoveOut
 from fakesieve.filters.check import read_filter
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.model_changes import change_alias, go_back
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import record_audit
 from fakesieve.records.model_lists import (
     FLIPS_MAX,
     Comparison,
@@ -36,14 +36,10 @@ from fakesieve.records.model_lists import (
     find_model_line,
     find_targets,
     list_models,
-    roll_back,
-    set_alias,
 )
 from fakesieve.records.tenants import Caller
 from fakesieve.records.videos import list_sources
 from fakesieve.scopes import Scope
-from fakesieve.values.webhooks import EventType
-from fakesieve.webhooks.events import record_event
 
 router = ApiRouter(tags=["models"])
 _READ, _ADMIN = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.MODELS_ADMIN)]
@@ -83,10 +79,7 @@ def compare_two_models(
 def roll_back_model(caller: CallerDep, session: Transaction, body: RollBackBody | None = None) -> ModelOut:
     """Use the model before again. A second roll-back goes back one more."""
     alias = (body or RollBackBody()).alias
-    model_id = roll_back(session, caller.tenant_id, alias, actor=caller.key_id)
-    if model_id is None:
-        raise Problem(Reason.STATE_CONFLICT, f"no model was {alias} before", hint="promote one")
-    _tell(session, caller, model_id, alias.value)
+    model_id = go_back(session, caller.tenant_id, alias, actor=caller.key_id)
     return _write(_find(session, caller, model_id))
 
 
@@ -102,9 +95,7 @@ def promote_model(
 ) -> ModelOut:
     """Use a model as champion, challenger or shadow. Which model hosts run is set where they are started."""
     line, alias = _find(session, caller, model), (body or PromoteBody()).alias
-    if alias not in line.aliases:
-        set_alias(session, caller.tenant_id, alias, line.id, actor=caller.key_id)
-        _tell(session, caller, line.id, alias.value)
+    change_alias(session, caller.tenant_id, line, alias, actor=caller.key_id)
     return _write(_find(session, caller, line.id))
 
 
@@ -172,19 +163,6 @@ def _make_job(
                 caller.tenant_id, ref, body.lane, external_id=target.external_id, source_kind=source.kind
             )
     return None
-
-
-def _tell(session: Transaction, caller: Caller, model_id: str, alias: str) -> None:
-    data = {"model_id": model_id, "alias": alias, "actor": caller.key_id}
-    record_event(session, caller.tenant_id, EventType.MODEL_PROMOTED, data)
-    record_audit(
-        session,
-        tenant_id=caller.tenant_id,
-        actor=caller.key_id,
-        action="model.promoted",
-        subject=model_id,
-        details={"alias": alias},
-    )
 
 
 def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:

@@ -9,6 +9,7 @@ from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.idempotency import IdempotentAnswer
 from fakesieve.records.jobs import Attempt, Job, Outbox, Shard, Usage
+from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import Base
@@ -18,7 +19,9 @@ from fakesieve.records.videos import Source, Video
 from fakesieve.records.webhooks import Event
 
 # Tables that leave with their analysis or their job, by the column that leads there.
-BY_ANALYSIS = (FaceTrack, FrameScore, PatchMap, Segment, Verdict, Standing, ReviewItem, ReviewDecision)
+BY_ANALYSIS = (
+    FaceTrack, FrameScore, PatchMap, Segment, Verdict, Standing, ReviewItem, ReviewDecision, ReviewNote,
+)  # fmt: skip
 BY_JOB = (Shard, Attempt, Outbox)
 BY_VIDEO = (Source, VideoTag)
 KEPT_TABLES = {

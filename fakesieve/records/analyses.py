@@ -43,7 +43,8 @@ class TrackMaps:
 
     ``packed`` is zlib over n x grid x grid bytes, row by row from the top left, each 255 * P(manipulated).
     ``to_frame`` leads from pixels of the crop, ``crop_size`` a side, to pixels of the displayed frame: for
-    each map a 2 x 3 matrix, row by row.
+    each map a 2 x 3 matrix, row by row. ``regions`` is zlib over n x 7 bytes, each 255 * the share of hot
+    cells in one of ``FaceRegion``, in its order; None where it was not kept.
     """
 
     ordinal: int
@@ -52,6 +53,7 @@ class TrackMaps:
     crop_size: int
     to_frame: tuple[Matrix, ...]
     packed: bytes
+    regions: bytes | None = None
 
     def __post_init__(self) -> None:
         if len(self.pts_us) != len(self.to_frame) or not self.pts_us:
@@ -162,6 +164,7 @@ def _build_maps_row(maps: TrackMaps) -> Row:
         "pts_us": list(maps.pts_us),
         "to_frame": [number for matrix in maps.to_frame for number in matrix],
         "packed": maps.packed,
+        "regions": maps.regions,
     }
 
 
@@ -288,4 +291,5 @@ def _read_maps(row: PatchMap) -> TrackMaps:
         crop_size=row.crop_size,
         to_frame=cast("tuple[Matrix, ...]", tuple(matrices)),
         packed=row.packed,
+        regions=row.regions,
     )

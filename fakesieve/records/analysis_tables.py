@@ -154,7 +154,8 @@ class PatchMap(TenantOwned, Base):
     """The patch maps of a track, by time: zlib over n x grid x grid bytes, each 255 * P(manipulated).
 
     ``to_frame`` holds 6 numbers for each map, a 2 x 3 matrix by rows that leads from pixels of the crop,
-    ``crop_size`` a side, to pixels of the displayed frame.
+    ``crop_size`` a side, to pixels of the displayed frame. ``regions`` is zlib over n x 7 bytes, each 255 *
+    the share of hot cells in one of ``FaceRegion``, in its order; null where it was not kept.
     """
 
     __tablename__ = "patch_map"
@@ -175,6 +176,7 @@ class PatchMap(TenantOwned, Base):
     to_frame: Mapped[list[float]] = mapped_column(ARRAY(REAL[float]()))
     # Already compressed: a second try by the database would cost time and gain nothing.
     packed: Mapped[bytes] = mapped_column(LargeBinary)
+    regions: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Segment(TenantOwned, Base):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, select, text
+from sqlalchemy import CheckConstraint, Index, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -21,7 +21,10 @@ class AuditEntry(TenantOwned, Base):
     """One act. ``actor`` is the id of a key or a user; a sweep of the fleet is ``fleet``."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="action"),)
+    __table_args__ = (
+        CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="action"),
+        Index(None, "tenant_id", "subject", "sequence"),
+    )
 
     tenant_id: Mapped[Id] = mapped_column(primary_key=True)
     # Number, time and hashes are the trigger's; what an insert says of them is overwritten.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import String, case, cast, func, select
+from sqlalchemy import CTE, String, case, cast, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session, aliased
 
@@ -169,19 +169,10 @@ def _replay(changes: Sequence[AliasChange]) -> list[tuple[int, str]]:
     return stack
 
 
-def compare_models(
-    session: Session,
-    tenant_id: str,
-    base_id: str,
-    other_id: str,
-    wanted: Filter = EVERYTHING,
-    *,
-    flips_max: int = 100,
-) -> Comparison:
-    """Hold two models against each other on the videos of a tenant that both have judged.
+def pair_judgements(tenant_id: str, base_id: str, other_id: str, wanted: Filter) -> tuple[CTE, CTE]:
+    """Return what two models say of a tenant's videos: analysis_id, video_id, verdict and score of each.
 
-    The filter is about the base's analyses. Of several by one model, as after a change of the pipeline, the
-    newest counts. Flips begin with those whose scores lie farthest apart.
+    The filter is about the base's analyses. Of several by one model the newest counts.
     """
     base = (
         select_standing(
@@ -211,6 +202,24 @@ def compare_models(
         .order_by(analysis.video_id, standing.create_time.desc())
         .cte("other")
     )
+    return base, other
+
+
+def compare_models(
+    session: Session,
+    tenant_id: str,
+    base_id: str,
+    other_id: str,
+    wanted: Filter = EVERYTHING,
+    *,
+    flips_max: int = 100,
+) -> Comparison:
+    """Hold two models against each other on the videos of a tenant that both have judged.
+
+    The filter is about the base's analyses. Of several by one model, as after a change of the pipeline, the
+    newest counts. Flips begin with those whose scores lie farthest apart.
+    """
+    base, other = pair_judgements(tenant_id, base_id, other_id, wanted)
     pairs = base.c.video_id == other.c.video_id
     difference = other.c.score - base.c.score
     with bounded(session):

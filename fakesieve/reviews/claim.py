@@ -47,7 +47,7 @@ def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
     fill_queue(session, queue)
     item = session.scalar(
         select(ReviewItem)
-        .where(ReviewItem.queue_id == queue_id, _IS_FREE, _is_for(reviewer), _may_be_seen())
+        .where(ReviewItem.queue_id == queue_id, is_offered_to(reviewer))
         .order_by(ReviewItem.rank, ReviewItem.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -80,6 +80,11 @@ def claim_item(session: Session, item_id: str, reviewer: str) -> None:
             "claim another, or wait until the lease ends",
         )
     _lease(session, item, reviewer, load_queue(session, item.queue_id).lease_s)
+
+
+def is_offered_to(reviewer: str) -> ColumnElement[bool]:
+    """The condition that an item is free, that its video is there, and that this person may take it."""
+    return and_(_IS_FREE, _is_for(reviewer), _may_be_seen())
 
 
 def release_item(session: Session, item_id: str, reviewer: str) -> None:

@@ -39,7 +39,7 @@ def lock_item(session: Session, item_id: str) -> ReviewItem:
 
 def view_item(session: Session, item_id: str) -> ReviewView:
     """Return an item as it may be seen. Raises RequestRefused (NOT_FOUND)."""
-    found = _view(session, [item_id])
+    found = view_items(session, [item_id])
     if not found:
         raise RequestRefused(Reason.NOT_FOUND, f"there is no review {item_id}")
     return found[0]
@@ -65,7 +65,7 @@ def list_items(
     if before is not None:
         wanted = wanted.where(func.row(ReviewItem.create_time, ReviewItem.id) < func.row(*before))
     newest = wanted.order_by(ReviewItem.create_time.desc(), ReviewItem.id.desc()).limit(limit)
-    return _view(session, session.scalars(newest).all())
+    return view_items(session, session.scalars(newest).all())
 
 
 def find_dispositions(session: Session, analysis_ids: Sequence[str]) -> Mapping[str, Disposition]:
@@ -84,7 +84,8 @@ def _is_shown() -> ColumnElement[bool]:
     )
 
 
-def _view(session: Session, item_ids: Sequence[str]) -> list[ReviewView]:
+def view_items(session: Session, item_ids: Sequence[str]) -> list[ReviewView]:
+    """Return items as they may be seen, in the order of the ids; those that are gone are left out."""
     rows = session.execute(
         select(ReviewItem, Analysis.video_id, Standing.outcome, Standing.score, Standing.verdict)
         .join(Analysis, Analysis.id == ReviewItem.analysis_id)

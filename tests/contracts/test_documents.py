@@ -6,6 +6,7 @@ import pytest
 from engine.output.document import build_document as build_scan_document
 from engine.output.schema import build_schema
 from engine.result_forms import SCHEMA_VERSION
+from engine.score import ScoringParams, share_regions
 from fakesieve.database import Database
 from fakesieve.documents import VideoFacts, build_document
 from fakesieve.records.analyses import AnalysisRecord, load_analysis, store_analysis
@@ -42,7 +43,7 @@ def test_rows_give_the_document_of_the_scan(database: Database, with_patches: bo
             score=result.score,
             policy=result.policy,
             verdict=result.verdict,
-            maps=pack_maps(result.evidence, result.score),
+            maps=pack_maps(result.evidence, result.score, share_regions(result.evidence, ScoringParams())),
             warnings=tuple(dict.fromkeys((*result.probe.warnings, *result.evidence.warnings))),
             timings_ms=result.timings_ms,
         )

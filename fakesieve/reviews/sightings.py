@@ -1,0 +1,59 @@
+"""Who has looked at an analysis: an entry of the audit log for each sitting, and the list of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from fakesieve.records.audit import AuditEntry, record_audit
+
+SITTING_S = 600.0
+"""Who loads a page again within this time is not written down again."""
+VIEWED, VIEWED_BLINDLY = "analysis.viewed", "analysis.viewed_blindly"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One person at one analysis. ``sittings`` counts entries of the log, those without the score too."""
+
+    user_id: str
+    first_time: datetime
+    last_time: datetime
+    sittings: int
+
+
+def note_sighting(
+    session: Session, tenant_id: str, analysis_id: str, user_id: str, *, is_hidden: bool
+) -> None:
+    """Write down that a person looks at an analysis, with its score or without. Call it last."""
+    action = VIEWED_BLINDLY if is_hidden else VIEWED
+    since = func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SITTING_S)
+    entry = AuditEntry
+    known = select(entry.sequence).where(
+        entry.tenant_id == tenant_id,
+        entry.subject == analysis_id,
+        entry.action == action,
+        entry.actor == user_id,
+        entry.create_time > since,
+    )
+    if session.scalar(known.limit(1)) is None:
+        record_audit(session, tenant_id=tenant_id, actor=user_id, action=action, subject=analysis_id)
+
+
+def list_sightings(session: Session, tenant_id: str, analysis_id: str, limit: int = 50) -> list[Sighting]:
+    """Return who has looked at an analysis, the last one first."""
+    entry = AuditEntry
+    last_time = func.max(entry.create_time)
+    rows = session.execute(
+        select(entry.actor, func.min(entry.create_time), last_time, func.count())
+        .where(
+            entry.tenant_id == tenant_id,
+            entry.subject == analysis_id,
+            entry.action.in_((VIEWED, VIEWED_BLINDLY)),
+        )
+        .group_by(entry.actor)
+        .order_by(last_time.desc())
+        .limit(limit)
+    )
+    return [Sighting(*row) for row in rows]
