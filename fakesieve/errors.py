@@ -12,7 +12,7 @@ class FleetError(Exception):
         self.hint = reason.hint if hint is None else hint
         super().__init__(f"{reason}: {seen} (hint: {self.hint})")
 
-    def __reduce__(self) -> tuple[type["FleetError"], tuple[Reason, str, str]]:
+    def __reduce__(self) -> tuple[type["FleetError"], tuple[object, ...]]:
         # The default of Exception would call __init__ with the formatted message after unpickling.
         return (type(self), (self.reason, self.seen, self.hint))
 

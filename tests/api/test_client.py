@@ -1,14 +1,22 @@
 """The client against the real application, and against one that fails in every way."""
 
 import hashlib
+import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import ModuleType
 
 import httpx2
 import pytest
 
+from api.calls.sender import unreachable
 from api.client import ApiProblem, ApiUnreachable, Client, StillRunning
 from api.schemas.keys import WhoAmI
+from api.schemas.problems import ProblemDocument
 from fakesieve.errors import SetupRefused
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.sql.store import SqlJobStore
@@ -120,7 +128,7 @@ def test_what_may_be_tried_again_is_and_keeps_its_key():
     ready = httpx2.Response(200, json=ME)
     busy = httpx2.Response(503, json=PROBLEM, headers={"Retry-After": "7"})
     client, seen, pauses = scripted(httpx2.ConnectError("x"), busy, ready)
-    assert client.post("/v1/x", WhoAmI, {}).key_id == "key_1"
+    assert client.sender.post("/v1/x", WhoAmI, {}).key_id == "key_1"
     assert len({request.headers["idempotency-key"] for request in seen}) == 1
     assert 0.5 <= pauses[0] <= 1
     assert 7 <= pauses[1] <= 7.5
@@ -151,9 +159,74 @@ def test_what_is_final_is_sent_once():
 
 
 def test_an_answer_of_somebody_else_is_told_apart():
-    client, _, _ = scripted(httpx2.Response(502, text="<html>Bad Gateway</html>"))
-    with pytest.raises(ApiUnreachable, match="502"):
+    client, seen, _ = scripted(httpx2.Response(404, text="<html>Nothing here</html>"))
+    with pytest.raises(ApiUnreachable, match="404"):
         client.whoami()
+    assert len(seen) == 1
+
+
+def test_a_gateway_that_does_not_reach_the_api_is_asked_again():
+    client, seen, _ = scripted(httpx2.Response(502, text="<html>"), httpx2.Response(200, json=ME))
+    assert client.whoami().key_id == "key_1"
+    assert len(seen) == 2
+
+
+def test_a_pause_may_be_asked_for_as_a_date():
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    client, _, pauses = scripted(
+        httpx2.Response(503, json=PROBLEM, headers={"Retry-After": soon}), httpx2.Response(200, json=ME)
+    )
+    client.whoami()
+    assert 15 <= pauses[0] <= 20.5
+
+
+def test_a_pause_longer_than_anybody_waits_ends_the_tries():
+    client, seen, pauses = scripted(httpx2.Response(503, json=PROBLEM, headers={"Retry-After": "3600"}))
+    with pytest.raises(ApiProblem):
+        client.whoami()
+    assert (len(seen), pauses) == (1, [])
+
+
+def test_an_answer_that_this_release_cannot_read_is_named():
+    client, _, _ = scripted(httpx2.Response(200, json={"key_id": 7}))
+    with pytest.raises(ApiUnreachable, match="WhoAmI of this release: key_id"):
+        client.whoami()
+
+
+@pytest.mark.parametrize("fault", [ApiProblem(ProblemDocument(**PROBLEM)), unreachable("nobody answers")])
+def test_its_errors_travel_between_processes(fault: Exception):
+    assert str(pickle.loads(pickle.dumps(fault))) == str(fault)
+
+
+TELL_LOADED = """
+import sys
+import api.client
+print(*(name for name in sys.argv[1:] if name in sys.modules))
+"""
+
+
+def test_importing_it_loads_nothing_of_the_fleet():
+    heavy = ["sqlalchemy", "psycopg", "fastapi", "starlette", "numpy", "boto3", "celery", "typer", "uvicorn"]
+    run = [sys.executable, "-c", TELL_LOADED, *heavy]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.split() == []
+
+
+def test_with_pandas_results_become_a_frame(client, acme, module_database, monkeypatch):
+    """pandas is no dependency: what stands in for it shows what it would be given."""
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        video_id = make_video(session, acme.tenant_id, "frame")
+        analysis_id, _ = store_analysis(session, make_record(acme.tenant_id, video_id))
+    pandas = ModuleType("pandas")
+    pandas.json_normalize = lambda rows: rows
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    (row,) = client.results.to_pandas(filter="score > 0.5")
+    assert (row["id"], row["score"]["raw"]) == (analysis_id, 0.9)
+
+
+def test_without_pandas_it_says_how_to_get_it(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SetupRefused, match="pip install pandas"):
+        client.results.to_pandas()
 
 
 def test_fields_of_a_later_release_are_left_out():

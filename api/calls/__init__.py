@@ -1,0 +1,1 @@
+"""The requests of the client, one resource a file, and what sends them."""

@@ -1,0 +1,141 @@
+"""Jobs, batches and uploads."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+
+from api.calls.bodies import write_body
+from api.calls.sender import Sender, unreachable
+from api.schemas.jobs import (
+    BatchOut,
+    ContentType,
+    JobOut,
+    NewBatchBody,
+    NewUploadBody,
+    RetriedOut,
+    RetryBatchBody,
+    UploadOut,
+)
+from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.reasons import Reason
+
+_TYPES = {
+    ".mp4": ContentType.MP4,
+    ".m4v": ContentType.MP4,
+    ".mov": ContentType.MOV,
+    ".webm": ContentType.WEBM,
+    ".mkv": ContentType.MATROSKA,
+    ".ts": ContentType.MPEG_TS,
+    ".avi": ContentType.AVI,
+    ".jpg": ContentType.JPEG,
+    ".jpeg": ContentType.JPEG,
+    ".png": ContentType.PNG,
+}
+_NAME_LETTERS_MAX = 255
+
+
+class Jobs:
+    """Requests to screen one video each."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def get(self, job_id: str, *, view: str = "basic") -> JobOut:
+        """Return a job as it is now; ``view="full"`` has its pieces of work and every try."""
+        return self._sender.get(f"/v1/jobs/{job_id}", JobOut, {"view": view})
+
+    def iter(
+        self, state: JobState | None = None, batch_id: str | None = None, page_size: int | None = None
+    ) -> Iterator[JobOut]:
+        """Yield jobs, newest first, page after page, as they are asked for."""
+        query = {"state": state, "batch_id": batch_id, "page_size": page_size}
+        return self._sender.pages("/v1/jobs", JobOut, query)
+
+    def cancel(self, job_id: str, message: str = "") -> JobOut:
+        """Cancel a job that has not ended."""
+        return self._sender.post(f"/v1/jobs/{job_id}:cancel", JobOut, {"message": message})
+
+    def retry(self, job_id: str) -> JobOut:
+        """Start a job again that failed, expired or was cancelled."""
+        return self._sender.post(f"/v1/jobs/{job_id}:retry", JobOut)
+
+
+class Batches:
+    """Lists of videos, each as one thing."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def submit(self, new: NewBatchBody, idempotency_key: str | None = None) -> BatchOut:
+        """Submit a list: items, a manifest or a prefix."""
+        return self._sender.post("/v1/batches", BatchOut, write_body(new), idempotency_key)
+
+    def get(self, batch_id: str) -> BatchOut:
+        """Return a batch as it is now."""
+        return self._sender.get(f"/v1/batches/{batch_id}", BatchOut)
+
+    def iter(self, state: BatchState | None = None) -> Iterator[BatchOut]:
+        """Yield batches, newest first."""
+        return self._sender.pages("/v1/batches", BatchOut, {"state": state})
+
+    def stream(self, batch_id: str) -> Iterator[BatchOut]:
+        """Yield a batch each time that it has changed, up to its end."""
+        return self._sender.follow(f"/v1/batches/{batch_id}/events", BatchOut)
+
+    def cancel(self, batch_id: str, message: str = "") -> BatchOut:
+        """Cancel a batch and all of its jobs that have not ended."""
+        return self._sender.post(f"/v1/batches/{batch_id}:cancel", BatchOut, {"message": message})
+
+    def retry(self, batch_id: str, reasons: list[Reason] | None = None) -> int:
+        """Start jobs of a batch again that ended for one of the reasons, or all; says how many."""
+        body = write_body(RetryBatchBody(reasons=reasons or []))
+        count = 0
+        while True:
+            done = self._sender.post(f"/v1/batches/{batch_id}:retry", RetriedOut, body)
+            count += done.count
+            if not done.has_more:
+                return count
+
+
+class Uploads:
+    """Local files on their way into the object store."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def put(self, path: Path) -> UploadOut:
+        """Put a local file into the object store; its hash is checked there."""
+        upload = self._sender.post("/v1/uploads", UploadOut, write_body(_describe(path)))
+        for trial in range(1, self._sender.tries + 1):
+            if upload.form is None or trial > 1:
+                upload = self._sender.post(f"/v1/uploads/{upload.id}:sign", UploadOut)
+            if self._send_file(upload, path):
+                return self._sender.post(f"/v1/uploads/{upload.id}:complete", UploadOut)
+            self._sender.pause(trial)
+        raise unreachable(f"{path.name} could not be uploaded in {self._sender.tries} tries")
+
+    def _send_file(self, upload: UploadOut, path: Path) -> bool:
+        """Post the file with its form; whether the store took it."""
+        assert upload.form is not None
+        with path.open("rb") as file:
+            files = {"file": (upload.id, file, upload.content_type)}
+            try:
+                answer = self._sender.http.post(upload.form.url, data=upload.form.fields, files=files)
+            except httpx2.TransportError:
+                return False
+        return answer.is_success
+
+
+def _describe(path: Path) -> NewUploadBody:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # A name whose bytes are no UTF-8 becomes one with escapes, as JSON can hold no half of a character.
+    name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return NewUploadBody(
+        content_type=_TYPES.get(path.suffix.lower(), ContentType.UNKNOWN),
+        size_bytes=path.stat().st_size,
+        sha256=digest,
+        name=name[-_NAME_LETTERS_MAX:],
+    )

@@ -1,0 +1,110 @@
+"""Results: analyses by filter and one by one, their documents and maps, counts, and files of them."""
+
+import importlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from pydantic import JsonValue, RootModel
+
+from api.calls.bodies import write_body
+from api.calls.sender import Query, Sender
+from api.schemas.analyses import AnalysisOut, ArtifactOut, CountsOut, FrameOut, MapsOut
+from api.schemas.exports import ExportOut, NewExportBody
+from fakesieve.errors import SetupRefused
+from fakesieve.reasons import Reason
+from fakesieve.values.files import FileFormat
+
+_BY = "verdict"
+
+
+class Document(RootModel[dict[str, JsonValue]]):
+    """The document of a result, as ``fakesieve scan --json`` writes it, with the job in it."""
+
+
+class Results:
+    """What was found."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def get(self, analysis_id: str | None, view: str = "full") -> AnalysisOut:
+        """Return an analysis with its faces and spans, or ``view="basic"`` without."""
+        if analysis_id is None:
+            raise ValueError("the job has no analysis: look at its state and error")
+        return self._sender.get(f"/v1/analyses/{analysis_id}", AnalysisOut, {"view": view})
+
+    def iter(
+        self,
+        filter: str | None = None,  # noqa: A002 - the name that the API gives it
+        order_by: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[AnalysisOut]:
+        """Yield the analyses that a filter lets through, page after page, as they are asked for."""
+        query: Query = {"filter": filter, "order_by": order_by, "page_size": page_size}
+        return self._sender.pages("/v1/analyses", AnalysisOut, query)
+
+    def count(
+        self,
+        by: str = _BY,
+        filter: str | None = None,  # noqa: A002 - the name that the API gives it
+    ) -> CountsOut:
+        """Count analyses, as by ``day,verdict``."""
+        return self._sender.get("/v1/analyses:count", CountsOut, {"by": by, "filter": filter})
+
+    def document(self, name: str, *, with_patches: bool = False) -> dict[str, JsonValue]:
+        """Return the document of a job that has ended, or of an analysis."""
+        noun = "jobs" if name.startswith("job_") else "analyses"
+        path = f"/v1/{noun}/{name}/document"
+        return self._sender.get(path, Document, {"patches": "true" if with_patches else None}).root
+
+    def frames(self, analysis_id: str, track: int | None = None) -> Iterator[FrameOut]:
+        """Yield the faces of an analysis in single frames, by track and time."""
+        return self._sender.pages(f"/v1/analyses/{analysis_id}/frames", FrameOut, {"track": track})
+
+    def maps(self, analysis_id: str, track: int, at_us: int | None = None) -> MapsOut:
+        """Return the patch maps of a face: all, or that of the scored frame nearest to a time."""
+        path = f"/v1/analyses/{analysis_id}/tracks/{track}/maps"
+        return self._sender.get(path, MapsOut, {"at_us": at_us})
+
+    def map_file(self, analysis_id: str, track: int, form: str, at_us: int | None = None) -> bytes:
+        """Return patch maps of a face as ``npy`` or ``png``."""
+        path = f"/v1/analyses/{analysis_id}/tracks/{track}/maps"
+        return self._sender.send("GET", path, query={"format": form, "at_us": at_us}).content
+
+    def artifacts(self, analysis_id: str) -> Iterator[ArtifactOut]:
+        """Yield what can be fetched beside an analysis; links are secrets and expire."""
+        return self._sender.pages(f"/v1/analyses/{analysis_id}/artifacts", ArtifactOut)
+
+    def write(
+        self,
+        output: BinaryIO,
+        form: FileFormat = FileFormat.CSV,
+        filter: str | None = None,  # noqa: A002 - the name that the API gives it
+        order_by: str | None = None,
+    ) -> int:
+        """Write analyses to a file as they arrive; says how many bytes there were."""
+        query: Query = {"format": form, "filter": filter, "order_by": order_by}
+        with self._sender.open("/v1/analyses:export", query) as answer:
+            return sum(output.write(part) for part in answer.iter_bytes())
+
+    def export(self, new: NewExportBody) -> ExportOut:
+        """Write analyses to a file in the object store; the answer has a link that expires."""
+        return self._sender.post("/v1/exports", ExportOut, write_body(new))
+
+    def to_pandas(
+        self,
+        filter: str | None = None,  # noqa: A002 - the name that the API gives it
+        order_by: str | None = None,
+    ) -> Any:
+        """Return a pandas DataFrame with a row for each analysis; nested names are joined by dots.
+
+        Raises SetupRefused where pandas is not installed.
+        """
+        # Lazy: pandas is no dependency, whoever wants frames has it.
+        try:
+            pandas = cast("Any", importlib.import_module("pandas"))
+        except ModuleNotFoundError as fault:
+            hint = "pip install pandas, or use results.iter"
+            raise SetupRefused(Reason.INVALID_SETTINGS, "pandas is not installed", hint) from fault
+        rows = [each.model_dump(mode="json") for each in self.iter(filter, order_by)]
+        return pandas.json_normalize(rows)

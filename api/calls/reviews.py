@@ -1,0 +1,130 @@
+"""Reviews: queues, the items that people work through, what they said, and what callers report."""
+
+from collections.abc import Iterator
+
+from api.calls.bodies import write_body
+from api.calls.sender import Sender
+from api.schemas.reviews import (
+    AppealBody,
+    AuditCheckOut,
+    AuditOut,
+    CalibrationOut,
+    ClaimOut,
+    DecisionBody,
+    EntryOut,
+    FeedbackBody,
+    FeedbackOut,
+    NewCalibrationBody,
+    NewQueueBody,
+    QueueOut,
+    RevealBody,
+    ReviewOut,
+    SecondOpinionBody,
+    SkipBody,
+)
+from fakesieve.values.reviews import Disposition, ReviewState
+
+
+class Reviews:
+    """Looks at analyses, and what was said of them."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def queues(self) -> Iterator[QueueOut]:
+        """Yield the queues, oldest first."""
+        return self._sender.pages("/v1/review-queues", QueueOut)
+
+    def create_queue(self, new: NewQueueBody) -> QueueOut:
+        """Make a queue."""
+        return self._sender.post("/v1/review-queues", QueueOut, write_body(new))
+
+    def open_queue(self, queue_id: str) -> QueueOut:
+        """Give out items of a queue again."""
+        return self._sender.post(f"/v1/review-queues/{queue_id}:open", QueueOut)
+
+    def close_queue(self, queue_id: str) -> QueueOut:
+        """Give out nothing more from a queue."""
+        return self._sender.post(f"/v1/review-queues/{queue_id}:close", QueueOut)
+
+    def claim_next(self, queue_id: str) -> ReviewOut | None:
+        """Claim the next item of a queue; None when it has nothing."""
+        return self._sender.post(f"/v1/review-queues/{queue_id}:claim", ClaimOut).review
+
+    def iter(
+        self,
+        queue_id: str | None = None,
+        state: ReviewState | None = None,
+        analysis_id: str | None = None,
+    ) -> Iterator[ReviewOut]:
+        """Yield items, newest first."""
+        query = {"queue_id": queue_id, "state": state, "analysis_id": analysis_id}
+        return self._sender.pages("/v1/reviews", ReviewOut, query)
+
+    def get(self, review_id: str) -> ReviewOut:
+        """Return an item."""
+        return self._sender.get(f"/v1/reviews/{review_id}", ReviewOut)
+
+    def claim(self, review_id: str) -> ReviewOut:
+        """Claim this item, or lengthen the lease of one that is held already."""
+        return self._act(review_id, "claim")
+
+    def release(self, review_id: str) -> ReviewOut:
+        """Give an item back."""
+        return self._act(review_id, "release")
+
+    def undo(self, review_id: str) -> ReviewOut:
+        """Take one's own decision back, within ten seconds."""
+        return self._act(review_id, "undo")
+
+    def reopen(self, review_id: str) -> ReviewOut:
+        """Offer an item again that too many people have passed over."""
+        return self._act(review_id, "reopen")
+
+    def reveal(self, review_id: str, disposition: Disposition) -> ReviewOut:
+        """Commit to a first word about a blind item, and see its score."""
+        return self._act(review_id, "reveal", write_body(RevealBody(disposition=disposition)))
+
+    def decide(self, review_id: str, decision: DecisionBody) -> ReviewOut:
+        """Decide an item that is held."""
+        return self._act(review_id, "decide", write_body(decision))
+
+    def skip(self, review_id: str, why: SkipBody) -> ReviewOut:
+        """Pass over an item."""
+        return self._act(review_id, "skip", write_body(why))
+
+    def second_opinion(self, review_id: str, *, is_blind: bool = True) -> ReviewOut:
+        """Have somebody else look at a decided item; the answer is the new one."""
+        return self._act(review_id, "second_opinion", write_body(SecondOpinionBody(is_blind=is_blind)))
+
+    def appeal(self, review_id: str, statement: str) -> ReviewOut:
+        """Object to a decision; somebody who did not make it looks again."""
+        return self._act(review_id, "appeal", write_body(AppealBody(statement=statement)))
+
+    def _act(self, review_id: str, verb: str, body: object = None) -> ReviewOut:
+        return self._sender.post(f"/v1/reviews/{review_id}:{verb}", ReviewOut, body)
+
+    def entries(self, analysis_id: str | None = None, review_id: str | None = None) -> Iterator[EntryOut]:
+        """Yield what was said, newest first: decisions, skips, what was taken back, and feedback."""
+        query = {"analysis_id": analysis_id, "review_id": review_id}
+        return self._sender.pages("/v1/review-entries", EntryOut, query)
+
+    def report(self, feedback: FeedbackBody) -> FeedbackOut:
+        """Say what a result was worth. It moves no score."""
+        return self._sender.post("/v1/feedback", FeedbackOut, write_body(feedback))
+
+    def calibrate(self, asked: NewCalibrationBody) -> CalibrationOut:
+        """Fit P(manipulated) from what people confirmed."""
+        return self._sender.post("/v1/calibrations", CalibrationOut, write_body(asked))
+
+    def calibrations(self, model_id: str | None = None) -> Iterator[CalibrationOut]:
+        """Yield fits, newest first."""
+        return self._sender.pages("/v1/calibrations", CalibrationOut, {"model_id": model_id})
+
+    def audit(self, subject: str | None = None) -> Iterator[AuditOut]:
+        """Yield who did what."""
+        return self._sender.pages("/v1/audit-log", AuditOut, {"subject": subject})
+
+    def check_audit(self) -> AuditCheckOut:
+        """Recompute the hashes of the audit log."""
+        return self._sender.get("/v1/audit-log:check", AuditCheckOut)

@@ -1,0 +1,231 @@
+"""Sending requests: with the key, with an idempotency key, and again where that can help."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from uuid import uuid4
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+from typing_extensions import override
+
+from api.schemas.problems import ProblemDocument
+from fakesieve.errors import FleetError, Unavailable
+from fakesieve.reasons import Reason
+
+Shape = TypeVar("Shape", bound=BaseModel)
+Query = Mapping[str, str | int | float | None]
+_PAUSE_S, _PAUSE_S_MAX = 0.5, 30.0
+_PATIENCE_S = 120.0  # an API that asks for a longer pause than this is not waited for
+_GATEWAY = frozenset({502, 503, 504})
+
+
+class ApiProblem(FleetError):
+    """The API refused or failed. ``reason`` is of the closed list; ``problem`` has the rest."""
+
+    def __init__(self, problem: ProblemDocument) -> None:
+        super().__init__(problem.reason, problem.detail, problem.hint)
+        self.problem = problem
+
+    @override
+    def __reduce__(self) -> tuple[type["ApiProblem"], tuple[object, ...]]:
+        return (type(self), (self.problem,))
+
+
+class ApiUnreachable(Unavailable):
+    """There was no answer, or one that is not of this API, after every try."""
+
+
+class StillRunning(Unavailable):
+    """The time of a wait is over and the job or batch has not ended; it goes on."""
+
+
+class Sender:
+    """One key at one API, and how patient it is."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        http: httpx2.Client,
+        *,
+        tries: int,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.url, self.http, self.tries = url, http, tries
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._sleep = sleep
+
+    def get(self, path: str, shape: type[Shape], query: Query | None = None) -> Shape:
+        """Return what a GET answers."""
+        return read_shape(shape, self.send("GET", path, query=query).json())
+
+    def post(
+        self, path: str, shape: type[Shape], body: object = None, idempotency_key: str | None = None
+    ) -> Shape:
+        """Return what a POST answers; it is done once, however often it has to be sent."""
+        key = {"Idempotency-Key": idempotency_key or str(uuid4())}
+        return read_shape(shape, self.send("POST", path, body=body, headers=key).json())
+
+    def pages(self, path: str, shape: type[Shape], query: Query | None = None) -> Iterator[Shape]:
+        """Yield what a list holds, page after page."""
+        token: str | None = None
+        while True:
+            page = self.send("GET", path, query={**(query or {}), "page_token": token}).json()
+            for each in page["data"]:
+                yield read_shape(shape, each)
+            token = page.get("next_page_token")
+            if token is None:
+                return
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send a request until it is answered, refused for good, or tried often enough."""
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        request = self.http.build_request(
+            method,
+            self.url + path,
+            params=asked or None,
+            json=body,
+            headers={**self._headers, **(headers or {})},
+        )
+        for trial in range(1, self.tries + 1):
+            answer, asked_s = self._try(request)
+            if isinstance(answer, httpx2.Response):
+                return answer
+            if trial == self.tries or asked_s is None or asked_s > _PATIENCE_S:
+                raise answer
+            self.pause(trial, asked_s)
+        raise AssertionError("the last try either returns or raises")
+
+    def _try(self, request: httpx2.Request) -> tuple[httpx2.Response | FleetError, float | None]:
+        """Send once. Gives the answer or the fault, and the least pause, None where it is final."""
+        try:
+            answer = self.http.send(request)
+        except httpx2.TransportError as fault:
+            return unreachable(f"{self.url}: {type(fault).__name__}"), 0.0
+        if answer.is_success:
+            return answer, None
+        problem = read_problem(answer)
+        can_help = problem.problem.retryable if isinstance(problem, ApiProblem) else is_gateway(answer)
+        return problem, read_retry_after(answer) if can_help else None
+
+    def pause(self, trial: int, asked_s: float = 0.0) -> None:
+        """Wait after a try: as long as the API asks, else longer each time, spread at random."""
+        self._sleep(choose_pause(trial, asked_s))
+
+    def read_events(self, path: str) -> Generator[tuple[str, object]]:
+        """Yield name and data of server-sent events until the connection ends. Raises as ``send``."""
+        with self.open(path) as answer:
+            name = ""
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+
+    @contextmanager
+    def open(self, path: str, query: Query | None = None) -> Generator[httpx2.Response]:
+        """Give the answer of a GET while it arrives. Raises ``ApiProblem`` or ``ApiUnreachable``."""
+        asked = {name: value for name, value in (query or {}).items() if value is not None}
+        with self.http.stream("GET", self.url + path, params=asked or None, headers=self._headers) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise read_problem(answer)
+            yield answer
+
+    def follow(self, path: str, shape: type[Shape]) -> Iterator[Shape]:
+        """Yield a resource each time that it has changed; a broken connection is made again."""
+        failures = 0
+        while failures < self.tries:
+            try:
+                for name, data in self.read_events(path):
+                    failures = 0
+                    yield read_shape(shape, data)
+                    if name == "done":
+                        return
+            except httpx2.TransportError:
+                failures += 1
+                self.pause(failures)
+        raise unreachable(f"the events of {path} broke off {failures} times in a row")
+
+    def wait(
+        self, path: str, shape: type[Shape], is_done: Callable[[Shape], bool], timeout_s: float
+    ) -> Shape:
+        """Return a resource when it is done. Raises ``StillRunning`` when the time is over before."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, end_s - time.monotonic())
+            found = self.get(path, shape, {"wait": min(_PAUSE_S_MAX, left_s)})
+            if is_done(found):
+                return found
+            if time.monotonic() >= end_s:
+                seen = f"{path} has not ended after {timeout_s:g} s"
+                raise StillRunning(Reason.DEADLINE_EXCEEDED, seen, "wait for it again; it goes on")
+
+
+def unreachable(seen: str) -> ApiUnreachable:
+    """The error for no answer, or for one of somebody else."""
+    return ApiUnreachable(Reason.INTERNAL, seen, "check that FAKESIEVE_API_URL is the API's and answers")
+
+
+def read_shape(shape: type[Shape], data: object) -> Shape:
+    """Return an answer as its shape; fields that a newer API adds are left out.
+
+    Raises ``ApiUnreachable`` for an answer that a client of this release cannot read.
+    """
+    try:
+        return shape.model_validate(data, extra="ignore")
+    except ValidationError as fault:
+        first = fault.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        seen = f"an answer is no {shape.__name__} of this release: {place}: {first['msg']}"
+        raise unreachable(seen) from fault
+
+
+def read_problem(answer: httpx2.Response) -> ApiProblem | ApiUnreachable:
+    """Return why a request was refused; ``ApiUnreachable`` for an answer of somebody else."""
+    try:
+        return ApiProblem(ProblemDocument.model_validate(answer.json(), extra="ignore"))
+    except ValueError:  # pydantic's is one too
+        seen = f"{answer.request.url.host} answered {answer.status_code}, which is no answer of the API"
+        return unreachable(seen)
+
+
+def is_gateway(answer: httpx2.Response) -> bool:
+    """Whether a proxy between says that it does not reach the API now."""
+    return answer.status_code in _GATEWAY
+
+
+def read_retry_after(answer: httpx2.Response) -> float:
+    """Return the seconds that an answer asks to wait: a number or a date; 0 where it asks for none."""
+    header = answer.headers.get("retry-after", "")
+    if header.isdecimal():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return 0.0
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def choose_pause(trial: int, asked_s: float) -> float:
+    """Return how long to wait after a try: what was asked for and a little more, else longer each time."""
+    if asked_s > 0:
+        return asked_s + random.uniform(0, _PAUSE_S)  # noqa: S311 - spreads tries, no secret
+    longest = min(_PAUSE_S_MAX, _PAUSE_S * 2.0**trial)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads tries, no secret
