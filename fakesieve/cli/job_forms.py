@@ -1,16 +1,12 @@
 """Jobs as JSON and as lines for a terminal."""
 
-from datetime import datetime
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.place import Json
+from fakesieve.cli.printing import Json, make_table, print_table
 from fakesieve.jobs.states import JobState
 from fakesieve.records.job_lists import AttemptLine, JobDetail, JobLine
+from fakesieve.result_documents import form_job, form_time
 
 _STYLES = {
     JobState.QUEUED: "dim",
@@ -20,29 +16,6 @@ _STYLES = {
     JobState.CANCELLED: "yellow",
     JobState.EXPIRED: "yellow",
 }
-
-
-def form_job(line: JobLine, attempts: int | None = None) -> dict[str, Json]:
-    """Return a job as JSON; ``attempts`` stands in it where it is known."""
-    known: dict[str, Json] = {} if attempts is None else {"attempts": attempts}
-    return {
-        "id": line.id,
-        "state": line.state.value,
-        **known,
-        "lane": line.lane.value,
-        "source": line.source.uri,
-        "external_id": line.external_id,
-        "batch_id": line.batch_id,
-        "video_id": line.video_id,
-        "analysis_id": line.analysis_id,
-        "reused_analysis": line.reused_analysis,
-        "shards": {"total": line.n_shards, "done": line.n_done},
-        "create_time": form_time(line.create_time),
-        "start_time": form_time(line.start_time),
-        "end_time": form_time(line.end_time),
-        "deadline": form_time(line.deadline),
-        "error": form_error(line),
-    }
 
 
 def form_detail(job: JobDetail) -> dict[str, Json]:
@@ -78,23 +51,6 @@ def _form_attempt(attempt: AttemptLine) -> dict[str, Json]:
     }
 
 
-def form_error(line: JobLine) -> dict[str, Json] | None:
-    """Return why a job has no result, as ``scan`` writes it; None where it has one or may get one."""
-    fault = line.fault
-    if fault is None:
-        return None
-    return {
-        "reason": fault.reason.value,
-        "message": fault.message or fault.reason.value,
-        "hint": fault.hint,
-    }
-
-
-def form_time(time: datetime | None) -> str | None:
-    """Return a time as RFC 3339 in UTC."""
-    return None if time is None else time.isoformat().replace("+00:00", "Z")
-
-
 def print_jobs(lines: list[JobLine]) -> None:
     """Print jobs as a table for people."""
     table = make_table("job", "state", "done", "lane", "created", "video")
@@ -119,20 +75,3 @@ def describe_end(line: JobLine) -> str:
 def describe_progress(line: JobLine) -> str:
     """Return how many of its shards are screened; a dash before it was planned."""
     return f"{line.n_done}/{line.n_shards}" if line.n_shards else "–"
-
-
-def make_table(*columns: str) -> Table:
-    """Return an empty table whose cells stay on one line, the last one excepted."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns[:-1]:
-        table.add_column(name, no_wrap=True)
-    table.add_column(columns[-1], overflow="fold")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """Print a table on stdout; into a file or pipe it goes without folding."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=400)
-    console.print(table)

@@ -5,22 +5,16 @@ from typing import Annotated
 import typer
 
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.job_forms import (
-    describe_progress,
-    form_detail,
-    form_job,
-    form_time,
-    make_table,
-    print_jobs,
-    print_table,
-)
-from fakesieve.cli.place import Place, not_found, open_place, print_json
+from fakesieve.cli.job_forms import describe_progress, form_detail, print_jobs
+from fakesieve.cli.place import Place, not_found, open_place
+from fakesieve.cli.printing import make_table, print_json, print_table
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
 from fakesieve.records.job_lists import PAGE_MAX, JobDetail, find_batch_jobs, list_jobs, load_job
+from fakesieve.result_documents import form_job, form_time
 
 jobs = typer.Typer(
     add_completion=False,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fakesieve.cli.place import Json, not_found, print_json
+from fakesieve.cli.place import not_found
+from fakesieve.cli.printing import Json, print_json
 from fakesieve.database import Database, open_database
 from fakesieve.records.revision import check_revision
 from fakesieve.records.tenants import (

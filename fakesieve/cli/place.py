@@ -1,30 +1,19 @@
 """What commands over a fleet work with: its database, its objects, and whose rows they are."""
 
-import json
-import os
-import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
-import typer
 from sqlalchemy import select
 
 from fakesieve.database import Database, open_database
-from fakesieve.errors import RequestRefused, SetupRefused, Unavailable
+from fakesieve.errors import RequestRefused, SetupRefused
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.object_stores.select import PROMPT, open_objects
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Tenant, find_caller
 from fakesieve.settings import Settings, read_settings
-
-EXIT_INCOMPLETE = 3
-"""The command did what it was asked to, but at least one video has no score."""
-
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 @dataclass(frozen=True)
@@ -83,36 +72,3 @@ def _find_tenant(database: Database, settings: Settings) -> str:
 def not_found(what: str, name: str) -> RequestRefused:
     """The error for an id that the tenant does not have."""
     return RequestRefused(Reason.NOT_FOUND, f"there is no {what} {name}")
-
-
-def dump_line(document: Json) -> bytes:
-    """Return a document as one line of JSON: ASCII, so that no name in it can steer a terminal; no NaN."""
-    return json.dumps(document, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
-
-
-def print_json(document: Json) -> None:
-    """Print a document on stdout as one line."""
-    typer.echo(dump_line(document), nl=False)
-
-
-@contextmanager
-def open_output(path: Path | None) -> Generator[BinaryIO]:
-    """Open a file for writing, or stdout without one; the file appears when all of it is written.
-
-    Raises Unavailable (OUTPUT_FAILED) where it cannot be written.
-    """
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            yield file
-        draft.replace(path)
-    except OSError as fault:
-        raise Unavailable(
-            Reason.OUTPUT_FAILED, f"{path} cannot be written: {fault.strerror or fault}"
-        ) from fault
-    finally:
-        draft.unlink(missing_ok=True)

@@ -3,8 +3,8 @@
 from engine.output.names import escape_for_terminal
 from engine.output.words import OUTCOMES, VERDICTS, format_score, format_share
 from engine.results import Outcome, VerdictValue
-from fakesieve.cli.job_forms import make_table, print_table
-from fakesieve.cli.place import Place, print_json
+from fakesieve.cli.place import Place
+from fakesieve.cli.printing import make_table, print_json, print_table
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses

@@ -20,14 +20,11 @@ from engine.output.words import (
     format_score,
     format_share,
 )
-from engine.result_forms import JsonObject
 from engine.results import Segment, SegmentKind, VerdictValue
-from fakesieve.cli.job_forms import form_error, form_job, form_time
-from fakesieve.cli.place import Json
-from fakesieve.cli.result_rows import Result
-from fakesieve.documents import build_document, build_failed_document
+from fakesieve.cli.printing import Json
 from fakesieve.records.analyses import AnalysisRecord
 from fakesieve.records.result_lists import ResultLine
+from fakesieve.result_documents import Result, form_time
 
 CSV_COLUMNS = tuple(field.name for field in fields(ResultLine))
 _STYLES = {
@@ -36,15 +33,6 @@ _STYLES = {
     VerdictValue.NO_MANIPULATION_FOUND: "cyan",
 }
 _TRIAGE = "This is triage for people to judge, no proof; docs/model-card.md has the measured error rates."
-
-
-def build_form(found: Result, *, with_patches: bool = False) -> JsonObject:
-    """Return the document of a result, as ``fakesieve scan`` prints it with the job beside it."""
-    line = found.job.line
-    job = form_job(line, found.job.attempt_count)
-    if found.record is not None:
-        return build_document(found.video, found.record, job, with_patches=with_patches)
-    return build_failed_document(found.video, job, form_error(line), found.job.fingerprint)
 
 
 def describe_result(found: Result) -> list[str]:

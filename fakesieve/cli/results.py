@@ -10,25 +10,32 @@ import typer
 
 from engine.output.words import REGIONS, format_clock, format_score, format_share
 from engine.results import FaceRegion, Outcome, TrackScore, VerdictValue
-from fakesieve.cli.job_forms import make_table, print_table
-from fakesieve.cli.place import EXIT_INCOMPLETE, Json, Place, dump_line, open_output, open_place, print_json
+from fakesieve.cli.place import Place, open_place
+from fakesieve.cli.printing import (
+    EXIT_INCOMPLETE,
+    Json,
+    dump_line,
+    make_table,
+    open_output,
+    print_json,
+    print_table,
+)
 from fakesieve.cli.result_filter import join_filter, list_by_filter
 from fakesieve.cli.result_forms import (
     CSV_COLUMNS,
-    build_form,
     csv_cells,
     describe_line,
     describe_result,
     form_line,
     write_row,
 )
-from fakesieve.cli.result_rows import Result, load_result
 from fakesieve.documents import form_map, unpack_maps
 from fakesieve.errors import RequestRefused
 from fakesieve.map_files import write_npy, write_png
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps
 from fakesieve.records.result_lists import PAGE_MAX, ResultLine, list_results
+from fakesieve.result_documents import Result, build_form, read_result
 
 results = typer.Typer(
     add_completion=False,
@@ -108,7 +115,7 @@ def show(
 ) -> None:
     """Show one result. As JSON it is the document of ``fakesieve scan`` with the job beside it."""
     with open_place() as place:
-        found = load_result(place, name)
+        found = _load(place, name)
     if as_json:
         print_json(build_form(found, with_patches=patches))
     else:
@@ -121,7 +128,7 @@ def show(
 def tracks(name: Id, *, as_json: AsJson = False) -> None:
     """List the faces of one result."""
     with open_place() as place:
-        record = _need_record(load_result(place, name))
+        record = _need_record(_load(place, name))
     if as_json:
         for track in record.score.tracks:
             print_json(_form_track(track))
@@ -176,7 +183,7 @@ def map_(
     u8 is one JSON object a frame with base64 bytes, npy an array uint8 [n, g, g], png one greyscale picture.
     """
     with open_place() as place:
-        found = load_result(place, name)
+        found = _load(place, name)
     record = _need_record(found)
     ordinal = record.score.peak_track if track is None else track
     maps = next((each for each in record.maps if each.ordinal == ordinal), None)
@@ -228,7 +235,7 @@ def export(
             if form is ExportFormat.CSV:
                 output.write(write_row(csv_cells(line)))
             else:
-                output.write(dump_line(build_form(load_result(place, line.job_id))))
+                output.write(dump_line(build_form(_load(place, line.job_id))))
 
 
 def _walk(
@@ -245,6 +252,11 @@ def _walk(
         if len(page) < _PAGE:
             return
         before = (page[-1].create_time, page[-1].job_id)
+
+
+def _load(place: Place, name: str) -> Result:
+    with place.database.transaction(tenant_id=place.tenant_id) as session:
+        return read_result(session, name)
 
 
 def _need_record(found: Result) -> AnalysisRecord:

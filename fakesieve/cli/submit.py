@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.place import Json, Place, open_place, print_json
+from fakesieve.cli.place import Place, open_place
+from fakesieve.cli.printing import Json, print_json
 from fakesieve.errors import RequestRefused
 from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
 from fakesieve.ingest.take import OWN_PREFIX

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fakesieve.cli.place import print_json
+from fakesieve.cli.printing import print_json
 from fakesieve.database import Database, open_database
 from fakesieve.errors import RequestRefused
 from fakesieve.people.accounts import change_password, create_user, disable_user, find_tenant, list_users

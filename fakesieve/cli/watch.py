@@ -8,13 +8,15 @@ import typer
 from rich.console import Console
 
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.job_forms import describe_end, form_job
-from fakesieve.cli.place import EXIT_INCOMPLETE, Place, not_found, open_place, print_json
+from fakesieve.cli.job_forms import describe_end
+from fakesieve.cli.place import Place, not_found, open_place
+from fakesieve.cli.printing import EXIT_INCOMPLETE, print_json
 from fakesieve.errors import Unavailable
 from fakesieve.ids import IdPrefix
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
 from fakesieve.records.job_lists import JobLine, find_batch_jobs, find_jobs, find_scored
+from fakesieve.result_documents import form_job
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.1, 2.0
 _GROWTH = 1.3

@@ -1,0 +1,72 @@
+"""What commands print: JSON a line each, tables for people, and files that appear whole."""
+
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+
+EXIT_INCOMPLETE = 3
+"""The command did what it was asked to, but at least one video has no score."""
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+
+
+def dump_line(document: Json) -> bytes:
+    """Return a document as one line of JSON: ASCII, so that no name in it can steer a terminal; no NaN."""
+    return json.dumps(document, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
+
+
+def print_json(document: Json) -> None:
+    """Print a document on stdout as one line."""
+    typer.echo(dump_line(document), nl=False)
+
+
+@contextmanager
+def open_output(path: Path | None) -> Generator[BinaryIO]:
+    """Open a file for writing, or stdout without one; the file appears when all of it is written.
+
+    Raises Unavailable (OUTPUT_FAILED) where it cannot be written.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            yield file
+        draft.replace(path)
+    except OSError as fault:
+        raise Unavailable(
+            Reason.OUTPUT_FAILED, f"{path} cannot be written: {fault.strerror or fault}"
+        ) from fault
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def make_table(*columns: str) -> Table:
+    """Return an empty table whose cells stay on one line, the last one excepted."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns[:-1]:
+        table.add_column(name, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout; into a file or pipe it goes without folding."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=400)
+    console.print(table)
