@@ -50,7 +50,7 @@ def open_transaction(request: Request, caller: CallerDep, services: ServicesDep)
     if begun is not None:  # under an Idempotency-Key it is opened and committed around the whole request
         yield begun
         return
-    with services.database.transaction(tenant_id=caller.tenant_id) as session:
+    with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
         yield session
 
 

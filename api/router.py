@@ -126,7 +126,7 @@ async def _handle_once(
     digest = digest_request(request, body)
     # Left before the answer is sent, so that nobody is told of work that was not committed.
     stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
-    transaction = services.database.transaction(tenant_id=caller.tenant_id)
+    transaction = services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id)
     session = await stack.enter_async_context(contextmanager_in_threadpool(transaction))
     before = await run_in_threadpool(replay, session, caller.tenant_id, key, digest)
     if before is not None:

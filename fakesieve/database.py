@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 # What the policies of row-level security compare with. Unset shows no row at all.
 TENANT_VARIABLE = "fakesieve.tenant_id"
+# Who looks at what is read, a key or a person: ``fakesieve/records/blind.py`` keeps some of it from them.
+VIEWER_VARIABLE = "fakesieve.viewer"
 ALL_TENANTS = "*"
 RUNS_MAX = 5
 _CONFLICTS = frozenset({"40001", "40P01"})  # serialization failure, deadlock
@@ -52,11 +54,13 @@ class Database:
     sessions: sessionmaker[Session]
 
     @contextmanager
-    def transaction(self, *, tenant_id: str | None) -> Generator[Session]:
+    def transaction(self, *, tenant_id: str | None, viewer: str | None = None) -> Generator[Session]:
         """Open a transaction that commits at the end of the block and is undone by any error.
 
         Args:
             tenant_id: whose rows may be seen and written; None is the fleet itself, which sees all.
+            viewer: id of the key or of the reviewer to whom the answer goes; None is nobody, from whom
+                nothing has to be kept.
 
         Raises:
             TransactionConflict: another transaction stood in the way; this one was undone.
@@ -67,7 +71,7 @@ class Database:
             raise ValueError(f"{ALL_TENANTS!r} is not the name of a tenant")
         with translate_errors(), self.sessions.begin() as session:
             visible = ALL_TENANTS if tenant_id is None else tenant_id
-            session.execute(_SET_TENANT, {"name": TENANT_VARIABLE, "value": visible})
+            session.execute(_SET_SCENE, {"tenant": visible, "viewer": viewer or ""})
             yield session
 
     def run_transaction(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
@@ -87,7 +91,9 @@ class Database:
         self.pool.dispose()
 
 
-_SET_TENANT = text("SELECT set_config(:name, :value, true)")
+_SET_SCENE = text(
+    f"SELECT set_config('{TENANT_VARIABLE}', :tenant, true), set_config('{VIEWER_VARIABLE}', :viewer, true)"
+)
 
 
 def open_database(

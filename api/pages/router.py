@@ -107,8 +107,12 @@ def find_person(request: Request, services: Services) -> Person | None:
 
 
 def open_transaction(person: PersonDep, services: ServicesDep) -> Generator[Session]:
-    """Give a transaction that sees the rows of the person's tenant alone."""
-    with services.database.transaction(tenant_id=person.tenant_id) as session:
+    """Give a transaction that sees the rows of the person's tenant alone.
+
+    From whoever may review it keeps what they are to judge without the score.
+    """
+    viewer = person.id if person.may(UserRole.REVIEWER) else None
+    with services.database.transaction(tenant_id=person.tenant_id, viewer=viewer) as session:
         yield session
 
 

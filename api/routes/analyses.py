@@ -50,10 +50,12 @@ from fakesieve.records.analysis_lists import (
     AnalysisQuery,
     Position,
     find_line,
+    find_video_id,
     list_analyses,
     read_position,
     write_position,
 )
+from fakesieve.records.blind import is_kept
 from fakesieve.records.frame_lists import find_track_ids, list_frames
 from fakesieve.records.tenants import Caller, load_quota
 from fakesieve.records.videos import list_sources
@@ -228,8 +230,14 @@ def _send_file(maps: TrackMaps, chosen: list[int], form: MapFormat) -> Response:
 def list_artifacts(
     analysis_id: str, caller: CallerDep, services: ServicesDep, session: Transaction
 ) -> Page[ArtifactOut]:
-    """List what can be fetched beside an analysis. The link to the video is made now and works 15 minutes."""
-    line = _find_line(session, caller, analysis_id)
+    """List what can be fetched beside an analysis. The link to the video is made now and works 15 minutes.
+
+    While the caller holds it for a blind review, that is the video alone.
+    """
+    video_id = find_video_id(session, analysis_id)
+    if video_id is None:
+        raise not_found("analysis", analysis_id)
+    shown = () if is_kept(session, analysis_id) else load_maps(session, analysis_id)
     found = [
         ArtifactOut(
             kind=ArtifactKind.PATCH_MAPS,
@@ -238,9 +246,9 @@ def list_artifacts(
             href=f"/v1/analyses/{analysis_id}/tracks/{maps.ordinal}/maps",
             expire_time=None,
         )
-        for maps in load_maps(session, analysis_id)
+        for maps in shown
     ]
-    video = _link_video(session, services, caller, line.video_id)
+    video = _link_video(session, services, caller, video_id)
     return Page[ArtifactOut](data=found if video is None else [video, *found])
 
 
@@ -268,8 +276,19 @@ def _link_video(
 def _find_line(session: Transaction, caller: Caller, analysis_id: str) -> AnalysisLine:
     line = find_line(session, caller.tenant_id, analysis_id)
     if line is None:
-        raise not_found("analysis", analysis_id)
+        raise _refuse(session, analysis_id)
     return line
+
+
+def _refuse(session: Transaction, analysis_id: str) -> Problem:
+    """Say why nothing is shown: there is nothing, or the caller is to judge it without what was found."""
+    if is_kept(session, analysis_id):
+        return Problem(
+            Reason.STATE_CONFLICT,
+            f"what was found in {analysis_id} is hidden while you hold its video for a blind review",
+            hint="say what you see: POST /v1/reviews/{id}:reveal or :decide",
+        )
+    return not_found("analysis", analysis_id)
 
 
 def _load(session: Transaction, analysis_id: str) -> AnalysisRecord:

@@ -26,6 +26,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_counts import BY_MAX, CountBy, count_analyses, count_faults
 from fakesieve.records.analysis_lists import PAGE_MAX, AnalysisLine, AnalysisQuery, list_analyses
+from fakesieve.records.tenants import Caller
 from fakesieve.result_files import write_csv, write_jsonl, write_parquet
 from fakesieve.scopes import Scope
 from fakesieve.values.files import FileFormat
@@ -88,15 +89,15 @@ def export_results(
 ) -> StreamingResponse:
     """Stream analyses as CSV, JSONL or Parquet, a page of rows at a time."""
     query = AnalysisQuery(caller.tenant_id, read_filter(wanted), read_order(order_by), limit=PAGE_MAX)
-    lines = _begin(_walk(services, query))
+    lines = _begin(_walk(services, query, caller))
     name = {"Content-Disposition": f'attachment; filename="results.{form.value}"'}
     return StreamingResponse(_write(lines, form), media_type=form.media_type, headers=name)
 
 
-def _walk(services: Services, query: AnalysisQuery) -> Generator[AnalysisLine]:
+def _walk(services: Services, query: AnalysisQuery, caller: Caller) -> Generator[AnalysisLine]:
     """Yield all lines, each page in a transaction of its own: a slow reader holds none open."""
     while True:
-        with services.database.transaction(tenant_id=query.tenant_id) as session:
+        with services.database.transaction(tenant_id=query.tenant_id, viewer=caller.key_id) as session:
             page = list_analyses(session, query)
         yield from page
         if len(page) < query.limit:
@@ -143,7 +144,7 @@ def create_export(
     )
     export_id = new_id(IdPrefix.EXPORT)
     bucket, key = services.settings.bucket, f"{_FOLDER}/{caller.tenant_id}/{export_id}.{body.format.value}"
-    counter = _Counter(_begin(_walk(services, query)))
+    counter = _Counter(_begin(_walk(services, query, caller)))
     with tempfile.TemporaryDirectory(prefix="fakesieve-export-") as folder:
         path = Path(folder) / "results"
         with path.open("wb") as file:

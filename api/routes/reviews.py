@@ -240,7 +240,7 @@ def export_review_entries(
 
     def write() -> Iterator[str]:
         # A transaction of its own: that of the request ends before the body is sent.
-        with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
             entries = (write_entry(entry) for entry in walk_entries(session))
             yield from _write_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
 

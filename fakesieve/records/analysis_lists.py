@@ -17,6 +17,7 @@ from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.filters.order import NEWEST_FIRST, Order
 from fakesieve.filters.tree import FilterInvalid
 from fakesieve.records.analysis_tables import Analysis, Verdict
+from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
@@ -104,14 +105,25 @@ def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
 
 
 def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
-    """Return one analysis in short; None where the tenant has none such, or its video is deleted."""
+    """Return one analysis in short; None where the tenant has none such, or its video is deleted.
+
+    So it is for one that is kept from the viewer, which ``is_kept`` tells apart.
+    """
     page = select(Standing.analysis_id, *_label_keys(NEWEST_FIRST)).where(
-        Standing.tenant_id == tenant_id, Standing.analysis_id == analysis_id
+        Standing.tenant_id == tenant_id,
+        Standing.analysis_id == analysis_id,
+        keep_from_viewer(Standing.analysis_id),
     )
     wanted = _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
     rows = session.execute(wanted).mappings().all()
     tags = read_tags(session, [row["video_id"] for row in rows])
     return next((_read_line(dict(row), tags.get(row["video_id"], {}), 1) for row in rows), None)
+
+
+def find_video_id(session: Session, analysis_id: str) -> str | None:
+    """Return the video of an analysis of the tenant at hand; None as ``find_line``, but not for the kept."""
+    video = select(Analysis.video_id).join(Video, Video.id == Analysis.video_id)
+    return session.scalar(video.where(Analysis.id == analysis_id, Video.delete_time.is_(None)))
 
 
 def walk_analyses(session: Session, query: AnalysisQuery) -> Generator[AnalysisLine]:
@@ -150,13 +162,17 @@ def select_standing(
     """Return the statement of all results of a tenant that fit a filter, joined to what it needs.
 
     The joined tables are there for conditions and columns that the caller adds. Analyses of deleted videos
-    are left out.
+    are left out, and those that are kept from the viewer of the transaction.
     """
     wanted = {*found.needs, *needs}
     statement = (
         select(Standing.analysis_id, *columns)
         .select_from(Standing)
-        .where(Standing.tenant_id == tenant_id, Standing.analysis_id.not_in(_select_deleted(tenant_id)))
+        .where(
+            Standing.tenant_id == tenant_id,
+            Standing.analysis_id.not_in(_select_deleted(tenant_id)),
+            keep_from_viewer(Standing.analysis_id),
+        )
     )
     if wanted & {Source.ANALYSIS, Source.VIDEO, Source.MODEL}:
         statement = statement.join(Analysis, Analysis.id == Standing.analysis_id)

@@ -1,12 +1,13 @@
 """Who has an item: claims with a lease on the database's clock, so that no two people hold one."""
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
+from fakesieve.records.blind import has_said
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
 from fakesieve.reviews.items import lock_item
@@ -61,15 +62,18 @@ def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
 def claim_item(session: Session, item_id: str, reviewer: str) -> None:
     """Give the reviewer this item, or lengthen the lease of one that is theirs.
 
-    Raises RequestRefused: STATE_CONFLICT while somebody else holds it, once it is decided, or where the
-    reviewer decided on the video before and this is a second look at it.
+    Raises RequestRefused: STATE_CONFLICT while somebody else holds it, once it is decided, where its queue
+    is closed, or where the reviewer has decided on the analysis before, in this queue or in another.
     """
     item = lock_item(session, item_id)
     move(item.state, Act.CLAIM)
+    queue = load_queue(session, item.queue_id)
+    if item.claimed_by != reviewer and not queue.is_active:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"the queue {queue.id} is closed")
     if not session.scalar(select(ReviewItem.id).where(ReviewItem.id == item_id, _is_independent(reviewer))):
         raise RequestRefused(
             Reason.STATE_CONFLICT,
-            "whoever decided first does not give the second opinion",
+            "whoever has decided on an analysis does not look at it again",
             "ask somebody else",
         )
     is_free = session.scalar(select(_IS_FREE).where(ReviewItem.id == item_id))
@@ -79,7 +83,7 @@ def claim_item(session: Session, item_id: str, reviewer: str) -> None:
             f"somebody else holds {item_id}",
             "claim another, or wait until the lease ends",
         )
-    _lease(session, item, reviewer, load_queue(session, item.queue_id).lease_s)
+    _lease(session, item, reviewer, queue.lease_s)
 
 
 def is_offered_to(reviewer: str) -> ColumnElement[bool]:
@@ -122,11 +126,16 @@ def _lease(session: Session, item: ReviewItem, reviewer: str, lease_s: int) -> N
         item.state = ReviewState.CLAIMED
         item.claimed_by = reviewer
         item.claim_time = func.now()
-        item.reveal_time = None
+        # Who has seen the score before, and given the item back since, sees it at once.
+        item.reveal_time = func.now() if item.is_blind and _has_seen(session, item, reviewer) else None
     item.claim_until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
     session.flush()
     if is_new:
         _note(session, item, reviewer, "review.claimed")
+
+
+def _has_seen(session: Session, item: ReviewItem, reviewer: str) -> bool:
+    return bool(session.scalar(select(has_said(literal(item.analysis_id), reviewer))))
 
 
 def _note(session: Session, item: ReviewItem, reviewer: str, action: str) -> None:
@@ -143,15 +152,18 @@ def _is_for(reviewer: str) -> ColumnElement[bool]:
 
 
 def _is_independent(reviewer: str) -> ColumnElement[bool]:
-    """Whether this is a first look, or one at what somebody else decided."""
+    """Whether they have decided on the analysis nowhere else, and for a second look said nothing of it."""
     earlier = aliased(ReviewDecision)
-    decided = exists().where(
+    said = exists().where(
         earlier.analysis_id == ReviewItem.analysis_id,
         earlier.item_id != ReviewItem.id,
-        earlier.kind.in_((EntryKind.DECISION, EntryKind.BLIND)),
         earlier.reviewer == reviewer,
+        or_(
+            earlier.kind == EntryKind.DECISION,
+            and_(earlier.kind == EntryKind.BLIND, ReviewItem.kind != ReviewKind.FIRST),
+        ),
     )
-    return or_(ReviewItem.kind == ReviewKind.FIRST, ~decided)
+    return ~said
 
 
 def _may_be_seen() -> ColumnElement[bool]:

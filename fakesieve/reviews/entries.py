@@ -12,6 +12,7 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
+from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.reviews import ReviewDecision, TrackDecision
 from fakesieve.records.videos import Video
 from fakesieve.values.reviews import (
@@ -95,14 +96,17 @@ def list_entries(
     before: tuple[datetime, str] | None = None,
     limit: int = 100,
 ) -> list[Entry]:
-    """Return rows, newest first, behind a position. Those of deleted videos are left out."""
+    """Return rows, newest first, behind a position.
+
+    Those of deleted videos are left out, and what was said of videos that the viewer is to judge blindly.
+    """
     entry = ReviewDecision
     undone = select(entry.undone_id).where(entry.undone_id.is_not(None))
     wanted = (
         select(entry, Analysis.video_id, entry.id.in_(undone).label("is_undone"))
         .join(Analysis, Analysis.id == entry.analysis_id)
         .join(Video, Video.id == Analysis.video_id)
-        .where(Video.delete_time.is_(None))
+        .where(Video.delete_time.is_(None), keep_from_viewer(entry.analysis_id))
     )
     if kinds:
         wanted = wanted.where(entry.kind.in_(kinds))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.blind import is_viewer, keep_from_viewer
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
@@ -85,24 +86,42 @@ def _is_shown() -> ColumnElement[bool]:
 
 
 def view_items(session: Session, item_ids: Sequence[str]) -> list[ReviewView]:
-    """Return items as they may be seen, in the order of the ids; those that are gone are left out."""
+    """Return items as the viewer of the transaction may see them, in the order of the ids.
+
+    Those that are gone are left out.
+    """
     rows = session.execute(
-        select(ReviewItem, Analysis.video_id, Standing.outcome, Standing.score, Standing.verdict)
+        select(
+            ReviewItem,
+            Analysis.video_id,
+            Standing.outcome,
+            Standing.score,
+            Standing.verdict,
+            is_viewer(ReviewItem.claimed_by).label("is_own"),
+            keep_from_viewer(ReviewItem.analysis_id).label("is_free"),
+        )
         .join(Analysis, Analysis.id == ReviewItem.analysis_id)
         .join(Standing, Standing.analysis_id == ReviewItem.analysis_id)
         .join(Video, Video.id == Analysis.video_id)
         .where(ReviewItem.id.in_(item_ids), Video.delete_time.is_(None)),
         execution_options={"populate_existing": True},
     )
-    views = {
-        row.ReviewItem.id: _write(row.ReviewItem, row.video_id, Finding(row.outcome, row.score, row.verdict))
-        for row in rows
-    }
+    views: dict[str, ReviewView] = {}
+    for row in rows:
+        item, finding = row.ReviewItem, Finding(row.outcome, row.score, row.verdict)
+        is_shown = row.is_free and _has_answer(item, is_own=row.is_own)
+        views[item.id] = _write(item, row.video_id, finding if is_shown else None, is_free=row.is_free)
     return [views[item_id] for item_id in item_ids if item_id in views]
 
 
-def _write(item: ReviewItem, video_id: str, finding: Finding) -> ReviewView:
-    is_hidden = item.is_blind and item.reveal_time is None and item.state is not ReviewState.DECIDED
+def _has_answer(item: ReviewItem, *, is_own: bool) -> bool:
+    """Whether what was found hides nothing any more: it is decided, or its holder has said a first word."""
+    is_revealed = item.reveal_time is not None and is_own
+    return not item.is_blind or is_revealed or item.state is ReviewState.DECIDED
+
+
+def _write(item: ReviewItem, video_id: str, finding: Finding | None, *, is_free: bool) -> ReviewView:
+    """Return an item. What others decided is hidden like the score from whoever is to judge blindly."""
     return ReviewView(
         id=item.id,
         queue_id=item.queue_id,
@@ -112,10 +131,10 @@ def _write(item: ReviewItem, video_id: str, finding: Finding) -> ReviewView:
         parent_id=item.parent_id,
         state=item.state,
         is_blind=item.is_blind,
-        finding=None if is_hidden else finding,
+        finding=finding,
         claimed_by=item.claimed_by,
         claim_until=item.claim_until,
-        disposition=item.disposition,
+        disposition=item.disposition if is_free else None,
         decision_id=item.decision_id,
         decided_by=item.decided_by,
         decide_time=item.decide_time,

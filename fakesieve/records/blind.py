@@ -1,0 +1,81 @@
+"""What is kept from whoever is to judge a video without the score: one rule, which every list obeys.
+
+Who looks is a property of the transaction, like the tenant: ``Database.transaction`` names the viewer. All
+analyses of a video are kept from them together, as another one would tell the answer.
+
+People who review are kept from every video that waits for a blind look which they may still take, until
+they have said a word about it. A key is a program, which may read what its tenant may read; it is kept from
+what it holds for a blind look this moment.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, literal, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from fakesieve.database import VIEWER_VARIABLE
+from fakesieve.ids import IdPrefix
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
+from fakesieve.values.reviews import EntryKind, ReviewState
+
+
+def keep_from_viewer(analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Return the condition that an analysis is not kept from the viewer of the transaction."""
+    return analysis_id.not_in(_KEPT)
+
+
+def is_kept(session: Session, analysis_id: str) -> bool:
+    """Whether an analysis is kept from the viewer of the transaction."""
+    return session.scalar(select(literal(1)).where(literal(analysis_id).in_(_KEPT))) is not None
+
+
+def is_viewer(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column names the viewer of the transaction; true where nobody looks."""
+    return or_(_VIEWER == "", func.coalesce(column == _VIEWER, false()))
+
+
+_VIEWER = select(func.coalesce(func.current_setting(VIEWER_VARIABLE, true()), "")).scalar_subquery()
+
+
+def _select_kept() -> Select[Any]:
+    """Return the ids of what is kept: few, as a queue takes in some hundred items at a time."""
+    seen, same, item = aliased(Analysis), aliased(Analysis), aliased(ReviewItem)
+    is_person = func.starts_with(_VIEWER, f"{IdPrefix.USER}_")
+    is_revealed = and_(item.claimed_by == _VIEWER, item.reveal_time.is_not(None))
+    is_held = and_(item.claimed_by == _VIEWER, item.reveal_time.is_(None))
+    may_judge = and_(~is_revealed, _may_take(item), ~has_said(item.analysis_id, _VIEWER))
+    return (
+        select(same.id)
+        .select_from(item)
+        .join(seen, seen.id == item.analysis_id)
+        .join(same, same.video_id == seen.video_id)
+        .where(
+            _VIEWER != "",  # first and alone: without a viewer nothing is looked at
+            item.is_blind,
+            item.state != ReviewState.DECIDED,
+            case((is_person, may_judge), else_=is_held),
+        )
+    )
+
+
+def _may_take(item: type[ReviewItem]) -> ColumnElement[bool]:
+    """Whether a person holds an item or may come to hold it: of a closed queue nobody gets one."""
+    queue = aliased(ReviewQueue)
+    is_open = exists().where(queue.id == item.queue_id, queue.is_active)
+    return or_(item.claimed_by == _VIEWER, is_open)
+
+
+def has_said(
+    analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any], reviewer: str | ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """Return the condition that somebody has said a word about an analysis, and may have seen its score."""
+    said = aliased(ReviewDecision)
+    return exists().where(
+        said.analysis_id == analysis_id,
+        said.kind.in_((EntryKind.BLIND, EntryKind.DECISION)),
+        said.reviewer == reviewer,
+    )
+
+
+_KEPT = _select_kept()
