@@ -12,6 +12,7 @@ from api.problems import install_problems
 from api.routes import (
     analyses,
     batches,
+    documents,
     erasure,
     exports,
     feedback,
@@ -36,6 +37,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     exports.router,
     analyses.router,
+    documents.router,
     policies.router,
     models.router,
     reviews.router,

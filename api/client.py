@@ -29,7 +29,6 @@ from api.calls.keys import Keys
 from api.calls.policies import Models, Policies
 from api.calls.results import Results
 from api.calls.reviews import Reviews
-
 from api.calls.sender import ApiProblem, ApiUnreachable, Sender, StillRunning
 from api.calls.videos import Videos
 from api.calls.webhooks import Webhooks
