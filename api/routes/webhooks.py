@@ -43,7 +43,8 @@ _MAY = [require_scope(Scope.WEBHOOKS_WRITE)]
 _CHANGED = describe_responses(Reason.STATE_CONFLICT, Reason.URL_NOT_ALLOWED, Reason.UNSUPPORTED_MEDIA_TYPE)
 
 
-def _read_rules(services: Services) -> AddressRules:
+def read_rules(services: Services) -> AddressRules:
+    """Return which addresses this installation may send to."""
     return AddressRules.allow(split_list(services.settings.webhook_networks))
 
 
@@ -52,7 +53,7 @@ def create_webhook(
     body: WebhookBody, caller: CallerDep, services: ServicesDep, session: Transaction
 ) -> NewWebhookOut:
     """Register an address. The answer shows the secret that messages are signed with, this once."""
-    made = create_endpoint(session, caller.tenant_id, caller.key_id, body.read(), _read_rules(services))
+    made = create_endpoint(session, caller.tenant_id, caller.key_id, body.read(), read_rules(services))
     return NewWebhookOut(**_write(made.endpoint).model_dump(exclude={"object"}), secret=made.secret)
 
 
@@ -111,7 +112,7 @@ def change_webhook(
     webhook_id: str, body: WebhookBody, caller: CallerDep, services: ServicesDep, session: Transaction
 ) -> WebhookOut:
     """Replace address, types and description; the secret stays."""
-    return _write(change_endpoint(session, webhook_id, caller.key_id, body.read(), _read_rules(services)))
+    return _write(change_endpoint(session, webhook_id, caller.key_id, body.read(), read_rules(services)))
 
 
 @router.delete("/v1/webhooks/{webhook_id}", status_code=204, dependencies=_MAY)
