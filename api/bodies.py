@@ -4,6 +4,7 @@ import json
 import math
 from typing import cast
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from typing_extensions import override
 
@@ -13,6 +14,7 @@ from fakesieve.texts import is_storable
 
 INTEGER_MAX = 2**63 - 1
 _TYPES = ("application/json",)
+_AT_ONCE_BYTES = 64 << 10
 
 
 class StrictRequest(Request):
@@ -20,7 +22,10 @@ class StrictRequest(Request):
 
     @override
     async def json(self) -> object:
-        return read_json(await self.body())
+        body = await self.body()
+        if len(body) <= _AT_ONCE_BYTES:
+            return read_json(body)
+        return await run_in_threadpool(read_json, body)  # for up to a second; others are answered meanwhile
 
 
 def check_content_type(header: str) -> None:
@@ -59,14 +64,13 @@ def read_json(body: bytes) -> object:
 
 
 def _read_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {double[:100]!r} stands twice in an object")
+    found: dict[str, object] = {}
     for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name[:100]!r} stands twice in an object")
         _check_text(name)
         _check_texts(value)
+        found[name] = value
     return found
 
 
