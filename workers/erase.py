@@ -48,7 +48,9 @@ class Eraser:
     def _begin(self, video: DueErasure) -> tuple[str, str] | None:
         try:
             with self._database.transaction(tenant_id=video.tenant_id) as session:
-                return video.tenant_id, begin_erasure(session, video.video_id, FLEET_ACTOR, video.cause)
+                return video.tenant_id, begin_erasure(
+                    session, video.video_id, FLEET_ACTOR, video.cause, bucket=self._bucket
+                )
         except RequestRefused:
             return None  # held, or gone, since it was found
 

@@ -31,7 +31,7 @@ from fakesieve.erasure.retention import (
     set_class,
     undelete_video,
 )
-from fakesieve.errors import Unavailable
+from fakesieve.errors import FleetError
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import Erasure, RetentionClass
 from fakesieve.records.videos import Video
@@ -99,10 +99,12 @@ def erase_one_video(
     with_sources = body is not None and body.with_sources
     database = services.database
     with database.transaction(tenant_id=caller.tenant_id) as session:
-        erasure_id = begin_erasure(session, video_id, caller.key_id, with_sources=with_sources)
+        erasure_id = begin_erasure(
+            session, video_id, caller.key_id, bucket=services.settings.bucket, with_sources=with_sources
+        )
     try:
         erasure = erase_video(database, objects, services.settings.bucket, (caller.tenant_id, erasure_id))
-    except Unavailable:
+    except FleetError:  # it is begun, so the answer is its id; the fleet tries again
         with database.transaction(tenant_id=caller.tenant_id) as session:
             erasure = load_erasure(session, erasure_id)
     response.headers["Location"] = f"/v1/erasures/{erasure_id}"

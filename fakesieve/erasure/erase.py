@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
-from fakesieve.erasure.objects import clear_objects
+from fakesieve.erasure.objects import Removal, clear_objects
 from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, make_plan
 from fakesieve.erasure.retention import check_hold, lock_video
 from fakesieve.erasure.rows import KEPT_TABLES, clear_rows, count_kept
@@ -44,6 +44,9 @@ def erase_video(
 ) -> Erasure:
     """Clear everything of a begun erasure that can be cleared now, and return where it stands.
 
+    Objects that the fleet has no right to remove are named in the receipt and hold nothing up, but for those
+    in its own bucket, which are tried again until they are gone.
+
     Args:
         database: of the fleet or of the API.
         objects: the object store.
@@ -64,8 +67,11 @@ def erase_video(
 
     def work(session: Session) -> Erasure:
         erasure = _lock(session, erasure_id)
-        if erasure.plan is not None and removed is not None and "objects" not in erasure.stores:
-            _clear_database(session, erasure, plan, removed)
+        if erasure.plan is not None and removed is not None:
+            if "database" not in erasure.stores:
+                _clear_database(session, erasure, plan)
+            if "objects" not in erasure.stores and not removed.left:
+                _note_objects(session, erasure, plan, removed)
         complete_erasure(session, erasure)
         return erasure
 
@@ -78,12 +84,13 @@ def begin_erasure(
     actor: str,
     cause: ErasureCause = ErasureCause.REQUEST,
     *,
+    bucket: str,
     with_sources: bool = False,
 ) -> str:
     """Hide a video, write down what is to be cleared, and return the erasure's id.
 
-    From here there is no way back. Where an erasure runs already, its id is returned. Raises RequestRefused
-    (NOT_FOUND, LEGAL_HOLD).
+    ``bucket`` is the fleet's own. From here there is no way back. Where an erasure runs already, its id is
+    returned. Raises RequestRefused (NOT_FOUND, LEGAL_HOLD).
     """
     video = lock_video(session, video_id)
     check_hold(video)
@@ -91,7 +98,7 @@ def begin_erasure(
     found = session.scalar(running)
     if found is not None:
         return found
-    plan = make_plan(session, video, with_sources=with_sources)
+    plan = make_plan(session, video, bucket, with_sources=with_sources)
     erasure_id = new_id(IdPrefix.ERASURE)
     row = {"id": erasure_id, "tenant_id": video.tenant_id, "video_id": video_id, "cause": cause}
     session.execute(
@@ -188,21 +195,32 @@ def hash_receipt(erasure: Erasure) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _clear_database(
-    session: Session, erasure: Erasure, plan: ErasurePlan, removed: Mapping[str, int]
-) -> None:
+def _clear_database(session: Session, erasure: Erasure, plan: ErasurePlan) -> None:
     rows = clear_rows(session, erasure.video_id, plan)
     kept = {
         name: {"rows": count, "why": KEPT_TABLES[name]} for name, count in count_kept(session, plan).items()
     }
-    own = {"state": "kept", "objects": plan.n_kept, "why": "they lie in your own buckets"}
     erasure.stores = {
         "database": {"state": "cleared", "rows": rows},
-        "objects": {"state": "cleared", "objects": removed["objects"]},
-        "exports": {"state": "cleared", "objects": removed["exports"]},
-        "kept": {name: report for name, report in kept.items() if report["rows"]}
-        | ({"sources": own} if plan.n_kept else {}),
+        "kept": {name: report for name, report in kept.items() if report["rows"]},
     }
+    session.flush()
+
+
+def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed: Removal) -> None:
+    stores = dict(erasure.stores)
+    stores["objects"] = {"state": "cleared", "objects": removed.objects}
+    stores["exports"] = {"state": "cleared", "objects": removed.exports}
+    kept = dict(cast("Mapping[str, object]", stores["kept"]))
+    if plan.n_kept:
+        why = "they lie in your own buckets"
+        kept["sources"] = {"state": "kept", "objects": plan.n_kept, "why": why}
+    if removed.refused:
+        why = "their store does not let the fleet remove them"
+        reasons, count = dict(removed.refused), sum(removed.refused.values())
+        kept["refused"] = {"state": "refused", "objects": count, "reasons": reasons, "why": why}
+    stores["kept"] = kept
+    erasure.stores = stores
     session.flush()
 
 

@@ -1,5 +1,7 @@
 """Removing a video's objects, and the exports that may name it."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fakesieve.erasure.plan import ErasurePlan
@@ -12,30 +14,54 @@ _GONE = frozenset({Reason.SOURCE_NOT_FOUND, Reason.SOURCE_CHANGED})
 _SKEW = timedelta(minutes=10)  # between the clocks of the database and of the object store
 
 
+@dataclass(frozen=True)
+class Removal:
+    """What was removed, and what a store would not let go. ``refused`` counts foreign objects by reason.
+
+    ``left`` counts those of the fleet's own bucket: it may remove them, so somebody has to see to that.
+    """
+
+    objects: int
+    exports: int
+    refused: Mapping[str, int]
+    left: int
+
+
 def clear_objects(
     objects: ObjectStore, bucket: str, tenant_id: str, plan: ErasurePlan, since: datetime
-) -> dict[str, int]:
-    """Remove what the plan lists and the tenant's exports; return how many objects of each there were.
+) -> Removal:
+    """Remove what the plan lists and the tenant's exports, and say what came of it.
 
-    Bytes that somebody has put in the place of the video's are left alone. Exports are copies of rows that
-    can be made again, so all that were there when the erasure began go, whichever videos they name.
+    Bytes that somebody has put in the place of the video's are left alone. What the fleet has no right to
+    remove keeps nothing else from being removed. Exports are copies of rows that can be made again, so all
+    that were there when the erasure began go, whichever videos they name.
     """
-    removed = sum(_remove(objects, ref) for ref in plan.objects)
+    removed, left, refused = 0, 0, dict[str, int]()
+    for ref in plan.objects:
+        try:
+            removed += _remove(objects, ref)
+        except SourceRefused as fault:
+            if ref.bucket == bucket:
+                left += 1
+            else:
+                refused[fault.reason.value] = refused.get(fault.reason.value, 0) + 1
     prefix = f"{EXPORTS_PREFIX}{tenant_id}/"
     old = [
         facts.ref for facts in objects.list_objects(bucket, prefix) if facts.modified_time <= since + _SKEW
     ]
     for ref in old:
         objects.delete(ref.loosen())
-    return {"objects": removed, "exports": len(old)}
+    return Removal(removed, len(old), refused, left)
 
 
 def _remove(objects: ObjectStore, ref: VideoRef) -> int:
+    """Remove an object; return 0 where it is gone. Raises SourceRefused where the store does not allow it."""
     try:
         objects.head(ref)
     except SourceRefused as refused:
         if refused.reason in _GONE:
             return 0
-        raise
+        if refused.reason is not Reason.SOURCE_ARCHIVED:  # which cannot be read, and can be removed
+            raise
     objects.delete(ref)
     return 1

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from fakesieve.objects import VideoRef
+from fakesieve.places import find_owner
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Job, WorkerHost
 from fakesieve.records.table import Id
@@ -23,7 +24,8 @@ HOST_SILENCE_S = 3_600.0
 class ErasurePlan:
     """Where a video lies. ``objects`` are to be removed, ``held`` may lie in worker hosts' scratch folders.
 
-    ``n_kept`` counts the places in the caller's own buckets that are left as they are.
+    ``n_kept`` counts the places in the caller's own buckets that are left as they are. ``marks`` are what
+    kept answers to requests may name beside the other ids: uploads, and the hash of the video.
     """
 
     objects: tuple[VideoRef, ...]
@@ -31,6 +33,7 @@ class ErasurePlan:
     job_ids: tuple[str, ...]
     analysis_ids: tuple[str, ...]
     n_kept: int
+    marks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the form that the erasure's row holds until it is completed."""
@@ -40,6 +43,7 @@ class ErasurePlan:
             "job_ids": list(self.job_ids),
             "analysis_ids": list(self.analysis_ids),
             "n_kept": self.n_kept,
+            "marks": list(self.marks),
         }
 
     @classmethod
@@ -51,20 +55,24 @@ class ErasurePlan:
             tuple(cast("list[str]", form["job_ids"])),
             tuple(cast("list[str]", form["analysis_ids"])),
             cast("int", form["n_kept"]),
+            tuple(cast("list[str]", form.get("marks", []))),  # plans of an earlier release have none
         )
 
 
-def make_plan(session: Session, video: Video, *, with_sources: bool) -> ErasurePlan:
+def make_plan(session: Session, video: Video, bucket: str, *, with_sources: bool) -> ErasurePlan:
     """Find everything that hangs on a video, a job included that has not got as far as knowing it.
 
-    Uploads are ours to remove. Objects that lie in the caller's own buckets go only ``with_sources``.
+    What lies in the tenant's folders of the fleet's own ``bucket`` is ours to remove, however its job named
+    it. Objects that lie in the caller's own buckets go only ``with_sources``.
     """
     sources = session.scalars(select(Source).where(Source.video_id == video.id)).all()
     refs = [VideoRef(source.bucket, source.key, source.version_id, source.etag) for source in sources]
     ours = [
         ref
         for source, ref in zip(sources, refs, strict=True)
-        if with_sources or source.kind is SourceKind.UPLOAD
+        if with_sources
+        or source.kind is SourceKind.UPLOAD
+        or (ref.bucket == bucket and find_owner(ref.key) == video.tenant_id)
     ]
     uploads = session.scalars(
         select(Upload).where(or_(Upload.sha256 == video.content_sha256, _lies_at(refs)))
@@ -81,6 +89,7 @@ def make_plan(session: Session, video: Video, *, with_sources: bool) -> ErasureP
         job_ids=tuple(session.scalars(_find_jobs(video, refs + strays))),
         analysis_ids=tuple(session.scalars(select(Analysis.id).where(Analysis.video_id == video.id))),
         n_kept=len(refs) - len(ours),
+        marks=(video.content_sha256, *(upload.id for upload in uploads)),
     )
 
 

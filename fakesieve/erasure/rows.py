@@ -45,7 +45,7 @@ def clear_rows(session: Session, video_id: str, plan: ErasurePlan) -> dict[str, 
     counts[TrackDecision.__tablename__] = _count(session, TrackDecision, "analysis_id", analyses)
     counts["analysis"] = _count(session, Analysis, "video_id", [video_id])
     counts["event"] = _clear_events(session, [video_id, *analyses, *jobs])
-    counts["idempotent_answer"] = _clear_answers(session, [video_id, *analyses, *jobs])
+    counts["idempotent_answer"] = _clear_answers(session, [video_id, *analyses, *jobs, *plan.marks])
     counts["upload"] = _clear_uploads(session, plan)
     counts["job"] = _clear(session, Job, "id", jobs)
     counts["video"] = _clear(session, Video, "id", [video_id])
@@ -76,7 +76,7 @@ def _clear_events(session: Session, ids: Sequence[str]) -> int:
 
 
 def _clear_answers(session: Session, ids: Sequence[str]) -> int:
-    """Remove kept answers in which one of the ids stands."""
+    """Remove kept answers in which one of the ids, or a hash, stands."""
     holds = text("EXISTS (SELECT FROM unnest(cast(:ids AS text[])) AS id WHERE"
                  " position(convert_to(id, 'UTF8') IN idempotent_answer.body) > 0)")  # fmt: skip
     gone = delete(IdempotentAnswer).where(holds).returning(IdempotentAnswer.key)

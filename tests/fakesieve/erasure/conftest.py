@@ -59,7 +59,7 @@ class Case:
 
     def begin(self, **options: object) -> tuple[str, str]:
         with self.database.transaction(tenant_id=self.tenant_id) as session:
-            return self.tenant_id, begin_erasure(session, self.video_id, "key_a", **options)
+            return self.tenant_id, begin_erasure(session, self.video_id, "key_a", bucket=BUCKET, **options)
 
     def erase(self, begun: tuple[str, str]) -> Erasure:
         return erase_video(self.database, self.objects, BUCKET, begun)

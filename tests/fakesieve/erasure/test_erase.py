@@ -1,5 +1,6 @@
 """After an erasure no store holds a trace of the video but the receipt that says so."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,23 @@ from fakesieve.erasure.erase import (
     take_unfinished,
 )
 from fakesieve.erasure.hosts import confirm_lettings, list_lettings
-from fakesieve.errors import RequestRefused
+from fakesieve.errors import RequestRefused, SourceRefused
+from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import check_chain, list_audit
+from fakesieve.records.idempotency import KeptAnswer, keep_answer
 from fakesieve.records.videos import record_source
 from fakesieve.values.erasure import ErasureState
+from fakesieve.values.videos import SourceKind
 from tests.databases import opened
 from tests.factories import make_tenant
 from tests.fakesieve.erasure.conftest import BUCKET, Case, find_in_database, find_in_objects, put
 from workers.erase import Eraser
 from workers.let_go import let_go
 from workers.scratch import Scratch
+
+FOREIGN = "foreign"
 
 
 def test_before_an_erasure_the_scan_finds_the_video_everywhere(case: Case) -> None:
@@ -146,6 +152,63 @@ def test_with_its_sources_a_video_is_gone_from_there_too(case: Case, tmp_path: P
     assert case.objects.head(other.loosen()).size_bytes == 37
 
 
+class ReadOnly(S3Objects):
+    """A store that lets nobody remove what lies under some prefix."""
+
+    def __init__(self, objects: S3Objects, prefix: str) -> None:
+        self.__dict__.update(objects.__dict__)
+        self.prefix = prefix
+
+    def delete(self, ref: VideoRef) -> None:
+        if f"{ref.bucket}/{ref.key}".startswith(self.prefix):
+            raise SourceRefused(Reason.SOURCE_ACCESS_DENIED, f"{ref.uri} may not be removed")
+        super().delete(ref)
+
+
+def test_a_source_that_may_not_be_removed_is_named_and_holds_nothing_up(case: Case, tmp_path: Path) -> None:
+    case.objects.make_bucket(FOREIGN)
+    path = tmp_path / "theirs"
+    path.write_bytes(case.content)
+    theirs = case.objects.upload(path, FOREIGN, "incoming/clip.mp4").ref
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=theirs)
+    store = ReadOnly(case.objects, f"{FOREIGN}/")
+    erasure = erase_video(case.database, store, BUCKET, case.begin(with_sources=True))
+    assert erasure.state is ErasureState.COMPLETED
+    assert erasure.stores["kept"]["refused"]["reasons"] == {"SOURCE_ACCESS_DENIED": 1}
+    assert erasure.stores["objects"] == {"state": "cleared", "objects": 1}
+    assert find_in_objects(case) == []
+    assert set(find_in_database(case, *case.traces)) == {"tenant", "usage"}
+    assert case.objects.head(theirs).size_bytes == len(case.content)
+
+
+def test_what_of_our_own_cannot_be_removed_now_is_tried_again_while_the_rows_are_gone(case: Case) -> None:
+    begun = case.begin()
+    store = ReadOnly(case.objects, f"{BUCKET}/uploads/")
+    erasure = erase_video(case.database, store, BUCKET, begun)
+    assert erasure.state is ErasureState.RUNNING
+    assert "video" not in find_in_database(case, *case.traces)
+    erasure = case.erase(begun)
+    assert (erasure.state, erasure.stores["objects"]["objects"]) == (ErasureState.COMPLETED, 1)
+    assert find_in_objects(case) == []
+
+
+@pytest.mark.parametrize("kind", SourceKind)
+def test_an_upload_goes_however_its_job_named_it(case: Case, kind: SourceKind) -> None:
+    case.run("UPDATE source SET kind = :kind WHERE video_id = :id", kind=kind.value, id=case.video_id)
+    assert "sources" not in case.erase(case.begin()).stores["kept"]
+    assert find_in_objects(case) == []
+
+
+def test_what_was_answered_about_the_upload_goes_too(case: Case) -> None:
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        upload_id = session.scalar(text("SELECT id FROM upload"))
+        answer = {"id": upload_id, "name": f"{case.traces[0]}.mp4", "sha256": case.traces[1]}
+        keep_answer(session, case.tenant_id, "up", KeptAnswer("0" * 64, 201, {}, json.dumps(answer).encode()))
+    case.erase(case.begin())
+    assert "idempotent_answer" not in find_in_database(case, *case.traces)
+
+
 HOST = "INSERT INTO worker_host (owner, name, version, slots) VALUES (:owner, 'host', '1', 1)"
 
 
@@ -183,5 +246,5 @@ def test_another_tenants_video_cannot_be_erased(case: Case) -> None:
         pytest.raises(RequestRefused) as refused,
         case.database.transaction(tenant_id=other) as session,
     ):
-        begin_erasure(session, case.video_id, "key_b")
+        begin_erasure(session, case.video_id, "key_b", bucket=BUCKET)
     assert refused.value.reason is Reason.NOT_FOUND
