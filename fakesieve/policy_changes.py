@@ -1,13 +1,17 @@
 """A tenant's change of policy: it judges what comes from now on, and history again, step by step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from engine.policy import Policy
 from fakesieve.database import Database
+from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import EVERYTHING, Filter
-from fakesieve.records.policies import activate_policy, ensure_policy
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
+from fakesieve.records.policies import activate_policy, ensure_policy, hold_policy
 from fakesieve.records.policy_sql import APPLY_AT_ONCE, Applied, Moved, apply_policy
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_events
@@ -35,21 +39,39 @@ def change_policy(
 
     Each step is a transaction of its own. A change that was cut off is completed by making it again: what it
     has judged already is passed over. With ``is_activated`` new analyses are judged so from before the first
-    step on, so that none is missed. Each verdict that moves is told as ``analysis.verdict_changed``.
+    step on, so that none is missed. Each verdict that moves is told as ``analysis.verdict_changed``, and the
+    audit log has an entry for the begin and one for the end.
+
+    Raises RequestRefused (STATE_CONFLICT) where the tenant takes up another policy meanwhile: that change
+    judges what this one has judged again, and this one must not go on behind it.
     """
 
-    def begin(session: Session) -> str:
-        if is_activated:
+    def begin(session: Session) -> tuple[str, int | None]:
+        use = (
             activate_policy(session, tenant_id, policy, actor=actor)
-        return ensure_policy(session, policy)
+            if is_activated
+            else hold_policy(session, tenant_id)
+        )
+        policy_id = ensure_policy(session, policy)
+        _note(session, tenant_id, policy, actor, "policy.apply_begun", {"is_active": is_activated})
+        return policy_id, use
 
-    policy_id = database.run_transaction(begin, tenant_id=tenant_id)
+    policy_id, use = database.run_transaction(begin, tenant_id=tenant_id)
     judged, moved, last_id = 0, 0, ""
 
     def take_step(session: Session) -> Applied:
+        if hold_policy(session, tenant_id) != use:
+            raise RequestRefused(
+                Reason.STATE_CONFLICT,
+                f"another policy took the place of {policy.name}@{policy.version} while it was applied",
+                "look which one is active; apply again what shall hold",
+            )
         done = apply_policy(session, tenant_id, policy, policy_id, wanted, after_id=last_id, limit=step)
         events = [_describe(each, policy) for each in done.moved]
         record_events(session, tenant_id, EventType.VERDICT_CHANGED, events)
+        if done.last_id is None:
+            total = {"judged": judged + done.judged, "moved": moved + len(done.moved)}
+            _note(session, tenant_id, policy, actor, "policy.applied", {**total, "is_active": is_activated})
         return done
 
     while True:
@@ -58,6 +80,18 @@ def change_policy(
         if done.last_id is None:
             return Change(judged, moved)
         last_id = done.last_id
+
+
+def _note(
+    session: Session,
+    tenant_id: str,
+    policy: Policy,
+    actor: str,
+    action: str,
+    details: Mapping[str, object],
+) -> None:
+    label = f"{policy.name}@{policy.version}"
+    record_audit(session, tenant_id=tenant_id, actor=actor, action=action, subject=label, details=details)
 
 
 def _describe(moved: Moved, policy: Policy) -> dict[str, object]:

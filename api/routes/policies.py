@@ -24,13 +24,12 @@ from engine.policy import Policy
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import record_audit
 from fakesieve.records.policies import (
     PolicyLine,
     create_policy,
-    find_active_policy,
     find_policy_line,
     list_policies,
+    show_active_policy,
 )
 from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.scopes import Scope
@@ -48,7 +47,7 @@ PolicyName = Annotated[
 @router.get("/v1/policies", dependencies=_READ)
 def list_all_policies(caller: CallerDep, session: Transaction) -> Page[PolicyOut]:
     """List the presets and all versions of the tenant's own policies, all on one page."""
-    active = find_active_policy(session, caller.tenant_id)
+    active = show_active_policy(session, caller.tenant_id)
     return Page[PolicyOut](data=[_write(line, active) for line in list_policies(session)])
 
 
@@ -57,15 +56,15 @@ def create_one_policy(
     body: NewPolicyBody, response: Response, caller: CallerDep, session: Transaction
 ) -> PolicyOut:
     """Keep a policy, or the next version of one. It judges nothing before it is applied."""
-    line = create_policy(session, caller.tenant_id, body.make(body.name), body.note)
+    line = create_policy(session, caller.tenant_id, body.make(body.name), body.note, actor=caller.key_id)
     response.headers["Location"] = f"/v1/policies/{line.id}"
-    return _write(line, find_active_policy(session, caller.tenant_id))
+    return _write(line, show_active_policy(session, caller.tenant_id))
 
 
 @router.get("/v1/policies/{policy}", dependencies=_READ)
 def show_policy(policy: PolicyName, caller: CallerDep, session: Transaction) -> PolicyOut:
     """Show one policy."""
-    return _write(_find(session, policy), find_active_policy(session, caller.tenant_id))
+    return _write(_find(session, policy), show_active_policy(session, caller.tenant_id))
 
 
 @router.post("/v1/policies:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
@@ -104,14 +103,6 @@ def apply_one_policy(
         wanted,
         actor=caller.key_id,
         is_activated=asked.activate,
-    )
-    record_audit(
-        session,
-        tenant_id=caller.tenant_id,
-        actor=caller.key_id,
-        action="policy.applied",
-        subject=line.label,
-        details={"judged": change.judged, "moved": change.moved, "is_active": asked.activate},
     )
     return AppliedOut(policy=line.label, is_active=asked.activate, judged=change.judged, moved=change.moved)
 

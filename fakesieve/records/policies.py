@@ -11,6 +11,7 @@ from engine.policy import PRESETS, Policy
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
 from fakesieve.values.policies import NAME_LENGTH_MAX
 
@@ -122,7 +123,9 @@ class PolicyLine:
         return f"{self.policy.name}@{self.policy.version}"
 
 
-def create_policy(session: Session, tenant_id: str, policy: Policy, note: str | None = None) -> PolicyLine:
+def create_policy(
+    session: Session, tenant_id: str, policy: Policy, note: str | None = None, *, actor: str
+) -> PolicyLine:
     """Keep thresholds under a tenant's own name; the version given is replaced by the next of that name.
 
     Raises RequestRefused for the name of a preset, and for a second version made at the same moment.
@@ -155,7 +158,9 @@ def create_policy(session: Session, tenant_id: str, policy: Policy, note: str | 
             f"{numbered.name}@{numbered.version} was made at the same moment",
             "try again",
         )
-    return PolicyLine(made.id, numbered, note, made.create_time)
+    line = PolicyLine(made.id, numbered, note, made.create_time)
+    record_audit(session, tenant_id=tenant_id, actor=actor, action="policy.created", subject=line.label)
+    return line
 
 
 def list_policies(session: Session) -> list[PolicyLine]:
@@ -178,21 +183,36 @@ def find_policy_line(session: Session, name: str) -> PolicyLine | None:
     return fits[0] if fits else None
 
 
-def find_active_policy(session: Session, tenant_id: str) -> Policy | None:
-    """Return the policy that a tenant judges with; None where each model's own does.
-
-    Waits for a change of it that is being made, and holds the next one back until this transaction ends: an
-    analysis is judged either by the policy before the change, and again by the change, or by the new one.
-    """
-    session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(tenant_id))))
+def show_active_policy(session: Session, tenant_id: str) -> Policy | None:
+    """Return the policy that a tenant judges with, for who only looks; None where each model's own does."""
     newest = select(PolicyUse.policy_id).where(PolicyUse.tenant_id == tenant_id).order_by(PolicyUse.id.desc())
     policy_id = session.scalar(newest.limit(1))
     version = None if policy_id is None else session.get(PolicyVersion, policy_id)
     return None if version is None else version.to_policy()
 
 
-def activate_policy(session: Session, tenant_id: str, policy: Policy | None, *, actor: str) -> None:
-    """Judge a tenant's analyses with a policy from now on; None is with the one that each model brings."""
+def find_active_policy(session: Session, tenant_id: str) -> Policy | None:
+    """Return the policy that a tenant judges with, for who writes a verdict; None as ``show_active_policy``.
+
+    Waits for a change of it that is being made, and holds the next one back until this transaction ends: an
+    analysis is judged either by the policy before the change, and again by the change, or by the new one.
+    """
+    hold_policy(session, tenant_id)
+    return show_active_policy(session, tenant_id)
+
+
+def hold_policy(session: Session, tenant_id: str) -> int | None:
+    """Keep a tenant's policy from changing until the transaction ends; return which use of one it is."""
+    session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(tenant_id))))
+    return session.scalar(select(func.max(PolicyUse.id)).where(PolicyUse.tenant_id == tenant_id))
+
+
+def activate_policy(session: Session, tenant_id: str, policy: Policy | None, *, actor: str) -> int:
+    """Judge a tenant's analyses with a policy from now on; None is with the one that each model brings.
+
+    Returns which use of a policy this is, until the next one.
+    """
     session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(tenant_id))))
     policy_id = None if policy is None else ensure_policy(session, policy)
-    session.execute(insert(PolicyUse).values(tenant_id=tenant_id, policy_id=policy_id, actor=actor))
+    row = insert(PolicyUse).values(tenant_id=tenant_id, policy_id=policy_id, actor=actor)
+    return session.scalars(row.returning(PolicyUse.id)).one()

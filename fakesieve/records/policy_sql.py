@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     Boolean,
     ColumnElement,
     Integer,
@@ -160,7 +161,27 @@ def apply_policy(
 
     ``policy_id`` is the row of the policy. Applying it twice changes nothing the second time.
     """
-    chosen = (
+    chosen = _choose(tenant_id, policy, policy_id, wanted, after_id, limit)
+    written = _write_verdicts(chosen, tenant_id, policy_id)
+    moved = (
+        update(Standing)
+        .where(Standing.analysis_id == chosen.c.analysis_id)
+        .values(verdict=chosen.c.after, policy_id=policy_id)
+        .returning(chosen.c.analysis_id, chosen.c.video_id, chosen.c.before, chosen.c.after, chosen.c.score)
+        .add_cte(written)
+    )
+    rows = session.execute(moved, execution_options={"synchronize_session": False}).all()
+    judged = sorted((_read_moved(*row) for row in rows), key=lambda each: each.analysis_id)
+    changed = tuple(each for each in judged if each.before is not each.after)
+    return Applied(len(judged), changed, judged[-1].analysis_id if len(judged) == limit else None)
+
+
+def _choose(tenant_id: str, policy: Policy, policy_id: str, wanted: Filter, after_id: str, limit: int) -> CTE:
+    """Return the next analyses that the policy has not judged, with what it says of them.
+
+    They are locked, so that as many are written as were chosen: fewer than ``limit`` are then the last ones.
+    """
+    return (
         select_standing(
             compile_filter(wanted, tenant_id),
             tenant_id,
@@ -174,32 +195,20 @@ def apply_policy(
         .where(Standing.policy_id != policy_id, Standing.analysis_id > after_id)
         .order_by(Standing.analysis_id)
         .limit(limit)
+        .with_for_update(of=Standing, key_share=True)
         .cte("chosen")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    written = (
-        insert(Verdict)
-        .from_select(
-            ["tenant_id", "analysis_id", "policy_id", "value", "score_used", "reasons"],
-            select(
-                literal(tenant_id), chosen.c.analysis_id, literal(policy_id),
-                chosen.c.after, chosen.c.score, chosen.c.reasons,
-            ),
-        )
-        .on_conflict_do_nothing()
-        .cte("written")
+
+
+def _write_verdicts(chosen: CTE, tenant_id: str, policy_id: str) -> CTE:
+    """Return the statement that keeps what the policy says, beside what other policies have said."""
+    lines = select(
+        literal(tenant_id), chosen.c.analysis_id, literal(policy_id),
+        chosen.c.after, chosen.c.score, chosen.c.reasons,
     )  # fmt: skip
-    moved = (
-        update(Standing)
-        .where(Standing.analysis_id == chosen.c.analysis_id)
-        .values(verdict=chosen.c.after, policy_id=policy_id)
-        .returning(chosen.c.analysis_id, chosen.c.video_id, chosen.c.before, chosen.c.after, chosen.c.score)
-        .add_cte(written)
-    )
-    rows = session.execute(moved, execution_options={"synchronize_session": False}).all()
-    judged = sorted((_read_moved(*row) for row in rows), key=lambda each: each.analysis_id)
-    changed = tuple(each for each in judged if each.before is not each.after)
-    return Applied(len(judged), changed, judged[-1].analysis_id if len(judged) == limit else None)
+    columns = ["tenant_id", "analysis_id", "policy_id", "value", "score_used", "reasons"]
+    return insert(Verdict).from_select(columns, lines).on_conflict_do_nothing().cte("written")
 
 
 def decide_value(policy: Policy) -> ColumnElement[Any]:

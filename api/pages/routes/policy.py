@@ -20,7 +20,7 @@ from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
-from fakesieve.records.policies import create_policy, find_active_policy, find_policy_line, list_policies
+from fakesieve.records.policies import create_policy, find_policy_line, list_policies, show_active_policy
 from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.records.users import UserRole
 
@@ -58,7 +58,7 @@ def show_policies(
     moved: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """Show the policies, and what two thresholds would change over all that is stored."""
-    active = find_active_policy(session, person.tenant_id)
+    active = show_active_policy(session, person.tenant_id)
     start = active or find_policy(DEFAULT_POLICY)
     rules = _make_rules(start.low if low is None else low, start.high if high is None else high, start)
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
@@ -85,7 +85,7 @@ def send_preview(
     high: Annotated[float, Query(gt=0, le=1, allow_inf_nan=False)],
 ) -> JSONResponse:
     """Say what two thresholds would change, for the sliders."""
-    start = find_active_policy(session, person.tenant_id) or find_policy(DEFAULT_POLICY)
+    start = show_active_policy(session, person.tenant_id) or find_policy(DEFAULT_POLICY)
     rules = _make_rules(low, high, start)
     return JSONResponse(
         tell_preview(preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=0))
@@ -95,7 +95,7 @@ def send_preview(
 @router.post("/policies", dependencies=_ADMIN)
 def keep_policy(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Keep two thresholds under a name; nothing is judged by them yet."""
-    create_policy(session, person.tenant_id, _read_policy(form), form.read("note") or None)
+    create_policy(session, person.tenant_id, _read_policy(form), form.read("note") or None, actor=person.id)
     return _tell(Done.KEPT)
 
 
