@@ -13,6 +13,8 @@ from threading import Lock
 
 _BUCKETS_MAX = 10_000
 MISSES_BURST, MISSES_PER_S = 100, 1.0
+EXPORTS_MAX = 2
+"""Files for the object store that are written for a tenant at a time, each for up to a minute."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """The limits of this process: requests and misses by key, wrong keys by address, streams by tenant.
+    """The limits of this process: requests and misses by key, wrong keys by address, streams and exports by
+    tenant.
 
     A miss is an id that the tenant does not have. Who guesses ids runs out of them long before requests.
     """
@@ -113,9 +116,10 @@ class RequestLimits:
     misses: Buckets
     strangers: Buckets
     streams: Counts
+    exports: Counts
 
     @classmethod
     def make(cls, rate: Rate, streams_max: int) -> "RequestLimits":
         """Return limits of which nothing is used."""
         misses = Rate(MISSES_BURST, MISSES_PER_S)
-        return cls(Buckets(rate), Buckets(misses), Buckets(misses), Counts(streams_max))
+        return cls(Buckets(rate), Buckets(misses), Buckets(misses), Counts(streams_max), Counts(EXPORTS_MAX))

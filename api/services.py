@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from api.limits import Rate, RequestLimits
 from api.metrics import ApiMetrics
+from api.readiness import Readiness, watch_database
 from api.slots import Slots
 from fakesieve.database import Database, open_database
 from fakesieve.object_stores.s3 import S3Objects
@@ -28,6 +29,7 @@ class Services:
     slots: Slots
     limits: RequestLimits
     metrics: ApiMetrics
+    readiness: Readiness
 
 
 def open_services(settings: Settings) -> Services:
@@ -48,4 +50,5 @@ def open_services(settings: Settings) -> Services:
         Slots(settings.database_connections),
         RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
         ApiMetrics(),
+        watch_database(database),
     )

@@ -109,7 +109,12 @@ def read_json(line: AnalysisLine) -> dict[str, Json]:
 
 
 def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO) -> int:
-    """Write a Parquet file, 5,000 rows a group, and return how many rows it has.
+    """Write a Parquet file and return how many rows it has. Raises as ``write_parquet_groups``."""
+    return sum(write_parquet_groups(lines, output))
+
+
+def write_parquet_groups(lines: Iterable[AnalysisLine], output: BinaryIO) -> Iterator[int]:
+    """Write a Parquet file, 5,000 rows a group, and yield how many rows each has; it is whole at the end.
 
     Raises RequestRefused where pyarrow is not installed.
     """
@@ -124,13 +129,11 @@ def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO) -> int:
     }
     schema = arrow.schema([(name, kinds[name]) for name in COLUMNS])
     writer = parquet.ParquetWriter(output, schema, compression="zstd")
-    count = 0
     for group in _group(lines):
         rows = [_widen(read_cells(line)) for line in group]
         writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-        count += len(rows)
+        yield len(rows)
     writer.close()
-    return count
 
 
 def _load_arrow() -> tuple[Any, Any]:

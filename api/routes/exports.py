@@ -3,6 +3,7 @@
 import re
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
+from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
 from api.router import ApiRouter
@@ -25,9 +27,15 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_counts import BY_MAX, CountBy, count_analyses, count_faults
-from fakesieve.records.analysis_lists import PAGE_MAX, AnalysisLine, AnalysisQuery, list_analyses
+from fakesieve.records.analysis_lists import (
+    PAGE_MAX,
+    AnalysisLine,
+    AnalysisQuery,
+    count_up_to,
+    list_analyses,
+)
 from fakesieve.records.tenants import Caller
-from fakesieve.result_files import write_csv, write_jsonl, write_parquet
+from fakesieve.result_files import write_csv, write_jsonl, write_parquet, write_parquet_groups
 from fakesieve.scopes import Scope
 from fakesieve.values.files import FileFormat
 
@@ -87,11 +95,22 @@ def export_results(
     wanted: FilterText = None,
     order_by: OrderText = None,
 ) -> StreamingResponse:
-    """Stream analyses as CSV, JSONL or Parquet, a page of rows at a time."""
+    """Stream analyses as CSV, JSONL or Parquet, a page of rows at a time.
+
+    A Parquet file is written here before it is sent, so it has at most 200,000 rows.
+    """
     query = AnalysisQuery(caller.tenant_id, read_filter(wanted), read_order(order_by), limit=PAGE_MAX)
+    if form is FileFormat.PARQUET:
+        _check_count(services, query, caller)
     lines = _begin(_walk(services, query, caller))
-    name = {"Content-Disposition": f'attachment; filename="results.{form.value}"'}
-    return StreamingResponse(_write(lines, form), media_type=form.media_type, headers=name)
+    name = f"results.{form.value}"
+    return send_file(_write(lines, form), caller, services, media_type=form.media_type, name=name)
+
+
+def _check_count(services: Services, query: AnalysisQuery, caller: Caller) -> None:
+    with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
+        if count_up_to(session, query, ROWS_MAX + 1) > ROWS_MAX:
+            raise _refuse_size()
 
 
 def _walk(services: Services, query: AnalysisQuery, caller: Caller) -> Generator[AnalysisLine]:
@@ -119,7 +138,11 @@ def _write(lines: Iterator[AnalysisLine], form: FileFormat) -> Iterator[bytes]:
 def _write_parquet(lines: Iterator[AnalysisLine]) -> Iterator[bytes]:
     """Write the file first: its end says where its parts are."""
     with tempfile.TemporaryFile() as file:
-        write_parquet(lines, file)  # pyright: ignore[reportArgumentType] - a wrapper of a BinaryIO
+        for _ in write_parquet_groups(
+            lines,
+            file,  # pyright: ignore[reportArgumentType] - a wrapper of a BinaryIO
+        ):
+            yield PAUSE
         file.seek(0)
         while part := file.read(_COPY_BYTES):
             yield part
@@ -145,7 +168,7 @@ def create_export(
     export_id = new_id(IdPrefix.EXPORT)
     bucket, key = services.settings.bucket, f"{_FOLDER}/{caller.tenant_id}/{export_id}.{body.format.value}"
     counter = _Counter(_begin(_walk(services, query, caller)))
-    with tempfile.TemporaryDirectory(prefix="fakesieve-export-") as folder:
+    with _hold_export(services, caller), tempfile.TemporaryDirectory(prefix="fakesieve-export-") as folder:
         path = Path(folder) / "results"
         with path.open("wb") as file:
             if body.format is FileFormat.PARQUET:
@@ -157,6 +180,19 @@ def create_export(
     made = _describe(services, export_id, VideoRef(bucket, key), facts.size_bytes, counter.count)
     keep_instead(request, made.model_copy(update={"href": None, "expire_time": None}))
     return made
+
+
+@contextmanager
+def _hold_export(services: Services, caller: Caller) -> Generator[None]:
+    """Count one more file that is written for a tenant. Raises ``Problem`` (RATE_LIMITED) at the limit."""
+    exports = services.limits.exports
+    if not exports.enter(caller.tenant_id):
+        seen = f"{exports.limit} exports are being written already"
+        raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": "10"})
+    try:
+        yield
+    finally:
+        exports.leave(caller.tenant_id)
 
 
 class _Counter:
@@ -172,9 +208,13 @@ class _Counter:
         line = next(self._lines)
         self.count += 1
         if self.count > ROWS_MAX:
-            hint = "narrow the filter, or stream them: GET /v1/analyses:export"
-            raise Problem(Reason.REQUEST_TOO_LARGE, f"more than {ROWS_MAX} analyses", hint=hint)
+            raise _refuse_size()
         return line
+
+
+def _refuse_size() -> Problem:
+    hint = "narrow the filter, or stream them as CSV or JSONL: GET /v1/analyses:export"
+    return Problem(Reason.REQUEST_TOO_LARGE, f"more than {ROWS_MAX} analyses", hint=hint)
 
 
 @router.get("/v1/exports/{export_id}", dependencies=_READ)

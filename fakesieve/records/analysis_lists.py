@@ -120,6 +120,13 @@ def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLin
     return next((_read_line(dict(row), tags.get(row["video_id"], {}), 1) for row in rows), None)
 
 
+def count_up_to(session: Session, query: AnalysisQuery, limit: int) -> int:
+    """Return how many analyses a query has, counted no further than to a limit."""
+    found = select_standing(compile_filter(query.wanted, query.tenant_id), query.tenant_id).limit(limit)
+    with bounded(session):
+        return session.scalar(select(func.count()).select_from(found.subquery())) or 0
+
+
 def find_video_id(session: Session, analysis_id: str) -> str | None:
     """Return the video of an analysis of the tenant at hand; None as ``find_line``, but not for the kept."""
     video = select(Analysis.video_id).join(Video, Video.id == Analysis.video_id)

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
@@ -126,6 +127,21 @@ def walk_entries(session: Session, kinds: Sequence[EntryKind] = ()) -> Iterator[
     before: tuple[datetime, str] | None = None
     while step := list_entries(session, kinds=kinds, before=before, limit=STEP_ROWS):
         yield from step
+        before = (step[-1].create_time, step[-1].id)
+
+
+def page_entries(database: Database, tenant_id: str, viewer: str | None) -> Iterator[Entry]:
+    """Yield all rows of a tenant, newest first, each step in a transaction of its own.
+
+    Whoever reads them slowly holds none open.
+    """
+    before: tuple[datetime, str] | None = None
+    while True:
+        with database.transaction(tenant_id=tenant_id, viewer=viewer) as session:
+            step = list_entries(session, before=before, limit=STEP_ROWS)
+        yield from step
+        if len(step) < STEP_ROWS:
+            return
         before = (step[-1].create_time, step[-1].id)
 
 
