@@ -33,9 +33,9 @@ def read_key(request: Request) -> str | None:
     return key
 
 
-def digest_request(request: Request, body: bytes) -> str:
-    """Return a digest of what is asked for: method, address and body."""
-    head = f"{request.method} {request.url.path}?{request.url.query}\n"
+def digest_request(request: Request, body: bytes, api_key_id: str) -> str:
+    """Return a digest of what is asked for, and by which key: answers are for whoever may ask for them."""
+    head = f"{api_key_id} {request.method} {request.url.path}?{request.url.query}\n"
     return hashlib.sha256(head.encode() + body).hexdigest()
 
 
@@ -43,7 +43,7 @@ def replay(session: Session, tenant_id: str, key: str, digest: str) -> Response 
     """Take the key; return what was answered under it, None for a new one.
 
     Raises ``Problem``: REQUEST_IN_PROGRESS while another request has it, IDEMPOTENCY_CONFLICT where it was
-    used for something else.
+    used for something else, or by another key of the tenant.
     """
     if not lock_key(session, tenant_id, key):
         raise Problem(Reason.REQUEST_IN_PROGRESS, f"a request under {key!r} is being done", headers=_WAIT)

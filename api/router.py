@@ -123,7 +123,7 @@ async def _handle_once(
     key = read_key(request) if request.method == "POST" else None
     if key is None:
         return await handle(request)
-    digest = digest_request(request, body)
+    digest = digest_request(request, body, caller.key_id)
     # Left before the answer is sent, so that nobody is told of work that was not committed.
     stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
     transaction = services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id)

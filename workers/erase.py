@@ -8,6 +8,7 @@ from fakesieve.erasure.retention import DueErasure, find_due
 from fakesieve.errors import FleetError, RequestRefused
 from fakesieve.logging import get_logger
 from fakesieve.objects import ObjectStore
+from fakesieve.records.idempotency import purge_answers
 
 _log = get_logger(__name__)
 
@@ -34,6 +35,7 @@ class Eraser:
         if time.monotonic() < self._due_s:
             return 0
         self._due_s = time.monotonic() + self._sweep_s
+        self._database.run_transaction(purge_answers, tenant_id=None)
         with self._database.transaction(tenant_id=None) as session:
             due = find_due(session, AT_ONCE)
         begun = [found for video in due if (found := self._begin(video)) is not None]

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
 from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.idempotency import keep_instead
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses
 from api.router import ApiRouter
@@ -50,11 +51,13 @@ def read_rules(services: Services) -> AddressRules:
 
 @router.post("/v1/webhooks", status_code=201, dependencies=_MAY, responses=_CHANGED)
 def create_webhook(
-    body: WebhookBody, caller: CallerDep, services: ServicesDep, session: Transaction
+    body: WebhookBody, request: Request, caller: CallerDep, services: ServicesDep, session: Transaction
 ) -> NewWebhookOut:
     """Register an address. The answer shows the secret that messages are signed with, this once."""
     made = create_endpoint(session, caller.tenant_id, caller.key_id, body.read(), read_rules(services))
-    return NewWebhookOut(**_write(made.endpoint).model_dump(exclude={"object"}), secret=made.secret)
+    shown = NewWebhookOut(**_write(made.endpoint).model_dump(exclude={"object"}), secret=None)
+    keep_instead(request, shown)
+    return shown.model_copy(update={"secret": made.secret})
 
 
 @router.get("/v1/webhooks", dependencies=_MAY)
@@ -136,11 +139,16 @@ def disable_webhook(webhook_id: str, caller: CallerDep, session: Transaction) ->
 
 @router.post("/v1/webhooks/{webhook_id}:rotate", dependencies=_MAY, responses=_CHANGED)
 def rotate_webhook_secret(
-    webhook_id: str, caller: CallerDep, session: Transaction, body: RotateBody | None = None
+    webhook_id: str,
+    request: Request,
+    caller: CallerDep,
+    session: Transaction,
+    body: RotateBody | None = None,
 ) -> SecretOut:
     """Get a new secret, this once. The one before signs beside it for a while."""
     overlap_s = OVERLAP_S if body is None else body.overlap_s
     secret = rotate_secret(session, webhook_id, caller.key_id, overlap_s)
+    keep_instead(request, SecretOut(webhook_id=webhook_id, secret=None))
     return SecretOut(webhook_id=webhook_id, secret=secret)
 
 

@@ -61,17 +61,17 @@ class WebhookOut(Answer):
 
 
 class NewWebhookOut(WebhookOut):
-    """An endpoint just made. ``secret`` is shown this once."""
+    """An endpoint just made. ``secret`` is shown this once; a request sent again gets null."""
 
-    secret: str
+    secret: str | None
 
 
 class SecretOut(Answer):
-    """A new secret, shown this once."""
+    """A new secret, shown this once; a request sent again gets null."""
 
     object: Literal["webhook_secret"] = "webhook_secret"
     webhook_id: str
-    secret: str
+    secret: str | None
 
 
 class TryOut(Answer):
