@@ -13,6 +13,7 @@ from fastapi import Query
 from starlette.responses import StreamingResponse
 
 from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.files import send_file
 from api.pagination import Page, PageQuery
 from api.problems import describe_responses
 from api.router import ApiRouter
@@ -35,7 +36,7 @@ from fakesieve.records.reviews import ReviewQueue
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item
 from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
-from fakesieve.reviews.entries import list_entries, walk_entries
+from fakesieve.reviews.entries import list_entries, page_entries
 from fakesieve.reviews.items import ItemFilter, list_items, view_item
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues, load_queue
 from fakesieve.scopes import Scope
@@ -43,6 +44,8 @@ from fakesieve.values.reviews import Disposition, EntryKind, ReviewKind, ReviewS
 
 router = ApiRouter(tags=["reviews"])
 _WRITE, _READ = [require_scope(Scope.REVIEW_WRITE)], [require_scope(Scope.REVIEW_READ)]
+# Who reviews makes no queues: one of their own would let them decide again what was decided against them.
+_ADMIN = [require_scope(Scope.REVIEW_ADMIN)]
 _CHANGED = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
 IdQuery = Annotated[str | None, Query(max_length=100)]
 
@@ -54,10 +57,10 @@ class ExportFormat(StrEnum):
     JSONL = "jsonl"
 
 
-@router.post("/v1/review-queues", status_code=201, dependencies=_WRITE, responses=_CHANGED)
+@router.post("/v1/review-queues", status_code=201, dependencies=_ADMIN, responses=_CHANGED)
 def create_review_queue(body: NewQueueBody, caller: CallerDep, session: Transaction) -> QueueOut:
     """Make a queue: a filter over analyses whose matches people look at."""
-    return write_queue(create_queue(session, caller.tenant_id, body.read()), {})
+    return write_queue(create_queue(session, caller.tenant_id, body.read(), actor=caller.key_id), {})
 
 
 @router.get("/v1/review-queues", dependencies=_READ)
@@ -80,16 +83,16 @@ def show_review_queue(queue_id: str, session: Transaction) -> QueueOut:
     return _write(session, load_queue(session, queue_id))
 
 
-@router.post("/v1/review-queues/{queue_id}:open", dependencies=_WRITE, responses=_CHANGED)
-def open_review_queue(queue_id: str, session: Transaction) -> QueueOut:
+@router.post("/v1/review-queues/{queue_id}:open", dependencies=_ADMIN, responses=_CHANGED)
+def open_review_queue(queue_id: str, caller: CallerDep, session: Transaction) -> QueueOut:
     """Let a queue give out items again."""
-    return _write(session, change_queue(session, queue_id, is_active=True))
+    return _write(session, change_queue(session, queue_id, is_active=True, actor=caller.key_id))
 
 
-@router.post("/v1/review-queues/{queue_id}:close", dependencies=_WRITE, responses=_CHANGED)
-def close_review_queue(queue_id: str, session: Transaction) -> QueueOut:
+@router.post("/v1/review-queues/{queue_id}:close", dependencies=_ADMIN, responses=_CHANGED)
+def close_review_queue(queue_id: str, caller: CallerDep, session: Transaction) -> QueueOut:
     """Give out nothing more from a queue."""
-    return _write(session, change_queue(session, queue_id, is_active=False))
+    return _write(session, change_queue(session, queue_id, is_active=False, actor=caller.key_id))
 
 
 @router.post("/v1/review-queues/{queue_id}:claim", dependencies=_WRITE, responses=_CHANGED)
@@ -237,16 +240,12 @@ def export_review_entries(
     format: Annotated[ExportFormat, Query()] = ExportFormat.CSV,  # noqa: A002 - the name on the wire
 ) -> StreamingResponse:
     """Write all that was said into a file, newest first."""
-
-    def write() -> Iterator[str]:
-        # A transaction of its own: that of the request ends before the body is sent.
-        with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
-            entries = (write_entry(entry) for entry in walk_entries(session))
-            yield from _write_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
-
+    found = page_entries(services.database, caller.tenant_id, caller.key_id)
+    entries = (write_entry(entry) for entry in found)
+    lines = write_entries_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
     kind = "text/csv; charset=utf-8" if format is ExportFormat.CSV else "application/jsonl"
-    name = f'attachment; filename="review-entries.{format.value}"'
-    return StreamingResponse(write(), media_type=kind, headers={"Content-Disposition": name})
+    parts = (line.encode() for line in lines)
+    return send_file(parts, caller, services, media_type=kind, name=f"review-entries.{format.value}")
 
 
 def _write_jsonl(entries: Iterator[EntryOut]) -> Iterator[str]:
@@ -254,7 +253,8 @@ def _write_jsonl(entries: Iterator[EntryOut]) -> Iterator[str]:
         yield entry.model_dump_json() + "\n"
 
 
-def _write_csv(entries: Iterator[EntryOut]) -> Iterator[str]:
+def write_entries_csv(entries: Iterator[EntryOut]) -> Iterator[str]:
+    """Yield the lines of a file of CSV, with its head, and nothing that a spreadsheet takes for a formula."""
     names = [name for name in EntryOut.model_fields if name not in {"object", "tracks"}]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")

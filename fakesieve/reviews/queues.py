@@ -12,6 +12,7 @@ from sqlalchemy.types import Double
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import record_audit
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
 from fakesieve.reviews.rules import match_rule
@@ -24,7 +25,7 @@ FILL_BELOW = 100
 """While so many items wait, no more are added: who works on them would not get to the new ones."""
 
 
-def create_queue(session: Session, tenant_id: str, draft: QueueDraft) -> ReviewQueue:
+def create_queue(session: Session, tenant_id: str, draft: QueueDraft, *, actor: str) -> ReviewQueue:
     """Make a queue. Raises RequestRefused (STATE_CONFLICT) where the tenant has one of this name."""
     queue = ReviewQueue(
         id=new_id(IdPrefix.QUEUE),
@@ -44,6 +45,10 @@ def create_queue(session: Session, tenant_id: str, draft: QueueDraft) -> ReviewQ
             Reason.STATE_CONFLICT, f"there is a queue named {draft.name!r}", "use another name"
         ) from error
     session.refresh(queue)
+    details = {"is_blind": draft.is_blind}
+    record_audit(
+        session, tenant_id=tenant_id, actor=actor, action="queue.created", subject=queue.id, details=details
+    )
     return queue
 
 
@@ -55,9 +60,11 @@ def load_queue(session: Session, queue_id: str) -> ReviewQueue:
     return queue
 
 
-def change_queue(session: Session, queue_id: str, *, is_active: bool) -> ReviewQueue:
+def change_queue(session: Session, queue_id: str, *, is_active: bool, actor: str) -> ReviewQueue:
     """Open or close a queue. What people hold from a closed one they may finish."""
-    load_queue(session, queue_id)
+    queue = load_queue(session, queue_id)
+    action = "queue.opened" if is_active else "queue.closed"
+    record_audit(session, tenant_id=queue.tenant_id, actor=actor, action=action, subject=queue_id)
     session.execute(update(ReviewQueue).where(ReviewQueue.id == queue_id).values(is_active=is_active))
     return session.get_one(ReviewQueue, queue_id, populate_existing=True)
 

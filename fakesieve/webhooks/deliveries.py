@@ -122,6 +122,8 @@ def claim_deliveries(
 def finish_delivery(session: Session, claim: DeliveryClaim, result: SendResult) -> DeliveryState | None:
     """Write down what a try came to; return where the delivery stands, None when another sender has it."""
     state, delay_s = _judge(claim, result)
+    if state is DeliveryState.PENDING and not _is_told(session, claim.endpoint_id):
+        state = DeliveryState.FAILED
     is_mine = (
         WebhookDelivery.id == claim.delivery_id,
         WebhookDelivery.fence == claim.fence,
@@ -163,6 +165,11 @@ def _judge(claim: DeliveryClaim, result: SendResult) -> tuple[DeliveryState, flo
     if result.status == _GONE or claim.tries_left == 0 or claim.event_type is EventType.TEST:
         return DeliveryState.FAILED, 0.0
     return DeliveryState.PENDING, choose_delay(TRIES - claim.tries_left, result.retry_after_s)
+
+
+def _is_told(session: Session, endpoint_id: str) -> bool:
+    """Whether an endpoint is still told of anything: it may be switched off while a message goes out."""
+    return bool(session.scalar(select(WebhookEndpoint.is_enabled).where(WebhookEndpoint.id == endpoint_id)))
 
 
 def _close_attempt(session: Session, claim: DeliveryClaim, result: SendResult) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -94,6 +94,8 @@ def change_endpoint(
 def enable_endpoint(session: Session, endpoint_id: str, actor: str) -> WebhookEndpoint:
     """Let an endpoint be told again of what happens from now on."""
     endpoint = load_endpoint(session, endpoint_id)
+    if not endpoint.is_enabled:
+        give_up_waiting(session, WebhookDelivery.endpoint_id == endpoint_id)
     endpoint.is_enabled, endpoint.disable_reason, endpoint.failing_since = True, None, None
     session.flush()
     _note(session, endpoint, actor, "webhook.enabled")
@@ -107,14 +109,21 @@ def disable_endpoint(
     endpoint = load_endpoint(session, endpoint_id)
     endpoint.is_enabled, endpoint.disable_reason = False, reason
     session.flush()
-    session.execute(
-        update(WebhookDelivery)
-        .where(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.state == DeliveryState.PENDING)
-        .values(state=DeliveryState.FAILED, end_time=func.now()),
-        execution_options={"synchronize_session": False},
-    )
+    give_up_waiting(session, WebhookDelivery.endpoint_id == endpoint_id)
     _note(session, endpoint, actor, "webhook.disabled")
     return endpoint
+
+
+def give_up_waiting(session: Session, condition: ColumnElement[bool]) -> None:
+    """End deliveries as failed that nobody will send: those that wait, and those whose sender has died."""
+    is_lost = and_(WebhookDelivery.state == DeliveryState.LEASED, WebhookDelivery.lease_until < func.now())
+    waits = or_(WebhookDelivery.state == DeliveryState.PENDING, is_lost)
+    session.execute(
+        update(WebhookDelivery)
+        .where(condition, waits)
+        .values(state=DeliveryState.FAILED, lease_until=None, end_time=func.now()),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def remove_endpoint(session: Session, endpoint_id: str, actor: str) -> None:

@@ -11,6 +11,7 @@ from fakesieve.records.jobs import DOORBELL_TOPIC, Outbox
 from fakesieve.records.table import Id
 from fakesieve.records.webhooks import Event, WebhookDelivery, WebhookEndpoint
 from fakesieve.values.webhooks import DeliveryState, EventType
+from fakesieve.webhooks.endpoints import give_up_waiting
 from fakesieve.webhooks.schedule import TRIES
 
 STEP_ROWS = 200
@@ -85,7 +86,12 @@ def publish_events(session: Session, limit: int = STEP_ROWS) -> int:
 
 
 def purge_events(session: Session, age_s: float = EVENT_AGE_S, limit: int = STEP_ROWS) -> int:
-    """Remove events, with the log of their deliveries, that nobody waits for any more; return how many."""
+    """Remove events, with the log of their deliveries, that nobody waits for any more; return how many.
+
+    What is left of endpoints that were switched off, while a message was on its way, ends before.
+    """
+    disabled = select(WebhookEndpoint.id).where(~WebhookEndpoint.is_enabled)
+    give_up_waiting(session, WebhookDelivery.endpoint_id.in_(disabled))
     is_open = exists().where(
         WebhookDelivery.event_id == Event.id,
         WebhookDelivery.state.in_((DeliveryState.PENDING, DeliveryState.LEASED)),

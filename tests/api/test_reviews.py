@@ -222,7 +222,7 @@ def test_a06_a08_nothing_of_another_tenant_is_seen_or_moved(
 SCOPED = [
     *[(each[0], each[1], f"review:{'read' if each[0] == 'GET' else 'write'}") for each in REVIEW_PATHS[:-1]],
     ("GET", "/v1/reviews", "review:read"),
-    ("POST", "/v1/review-queues", "review:write"),
+    ("POST", "/v1/review-queues", "review:admin"),
     ("GET", "/v1/review-queues", "review:read"),
     ("GET", "/v1/review-entries", "review:read"),
     ("GET", "/v1/review-entries:export", "review:read"),

@@ -58,7 +58,9 @@ def make_scene(
         record_source(session, tenant_id=tenant_id, video_id=video_id, ref=VideoRef(BUCKET, key))
         kept = make_record(tenant_id, video_id) if record is None else record
         analysis_id, _ = store_analysis(session, kept)
-        queue = create_queue(session, tenant_id, QueueDraft("all", QueueRule(), is_blind=is_blind))
+        queue = create_queue(
+            session, tenant_id, QueueDraft("all", QueueRule(), is_blind=is_blind), actor="usr_admin"
+        )
         queue_id = queue.id
     scene = Scene(tenant, tenant_id, video_id, analysis_id, queue_id)
     with database.transaction(tenant_id=tenant_id) as session:

@@ -38,7 +38,7 @@ def make_queue(database: Database, tenant_id: str, **options: object) -> str:
     """Make a queue of everything unless told otherwise, and return its id."""
     values: dict[str, object] = {"name": "all", "rule": QueueRule(), **options}
     with database.transaction(tenant_id=tenant_id) as session:
-        return create_queue(session, tenant_id, QueueDraft(**values)).id
+        return create_queue(session, tenant_id, QueueDraft(**values), actor="usr_admin").id
 
 
 @pytest.fixture

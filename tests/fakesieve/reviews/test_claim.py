@@ -133,7 +133,7 @@ def test_whoever_decided_does_not_give_the_second_opinion(desk: Desk) -> None:
 
 def test_a_closed_queue_gives_nothing_out(desk: Desk) -> None:
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
-        change_queue(session, desk.queue_id, is_active=False)
+        change_queue(session, desk.queue_id, is_active=False, actor="usr_admin")
     with pytest.raises(RequestRefused, match="closed"):
         claim(desk, "usr_a")
 
