@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
-from sqlalchemy import CheckConstraint, Index, delete, func, insert, select, text
+from sqlalchemy import CheckConstraint, Index, delete, func, insert, select, text, tuple_
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import Integer
 
 from fakesieve.records.table import Base, CreateTime, Id, JsonObject, TenantOwned
 
 KEPT = timedelta(hours=48)
+WORK_S_MAX = 1_800
+"""Longest work under a key, in seconds."""
 _OLD_AT_ONCE = 20
 
 
@@ -23,6 +25,7 @@ class IdempotentAnswer(TenantOwned, CreateTime, Base):
         CheckConstraint("length(request_sha256) = 64", name="request_sha256"),
         CheckConstraint("length(key) BETWEEN 1 AND 255", name="key"),
         Index(None, "tenant_id", "create_time"),
+        Index(None, "create_time"),
     )
 
     tenant_id: Mapped[Id] = mapped_column(primary_key=True)
@@ -44,8 +47,15 @@ class KeptAnswer:
 
 
 def lock_key(session: Session, tenant_id: str, key: str) -> bool:
-    """Take a tenant's key until the transaction ends; False while another transaction has it."""
-    statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4))")
+    """Take a tenant's key until the transaction ends; False while another transaction has it.
+
+    The transaction may be idle from here on for as long as the work takes that the key is for, such as an
+    export. Its connection is watched all the same: the lock of a process that dies is free at once.
+    """
+    statement = text(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 4)),"
+        f" set_config('idle_in_transaction_session_timeout', '{WORK_S_MAX}s', true)"
+    )
     return bool(session.scalar(statement, {"name": f"{tenant_id}/{key}"}))
 
 
@@ -55,6 +65,20 @@ def find_answer(session: Session, tenant_id: str, key: str) -> KeptAnswer | None
     if row is None:
         return None
     return KeptAnswer(row.request_sha256, row.status, cast("Mapping[str, str]", row.headers), row.body)
+
+
+def purge_answers(session: Session, limit: int = 1_000) -> int:
+    """Remove answers of all tenants that were kept long enough, the oldest first; return how many."""
+    old = (
+        select(IdempotentAnswer.tenant_id, IdempotentAnswer.key)
+        .where(IdempotentAnswer.create_time < func.now() - KEPT)
+        .order_by(IdempotentAnswer.create_time)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    place = tuple_(IdempotentAnswer.tenant_id, IdempotentAnswer.key)
+    gone = delete(IdempotentAnswer).where(place.in_(old)).returning(IdempotentAnswer.key)
+    return len(session.execute(gone, execution_options={"synchronize_session": False}).all())
 
 
 def keep_answer(session: Session, tenant_id: str, key: str, answer: KeptAnswer) -> None:

@@ -99,6 +99,10 @@ class ReviewItem(TenantOwned, CreateTime, Base):
             "ix_review_item_offered", "queue_id", "rank", "id",
             postgresql_where=text("state IN ('open', 'claimed')"),
         ),
+        Index(
+            "ix_review_item_blind", "analysis_id",
+            postgresql_where=text("is_blind AND state <> 'decided'"),
+        ),
         Index(None, "tenant_id", "state", "create_time", "id"),
         Index(None, "analysis_id"),
     )  # fmt: skip
