@@ -5,6 +5,7 @@ package does not depend on what it starts.
 """
 
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -18,22 +19,30 @@ import typer
 
 from engine.errors import EngineError
 from engine.results import RejectReason
-from fakesieve.errors import FleetError
+from fakesieve.cli.completion import OPTIONS, VARIABLE, complete
+from fakesieve.errors import FleetError, NothingMatched
+from fakesieve.reasons import Reason
 
-EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 130, 143
+EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING, EXIT_AUTH = 1, 2, 4, 5
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lives, as ``package.module:name`` of a function or a typer application."""
+    """Where a command lives, as ``package.module:name`` of a function or a typer application.
+
+    ``over_api`` is where it lives for whoever has the address of an API and not that of the database.
+    """
 
     target: str
     summary: str
     is_service: bool = False  # it runs until it is told to end, and that is no failure
+    over_api: str | None = None
 
     def load(self) -> typer.Typer:
         """Import the command."""
-        module, _, name = self.target.partition(":")
+        target = self.over_api if self.over_api is not None and is_remote(os.environ) else self.target
+        module, _, name = target.partition(":")
         found = cast("typer.Typer | Callable[..., object]", getattr(importlib.import_module(module), name))
         if isinstance(found, typer.Typer):
             return found
@@ -53,12 +62,31 @@ COMMANDS: Mapping[str, Command] = {
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
     "demo-fleet": Command("fakesieve.cli.demo_fleet:demo_fleet", "Send the demo's clips through a fleet."),
-    "submit": Command("fakesieve.cli.submit:submit", "Give videos to the fleet."),
-    "watch": Command("fakesieve.cli.watch:watch", "Wait until jobs have ended."),
-    "jobs": Command("fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs."),
-    "results": Command("fakesieve.cli.results:results", "List, show and export what was found."),
+    "submit": Command(
+        "fakesieve.cli.submit:submit", "Give videos to the fleet.", over_api="api.cli.submit:submit"
+    ),
+    "watch": Command(
+        "fakesieve.cli.watch:watch", "Wait until jobs have ended.", over_api="api.cli.watch:watch"
+    ),
+    "jobs": Command(
+        "fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs.", over_api="api.cli.jobs:jobs"
+    ),
+    "results": Command(
+        "fakesieve.cli.results:results",
+        "List, show and export what was found.",
+        over_api="api.cli.results:results",
+    ),
+    "rescore": Command("api.cli.models:rescore", "Score videos again by another model."),
+    "policy": Command("api.cli.policy:policy", "List, make, preview and apply policies."),
+    "models": Command("api.cli.models:models", "List models, and say which of them counts."),
+    "review": Command("api.cli.review:review", "Take work from a review queue, and decide it."),
+    "webhooks": Command("api.cli.webhooks:webhooks", "Register and try webhooks, and send again."),
+    "erase": Command("api.cli.erase:erase", "Erase videos from every store, with a receipt."),
+    "usage": Command("api.cli.usage:usage", "Show jobs and video time that were billed."),
     "ingest": Command("workers.ingest_cli:ingest", "Take videos in as they appear in a bucket."),
-    "keys": Command("fakesieve.cli.keys:keys", "Make and revoke the keys of tenants."),
+    "keys": Command(
+        "fakesieve.cli.keys:keys", "Make and revoke keys of the API.", over_api="api.cli.keys:keys"
+    ),
     "users": Command("fakesieve.cli.users:users", "Make and close the accounts of people."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
     "serve": Command("api.serve:serve", "Answer programs over HTTP."),
@@ -87,7 +115,17 @@ Exit codes:
   1    error: the run stopped
   2    the command was not understood
   3    done, but at least one input has no score
+  4    nothing matched: a filter, a prefix or a queue found nothing
+  5    the key is missing, unknown, or lacks a scope
   130  interrupted"""
+
+
+_AUTH = frozenset({Reason.UNAUTHENTICATED, Reason.MISSING_SCOPE})
+
+
+def is_remote(environment: Mapping[str, str]) -> bool:
+    """Whether commands go through the API: its address is known, and the database's is not."""
+    return bool(environment.get("FAKESIEVE_API_URL")) and not environment.get("FAKESIEVE_DATABASE_URL")
 
 
 def describe_commands() -> str:
@@ -106,7 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0] if given else ""
-    if name in ("--help", "-h", "help"):
+    if VARIABLE in os.environ or name in OPTIONS:
+        summaries = {each: command.summary for each, command in COMMANDS.items()}
+        complete(summaries, lambda chosen: COMMANDS[chosen].load(), given)
+    elif name in ("--help", "-h", "help"):
         print(describe_commands())  # noqa: T201 - the answer of this command
     elif name in ("--version", "-V"):
         print(f"fakesieve {version('fakesieve')}")  # noqa: T201 - the answer of this command
@@ -128,8 +169,9 @@ def _run_command(name: str, arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except (EngineError, FleetError) as fault:
         _complain(f"{fault.reason}: {fault.seen}", fault.hint)
+        return _choose_exit(fault)
     except ModuleNotFoundError as fault:
-        if (fault.name or "").partition(".")[0] in ("engine", "fakesieve", "workers"):
+        if (fault.name or "").partition(".")[0] in ("engine", "fakesieve", "workers", "api"):
             raise
         _complain(
             f"{RejectReason.ENGINE_UNAVAILABLE}: {fault.name} is not installed",
@@ -142,6 +184,13 @@ def _run_command(name: str, arguments: list[str]) -> int:
             "this is a fault of fakesieve: please report it with the lines above",
         )
     return EXIT_ERROR
+
+
+def _choose_exit(fault: EngineError | FleetError) -> int:
+    """Return the exit code of a failure that has a reason."""
+    if isinstance(fault, NothingMatched):
+        return EXIT_NOTHING
+    return EXIT_AUTH if fault.reason in _AUTH else EXIT_ERROR
 
 
 def _advise_install(command: str, package: str) -> str:

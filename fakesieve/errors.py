@@ -33,5 +33,9 @@ class RequestRefused(FleetError):
     """The caller asked for what cannot be: an unknown id, a bad manifest, a key used twice. Final."""
 
 
+class NothingMatched(RequestRefused):
+    """What was asked for is right and finds nothing: a prefix, a filter, a queue."""
+
+
 class SetupRefused(FleetError):
     """This installation must be corrected before a process may start."""

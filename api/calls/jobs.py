@@ -10,6 +10,7 @@ from api.calls.bodies import write_body
 from api.calls.sender import Sender, unreachable
 from api.schemas.jobs import (
     BatchOut,
+    BatchPreviewOut,
     ContentType,
     JobOut,
     NewBatchBody,
@@ -71,6 +72,10 @@ class Batches:
     def submit(self, new: NewBatchBody, idempotency_key: str | None = None) -> BatchOut:
         """Submit a list: items, a manifest or a prefix."""
         return self._sender.post("/v1/batches", BatchOut, write_body(new), idempotency_key)
+
+    def preview(self, new: NewBatchBody) -> BatchPreviewOut:
+        """Say what a batch would hold; nothing is submitted."""
+        return self._sender.post("/v1/batches:preview", BatchPreviewOut, write_body(new))
 
     def get(self, batch_id: str) -> BatchOut:
         """Return a batch as it is now."""

@@ -14,7 +14,15 @@ from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import RequestJobs, check_place, find_source, open_quota, read_places
 from api.router import ApiRouter
-from api.schemas.jobs import BatchOut, CancelBody, JobSource, NewBatchBody, RetriedOut, RetryBatchBody
+from api.schemas.jobs import (
+    BatchOut,
+    BatchPreviewOut,
+    CancelBody,
+    JobSource,
+    NewBatchBody,
+    RetriedOut,
+    RetryBatchBody,
+)
 from api.services import Services
 from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
 from api.writing import read_before, write_batch
@@ -33,6 +41,7 @@ from fakesieve.values.videos import SourceKind
 ITEMS_MAX = 1000
 LISTED_MAX = 10_000
 RETRIES_AT_ONCE = 500
+_PREVIEWED = 10
 
 router = ApiRouter(tags=["batches"])
 _WRITE, _READ = [require_scope(Scope.JOBS_WRITE)], [require_scope(Scope.JOBS_READ)]
@@ -73,6 +82,21 @@ def submit_list(
     batch_id = submit_batch(jobs, new, found).batch_id
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     return _find(session, batch_id)
+
+
+@router.post("/v1/batches:preview", dependencies=_WRITE, responses=_SUBMIT_RESPONSES)
+def preview_batch(
+    body: NewBatchBody, caller: CallerDep, services: ServicesDep, objects: Objects, session: Transaction
+) -> BatchPreviewOut:
+    """Say what a batch would hold, after the same checks; nothing is submitted."""
+    places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
+    refs = [job.source for job in _find_jobs(body, caller, session, objects, places)]
+    sizes = [ref.size_bytes for ref in refs if ref.size_bytes is not None]
+    return BatchPreviewOut(
+        videos=len(refs),
+        size_bytes=sum(sizes) if len(sizes) == len(refs) else None,
+        first=[ref.uri for ref in refs[:_PREVIEWED]],
+    )
 
 
 def _find_jobs(

@@ -264,6 +264,15 @@ class BatchOut(Answer):
     end_time: Time | None
 
 
+class BatchPreviewOut(Answer):
+    """What a batch would hold. Nothing was submitted. ``size_bytes`` is null where it is not known."""
+
+    object: Literal["batch_preview"] = "batch_preview"
+    videos: int
+    size_bytes: int | None
+    first: Annotated[list[str], Field(description="The first of them, up to ten.")]
+
+
 class RetriedOut(Answer):
     """How many jobs were started again; ``has_more`` says that the same call would find more."""
 

@@ -66,6 +66,15 @@ def print_jobs(lines: list[JobLine]) -> None:
     print_table(table)
 
 
+JOB_CELLS = ("job", "state", "done", "lane", "created", "video")
+
+
+def list_cells(line: JobLine) -> list[str]:
+    """Return a job as cells of CSV, those of ``JOB_CELLS``."""
+    created = form_time(line.create_time) or ""
+    return [line.id, line.state, describe_progress(line), line.lane, created, describe_end(line)]
+
+
 def describe_end(line: JobLine) -> str:
     """Return the source of a job, and why it failed if it did."""
     note = "" if line.fault is None else f"  {line.fault.reason}: {line.fault.message or line.fault.hint}"

@@ -5,15 +5,22 @@ from typing import Annotated
 import typer
 
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.job_forms import describe_progress, form_detail, print_jobs
+from fakesieve.cli.job_forms import JOB_CELLS, describe_progress, form_detail, list_cells, print_jobs
 from fakesieve.cli.place import Place, not_found, open_place
-from fakesieve.cli.printing import make_table, print_json, print_table
+from fakesieve.cli.printing import end_list, make_table, print_csv, print_json, print_table
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
-from fakesieve.records.job_lists import PAGE_MAX, JobDetail, find_batch_jobs, list_jobs, load_job
+from fakesieve.records.job_lists import (
+    PAGE_MAX,
+    JobDetail,
+    find_batch_jobs,
+    find_jobs,
+    list_jobs,
+    load_job,
+)
 from fakesieve.result_documents import form_job, form_time
 
 jobs = typer.Typer(
@@ -24,7 +31,8 @@ jobs = typer.Typer(
 )
 
 Ids = Annotated[list[str], typer.Argument(metavar="JOB_ID...", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", "--jsonl", help="Print JSON, one object a line.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]
 
 
 @jobs.command("ls")
@@ -34,15 +42,21 @@ def list_(
     batch: Annotated[str | None, typer.Option(help="Only jobs of this batch.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List jobs, newest first."""
+    if as_json and as_csv:
+        raise typer.BadParameter("take --json or --csv, not both")
     with open_place() as place, place.database.transaction(tenant_id=place.tenant_id) as session:
         lines = list_jobs(session, state=state, batch_id=batch, limit=limit)
-    if not as_json:
+    if as_csv:
+        print_csv(JOB_CELLS, map(list_cells, lines))
+    elif as_json:
+        for line in lines:
+            print_json(form_job(line))
+    else:
         print_jobs(lines)
-        return
-    for line in lines:
-        print_json(form_job(line))
+    end_list(len(lines), is_narrowed=state is not None or batch is not None)
 
 
 @jobs.command()
@@ -59,17 +73,21 @@ def show(ids: Ids, *, as_json: AsJson = False) -> None:
 @jobs.command()
 def cancel(
     ids: Annotated[list[str], typer.Argument(metavar="JOB_ID|BATCH_ID...", show_default=False)],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many jobs would be stopped, and stop none.")
+    ] = False,
 ) -> None:
     """Stop jobs, or all jobs of a batch: workers drop them within one heartbeat. What has ended stays."""
     with open_place() as place:
         for each in ids:
             if each.startswith(f"{IdPrefix.BATCH}_"):
-                _check_batch(place, each)
-                typer.echo(f"{each}  cancelled, {cancel_batch(place.store, each)} jobs were live")
+                typer.echo(f"{each}  {_cancel_batch(place, each, dry_run=dry_run)}")
                 continue
             (job,) = _load_all(place, [each])
-            done = cancel_job(place.store, each)
-            typer.echo(f"{each}  " + ("cancelled" if done else f"had ended: {job.line.state.value}"))
+            is_live = not job.line.state.is_terminal if dry_run else cancel_job(place.store, each)
+            done = "would be cancelled" if dry_run else "cancelled"
+            typer.echo(f"{each}  " + (done if is_live else f"had ended: {job.line.state.value}"))
 
 
 @jobs.command()
@@ -105,10 +123,16 @@ def _load_all(place: Place, ids: list[str]) -> list[JobDetail]:
     return found
 
 
-def _check_batch(place: Place, batch_id: str) -> None:
+def _cancel_batch(place: Place, batch_id: str, *, dry_run: bool) -> str:
+    """Cancel a batch, or count what that would stop; returns what was done."""
     with place.database.transaction(tenant_id=place.tenant_id) as session:
-        if not find_batch_jobs(session, batch_id):
+        ids = find_batch_jobs(session, batch_id)
+        if not ids:
             raise not_found("batch", batch_id)
+        live = sum(not line.state.is_terminal for line in find_jobs(session, ids)) if dry_run else 0
+    if dry_run:
+        return f"would be cancelled, {live} jobs are live"
+    return f"cancelled, {cancel_batch(place.store, batch_id)} jobs were live"
 
 
 def _print_detail(job: JobDetail) -> None:

@@ -21,11 +21,9 @@ from fakesieve.records.tenants import (
     revoke_key,
     rotate_key,
 )
-from fakesieve.scopes import ALL_SCOPES, Scope
+from fakesieve.scopes import DEFAULT_SCOPES, read_scopes
 from fakesieve.settings import read_settings
 
-DEFAULT_SCOPES = frozenset({Scope.JOBS_WRITE.value, Scope.JOBS_READ.value, Scope.RESULTS_READ.value})
-_EVERY = "all"
 _LISTED_MAX = 1000
 
 keys = typer.Typer(
@@ -115,14 +113,10 @@ def revoke(key_id: KeyId) -> None:
 
 
 def _read_scopes(given: list[str] | None) -> frozenset[str]:
-    if not given:
-        return DEFAULT_SCOPES
-    if _EVERY in given:
-        return ALL_SCOPES
-    unknown = sorted(set(given) - ALL_SCOPES)
-    if unknown:
-        raise typer.BadParameter(f"no scope {unknown[0]!r}; known are {', '.join(sorted(ALL_SCOPES))}")
-    return frozenset(given)
+    try:
+        return read_scopes(given) if given else DEFAULT_SCOPES
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from fault
 
 
 def _print_new(made: NewKey, tenant_id: str, *, as_json: bool) -> None:

@@ -1,9 +1,11 @@
 """What commands print: JSON a line each, tables for people, and files that appear whole."""
 
+import csv
+import io
 import json
 import os
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,8 +15,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from engine.output.names import defuse_cell
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
+
+EXIT_NOTHING = 4
+"""A filter, a prefix or a list let nothing through."""
 
 EXIT_INCOMPLETE = 3
 """The command did what it was asked to, but at least one video has no score."""
@@ -30,6 +36,25 @@ def dump_line(document: Json) -> bytes:
 def print_json(document: Json) -> None:
     """Print a document on stdout as one line."""
     typer.echo(dump_line(document), nl=False)
+
+
+def print_csv(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print rows as CSV on stdout."""
+    for row in (header, *rows):
+        typer.echo(write_row(row), nl=False)
+
+
+def write_row(cells: Iterable[str]) -> bytes:
+    """Return one line of CSV (RFC 4180); cells that a spreadsheet would run are defused."""
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow([defuse_cell(cell) for cell in cells])
+    return line.getvalue().encode("utf-8", "replace")
+
+
+def end_list(count: int, *, is_narrowed: bool) -> None:
+    """End with 4 where a condition let nothing through."""
+    if is_narrowed and count == 0:
+        raise typer.Exit(EXIT_NOTHING)
 
 
 @contextmanager

@@ -1,27 +1,38 @@
 """``fakesieve results ls --filter``: analyses by filter, in the order asked for."""
 
+import typer
+
 from engine.output.names import escape_for_terminal
 from engine.output.words import OUTCOMES, VERDICTS, format_score, format_share
-from engine.results import Outcome, VerdictValue
 from fakesieve.cli.place import Place
 from fakesieve.cli.printing import make_table, print_json, print_table
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
-from fakesieve.result_files import read_json
+from fakesieve.result_files import read_json, write_csv
 
 
 def list_by_filter(
-    place: Place, wanted: str | None, order_by: str | None, *, limit: int, as_json: bool = False
-) -> None:
-    """Print the analyses that fit a filter. Raises FilterInvalid with the place of what is wrong."""
+    place: Place,
+    wanted: str | None,
+    order_by: str | None,
+    *,
+    limit: int,
+    as_json: bool = False,
+    as_csv: bool = False,
+) -> int:
+    """Print the analyses that fit a filter; returns how many. Raises FilterInvalid with what is wrong."""
     query = AnalysisQuery(place.tenant_id, read_filter(wanted), read_order(order_by), limit=limit)
     with place.database.transaction(tenant_id=place.tenant_id) as session:
         lines = list_analyses(session, query)
+    if as_csv:
+        for part in write_csv(lines):
+            typer.echo(part, nl=False)
+        return len(lines)
     if as_json:
         for line in lines:
             print_json(read_json(line))
-        return
+        return len(lines)
     table = make_table("analysis", "verdict", "score", "scored", "model", "video")
     for line in lines:
         said = OUTCOMES[line.outcome] if line.verdict is None else VERDICTS[line.verdict]
@@ -30,20 +41,4 @@ def list_by_filter(
         shown = "" if score is None else format_score(score)
         table.add_row(line.id, said, shown, format_share(line.coverage_ratio), line.model, video)
     print_table(table)
-
-
-def join_filter(
-    wanted: str | None, verdict: VerdictValue | None, outcome: Outcome | None, batch: str | None
-) -> str | None:
-    """Return one filter that says what the options say. Raises FilterInvalid with its place in ``wanted``."""
-    read_filter(wanted)
-    parts = [f"({wanted})"] if wanted else []
-    parts += [f"verdict = {verdict.value}"] if verdict is not None else []
-    parts += [f"outcome = {outcome.value}"] if outcome is not None else []
-    parts += [f"jobs.batch_id = {_quote(batch)}"] if batch is not None else []
-    return " AND ".join(parts) or None
-
-
-def _quote(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("*", "\\*")
-    return f'"{escaped}"'
+    return len(lines)

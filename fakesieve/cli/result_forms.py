@@ -1,15 +1,12 @@
 """Results as JSON, as CSV and as lines for a terminal."""
 
-import csv
-import io
-from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from enum import Enum
 
 from rich.text import Text
 
-from engine.output.names import defuse_cell, escape_for_terminal
+from engine.output.names import escape_for_terminal
 from engine.output.words import (
     EVIDENCE,
     OUTCOMES,
@@ -125,10 +122,3 @@ def _cell(value: Json) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-
-
-def write_row(cells: Sequence[str]) -> bytes:
-    """Return one line of CSV (RFC 4180); cells that a spreadsheet would run are defused."""
-    line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="\r\n").writerow([defuse_cell(cell) for cell in cells])
-    return line.getvalue().encode("utf-8")

@@ -1,7 +1,5 @@
 """``fakesieve results``: what was found, for people and for programs."""
 
-from collections.abc import Iterator
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,27 +13,25 @@ from fakesieve.cli.printing import (
     EXIT_INCOMPLETE,
     Json,
     dump_line,
+    end_list,
     make_table,
     open_output,
+    print_csv,
     print_json,
     print_table,
 )
-from fakesieve.cli.result_filter import join_filter, list_by_filter
-from fakesieve.cli.result_forms import (
-    CSV_COLUMNS,
-    csv_cells,
-    describe_line,
-    describe_result,
-    form_line,
-    write_row,
-)
+from fakesieve.cli.result_export import JobChoice, export_by_filter, export_jobs
+from fakesieve.cli.result_filter import list_by_filter
+from fakesieve.cli.result_forms import CSV_COLUMNS, csv_cells, describe_line, describe_result, form_line
 from fakesieve.documents import form_map, unpack_maps
 from fakesieve.errors import RequestRefused
+from fakesieve.filters.join import join_filter
 from fakesieve.map_files import write_npy, write_png
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps
-from fakesieve.records.result_lists import PAGE_MAX, ResultLine, list_results
+from fakesieve.records.result_lists import PAGE_MAX, list_results
 from fakesieve.result_documents import Result, build_form, read_result
+from fakesieve.values.files import FileFormat
 
 results = typer.Typer(
     add_completion=False,
@@ -44,13 +40,18 @@ results = typer.Typer(
     help="List, show and export what was found.",
 )
 _US_PER_S = 1_000_000
-_PAGE = 200
 
 Id = Annotated[str, typer.Argument(metavar="JOB_ID|ANALYSIS_ID", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", "--jsonl", help="Print JSON, one object a line.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")]
 OutcomeOption = Annotated[Outcome | None, typer.Option(help="Only results of this outcome.")]
 VerdictOption = Annotated[VerdictValue | None, typer.Option(help="Only results with this verdict.")]
 BatchOption = Annotated[str | None, typer.Option(help="Only results of this batch.")]
+FilterOption = Annotated[
+    str | None,
+    typer.Option("--filter", help="Only analyses that fit, as 'score > 0.9 AND tracks.regions.mouth > 0.5'."),
+]
+OrderOption = Annotated[str | None, typer.Option(help="Order of analyses, as 'score desc'.")]
 OutOption = Annotated[Path | None, typer.Option(help="File to write; without it stdout.")]
 
 
@@ -62,48 +63,43 @@ class MapFormat(StrEnum):
     PNG = "png"
 
 
-class ExportFormat(StrEnum):
-    """How results are written."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
 @results.command("ls")
 def list_(
     *,
     verdict: VerdictOption = None,
     outcome: OutcomeOption = None,
     batch: BatchOption = None,
-    wanted: Annotated[
-        str | None,
-        typer.Option(
-            "--filter", help="Only analyses that fit, as 'score > 0.9 AND tracks.regions.mouth > 0.5'."
-        ),
-    ] = None,
-    order_by: Annotated[str | None, typer.Option(help="Order of analyses, as 'score desc'.")] = None,
+    wanted: FilterOption = None,
+    order_by: OrderOption = None,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_MAX, help="At most so many, newest first.")] = 50,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List what was found, newest first; jobs that failed are in the list with their reason.
 
     With --filter or --order-by the list is of analyses, so it has no failed jobs.
     """
+    if as_json and as_csv:
+        raise typer.BadParameter("take --json or --csv, not both")
     if wanted is not None or order_by is not None:
+        asked = join_filter(wanted, verdict, outcome, batch)
         with open_place() as place:
-            asked = join_filter(wanted, verdict, outcome, batch)
-            list_by_filter(place, asked, order_by, limit=limit, as_json=as_json)
+            count = list_by_filter(place, asked, order_by, limit=limit, as_json=as_json, as_csv=as_csv)
+        end_list(count, is_narrowed=asked is not None)
         return
     with open_place() as place, place.database.transaction(tenant_id=place.tenant_id) as session:
         lines = list_results(session, outcome=outcome, verdict=verdict, batch_id=batch, limit=limit)
-    if as_json:
+    if as_csv:
+        print_csv(CSV_COLUMNS, map(csv_cells, lines))
+    elif as_json:
         for line in lines:
             print_json(form_line(line))
-        return
-    table = make_table("job", "verdict", "score", "scored", "faces", "video")
-    for line in lines:
-        table.add_row(*describe_line(line))
-    print_table(table)
+    else:
+        table = make_table("job", "verdict", "score", "scored", "faces", "video")
+        for line in lines:
+            table.add_row(*describe_line(line))
+        print_table(table)
+    end_list(len(lines), is_narrowed=any(each is not None for each in (verdict, outcome, batch)))
 
 
 @results.command()
@@ -176,12 +172,14 @@ def map_(
         float | None, typer.Option(min=0.0, help="Seconds; the nearest scored frame. Default: all frames.")
     ] = None,
     form: Annotated[MapFormat, typer.Option("--format", help="How the maps are written.")] = MapFormat.U8,
+    png: Annotated[bool, typer.Option("--png", help="The same as --format png.")] = False,
     out: OutOption = None,
 ) -> None:
     """Write the patch maps of one face: where on it the network sees manipulation.
 
-    u8 is one JSON object a frame with base64 bytes, npy an array uint8 [n, g, g], png one greyscale picture.
+    u8 is one JSON object a frame with base64 bytes, npy an array uint8 of n x g x g, png one greyscale picture.
     """
+    form = MapFormat.PNG if png else form
     with open_place() as place:
         found = _load(place, name)
     record = _need_record(found)
@@ -219,39 +217,24 @@ def _encode_maps(maps: TrackMaps, chosen: list[int], form: MapFormat) -> bytes:
 @results.command()
 def export(
     *,
-    form: Annotated[ExportFormat, typer.Option("--format", help="How results are written.")] = (
-        ExportFormat.CSV
-    ),
+    form: Annotated[FileFormat, typer.Option("--format", help="How results are written.")] = FileFormat.CSV,
     verdict: VerdictOption = None,
     outcome: OutcomeOption = None,
     batch: BatchOption = None,
+    wanted: FilterOption = None,
+    order_by: OrderOption = None,
     out: OutOption = None,
 ) -> None:
-    """Write all results, newest first: CSV with one row for each job, or JSONL with whole documents."""
+    """Write all results, newest first: CSV with one row for each job, or JSONL with whole documents.
+
+    With --filter, --order-by or Parquet it has one row for each analysis, as the API writes it.
+    """
+    is_by_filter = wanted is not None or order_by is not None or form is FileFormat.PARQUET
     with open_place() as place, open_output(out) as output:
-        if form is ExportFormat.CSV:
-            output.write(write_row(CSV_COLUMNS))
-        for line in _walk(place, verdict, outcome, batch):
-            if form is ExportFormat.CSV:
-                output.write(write_row(csv_cells(line)))
-            else:
-                output.write(dump_line(build_form(_load(place, line.job_id))))
-
-
-def _walk(
-    place: Place, verdict: VerdictValue | None, outcome: Outcome | None, batch_id: str | None
-) -> Iterator[ResultLine]:
-    """Yield all results page by page, so that no transaction stays open while they are written."""
-    before: tuple[datetime, str] | None = None
-    while True:
-        with place.database.transaction(tenant_id=place.tenant_id) as session:
-            page = list_results(
-                session, outcome=outcome, verdict=verdict, batch_id=batch_id, before=before, limit=_PAGE
-            )
-        yield from page
-        if len(page) < _PAGE:
-            return
-        before = (page[-1].create_time, page[-1].job_id)
+        if is_by_filter:
+            export_by_filter(place, output, form, join_filter(wanted, verdict, outcome, batch), order_by)
+        else:
+            export_jobs(place, output, form, JobChoice(verdict, outcome, batch))
 
 
 def _load(place: Place, name: str) -> Result:

@@ -4,20 +4,32 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from engine.output.names import escape_for_terminal
+from engine.output.names import escape_for_terminal, to_text
 from fakesieve.cli.place import Place, open_place
 from fakesieve.cli.printing import Json, print_json
-from fakesieve.errors import RequestRefused
+from fakesieve.cli.submit_options import (
+    AsJson,
+    DeadlineH,
+    DryRun,
+    Inputs,
+    LaneOption,
+    ManifestOption,
+    PolicyOption,
+    check_files,
+    is_address,
+    refuse_policy,
+)
+from fakesieve.errors import NothingMatched, RequestRefused
 from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
 from fakesieve.ingest.take import OWN_PREFIX
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.policies import show_active_policy
 from fakesieve.values.jobs import DEADLINE_S
 from fakesieve.values.videos import SourceKind
 
@@ -31,22 +43,18 @@ class Options:
     lane: Lane
     deadline_s: float
     is_json: bool
+    is_dry: bool
 
 
 def submit(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FILE|s3://BUCKET/KEY|s3://BUCKET/PREFIX/]...", show_default=False),
-    ] = None,
+    inputs: Inputs = None,
     *,
-    manifest: Annotated[
-        str | None, typer.Option(help="CSV or JSONL file of objects, local or s3://; becomes one batch.")
-    ] = None,
-    lane: Annotated[Lane | None, typer.Option(help="Default: standard; bulk for lists.")] = None,
-    deadline_h: Annotated[
-        float, typer.Option(min=0.001, help="Hours after which a job that has not ended expires.")
-    ] = DEADLINE_S / 3600,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    manifest: ManifestOption = None,
+    lane: LaneOption = None,
+    deadline_h: DeadlineH = DEADLINE_S / 3600,
+    policy: PolicyOption = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give videos to the fleet; prints a job id for each.
 
@@ -55,12 +63,14 @@ def submit(
     named = inputs or []
     if not named and manifest is None:
         raise typer.BadParameter("name a file, an object or --manifest")
-    _check_files([each for each in named if not _is_address(each)])
+    check_files([each for each in named if not is_address(each)])
     with open_place() as place:
-        options = Options(lane or Lane.STANDARD, deadline_h * 3600, as_json)
-        listed = Options(lane or Lane.BULK, deadline_h * 3600, as_json)
+        if policy is not None:
+            _check_policy(place, policy)
+        options = Options(lane or Lane.STANDARD, deadline_h * 3600, as_json, dry_run)
+        listed = Options(lane or Lane.BULK, deadline_h * 3600, as_json, dry_run)
         for each in named:
-            if _is_address(each) and each.endswith("/"):
+            if is_address(each) and each.endswith("/"):
                 _submit_prefix(place, each, listed)
             else:
                 _submit_one(place, each, options)
@@ -68,22 +78,19 @@ def submit(
             _submit_manifest(place, manifest, listed)
 
 
-def _is_address(given: str) -> bool:
-    return given.startswith("s3://")
-
-
-def _check_files(paths: list[str]) -> None:
-    """Refuse before anything is submitted what cannot be uploaded."""
-    for path in paths:
-        if not Path(path).is_file():
-            raise RequestRefused(
-                Reason.SOURCE_NOT_FOUND, f"{path} is no file", "check the path; objects begin with s3://"
-            )
+def _check_policy(place: Place, wanted: str) -> None:
+    """Refuse before anything is submitted where new analyses are judged by another policy."""
+    with place.database.transaction(tenant_id=place.tenant_id) as session:
+        active = show_active_policy(session, place.tenant_id)
+    refuse_policy(wanted, None if active is None else (active.name, active.version))
 
 
 def _submit_one(place: Place, given: str, options: Options) -> None:
-    ref = _parse(given) if _is_address(given) else upload_file(place, Path(given))
-    kind = SourceKind.API if _is_address(given) else SourceKind.UPLOAD
+    if options.is_dry:
+        _tell(given, 1, options)
+        return
+    ref = _parse(given) if is_address(given) else upload_file(place, Path(given))
+    kind = SourceKind.API if is_address(given) else SourceKind.UPLOAD
     new = NewJob(place.tenant_id, ref, options.lane, deadline_s=options.deadline_s, source_kind=kind)
     _print(given, ref, submit_video(place.store, new), None, options)
 
@@ -111,13 +118,13 @@ def _submit_prefix(place: Place, address: str, options: Options) -> None:
 
     jobs = list(find())
     if not jobs:
-        raise RequestRefused(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
+        raise NothingMatched(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
     _submit_list(place, address, jobs, None, options)
 
 
 def _submit_manifest(place: Place, given: str, options: Options) -> None:
     found: Manifest
-    if _is_address(given):
+    if is_address(given):
         found = fetch_manifest(place.open_objects(), _parse(given))
     else:
         found = read_manifest(Path(given))
@@ -127,6 +134,9 @@ def _submit_manifest(place: Place, given: str, options: Options) -> None:
 
 def _submit_list(place: Place, name: str, jobs: list[NewJob], key: str | None, options: Options) -> None:
     """Submit a list as one batch; the same list under the same key is completed, not submitted twice."""
+    if options.is_dry:
+        _tell(name, len(jobs), options)
+        return
     batch = NewBatch(place.tenant_id, name[-200:], options.lane, idempotency_key=key)
     done = submit_batch(place.store, batch, jobs)
     for job, submitted in zip(jobs, done.jobs, strict=True):
@@ -140,6 +150,13 @@ def _parse(address: str) -> VideoRef:
         raise RequestRefused(Reason.INVALID_REQUEST, str(fault)) from fault
 
 
+def _tell(given: str, count: int, options: Options) -> None:
+    if options.is_json:
+        print_json({"input": to_text(given), "would_submit": count})
+    else:
+        typer.echo(f"would submit {count}  {escape_for_terminal(given)}")
+
+
 def _print(given: str, ref: VideoRef, done: Submitted, batch_id: str | None, options: Options) -> None:
     if not options.is_json:
         typer.echo(
@@ -147,7 +164,7 @@ def _print(given: str, ref: VideoRef, done: Submitted, batch_id: str | None, opt
         )
         return
     line: dict[str, Json] = {
-        "input": given.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        "input": to_text(given),
         "job_id": done.job_id,
         "is_new": done.is_new,
         "source": ref.uri,

@@ -3,8 +3,8 @@
 import json
 
 from engine.results import Outcome, VerdictValue
-from fakesieve.cli.result_filter import join_filter
 from fakesieve.filters.check import read_filter
+from fakesieve.filters.join import join_filter
 from tests.factories import make_empty_score, make_score
 from tests.fakesieve.cli.conftest import Fleet
 

@@ -1,0 +1,81 @@
+"""``fakesieve erase``: a video leaves every store, and a receipt says so."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.connect import open_client
+from api.cli.shown import AsJson, DryRun, show_one, show_whole
+from api.client import Client
+from api.schemas.erasure import ErasureOut
+from engine.output.names import escape_for_terminal
+from fakesieve.cli.printing import dump_line, open_output
+from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.reasons import Reason
+from fakesieve.values.erasure import ErasureState
+
+_PAUSE_S = 2.0
+
+
+def erase(
+    ids: Annotated[list[str], typer.Argument(metavar="VIDEO_ID...", show_default=False)],
+    *,
+    receipt: Annotated[
+        Path | None, typer.Option(help="File for the receipts, one JSON object a line; waits for them.")
+    ] = None,
+    with_sources: Annotated[
+        bool, typer.Option("--with-sources", help="Also the objects in your own buckets.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "--no-input", help="Do not ask.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the receipts.")] = 300.0,
+    as_json: AsJson = False,
+) -> None:
+    """Erase videos with all that was found in them. There is no way back."""
+    with open_client() as client:
+        _announce(client, ids, with_sources=with_sources)
+        if dry_run:
+            return
+        if not yes:
+            _ask(len(ids))
+        done = [client.videos.erase(each, with_sources=with_sources) for each in ids]
+        if receipt is not None:
+            done = _wait(client, done, timeout)
+            with open_output(receipt) as output:
+                output.writelines(dump_line(show_whole(each)) for each in done)
+    for each in done:
+        lines = {"video": each.video_id, "erasure": each.id, "state": each.state, "sha256": each.sha256}
+        show_one(each, lines, as_json=as_json)
+
+
+def _announce(client: Client, ids: list[str], *, with_sources: bool) -> None:
+    """Say on stderr what is about to go; refuses a video that is not there before any is erased."""
+    for video in [client.videos.get(each) for each in ids]:
+        places = ", ".join(source.uri for source in video.sources or [])
+        also = "with" if with_sources else "without"
+        line = f"{video.id}  {video.size_bytes} bytes, {also} its objects: {places or 'none'}"
+        typer.echo(escape_for_terminal(line), err=True)
+
+
+def _ask(count: int) -> None:
+    if not sys.stdin.isatty():
+        seen = f"{count} videos would be erased and nobody is there to confirm it"
+        raise RequestRefused(Reason.INVALID_REQUEST, seen, "add --yes, or look first with --dry-run")
+    typer.confirm(f"Erase {count} videos for good?", abort=True, err=True)
+
+
+def _wait(client: Client, begun: list[ErasureOut], timeout_s: float) -> list[ErasureOut]:
+    """Return the receipts once each is complete. Raises Unavailable when the time is over."""
+    end = time.monotonic() + timeout_s
+    done = begun
+    while any(each.state is ErasureState.RUNNING for each in done):
+        if time.monotonic() >= end:
+            seen = f"not every erasure was complete within {timeout_s:g} s"
+            hint = "the fleet goes on; see " + ", ".join(f"/v1/erasures/{each.id}" for each in done)
+            raise Unavailable(Reason.DEADLINE_EXCEEDED, seen, hint)
+        time.sleep(_PAUSE_S)
+        done = [client.videos.erasure(each.id) for each in done]
+    return done

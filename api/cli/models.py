@@ -1,0 +1,137 @@
+"""``fakesieve models`` and ``fakesieve rescore``: what models are used for, and what another would say."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.connect import open_client
+from api.cli.shown import (
+    AsCsv,
+    AsJson,
+    Columns,
+    DryRun,
+    Filter,
+    Form,
+    read_form,
+    show_list,
+    show_one,
+    tell,
+)
+from api.schemas.models import RESCORE_MAX, ComparisonOut, FlipOut, ModelOut, RescoreBody
+from fakesieve.cli.printing import EXIT_NOTHING
+from fakesieve.jobs.states import Lane
+from fakesieve.values.models import ModelAlias
+
+models = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="List models, and say which of them counts.",
+)
+Name = Annotated[str, typer.Argument(metavar="MODEL_ID|ALIAS", show_default=False)]
+AliasOption = Annotated[ModelAlias, typer.Option("--as", help="What it is used for.")]
+
+
+@models.command("list")
+def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
+    """List the models that made a score or that a host runs."""
+    form = read_form(as_json=as_json, as_csv=as_csv)
+    with open_client() as client:
+        show_list(client.models.iter(), _COLUMNS, form)
+
+
+@models.command()
+def promote(name: Name, *, alias: AliasOption = ModelAlias.CHAMPION, as_json: AsJson = False) -> None:
+    """Make a model the champion, whose results count. It decides nothing about what hosts run."""
+    with open_client() as client:
+        _show(client.models.promote(name, alias), as_json=as_json)
+
+
+@models.command()
+def shadow(name: Name, *, as_json: AsJson = False) -> None:
+    """Let a model run beside the champion; it decides nothing."""
+    with open_client() as client:
+        _show(client.models.promote(name, ModelAlias.SHADOW), as_json=as_json)
+
+
+@models.command()
+def rollback(*, alias: AliasOption = ModelAlias.CHAMPION, as_json: AsJson = False) -> None:
+    """Give a use back to the model before; a second time goes back one more."""
+    with open_client() as client:
+        _show(client.models.roll_back(alias), as_json=as_json)
+
+
+@models.command()
+def compare(base: Name, other: Name, *, wanted: Filter = None, as_json: AsJson = False) -> None:
+    """Show the verdicts that differ between two models, over the videos that both have scored."""
+    with open_client() as client:
+        _show_flips(client.models.compare(base, other, wanted), as_json=as_json)
+
+
+def rescore(
+    *,
+    model: Annotated[str, typer.Option(help="Id of a model, or challenger and the like.")],
+    wanted: Filter = None,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Wait for the end, then show what flips against the champion.")
+    ] = False,
+    lane: Annotated[Lane, typer.Option(help="How urgent it is.")] = Lane.BULK,
+    limit: Annotated[int, typer.Option(min=1, max=RESCORE_MAX, help="Videos at most.")] = 1000,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score videos again that a filter finds and that a model has not scored; prints the batch."""
+    with open_client() as client:
+        asked = RescoreBody(model=model, filter=wanted, lane=lane, videos_max=limit, dry_run=dry_run)
+        done = client.models.rescore(asked)
+        lines = {
+            "would score" if dry_run else "scores": done.videos,
+            "out of reach": done.unreachable or None,
+            "hosts": f"{done.hosts} with the model, {done.other_hosts} with another",
+            "batch": done.batch_id,
+        }
+        if not (diff and as_json):
+            show_one(done, lines, as_json=as_json)
+        if diff:
+            if done.batch_id is not None:
+                client.wait_batch(done.batch_id)
+            _show_flips(client.models.compare(ModelAlias.CHAMPION, model, wanted), as_json=as_json)
+    if done.videos == 0 and not diff:
+        raise typer.Exit(EXIT_NOTHING)
+
+
+def _show(found: ModelOut, *, as_json: bool) -> None:
+    lines = {"model": found.id, "name": found.name, "used as": _list_aliases(found), "hosts": found.hosts}
+    show_one(found, lines, as_json=as_json)
+
+
+def _list_aliases(found: ModelOut) -> str:
+    return ", ".join(each.value for each in found.aliases)
+
+
+def _show_flips(found: ComparisonOut, *, as_json: bool) -> None:
+    lines: dict[str, object] = {"videos of both": found.videos, "flips": found.flip_count}
+    for each in found.counts:
+        if each.before != each.after:
+            lines[f"{tell(each.before)} -> {tell(each.after)}"] = each.count
+    lines["mean difference"] = found.mean_difference
+    show_one(found, lines, as_json=as_json)
+    if found.flips and not as_json:
+        show_list(found.flips, _FLIPS, Form.TABLE)
+
+
+_COLUMNS: Columns[ModelOut] = {
+    "model": lambda each: each.id,
+    "name": lambda each: each.name,
+    "weights": lambda each: each.weights_sha256[:12],
+    "used as": _list_aliases,
+    "hosts": lambda each: each.hosts,
+    "first seen": lambda each: each.create_time,
+}
+_FLIPS: Columns[FlipOut] = {
+    "video": lambda each: each.video_id,
+    "base": lambda each: each.base,
+    "score": lambda each: each.base_score,
+    "other": lambda each: each.other,
+    "its score": lambda each: each.other_score,
+}
