@@ -142,7 +142,11 @@ def make_maps(track: TrackScore) -> TrackMaps:
     times = tuple(frame.pts_us for frame in track.frames if frame.score is not None)
     matrix = (1.5, 0.0, 240.25, 0.0, 1.5, 90.125)
     cells = bytes(range(GRID * GRID)) * len(times)
-    return TrackMaps(track.ordinal, times, GRID, CROP_SIZE, (matrix,) * len(times), zlib.compress(cells))
+    shares = bytes((0, 0, 0, 255, 51, 0, 0)) * len(times)
+    matrices = (matrix,) * len(times)
+    return TrackMaps(
+        track.ordinal, times, GRID, CROP_SIZE, matrices, zlib.compress(cells), zlib.compress(shares)
+    )
 
 
 def make_record(

@@ -1,13 +1,14 @@
 """Which item of review a person has before them at an analysis, and what they may do with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
 from api.pages.people import Person
+from fakesieve.records.blind import is_kept
 from fakesieve.records.users import UserRole
 from fakesieve.reviews.items import ItemFilter, list_items
 from fakesieve.reviews.values import UNDO_S, ReviewView
@@ -23,6 +24,7 @@ class Mode(StrEnum):
     DECIDE = "decide"
     DECIDED = "decided"
     HELD = "held"
+    WAITS = "waits"  # theirs, but another item of the video is to be judged blindly first
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Before:
 
     item: ReviewView | None
     mode: Mode
+    is_kept: bool = False
 
     @property
     def is_hidden(self) -> bool:
-        """Whether they have yet to say what they see, and so must not see a score."""
-        return self.mode is Mode.BLIND
+        """Whether they have yet to say what they see, here or at another item, and so must see no score."""
+        return self.is_kept or self.mode in (Mode.BLIND, Mode.WAITS)
 
     @property
     def may_undo(self) -> bool:
@@ -52,14 +55,16 @@ def find_item(session: Session, analysis_id: str, person: Person) -> Before:
     items = list_items(session, ItemFilter(analysis_id=analysis_id))
     found = _find_own(items, person) or _find_free(items) or _find_decided(items)
     if found is None:
-        return Before(items[0], Mode.HELD) if items else Before(None, Mode.NOTHING)
-    return found
+        found = Before(items[0], Mode.HELD) if items else Before(None, Mode.NOTHING)
+    return replace(found, is_kept=is_kept(session, analysis_id))
 
 
 def _find_own(items: Sequence[ReviewView], person: Person) -> Before | None:
     for item in items:
         if item.state is ReviewState.CLAIMED and item.claimed_by == person.id:
-            return Before(item, Mode.BLIND if item.finding is None else Mode.DECIDE)
+            if item.finding is not None:
+                return Before(item, Mode.DECIDE)
+            return Before(item, Mode.BLIND if item.is_blind else Mode.WAITS)
     return None
 
 

@@ -1,7 +1,7 @@
 """Samples for the review page as packed arrays: exact, small, and read by the browser without parsing.
 
 Everything is little-endian, and each array begins at a multiple of 8 bytes. Times are whole microseconds in
-64-bit floats, which hold them exactly. Both documents begin with four letters, a version and a count of
+64-bit floats, which hold them exactly. All documents begin with four letters, a version and a count of
 blocks, 32 bits each after the letters, and 32 bits of nothing.
 
 Lanes (``FSVL``), a block for each face and one, with the ordinal ``WORST``, for the highest face of each
@@ -11,6 +11,9 @@ sample: ordinal and count n (32 bits each), pts_us f64[n], score f64[n] with NaN
 Faces (``FSVF``), a block for each face: ordinal, count n, count of maps m, cells in a row g, pixels in a row
 of the crop, nothing (32 bits each), pts_us f64[n], box f32[4n], row of its map i32[n] with -1 for none,
 to_frame f32[6m], cells u8[m g g] as they are stored.
+
+Regions (``FSVR``), a block for each face: ordinal and count n (32 bits each), pts_us f64[n], shares u8[7n] of
+hot cells by part of the face in the order of ``FaceRegion``, each 255 times the share.
 """
 
 import struct
@@ -22,7 +25,7 @@ from itertools import groupby
 
 from engine.results import EvidenceReason
 from fakesieve.records.analysis_tables import Analysis, PatchMap
-from fakesieve.records.evidence import FacePoint, PlacedFace
+from fakesieve.records.evidence import FacePoint, PlacedFace, RegionSeries
 
 VERSION = 1
 WORST = 0xFFFFFFFF
@@ -58,6 +61,15 @@ def pack_faces(faces: Sequence[PlacedFace], maps: Sequence[PatchMap]) -> bytes:
             for ordinal, rows in groupby(faces, lambda face: face.ordinal)
         ],
     )
+
+
+def pack_regions(series: Sequence[RegionSeries]) -> bytes:
+    """Return where in each face it was over time."""
+    blocks = [
+        struct.pack("<II", each.ordinal, len(each.pts_us)) + _pack("d", each.pts_us) + _pad(each.shares)
+        for each in series
+    ]
+    return _join(b"FSVR", blocks)
 
 
 def _pack_worst(analysis: Analysis) -> bytes:

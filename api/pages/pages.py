@@ -3,7 +3,25 @@
 from fastapi import APIRouter
 
 from api.pages import files
-from api.pages.routes import decisions, policy, queue, results, review, samples, sign_in, upload, work
+from api.pages.routes import (
+    decisions,
+    keys,
+    log,
+    models,
+    notes,
+    policy,
+    queue,
+    queue_items,
+    results,
+    review,
+    samples,
+    sign_in,
+    status,
+    upload,
+    views,
+    webhooks,
+    work,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     files.router,
@@ -12,9 +30,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     review.router,
     samples.router,
     decisions.router,
+    notes.router,
     queue.router,
+    queue_items.router,
+    log.router,
     results.router,
+    views.router,
     work.router,
     policy.router,
+    models.router,
     upload.router,
+    webhooks.router,
+    keys.router,
+    status.router,
 )

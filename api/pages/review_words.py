@@ -86,6 +86,7 @@ class TrackLine:
     """A face as the strip shows it; regions by falling share."""
 
     ordinal: int
+    id: str
     start_us: int
     end_us: int
     score: float | None
@@ -158,11 +159,12 @@ def list_spans(segments: Sequence[Segment]) -> list[SpanLine]:
     return sorted(lines, key=lambda line: (line.start_us, line.track is not None, line.track or 0))
 
 
-def list_tracks(tracks: Sequence[FaceTrack]) -> list[TrackLine]:
-    """Return the faces, the highest score first."""
+def list_tracks(tracks: Sequence[FaceTrack], *, is_hidden: bool) -> list[TrackLine]:
+    """Return the faces, the highest score first; by their numbers where an order would tell the scores."""
     lines = [
         TrackLine(
             ordinal=track.ordinal,
+            id=track.id,
             start_us=track.start_us,
             end_us=track.end_us,
             score=track.score,
@@ -174,6 +176,8 @@ def list_tracks(tracks: Sequence[FaceTrack]) -> list[TrackLine]:
         )
         for track in tracks
     ]
+    if is_hidden:
+        return sorted(lines, key=lambda line: line.ordinal)
     return sorted(lines, key=lambda line: (-1.0 if line.score is None else -line.score - 1, line.ordinal))
 
 

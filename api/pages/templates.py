@@ -32,7 +32,11 @@ PLACES: tuple[Place, ...] = (
     Place("/results", "Results"),
     Place("/jobs", "Jobs"),
     Place("/policies", "Policies"),
+    Place("/models", "Models"),
     Place("/upload", "Upload", UserRole.REVIEWER),
+    Place("/webhooks", "Webhooks", UserRole.ADMIN),
+    Place("/keys", "Keys", UserRole.ADMIN),
+    Place("/status", "Health"),
 )
 
 

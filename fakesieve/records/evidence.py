@@ -1,5 +1,6 @@
 """What a page shows of one analysis: its head at once, its samples in pieces. Nothing here changes a row."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from engine.results import EvidenceReason, SegmentKind, VerdictValue
+from engine.results import EvidenceReason, FaceRegion, SegmentKind, VerdictValue
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.models import Model, ModelCard
 from fakesieve.records.policies import PolicyVersion
@@ -85,6 +86,19 @@ class MapFacts:
     crop_size: int
 
 
+@dataclass(frozen=True)
+class RegionSeries:
+    """Shares of hot cells by part of the face: 7 bytes for each time, 255 * the share, as ``FaceRegion``."""
+
+    ordinal: int
+    pts_us: Sequence[int]
+    shares: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.shares) != len(self.pts_us) * len(FaceRegion):
+            raise ValueError(f"{len(self.shares)} shares for {len(self.pts_us)} samples")
+
+
 def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     """Return an analysis of the tenant at hand; None where there is none or its video is deleted."""
     found = session.execute(
@@ -152,6 +166,19 @@ def load_faces(
     ordinals = sorted({each.ordinal for each in faces})
     maps = select(PatchMap).where(PatchMap.analysis_id == analysis_id, PatchMap.ordinal.in_(ordinals))
     return faces, session.scalars(maps.order_by(PatchMap.ordinal)).all()
+
+
+def load_regions(session: Session, analysis_id: str) -> Sequence[RegionSeries]:
+    """Return where in each face it was over time; faces of which nothing is kept are missing."""
+    rows = session.execute(
+        select(PatchMap.ordinal, PatchMap.pts_us, PatchMap.regions)
+        .join(Analysis, Analysis.id == PatchMap.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(PatchMap.analysis_id == analysis_id, PatchMap.regions.is_not(None))
+        .where(Video.delete_time.is_(None))
+        .order_by(PatchMap.ordinal)
+    )
+    return [RegionSeries(row.ordinal, row.pts_us, zlib.decompress(row.regions)) for row in rows]
 
 
 def describe_maps(session: Session, analysis_id: str) -> Sequence[MapFacts]:

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
+from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.reviews.claim import claim_item, is_offered_to
 from fakesieve.reviews.decide import decide_item
@@ -58,4 +59,6 @@ def _refuse_blind(queue: ReviewQueue) -> None:
 
 
 def _select_decidable(queue: ReviewQueue, only: Narrowing, reviewer: str) -> Select[str]:
-    return select_matches(queue, only).where(is_offered_to(reviewer), ReviewItem.is_blind.is_(False))
+    return select_matches(queue, only).where(
+        is_offered_to(reviewer), ReviewItem.is_blind.is_(False), keep_from_viewer(ReviewItem.analysis_id)
+    )

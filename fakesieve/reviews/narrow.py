@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session, aliased
@@ -10,6 +11,7 @@ from engine.results import VerdictValue
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
 from fakesieve.reviews.items import view_items
@@ -20,10 +22,14 @@ from fakesieve.values.reviews import QueueRule, ReviewState
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Which items of a queue. ``is_disputed`` keeps those of which another analysis has another verdict."""
+    """Which items of a queue. ``is_disputed`` keeps those of which another analysis has another verdict.
+
+    ``until`` keeps those whose analysis is at least so old.
+    """
 
     rule: QueueRule = field(default_factory=QueueRule)
     is_disputed: bool = False
+    until: datetime | None = None
 
     @property
     def tells_findings(self) -> bool:
@@ -75,7 +81,11 @@ def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | 
     rows = session.execute(
         select(Standing.verdict, func.count())
         .join(ReviewItem, ReviewItem.analysis_id == Standing.analysis_id)
-        .where(ReviewItem.queue_id == queue.id, ReviewItem.state == ReviewState.OPEN)
+        .where(
+            ReviewItem.queue_id == queue.id,
+            ReviewItem.state == ReviewState.OPEN,
+            keep_from_viewer(ReviewItem.analysis_id),
+        )
         .group_by(Standing.verdict)
     )
     return {row[0]: row[1] for row in rows}
@@ -86,6 +96,10 @@ def select_matches(queue: ReviewQueue, only: Narrowing) -> Select[str]:
     parts: list[ColumnElement[bool]] = [ReviewItem.queue_id == queue.id, match_rule(only.rule)]
     if only.is_disputed:
         parts.append(_is_disputed())
+    if only.until is not None:
+        parts.append(Standing.create_time <= only.until)
+    if only.tells_findings:
+        parts.append(keep_from_viewer(ReviewItem.analysis_id))
     return (
         select(ReviewItem.id)
         .join(Standing, Standing.analysis_id == ReviewItem.analysis_id)

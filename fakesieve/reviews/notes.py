@@ -36,13 +36,22 @@ class NoteDraft:
             raise ValueError(f"a note has 1 to {NOTE_LETTERS_MAX} letters, and no NUL")
 
 
+def find_noted(session: Session, analysis_id: str) -> Analysis:
+    """Return an analysis whose video is there. Raises RequestRefused (NOT_FOUND)."""
+    wanted = select(Analysis).join(Video, Video.id == Analysis.video_id)
+    found = session.scalar(wanted.where(Analysis.id == analysis_id, Video.delete_time.is_(None)))
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no analysis {analysis_id}")
+    return found
+
+
 def add_note(session: Session, analysis_id: str, author: str, draft: NoteDraft) -> str:
     """Keep a note and return its id.
 
     Raises RequestRefused: NOT_FOUND where there is no such analysis, INVALID_REQUEST for a span behind the
     video's end or a face that is not there, QUOTA_EXCEEDED over two hundred notes.
     """
-    analysis = _load_analysis(session, analysis_id)
+    analysis = find_noted(session, analysis_id)
     if draft.start_us > analysis.total_us:
         raise RequestRefused(Reason.INVALID_REQUEST, "the note lies behind the end of the video")
     if draft.ordinal is not None and draft.ordinal not in list_ordinals(session, analysis_id):
@@ -85,14 +94,6 @@ def remove_note(session: Session, analysis_id: str, note_id: str, actor: str, *,
     session.delete(note)
     session.flush()
     _audit(session, note, actor, "note.removed")
-
-
-def _load_analysis(session: Session, analysis_id: str) -> Analysis:
-    wanted = select(Analysis).join(Video, Video.id == Analysis.video_id)
-    found = session.scalar(wanted.where(Analysis.id == analysis_id, Video.delete_time.is_(None)))
-    if found is None:
-        raise RequestRefused(Reason.NOT_FOUND, f"there is no analysis {analysis_id}")
-    return found
 
 
 def _audit(session: Session, note: ReviewNote, actor: str, action: str) -> None:

@@ -8,18 +8,21 @@ from sqlalchemy.orm import Session
 
 from api.pages.forms import FormDep
 from api.pages.people import PersonDep
-from api.pages.review_words import DISPOSITIONS, write_entry
+from api.pages.review_words import write_entry
 from api.pages.router import PageRouter, PageTransaction, require_role
+from api.pages.routes.views import list_links
 from api.pages.templates import format_code, render
 from api.problems import Problem
 from engine.results import VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.reviews import ReviewQueue
+from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.users import UserRole
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.items import view_item
+from fakesieve.reviews.narrow import count_bands
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues
 from fakesieve.values.reviews import EntryKind, QueueDraft, QueueOrder, QueueRule, ReviewState
 
@@ -41,6 +44,7 @@ router = PageRouter()
 @router.get("/queue")
 def show_queues(
     request: Request,
+    person: PersonDep,
     session: PageTransaction,
     done: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
@@ -52,10 +56,10 @@ def show_queues(
     return render(
         request,
         "queue.html",
-        queues=[(queue, _say_rule(queue), counts[queue.id]) for queue in queues],
+        queues=[(queue, _say_rule(queue), counts[queue.id], count_bands(session, queue)) for queue in queues],
         states=tuple(ReviewState),
         recent=[(entry, write_entry(entry, names)) for entry in entries],
-        dispositions=DISPOSITIONS,
+        links=list_links(session, person, ViewPage.QUEUE),
         verdicts=tuple(VerdictValue),
         orders=_ORDERS,
         notice=_NOTICES.get(done, ""),
@@ -79,14 +83,14 @@ def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Re
         )
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
-    create_queue(session, person.tenant_id, draft)
+    create_queue(session, person.tenant_id, draft, actor=person.id)
     return RedirectResponse("/queue?done=made", 303)
 
 
 @router.post("/queue/{queue_id}/active", dependencies=[require_role(UserRole.ADMIN)])
-def switch_queue(queue_id: str, form: FormDep, session: PageTransaction) -> Response:
+def switch_queue(queue_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Open or close a queue."""
-    change_queue(session, queue_id, is_active=form.read("active") == "yes")
+    change_queue(session, queue_id, is_active=form.read("active") == "yes", actor=person.id)
     return RedirectResponse("/queue?done=changed", 303)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.dependencies import ServicesDep
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction
+from api.pages.routes.views import list_links
 from api.pages.templates import render
 from api.pagination import TOKEN_LETTERS_MAX, read_token, sign_token
 from api.problems import Problem
@@ -26,6 +27,7 @@ from fakesieve.records.analysis_lists import (
     read_position,
     write_position,
 )
+from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.items import find_dispositions
 from fakesieve.values.reviews import Disposition
@@ -90,6 +92,7 @@ def show_results(
         examples=[(text, words, urlencode({"filter": text})) for text, words in EXAMPLES],
         more=more,
         is_first=not page,
+        links=list_links(session, person, ViewPage.RESULTS),
     )
 
 

@@ -1,6 +1,7 @@
 """The review page: what was found in one video, and what a person says of it."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -11,17 +12,20 @@ from api.dependencies import ServicesDep
 from api.pages import review_words
 from api.pages.headers import write_policy
 from api.pages.items import Before, find_item
-from api.pages.people import PersonDep
+from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import render
 from api.problems import not_found
 from engine.output import words
-from engine.results import EvidenceReason
+from engine.results import EvidenceReason, FaceRegion
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
+from fakesieve.records.review_notes import ReviewNote
 from fakesieve.reviews.entries import list_entries
+from fakesieve.reviews.notes import list_notes
+from fakesieve.reviews.sightings import Sighting, list_sightings, note_sighting
 
 SEGMENT_US = 120_000_000
 """Boxes and maps are sent in pieces of so much video."""
@@ -38,6 +42,8 @@ _NOTICES = {
     "revealed": "What you said is stored. Here is the score.",
     "asked": "Somebody else will be asked to look.",
     "released": "You have given it back.",
+    "noted": "Your note is kept.",
+    "unnoted": "The note was removed.",
 }
 
 router = PageRouter()
@@ -59,18 +65,19 @@ def show_review(
     before = find_item(session, analysis_id, person)
     hidden = before.is_hidden
     spans = review_words.list_spans(evidence.segments)
-    return render(
+    notes = [] if hidden else list_notes(session, analysis_id)
+    page = render(
         request,
         "review.html",
         policy=write_policy(media=find_origin(evidence, services.links)),
         evidence=evidence,
-        facts=json.dumps(write_facts(evidence, spans, before)),
+        facts=json.dumps(write_facts(evidence, spans, before, notes)),
         headline=review_words.say_headline(evidence),
         tone=review_words.TONES[evidence.judgement.verdict.value],
         name=review_words.name_file(evidence),
         hidden=hidden,
         spans=[] if hidden else spans,
-        tracks=review_words.list_tracks(evidence.tracks),
+        tracks=review_words.list_tracks(evidence.tracks, is_hidden=hidden),
         why=review_words.say_why(evidence),
         warnings=review_words.list_warnings(evidence.analysis),
         card=review_words.list_card(evidence.card),
@@ -79,6 +86,9 @@ def show_review(
         base_rates=review_words.make_base_rates(),
         colours=review_words.TRACK_COLOURS,
         entries=_list_history(session, evidence, before),
+        notes=notes,
+        authors=name_people(session, {note.author for note in notes}),
+        sightings=_list_sightings(session, person, analysis_id, before),
         preferences=load_preferences(session, person.id),
         duration_us=find_duration(evidence),
         item=before.item,
@@ -89,9 +99,13 @@ def show_review(
         reasons=_REASONS,
         notice=_NOTICES.get(done, ""),
     )
+    note_sighting(session, person.tenant_id, analysis_id, person.id, is_hidden=hidden)
+    return page
 
 
-def write_facts(evidence: Evidence, spans: list[review_words.SpanLine], before: Before) -> dict[str, object]:
+def write_facts(
+    evidence: Evidence, spans: list[review_words.SpanLine], before: Before, notes: Sequence[ReviewNote]
+) -> dict[str, object]:
     """Return what the modules of the page need to know, without a score where it is hidden."""
     video, policy = evidence.video, evidence.judgement.policy
     duration_us = find_duration(evidence)
@@ -110,11 +124,12 @@ def write_facts(evidence: Evidence, spans: list[review_words.SpanLine], before: 
         "tracks": [
             {
                 "ordinal": line.ordinal,
+                "id": line.id,
                 "start_us": line.start_us,
                 "end_us": line.end_us,
                 "score": None if before.is_hidden else words.format_score(line.score),
             }
-            for line in review_words.list_tracks(evidence.tracks)
+            for line in review_words.list_tracks(evidence.tracks, is_hidden=before.is_hidden)
         ],
         "spans": []
         if before.is_hidden
@@ -127,6 +142,11 @@ def write_facts(evidence: Evidence, spans: list[review_words.SpanLine], before: 
                 "what": span.what,
             }
             for span in spans
+        ],
+        "regions": [words.REGIONS[region] for region in FaceRegion],
+        "notes": [
+            {"start_us": note.start_us, "end_us": note.end_us, "track": note.ordinal, "text": note.text}
+            for note in notes
         ],
     }
 
@@ -152,6 +172,17 @@ def make_link(evidence: Evidence, links: S3Objects | None) -> str | None:
         return None
     source = evidence.sources[-1]
     return links.link_get(VideoRef(source.bucket, source.key, source.version_id), expire_s=LINK_S)
+
+
+def _list_sightings(
+    session: Session, person: Person, analysis_id: str, before: Before
+) -> list[tuple[str, Sighting]]:
+    """Return who has looked, by name; whoever has yet to judge for themselves is not told."""
+    if before.is_hidden:
+        return []
+    found = list_sightings(session, person.tenant_id, analysis_id)
+    names = name_people(session, {each.user_id for each in found})
+    return [(names.get(each.user_id, each.user_id), each) for each in found]
 
 
 def _list_history(session: Session, evidence: Evidence, before: Before) -> list[review_words.EntryLine]:

@@ -8,14 +8,15 @@ from fastapi.responses import JSONResponse
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.items import find_item
-from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes
+from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes, pack_regions
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.routes.review import LINK_S, SEGMENT_US, make_link
 from api.problems import Problem, not_found
 from fakesieve.people.accounts import Preferences, store_preferences
 from fakesieve.reasons import Reason
-from fakesieve.records.evidence import load_evidence, load_faces, load_points
+from fakesieve.records.evidence import load_evidence, load_faces, load_points, load_regions
+from fakesieve.reviews.notes import find_noted
 
 SEGMENTS_MAX = 100_000
 
@@ -31,6 +32,15 @@ def send_lanes(analysis_id: str, person: PersonDep, session: PageTransaction) ->
     if found is None:
         raise not_found("analysis", analysis_id)
     return Response(pack_lanes(*found), media_type=MEDIA_TYPE)
+
+
+@router.get("/r/{analysis_id}/regions")
+def send_regions(analysis_id: str, person: PersonDep, session: PageTransaction) -> Response:
+    """Send where in each face it was over time."""
+    find_noted(session, analysis_id)
+    if find_item(session, analysis_id, person).is_hidden:
+        raise Problem(Reason.STATE_CONFLICT, "it is hidden until you have said what you see")
+    return Response(pack_regions(load_regions(session, analysis_id)), media_type=MEDIA_TYPE)
 
 
 @router.get("/r/{analysis_id}/faces/{segment}")

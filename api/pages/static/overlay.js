@@ -1,6 +1,6 @@
 // What is drawn over the picture: boxes with their numbers, and patch maps in their place.
 
-const HOT = [255, 0, 128]; // no skin has it, and it differs from skin in lightness for every eye
+export const HOT = [255, 0, 128]; // no skin has it, and it differs from skin in lightness for every eye
 const PIXEL = window.devicePixelRatio || 1;
 
 export class Overlay {

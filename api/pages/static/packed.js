@@ -67,6 +67,29 @@ export function readFaces(buffer) {
   return faces;
 }
 
+// Map from ordinal to {pts, shares}: 7 bytes for each time, 255 times the share of hot cells.
+export function readRegions(buffer, count) {
+  const reader = new Reader(buffer, "FSVR");
+  const series = new Map();
+  for (let block = 0; block < reader.count; block += 1) {
+    const [ordinal, n] = reader.words(2);
+    series.set(ordinal, { pts: reader.take(Float64Array, n), shares: reader.take(Uint8Array, count * n) });
+  }
+  return series;
+}
+
+// All times of many lanes, each once, rising.
+export function joinTimes(lanes) {
+  const all = new Float64Array(lanes.reduce((sum, lane) => sum + lane.pts.length, 0));
+  let end = 0;
+  for (const lane of lanes) {
+    all.set(lane.pts, end);
+    end += lane.pts.length;
+  }
+  all.sort();
+  return all.filter((time, place) => place === 0 || time !== all[place - 1]);
+}
+
 // Place of the first number at or behind a value, in numbers that rise.
 export function findFirst(numbers, value) {
   let low = 0;

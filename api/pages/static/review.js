@@ -4,9 +4,11 @@ import { formatClock } from "./clock.js";
 import { bindDecision } from "./decide.js";
 import { Faces } from "./faces.js";
 import { getBuffer, postForm } from "./net.js";
+import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
-import { WORST, findNearest, readLanes } from "./packed.js";
+import { WORST, findNearest, joinTimes, readLanes, readRegions } from "./packed.js";
 import { Player } from "./player.js";
+import { Stripe, nameHottest } from "./stripe.js";
 import { drawThumbs } from "./thumbs.js";
 import { Timeline, saySample } from "./timeline.js";
 
@@ -22,6 +24,7 @@ const asked = new URLSearchParams(location.search);
 let picked = null;
 let timeline = null;
 let lanes = new Map();
+let regions = new Map();
 
 const sayStage = (text) => { find("stage-message").textContent = text; };
 const sayLanes = (text) => { if (find("timeline-message")) find("timeline-message").textContent = text; };
@@ -29,6 +32,8 @@ const sayLanes = (text) => { if (find("timeline-message")) find("timeline-messag
 const overlay = new Overlay(find("overlay"), find("video"), facts);
 const faces = new Faces(facts, () => redraw(), (fault) => sayStage(`Boxes and maps cannot be shown. ${fault.message}`));
 const player = new Player(find("video"), facts, { onTime: () => redraw(), say: sayStage });
+
+const notes = new Notes(keys, () => player.now);
 
 function redraw() {
   const us = player.now;
@@ -43,6 +48,9 @@ function redraw() {
   const at = findNearest(player.samples, us);
   const isSample = at >= 0 && Math.abs(player.samples[at] - us) <= NOW_US;
   find("sample").textContent = player.samples.length ? (isSample ? `sample ${at + 1} of ${player.samples.length}` : "between samples") : "";
+  const place = new URLSearchParams({ t: (us / 1e6).toFixed(3) });
+  if (picked !== null) place.set("track", String(picked));
+  find("moment").href = `/r/${facts.analysis}?${place}`;
   if (timeline) timeline.show(us, picked);
 }
 
@@ -64,8 +72,7 @@ async function openLanes() {
     sayLanes(`The scores over time cannot be shown. ${fault.message}`);
     return;
   }
-  const times = new Set([...lanes.values()].flatMap((lane) => [...lane.pts]));
-  player.samples = Float64Array.from([...times].sort((a, b) => a - b));
+  player.samples = joinTimes([...lanes.values()]);
   if (!lanes.size) {
     sayLanes("No timeline is stored for this analysis: no sample could be judged.");
     find("lanes").hidden = true;
@@ -73,14 +80,36 @@ async function openLanes() {
   }
   const isWhole = facts.tracks.every((track) => lanes.has(track.ordinal));
   sayLanes(isWhole ? "" : "Single samples of some faces are no longer stored; the highest of each moment are.");
-  timeline = new Timeline(find("timeline"), facts, lanes, (us, ordinal) => {
-    const place = findNearest(player.samples, us);
-    if (ordinal !== null) picked = ordinal;
-    pick(picked);
-    player.seek(place < 0 ? us : player.samples[place]);
+  timeline = new Timeline(find("timeline"), facts, lanes, {
+    onSeek: (us, ordinal) => {
+      if (ordinal !== null) picked = ordinal;
+      pick(picked);
+      goNear(us);
+    },
+    onSpan: notes.isOpen ? (start, end, ordinal) => notes.open(start, end, ordinal) : null,
   });
+  await openRegions();
   fillTable();
   redraw();
+}
+
+function goNear(us) {
+  const place = findNearest(player.samples, us);
+  player.seek(place < 0 ? us : player.samples[place]);
+}
+
+async function openRegions() {
+  try {
+    regions = readRegions(await getBuffer(`/r/${facts.analysis}/regions`), facts.regions.length);
+  } catch (fault) {
+    sayLanes(`Where in the faces it was over time cannot be shown. ${fault.message}`);
+    return;
+  }
+  for (const box of document.querySelectorAll("[data-stripe]")) {
+    const track = facts.tracks.find((each) => String(each.ordinal) === box.dataset.stripe);
+    const series = regions.get(track.ordinal);
+    if (series) new Stripe(box, facts, track, series, (us) => { pick(track.ordinal); player.seek(us); });
+  }
 }
 
 function fillTable() {
@@ -97,7 +126,7 @@ function fillTable() {
     start = Math.max(0, Math.min(start, lane.pts.length - 1));
     const end = Math.min(lane.pts.length, start + PAGE_ROWS);
     const rows = [];
-    for (let i = start; i < end; i += 1) rows.push(makeRow(saySample(facts, lane, i), lane.pts[i]));
+    for (let i = start; i < end; i += 1) rows.push(makeRow(saySample(facts, lane, i), lane.pts[i], regions.get(Number(choice.value))));
     find("samples-rows").replaceChildren(...rows);
     find("samples-place").textContent = `${start + 1} to ${end} of ${lane.pts.length}`;
     find("samples-previous").disabled = start === 0;
@@ -109,7 +138,7 @@ function fillTable() {
   show();
 }
 
-function makeRow(sample, us) {
+function makeRow(sample, us, series) {
   const row = document.createElement("tr");
   const time = document.createElement("td");
   const link = document.createElement("a");
@@ -120,9 +149,11 @@ function makeRow(sample, us) {
   const score = document.createElement("td");
   score.className = "number";
   score.textContent = sample.score;
+  const part = document.createElement("td");
+  part.textContent = nameHottest(facts, series, us);
   const why = document.createElement("td");
   why.textContent = sample.why;
-  row.append(time, score, why);
+  row.append(time, score, part, why);
   return row;
 }
 
@@ -143,8 +174,7 @@ function jump(direction) {
   const starts = facts.spans.filter((span) => span.kind === "suspicious").map((span) => span.start_us).sort((a, b) => a - b);
   const target = direction > 0 ? starts.find((us) => us > player.now + 1) : starts.filter((us) => us < player.now - 1).pop();
   if (target === undefined) return;
-  const place = findNearest(player.samples, target);
-  player.seek(place < 0 ? target : player.samples[place]);
+  goNear(target);
 }
 
 function bindWellness() {
@@ -244,7 +274,8 @@ async function begin() {
   bindDecision(keys);
   bindKeys();
   const track = asked.get("track");
-  if (track !== null && facts.tracks.some((each) => String(each.ordinal) === track)) picked = Number(track);
+  const wanted = facts.tracks.find((each) => String(each.ordinal) === track || each.id === track);
+  if (wanted) picked = wanted.ordinal;
   await Promise.all([openLanes(), player.open(chooseStart())]);
   pick(picked);
   const links = [...document.querySelectorAll("[data-thumb]")].slice(0, 24);

@@ -2,6 +2,7 @@
 
 import { formatClock, formatScore } from "./clock.js";
 import { WORST, findFirst } from "./packed.js";
+import { medianStep } from "./stripe.js";
 
 const LABEL = 92;
 const LANE = 46;
@@ -9,10 +10,11 @@ const GAP = 8;
 const AXIS = 26;
 const RIGHT = 12;
 const ZOOM_MIN_US = 2_000_000;
+const DRAG_MIN = 5;
 const PIXEL = window.devicePixelRatio || 1;
 
 export class Timeline {
-  constructor(canvas, facts, lanes, onSeek) {
+  constructor(canvas, facts, lanes, { onSeek, onSpan }) {
     this.canvas = canvas;
     this.facts = facts;
     this.start = 0;
@@ -24,17 +26,53 @@ export class Timeline {
     if (lanes.has(WORST)) {
       this.rows.unshift({ ordinal: WORST, name: "highest", score: null, start_us: 0, end_us: facts.duration_us, lane: lanes.get(WORST) });
     }
-    canvas.addEventListener("click", (event) => {
-      const x = event.clientX - canvas.getBoundingClientRect().left;
-      if (x < LABEL) return;
-      const row = Math.floor((event.clientY - canvas.getBoundingClientRect().top) / (LANE + GAP));
-      onSeek(this.toTime(x), this.rows[row] && this.rows[row].ordinal !== WORST ? this.rows[row].ordinal : null);
-    });
+    this.base = document.createElement("canvas");
+    this.baseKey = "";
+    this.drag = null;
+    this.bindPointer(onSeek, onSpan);
     this.colours = readColours();
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.colours = readColours();
+      this.baseKey = "";
       this.draw();
     });
+  }
+
+  // A click goes there; a drag, where spans may be noted, asks for a note on the span.
+  bindPointer(onSeek, onSpan) {
+    const { canvas } = this;
+    const read = (event) => event.clientX - canvas.getBoundingClientRect().left;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button === 0 && read(event) >= LABEL) {
+        this.drag = { from: read(event), to: read(event), row: this.findRow(event) };
+        canvas.setPointerCapture(event.pointerId);
+      }
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!this.drag || !onSpan) return;
+      this.drag.to = read(event);
+      this.draw();
+    });
+    canvas.addEventListener("pointercancel", () => { this.drag = null; this.draw(); });
+    canvas.addEventListener("pointerup", (event) => {
+      const { drag } = this;
+      this.drag = null;
+      if (!drag) return;
+      if (onSpan && Math.abs(drag.to - drag.from) >= DRAG_MIN) {
+        const ends = [this.toTime(drag.from), this.toTime(drag.to)].sort((a, b) => a - b);
+        onSpan(...ends, drag.row);
+      } else {
+        onSeek(this.toTime(read(event)), drag.row);
+      }
+      this.draw();
+    });
+  }
+
+  // The face of the lane under the pointer, null for the lane of all or none.
+  findRow(event) {
+    const place = Math.floor((event.clientY - this.canvas.getBoundingClientRect().top) / (LANE + GAP));
+    const row = this.rows[place];
+    return row && row.ordinal !== WORST ? row.ordinal : null;
   }
 
   get width() {
@@ -69,21 +107,62 @@ export class Timeline {
     this.draw();
   }
 
+  // Lanes are drawn once for a place and a width; while the video runs only the mark of the time moves.
   draw() {
     const height = this.rows.length * (LANE + GAP) + AXIS;
-    this.canvas.width = Math.round(this.width * PIXEL);
-    this.canvas.height = Math.round(height * PIXEL);
-    this.canvas.style.width = `${this.width}px`;
-    this.canvas.style.height = `${height}px`;
+    const key = [this.width, height, this.start, this.end, this.picked].join();
+    if (key !== this.baseKey) {
+      for (const canvas of [this.canvas, this.base]) {
+        canvas.width = Math.round(this.width * PIXEL);
+        canvas.height = Math.round(height * PIXEL);
+      }
+      this.canvas.style.width = `${this.width}px`;
+      this.canvas.style.height = `${height}px`;
+      this.drawBase(height);
+      this.baseKey = key;
+    }
     const pen = this.canvas.getContext("2d");
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.drawImage(this.base, 0, 0);
+    pen.setTransform(PIXEL, 0, 0, PIXEL, 0, 0);
+    this.drawDrag(pen, height);
+    this.drawNow(pen, height);
+  }
+
+  drawBase(height) {
+    const pen = this.base.getContext("2d");
     pen.setTransform(PIXEL, 0, 0, PIXEL, 0, 0);
     pen.fillStyle = this.colours.paper;
     pen.fillRect(0, 0, this.width, height);
     this.rows.forEach((row, place) => this.drawRow(pen, row, GAP / 2 + place * (LANE + GAP)));
     this.drawCuts(pen, height);
     this.drawAxis(pen, height);
-    this.drawNow(pen, height);
     this.drawLabels(pen);
+  }
+
+  drawDrag(pen, height) {
+    if (!this.drag || Math.abs(this.drag.to - this.drag.from) < DRAG_MIN) return;
+    pen.globalAlpha = 0.25;
+    pen.fillStyle = this.colours.focus;
+    pen.fillRect(Math.min(this.drag.from, this.drag.to), 0, Math.abs(this.drag.to - this.drag.from), height - AXIS);
+    pen.globalAlpha = 1;
+  }
+
+  // A bracket over each span that somebody noted.
+  drawNotes(pen, row, top) {
+    pen.strokeStyle = this.colours.low;
+    pen.lineWidth = 2;
+    for (const note of this.facts.notes) {
+      if (note.track !== row.ordinal && !(row.ordinal === WORST && note.track === null)) continue;
+      if (note.end_us < this.start || note.start_us > this.end) continue;
+      const [left, right] = [this.toX(note.start_us), Math.max(this.toX(note.start_us) + 3, this.toX(note.end_us))];
+      pen.beginPath();
+      pen.moveTo(left, top + 9);
+      pen.lineTo(left, top + 2);
+      pen.lineTo(right, top + 2);
+      pen.lineTo(right, top + 9);
+      pen.stroke();
+    }
   }
 
   drawRow(pen, row, top) {
@@ -103,6 +182,7 @@ export class Timeline {
     }
     pen.setLineDash([]);
     this.drawScores(pen, row, toY);
+    this.drawNotes(pen, row, top);
     if (row.ordinal === this.picked) {
       pen.strokeStyle = this.colours.ink;
       pen.lineWidth = 2;
@@ -148,14 +228,31 @@ export class Timeline {
     const last = Math.min(pts.length, findFirst(pts, this.end) + 1);
     pen.save();
     pen.beginPath();
-    pen.rect(LABEL, 0, this.width - LABEL - RIGHT, this.canvas.height);
+    pen.rect(LABEL, 0, this.width - LABEL - RIGHT, this.base.height);
     pen.clip();
     pen.beginPath();
+    const isDense = last - first > 3 * this.width;
+    let column = null;
     for (let i = first; i < last; i += 1) {
-      const joins = i > first && !Number.isNaN(score[i]) && !Number.isNaN(score[i - 1]) && pts[i] - pts[i - 1] <= gap;
-      if (joins) pen.lineTo(this.toX(pts[i]), toY(score[i]));
-      else if (!Number.isNaN(score[i])) pen.moveTo(this.toX(pts[i]), toY(score[i]));
+      if (Number.isNaN(score[i])) continue;
+      const joins = i > first && !Number.isNaN(score[i - 1]) && pts[i] - pts[i - 1] <= gap;
+      const [x, y] = [this.toX(pts[i]), toY(score[i])];
+      if (!isDense) {
+        if (joins) pen.lineTo(x, y);
+        else pen.moveTo(x, y);
+        continue;
+      }
+      // Many samples in one column of pixels: the lowest and the highest of them stand for all.
+      const at = Math.floor(x);
+      if (column && column.at === at) {
+        column.low = Math.max(column.low, y);
+        column.high = Math.min(column.high, y);
+        continue;
+      }
+      if (column) closeColumn(pen, column);
+      column = { at, low: y, high: y, joins };
     }
+    if (column) closeColumn(pen, column);
     pen.lineJoin = "round";
     pen.strokeStyle = this.colours.ink;
     pen.lineWidth = row.ordinal === WORST ? 1.5 : 3.5;
@@ -238,12 +335,10 @@ export function saySample(facts, lane, place) {
   };
 }
 
-function medianStep(pts) {
-  if (pts.length < 2) return 0;
-  const steps = [];
-  for (let i = 1; i < pts.length; i += Math.max(1, Math.floor(pts.length / 200))) steps.push(pts[i] - pts[i - 1]);
-  steps.sort((a, b) => a - b);
-  return steps[Math.floor(steps.length / 2)];
+function closeColumn(pen, column) {
+  if (column.joins) pen.lineTo(column.at, column.high);
+  else pen.moveTo(column.at, column.high);
+  pen.lineTo(column.at, column.low + 0.5);
 }
 
 function chooseStep(least) {
@@ -271,5 +366,5 @@ function dot(pen, x, y, colour, edge) {
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
-  return Object.fromEntries(["paper", "raised", "ink", "dim", "hot", "focus"].map((name) => [name, read(name)]));
+  return Object.fromEntries(["paper", "raised", "ink", "dim", "hot", "low", "focus"].map((name) => [name, read(name)]));
 }

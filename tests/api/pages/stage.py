@@ -24,6 +24,7 @@ from tests.factories import MEDIA, hash_text, make_record, make_tenant
 
 PASSWORD = "correct horse battery"
 BUCKET = "console"
+RATE = 25
 
 
 @dataclass(frozen=True)

@@ -1,115 +1,30 @@
 """The pages in a real Chromium: what is drawn where, by keyboard alone, and what axe-core says of them."""
 
-import os
 import secrets
-import shutil
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import quote, urlsplit
 
 import cv2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
-from api.app import create_app
+from api.pages.templates import PLACES
 from fakesieve.database import Database
-from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
-from fakesieve.embedded.seaweed import SeaweedServer
-from fakesieve.object_stores.s3 import S3Objects
-from fakesieve.object_stores.select import read_options
 from fakesieve.records.reviews import ReviewDecision
 from fakesieve.records.users import UserRole
 from fakesieve.values.reviews import EntryKind
-from tests.api.pages.stage import BUCKET, PASSWORD, Scene, make_scene, make_settings, serve
+from tests.api.pages.browsing import WAIT_MS, enter, focus
+from tests.api.pages.stage import RATE, Scene, make_scene
 from tests.factories import MEDIA
-from tests.media import draw_clip, read_index
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FAR_HOSTS = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-RATE = 25
-WAIT_MS = 60_000  # a shared core may be busy; a quiet machine never waits so long
-
-
-def find_chromium() -> str:
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser on this machine: none of {', '.join(NAMES)} is installed")
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    with sync_playwright() as driver:
-        # A sandbox of its own needs rights that containers lack; the pages are ours and nothing else loads.
-        arguments = [FAR_HOSTS] + (["--no-sandbox"] if os.geteuid() == 0 else [])
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address(
-    postgres: PostgresServer,
-    s3: SeaweedServer,
-    module_database_name: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
-    find_chromium()
-    settings = make_settings(
-        postgres.url(APP_ROLE, module_database_name),
-        s3_endpoint=s3.endpoint,
-        s3_access_key=s3.access_key,
-        s3_secret_key=s3.secret_key,
-    )
-    clip = draw_clip(
-        tmp_path_factory.mktemp("clip") / "clip.mp4", width=640, height=360, frames=3 * RATE, rate=RATE
-    )
-    put_clip(S3Objects(read_options(settings)), clip)
-    with serve(create_app(settings)) as found:
-        yield found
-
-
-def put_clip(objects: S3Objects, clip: Path) -> None:
-    objects.make_bucket(BUCKET)
-    objects.upload(clip, BUCKET, "clips/interview.mp4", content_type="video/mp4")
+from tests.media import read_index
 
 
 @pytest.fixture
 def own(module_database: Database, request: pytest.FixtureRequest) -> Scene:
     name = f"tenant-{secrets.token_hex(4)}"
     return make_scene(module_database, name, media=MEDIA, is_blind="blind" in request.node.name)
-
-
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A page whose scripts made no mistake, and that broke no rule of its own policy."""
-    context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(WAIT_MS)
-    expect.set_options(timeout=WAIT_MS)
-    faults: list[str] = []
-    page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
-    yield page
-    context.close()
-    assert faults == []
-
-
-def enter(page: Page, scene: Scene, role: UserRole, to: str) -> None:
-    page.goto(f"/sign-in?next={quote(to)}")
-    for field, value in (
-        ("organisation", scene.tenant),
-        ("email", scene.email(role)),
-        ("password", PASSWORD),
-    ):
-        page.locator(f"#{field}").fill(value)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: urlsplit(url).path != "/sign-in")
 
 
 def wait_for_picture(page: Page) -> None:
@@ -225,15 +140,6 @@ def test_a_blind_review_by_keyboard_alone(page: Page, own: Scene, module_databas
     ]
 
 
-def focus(page: Page, name: str) -> None:
-    """Press Tab until the element of a name has the focus."""
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.textContent.trim()") == name:
-            return
-    raise AssertionError(f"{name} cannot be reached with Tab")
-
-
 def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
     refuse = {"status": 503, "content_type": "application/problem+json"}
     body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
@@ -259,15 +165,8 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
     enter(page, own, UserRole.ADMIN, "/queue")
-    addresses = [
-        "/queue",
-        "/results",
-        "/jobs",
-        "/policies",
-        "/upload",
-        f"/r/{own.analysis_id}",
-        "/r/ana_none",
-    ]
+    addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}", "/decisions"]
+    addresses += ["/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
     faults: list[str] = []
     for path in addresses:
         page.goto(path)

@@ -1,0 +1,161 @@
+"""Models: what each is used for, its card, how two of them differ, and what they are used for changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
+
+from api.pages.forms import FormDep
+from api.pages.people import Person, PersonDep
+from api.pages.review_words import list_card
+from api.pages.router import PageRouter, PageTransaction, require_role
+from api.pages.templates import render
+from api.problems import not_found
+from fakesieve.model_changes import change_alias, go_back
+from fakesieve.records.model_lists import Comparison, ModelLine, compare_models, find_model_line, list_models
+from fakesieve.records.model_pairs import BINS, PairCell, draw_pairs
+from fakesieve.records.users import UserRole
+from fakesieve.records.video_names import name_videos
+from fakesieve.values.models import ModelAlias
+
+FLIPS_SHOWN = 50
+SIDE = 10
+"""Pixels of a cell of the square of scores."""
+_ADMIN = [require_role(UserRole.ADMIN)]
+_NOTICES = {
+    "promoted": "It is used so from now on.",
+    "back": "The model before is used again.",
+    "same": "It was used so already; nothing has changed.",
+}
+ModelName = Annotated[str, Path(max_length=100)]
+ModelQuery = Annotated[str, Query(max_length=100)]
+Done = Annotated[str, Query(max_length=20)]
+
+router = PageRouter()
+
+
+@dataclass(frozen=True)
+class Square:
+    """One cell of the square as it is drawn: its area tells how many videos it holds."""
+
+    x: float
+    y: float
+    side: float
+    count: int
+    is_flip: bool
+
+
+@router.get("/models")
+def show_models(request: Request, person: PersonDep, session: PageTransaction, done: Done = "") -> Response:
+    """Show all models and what the tenant uses them for."""
+    lines = list_models(session, person.tenant_id)
+    used = {alias: line for line in lines for alias in line.aliases}
+    return render(
+        request,
+        "models.html",
+        lines=lines,
+        uses=tuple(ModelAlias),
+        used=used,
+        notice=_NOTICES.get(done, ""),
+    )
+
+
+@router.get("/models/compare")
+def show_comparison(
+    request: Request,
+    person: PersonDep,
+    session: PageTransaction,
+    base: ModelQuery = ModelAlias.CHAMPION.value,
+    other: ModelQuery = ModelAlias.CHALLENGER.value,
+) -> Response:
+    """Hold two models against each other on the videos that both have judged."""
+    lines = list_models(session, person.tenant_id)
+    first, second = _pick(lines, base), _pick(lines, other)
+    found: Comparison | None = None
+    squares: Sequence[Square] = ()
+    if first is not None and second is not None and first.id != second.id:
+        found = compare_models(session, person.tenant_id, first.id, second.id, flips_max=FLIPS_SHOWN)
+        squares = place_cells(draw_pairs(session, person.tenant_id, first.id, second.id))
+    return render(
+        request,
+        "compare.html",
+        lines=lines,
+        base=first,
+        other=second,
+        asked=(base, other),
+        found=found,
+        squares=squares,
+        width=BINS * SIDE,
+        names=name_videos(session, [flip.video_id for flip in found.flips]) if found else {},
+    )
+
+
+@router.get("/models/rollback", dependencies=_ADMIN)
+def ask_roll_back(
+    request: Request, person: PersonDep, session: PageTransaction, alias: ModelAlias
+) -> Response:
+    """Ask whether the model before is to be used again."""
+    line = find_model_line(session, person.tenant_id, alias.value)
+    return render(request, "promote.html", alias=alias, line=None, now=line, found=None)
+
+
+@router.post("/models/rollback", dependencies=_ADMIN)
+def take_roll_back(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Use the model before again."""
+    go_back(session, person.tenant_id, form.read_choice("alias", ModelAlias), actor=person.id)
+    return RedirectResponse("/models?done=back", 303)
+
+
+@router.get("/models/{model}")
+def show_model(model: ModelName, request: Request, person: PersonDep, session: PageTransaction) -> Response:
+    """Show one model with its card."""
+    line = _find(session, person, model)
+    return render(request, "model.html", line=line, card=list_card(line.card), uses=tuple(ModelAlias))
+
+
+@router.get("/models/{model}/promote", dependencies=_ADMIN)
+def ask_promotion(
+    model: ModelName, request: Request, person: PersonDep, session: PageTransaction, alias: ModelAlias
+) -> Response:
+    """Ask whether a model is to be used so, and say what it has judged otherwise than the one used now."""
+    line = _find(session, person, model)
+    now = find_model_line(session, person.tenant_id, alias.value)
+    found = None
+    if now is not None and now.id != line.id:
+        found = compare_models(session, person.tenant_id, now.id, line.id, flips_max=0)
+    return render(request, "promote.html", alias=alias, line=line, now=now, found=found)
+
+
+@router.post("/models/{model}/promote", dependencies=_ADMIN)
+def take_promotion(model: ModelName, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Use a model so from now on."""
+    line, alias = _find(session, person, model), form.read_choice("alias", ModelAlias)
+    is_new = change_alias(session, person.tenant_id, line, alias, actor=person.id)
+    return RedirectResponse(f"/models?done={'promoted' if is_new else 'same'}", 303)
+
+
+def place_cells(cells: Sequence[PairCell]) -> list[Square]:
+    """Return the cells as squares whose area grows with the count, the fullest one filling its place."""
+    most = max((cell.count for cell in cells), default=1)
+    return [_place(cell, most) for cell in cells]
+
+
+def _place(cell: PairCell, most: int) -> Square:
+    side = max(2.0, SIDE * (cell.count / most) ** 0.5)
+    margin = (SIDE - side) / 2
+    x, y = cell.base_bin * SIDE + margin, (BINS - 1 - cell.other_bin) * SIDE + margin
+    return Square(x, y, side, cell.count, cell.flip_count > 0)
+
+
+def _pick(lines: Sequence[ModelLine], name: str) -> ModelLine | None:
+    return next((line for line in lines if name == line.id or name in line.aliases), None)
+
+
+def _find(session: Session, person: Person, name: str) -> ModelLine:
+    line = find_model_line(session, person.tenant_id, name)
+    if line is None:
+        raise not_found("model", name)
+    return line

@@ -1,0 +1,204 @@
+"""Notes, stripes, many decisions, models and webhooks in a real Chromium; by keyboard where people decide."""
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+from standardwebhooks.webhooks import Webhook
+
+from fakesieve.database import Database
+from fakesieve.embedded.postgres import FLEET_ROLE, PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.records.analyses import store_analysis
+from fakesieve.records.models import ModelFacts
+from fakesieve.records.review_notes import ReviewNote
+from fakesieve.records.reviews import ReviewItem
+from fakesieve.records.users import UserRole
+from tests.api.pages.browsing import enter, focus, focus_field
+from tests.api.pages.stage import BUCKET, Scene, make_scene
+from tests.factories import MEDIA, make_record, make_score, make_video
+from tests.receivers import LOCAL_NETWORKS, Receiver, receiving
+
+NEWER = ModelFacts("lv-next", "cd" * 32, "onnxruntime-cpu", "f32")
+
+
+@pytest.fixture
+def own(module_database: Database) -> Scene:
+    return make_scene(module_database, f"tenant-{secrets.token_hex(4)}", media=MEDIA)
+
+
+def list_notes(database: Database, own: Scene) -> list[tuple[int, int, int | None, str]]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        rows = session.scalars(select(ReviewNote).order_by(ReviewNote.id)).all()
+        return [(row.start_us, row.end_us, row.ordinal, row.text) for row in rows]
+
+
+def test_a_span_is_noted_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    page.keyboard.press(".")
+    page.keyboard.press("m")
+    expect(page.locator("#timeline-message")).to_contain_text("A note begins at 0:01.000")
+    page.keyboard.press(".")
+    page.keyboard.press("m")
+    expect(page.locator("#note-text")).to_be_focused()
+    page.keyboard.type("the mouth flickers")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=noted**")
+    expect(page.locator("#notes")).to_contain_text("the mouth flickers")
+    expect(page.locator("#time")).to_have_text("0:01.000")
+    assert list_notes(module_database, own) == [(1_000_000, 2_000_000, None, "the mouth flickers")]
+
+
+def test_a_drag_over_a_lane_notes_a_span_of_its_face(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    lanes = page.locator("#timeline")
+    lanes.scroll_into_view_if_needed()
+    box = lanes.bounding_box()
+    assert box is not None
+    start, end = box["x"] + 92 + (box["width"] - 104) / 3, box["x"] + 92 + (box["width"] - 104) * 2 / 3
+    y = box["y"] + 54 + 23  # the middle of the second lane
+    page.mouse.move(start, y)
+    page.mouse.down()
+    page.mouse.move(end, y, steps=4)
+    page.mouse.up()
+    expect(page.locator("#note-text")).to_be_focused()
+    found = [float(page.locator(f"#note-{end}").input_value()) for end in ("start", "end")]
+    assert found == pytest.approx([1.0, 2.0], abs=0.01)
+    assert page.locator("#note-track").input_value() == "0"
+    expect(page.locator("#time")).to_have_text("0:00.000")  # a drag does not go there, a click does
+    page.mouse.click(end, y)
+    expect(page.locator("#time")).to_have_text("0:02.000")
+
+
+# The colours of the middle of each row of a stripe, at two moments.
+ROWS = """(canvas) => {
+  const pen = canvas.getContext('2d');
+  const at = (x, row) => [...pen.getImageData(x, row * 13 + 6, 1, 1).data].join();
+  const read = (x) => [...Array(7).keys()].map((row) => at(x, row));
+  return [read(110), read(canvas.width - 4)];
+}"""
+
+
+def test_the_stripe_shows_which_part_of_the_face_was_hot(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    stripe = page.locator("[data-stripe='0'] canvas")
+    expect(stripe).to_be_visible()
+    scored, unscored = stripe.evaluate(ROWS)
+    assert scored[3] == "255,0,128,255"  # the mouth, all of it
+    assert len({scored[row] for row in (0, 1, 2, 5, 6)}) == 1
+    assert scored[4] not in (scored[0], scored[3])  # cheeks and jaw, a fifth of it
+    assert set(unscored) == {"0,0,0,0"}  # the third sample has no map
+    page.locator("#samples summary").click()
+    page.locator("#samples-track").select_option("0")
+    expect(page.locator("#samples-rows tr").first).to_contain_text("mouth, 100 %")
+
+
+def test_a_link_names_the_moment_and_the_face(page: Page, own: Scene):
+    enter(page, own, UserRole.VIEWER, f"/r/{own.analysis_id}?t=1.000")
+    page.keyboard.press("f")
+    link = page.locator("#moment")
+    expect(link).to_have_attribute("href", re.compile(r"\?t=1\.000&track=0$"))
+    link.click()
+    expect(page.locator("#time")).to_have_text("0:01.000")
+    expect(page.locator(".face.is-picked")).to_have_attribute("data-track", "0")
+
+
+def test_many_items_are_decided_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        video_id = make_video(session, own.tenant_id, "second")
+        store_analysis(session, make_record(own.tenant_id, video_id, score=make_score(0.2)))
+    enter(page, own, UserRole.REVIEWER, f"/queue/{own.queue_id}")
+    focus(page, "Take in new matches")
+    page.keyboard.press("Enter")
+    expect(page.locator(".notice")).to_have_text("2 matches were taken in.")
+    focus_field(page, "disposition")
+    page.keyboard.type("auth")
+    page.keyboard.press("Tab")
+    page.keyboard.type("no sign")
+    focus(page, "Decide 2")
+    page.keyboard.press("Enter")
+    expect(page.locator(".notice")).to_have_text("2 items were decided.")
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert set(session.scalars(select(ReviewItem.disposition))) == {"confirmed_authentic"}
+
+
+def test_a_model_is_promoted_after_a_look_at_what_flips(page: Page, own: Scene, module_database: Database):
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        newer = make_record(
+            own.tenant_id, own.video_id, score=make_score(0.1), fingerprint="pipeline-2", model=NEWER
+        )
+        store_analysis(session, newer)
+    enter(page, own, UserRole.ADMIN, "/models")
+    for name, use in (("lv-compact", "champion"), ("lv-next", "challenger")):
+        page.get_by_role("link", name=name).first.click()
+        focus(page, f"Use as {use} …")
+        page.keyboard.press("Enter")
+        focus(page, f"Use it as {use}")
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice")).to_have_text("It is used so from now on.")
+    page.get_by_role("link", name="Compare champion and challenger").click()
+    expect(page.locator(".scatter rect:not(.frame)")).to_have_count(1)
+    page.get_by_role("link", name="Make lv-next the champion …").click()
+    expect(page.locator("h1")).to_have_text("Use lv-next as champion?")
+    page.get_by_role("link", name="Leave it as it is").click()
+    expect(page.locator("#use-champion + p")).to_contain_text("lv-compact")
+
+
+@contextmanager
+def run_sender(postgres: PostgresServer, s3: SeaweedServer, database_name: str) -> Iterator[None]:
+    """The process that tells receivers, as an installation runs it."""
+    settings = {
+        "DATABASE_URL": postgres.url(FLEET_ROLE, database_name),
+        "BROKER_URL": "redis://localhost:1/0",
+        "BUCKET": BUCKET,
+        "S3_ENDPOINT": s3.endpoint,
+        "S3_ACCESS_KEY": s3.access_key,
+        "S3_SECRET_KEY": s3.secret_key,
+        "WEBHOOK_NETWORKS": ",".join(LOCAL_NETWORKS),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fakesieve", "sender"],
+        env=os.environ | {f"FAKESIEVE_{name}": value for name, value in settings.items()},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_for_message(receiver: Receiver) -> None:
+    end = time.monotonic() + 60
+    while not receiver.messages and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def test_a_webhook_of_the_console_is_seen_by_a_real_receiver(
+    page: Page, own: Scene, postgres: PostgresServer, s3: SeaweedServer, module_database_name: str
+):
+    enter(page, own, UserRole.ADMIN, "/webhooks")
+    with receiving() as receiver, run_sender(postgres, s3, module_database_name):
+        page.locator("#url").fill(receiver.url)
+        page.get_by_role("button", name="Add it and show its secret").click()
+        secret = page.locator("#secret").inner_text()
+        page.get_by_role("link", name="I have kept it").click()
+        page.get_by_role("button", name="Send a test event").click()
+        expect(page.locator(".notice")).to_contain_text("on its way")
+        wait_for_message(receiver)
+        (message,) = receiver.messages
+        assert Webhook(secret).verify(message.body, dict(message.headers))["type"] == "webhook.test"
+        end = time.monotonic() + 30
+        while not page.get_by_text("HTTP 204").count() and time.monotonic() < end:
+            page.reload()
+        expect(page.locator(".try").first).to_contain_text("HTTP 204")

@@ -1,0 +1,179 @@
+"""Queues item by item, many decisions at once, saved filters, and the log of what was said."""
+
+import csv
+import io
+import secrets
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from api.pages.routes.views import write_address
+from fakesieve.database import Database
+from fakesieve.records.analyses import store_analysis
+from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.records.saved_views import ViewPage
+from fakesieve.records.users import UserRole
+from fakesieve.values.reviews import ReviewState
+from tests.api.pages.stage import Scene, enter, find_token, make_scene
+from tests.factories import make_record, make_score, make_video
+
+
+@pytest.fixture
+def own(module_database: Database, request: pytest.FixtureRequest) -> Scene:
+    """A tenant with a queue of three items: scores 0.45, 0.3 and 0.05 after calibration."""
+    made = make_scene(
+        module_database, f"tenant-{secrets.token_hex(4)}", is_blind="blind" in request.node.name
+    )
+    for name, raw in (("b", 0.6), ("c", 0.1)):
+        with module_database.transaction(tenant_id=made.tenant_id) as session:
+            video_id = make_video(session, made.tenant_id, name)
+            store_analysis(session, make_record(made.tenant_id, video_id, score=make_score(raw)))
+    return made
+
+
+@pytest.fixture
+def reviewer(client: TestClient, own: Scene) -> TestClient:
+    """A reviewer who has taken in what matches."""
+    enter(client, own, UserRole.REVIEWER)
+    page = f"/queue/{own.queue_id}"
+    assert "3 matches were taken in." in post(client, page, f"{page}/fill").text
+    return client
+
+
+def post(client: TestClient, page: str, path: str, **fields: object):
+    return client.post(path, data={"form_token": find_token(client.get(page).text)} | fields)
+
+
+def count_rows(html: str) -> int:
+    return html.count('<td><a href="/r/ana_')
+
+
+def list_states(database: Database, own: Scene) -> list[ReviewState]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return sorted(session.scalars(select(ReviewItem.state)))
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("", 3),
+        ("score_min=0.2", 2),
+        ("score_max=0.2", 1),
+        ("score_min=0.2&score_max=0.4", 1),
+        ("region=mouth", 3),
+        ("region=nose", 0),
+        ("coverage_max=0.1", 0),
+        ("age_h=1", 0),
+        ("disputed=yes", 0),
+        ("state=decided", 0),
+        ("state=any", 3),
+    ],
+)
+def test_a_queue_is_narrowed(reviewer: TestClient, own: Scene, query: str, rows: int):
+    assert count_rows(reviewer.get(f"/queue/{own.queue_id}?{query}").text) == rows
+
+
+@pytest.mark.parametrize("query", ["score_min=x", "score_min=2", "verdict=fake", "age_h=-1", "state=lost"])
+def test_a_filter_that_is_none_is_refused(reviewer: TestClient, own: Scene, query: str):
+    assert reviewer.get(f"/queue/{own.queue_id}?{query}").status_code == 422
+
+
+def test_items_of_which_models_disagree_are_found(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        other = make_record(own.tenant_id, own.video_id, score=make_score(0.05), fingerprint="pipeline-2")
+        store_analysis(session, other)
+    assert count_rows(reviewer.get(f"/queue/{own.queue_id}?disputed=yes").text) == 1
+
+
+def test_many_are_decided_at_once_and_each_is_kept(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    page = f"/queue/{own.queue_id}?score_min=0.2"
+    assert "This decides <strong>2 items</strong>" in reviewer.get(page).text
+    said = {"disposition": "confirmed_manipulated", "reason": "visible_artefacts", "score_min": "0.2"}
+    path = f"/queue/{own.queue_id}/decide"
+    assert post(reviewer, page, path, **said, expected=3, state="open").status_code == 409
+    done = post(reviewer, page, path, **said, expected=2, state="open")
+    assert "2 items were decided." in done.text
+    assert list_states(module_database, own) == ["decided", "decided", "open"]
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        kept = session.scalars(select(ReviewDecision)).all()
+    assert {(each.disposition, each.reason_code) for each in kept} == {
+        ("confirmed_manipulated", "visible_artefacts")
+    }
+    assert len({each.item_id for each in kept}) == 2
+
+
+def test_what_somebody_holds_is_not_decided_with_the_rest(reviewer: TestClient, own: Scene):
+    page = f"/queue/{own.queue_id}"
+    enter(reviewer, own, UserRole.ADMIN)
+    post(reviewer, page, f"{page}/next")
+    enter(reviewer, own, UserRole.REVIEWER)
+    assert "This decides <strong>2 items</strong>" in reviewer.get(page).text
+
+
+def test_viewers_decide_nothing(reviewer: TestClient, own: Scene):
+    enter(reviewer, own, UserRole.VIEWER)
+    page = f"/queue/{own.queue_id}"
+    assert "Decide all that fit" not in reviewer.get(page).text
+    assert post(reviewer, page, f"{page}/decide", expected=3).status_code == 403
+
+
+def test_a_blind_queue_neither_filters_by_scores_nor_decides_many(reviewer: TestClient, own: Scene):
+    page = f"/queue/{own.queue_id}"
+    shown = reviewer.get(page).text
+    assert count_rows(shown) == 3
+    assert shown.count("<td>hidden</td>") == 3
+    assert "Decide all that fit" not in shown
+    assert reviewer.get(f"{page}?score_min=0.2").status_code == 422
+    assert reviewer.get(f"{page}?disputed=yes").status_code == 422
+    said = {"disposition": "inconclusive", "reason": "no_sign_found", "expected": 3, "state": "open"}
+    assert post(reviewer, page, f"{page}/decide", **said).status_code == 409
+
+
+def test_a_filter_is_kept_shared_and_removed(client: TestClient, own: Scene):
+    enter(client, own, UserRole.REVIEWER)
+    kept = post(
+        client, "/results", "/views", page="results", name="high <b>", filter="score>0.4", shared="yes"
+    )
+    assert kept.url.path == "/results"
+    assert kept.url.params["filter"] == "score>0.4"
+    assert "high &lt;b&gt;" in client.get("/results").text
+    post(client, "/results", "/views", page="results", name="mine", filter="score>0.1")
+    enter(client, own, UserRole.VIEWER)
+    shown = client.get("/results").text
+    assert "high &lt;b&gt;" in shown
+    assert "mine" not in shown
+    assert "/remove" not in shown
+    enter(client, own, UserRole.REVIEWER)
+    remove = client.get("/results").text.split('action="/views/', 1)[1].split('"', 1)[0]
+    assert post(client, "/results", f"/views/{remove}", page="results").status_code == 200
+    assert "high &lt;b&gt;" not in client.get("/results").text
+    assert post(client, "/results", "/views/viw_none/remove", page="results").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "address"),
+    [
+        (ViewPage.RESULTS, {"filter": "a=b", "next": "//evil"}, "/results?filter=a%3Db"),
+        (ViewPage.QUEUE, {"queue": "que_1", "state": "open"}, "/queue/que_1?state=open"),
+        (ViewPage.QUEUE, {"queue": "../../sign-out"}, "/queue"),
+        (ViewPage.QUEUE, {"queue": "/evil.example"}, "/queue"),
+    ],
+)
+def test_a_saved_filter_leads_to_our_lists_alone(page: ViewPage, query: dict[str, str], address: str):
+    assert write_address(page, query) == address
+
+
+def test_all_that_was_said_is_listed_and_sent_as_a_file(reviewer: TestClient, own: Scene):
+    page = f"/queue/{own.queue_id}"
+    said = {"disposition": "inconclusive", "reason": "other", "comment": "=1+1", "expected": 3}
+    post(reviewer, page, f"{page}/decide", **said, state="open")
+    shown = reviewer.get("/decisions?kind=decision").text
+    assert shown.count("decided inconclusive") == 3
+    assert "Nothing yet." in reviewer.get("/decisions?kind=skip").text
+    rows = list(csv.DictReader(io.StringIO(reviewer.get("/decisions.csv").text)))
+    assert [row["comment"] for row in rows] == ["'=1+1"] * 3
