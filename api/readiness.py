@@ -6,8 +6,11 @@ from threading import Lock
 
 from fakesieve.database import Database
 from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
 
 FRESH_S = 1.0
+PATIENCE_S = 3.0
+"""A look that takes longer than this has found a database that hangs."""
 
 
 class Readiness:
@@ -16,17 +19,23 @@ class Readiness:
     def __init__(self, look: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._look, self._clock, self._lock = look, clock, Lock()
         self._seen_s: float | None = None
+        self._begun_s: float | None = None
         self._fault: Unavailable | None = None
 
     def check(self) -> None:
-        """Return where the database answers. Raises Unavailable where it does not."""
+        """Return where the database answers. Raises Unavailable where it does not, or not in time."""
         is_first = self._seen_s is None
-        if self._is_old() and self._lock.acquire(blocking=is_first):
+        if self._is_old() and self._lock.acquire(timeout=PATIENCE_S if is_first else 0.0):
             try:
                 if self._is_old():
                     self._look_again()
             finally:
                 self._lock.release()
+        begun_s = self._begun_s
+        waited_s = 0.0 if begun_s is None else self._clock() - begun_s
+        if self._seen_s is None or waited_s > PATIENCE_S:
+            seen = f"the database has not answered for {waited_s:.0f} s"
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, seen)
         if self._fault is not None:
             raise Unavailable(self._fault.reason, self._fault.seen, self._fault.hint)
 
@@ -34,13 +43,14 @@ class Readiness:
         return self._seen_s is None or self._clock() - self._seen_s >= FRESH_S
 
     def _look_again(self) -> None:
+        self._begun_s = self._clock()
         try:
             self._look()
         except Unavailable as fault:
             self._fault = fault
         else:
             self._fault = None
-        self._seen_s = self._clock()
+        self._seen_s, self._begun_s = self._clock(), None
 
 
 def watch_database(database: Database) -> Readiness:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -90,7 +90,9 @@ def hold_video(session: Session, video_id: str, actor: str, *, is_held: bool) ->
 def classify_video(session: Session, video_id: str, actor: str, name: str | None) -> Video:
     """Put a video into a retention class, or into none; NOT_FOUND for an unknown one."""
     video = lock_video(session, video_id)
-    if name is not None and session.get(RetentionClass, (video.tenant_id, name)) is None:
+    # Held, so that whoever removes the class meanwhile finds this video in it.
+    held = {"read": True, "key_share": True}
+    if name is not None and not session.get(RetentionClass, (video.tenant_id, name), with_for_update=held):
         raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
     video.retention_class = name
     session.flush()
@@ -132,10 +134,13 @@ def list_classes(session: Session) -> Sequence[RetentionClass]:
 
 
 def find_due(session: Session, limit: int) -> list[DueErasure]:
-    """Return videos whose time is over and that nobody holds: deleted ones first, then those of classes."""
+    """Return videos whose time is over and that nobody holds: deleted ones, and half of them for classes.
+
+    Those whose erasure has begun are not among them: some that cannot be finished would keep out the others.
+    """
     purged = (
         select(Video.tenant_id, Video.id)
-        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None))
+        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None), ~_is_begun())
         .order_by(Video.purge_time)
         .limit(limit)
     )
@@ -151,12 +156,18 @@ def find_due(session: Session, limit: int) -> list[DueErasure]:
             < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
             Video.hold_time.is_(None),
             Video.delete_time.is_(None),
+            ~_is_begun(),
         )
         .limit(limit)
     )
-    due = [DueErasure(row[0], row[1], ErasureCause.PURGE) for row in session.execute(purged)]
-    due += [DueErasure(row[0], row[1], ErasureCause.RETENTION) for row in session.execute(over)]
-    return due[:limit]
+    deleted = [DueErasure(row[0], row[1], ErasureCause.PURGE) for row in session.execute(purged)]
+    outdated = [DueErasure(row[0], row[1], ErasureCause.RETENTION) for row in session.execute(over)]
+    spare = max(limit // 2, limit - len(outdated))
+    return [*deleted[:spare], *outdated][:limit]
+
+
+def _is_begun() -> ColumnElement[bool]:
+    return exists().where(Erasure.video_id == Video.id, Erasure.state == ErasureState.RUNNING)
 
 
 def _note(

@@ -3,12 +3,27 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, func, select
+from sqlalchemy import (
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from fakesieve.ids import IdPrefix
 from fakesieve.objects import VideoRef
+from fakesieve.records.audit import record_audit
+from fakesieve.records.erasure import Erasure
 from fakesieve.records.table import (
     Base,
     CreateTime,
@@ -19,6 +34,7 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
+from fakesieve.values.erasure import ErasureState
 from fakesieve.values.videos import SourceKind
 
 
@@ -105,11 +121,19 @@ def upsert_video(
     size_bytes: int,
     media: Mapping[str, object],
     external_id: str | None = None,
+    asked_time: datetime | None = None,
 ) -> str:
     """Return the id of the tenant's video with this content; what a newer probe says replaces the older.
 
-    An external id that the video already has stays. A deleted video is there again: it was submitted anew.
+    An external id that the video already has stays. A deleted video is there again where it was submitted
+    anew: ``asked_time``, absent for now, is after the deletion, and no erasure of it has begun.
     """
+    asked = func.now() if asked_time is None else literal(asked_time)
+    # By its name: the column of the class would put its table into the subqueries as well.
+    row_id = literal_column("video.id")
+    running = select(literal(1)).where(Erasure.video_id == row_id, Erasure.state == ErasureState.RUNNING)
+    is_anew = and_(Video.delete_time <= asked, ~running.exists())
+    before = aliased(Video)
     row = insert(Video).values(
         tenant_id=tenant_id,
         content_sha256=sha256,
@@ -117,17 +141,25 @@ def upsert_video(
         media=dict(media),
         external_id=external_id,
     )
-    return session.scalars(
+    found = session.execute(
         row.on_conflict_do_update(
             index_elements=["tenant_id", "content_sha256"],
             set_={
                 "media": row.excluded.media,
                 "external_id": func.coalesce(Video.external_id, row.excluded.external_id),
-                "delete_time": None,
-                "purge_time": None,
+                "delete_time": case((is_anew, null()), else_=Video.delete_time),
+                "purge_time": case((is_anew, null()), else_=Video.purge_time),
             },
-        ).returning(Video.id)
+        ).returning(
+            Video.id,
+            Video.delete_time,
+            # What the statement has found, before it changed it.
+            select(before.delete_time).where(before.id == row_id).scalar_subquery().label("deleted"),
+        )
     ).one()
+    if found.deleted is not None and found.delete_time is None:
+        record_audit(session, tenant_id=tenant_id, actor="fleet", action="video.undeleted", subject=found.id)
+    return str(found.id)
 
 
 def record_source(

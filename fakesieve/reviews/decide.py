@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -195,10 +195,13 @@ def _reclaim(session: Session, item: ReviewItem, reviewer: str) -> None:
 
 
 def _drop_children(session: Session, item: ReviewItem) -> None:
-    """Remove a second look that nobody has begun, and refuse where somebody has."""
-    children = select(ReviewItem.id, ReviewItem.state).where(ReviewItem.parent_id == item.id)
-    rows = session.execute(children.with_for_update()).all()
-    if any(row.state is not ReviewState.OPEN for row in rows):
+    """Remove a second look that nobody has begun; refuse where somebody has, and where it is an appeal."""
+    said = exists().where(ReviewDecision.item_id == ReviewItem.id).label("is_begun")
+    children = select(ReviewItem.id, ReviewItem.state, ReviewItem.kind, said)
+    children = children.where(ReviewItem.parent_id == item.id).with_for_update()
+    rows = session.execute(children).all()
+    is_free = [row.state is ReviewState.OPEN and row.kind is not ReviewKind.APPEAL for row in rows]
+    if not all(is_free) or any(row.is_begun for row in rows):
         raise RequestRefused(Reason.STATE_CONFLICT, "somebody looks at it a second time already")
     session.execute(delete(ReviewItem).where(ReviewItem.id.in_([row.id for row in rows])))
 

@@ -1,6 +1,7 @@
 """Holds win, deleted videos come back, and classes say how long videos are kept."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -20,6 +21,7 @@ from fakesieve.erasure.retention import (
 )
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import list_audit
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.erasure import ErasureCause, ErasureState
 from tests.factories import MEDIA
@@ -30,7 +32,7 @@ from workers.erase import Eraser
 def test_a_legal_hold_wins(case: Case) -> None:
     with case.database.transaction(tenant_id=case.tenant_id) as session:
         hold_video(session, case.video_id, "key_a", is_held=True)
-    for act in (begin_erasure, delete_video):
+    for act in (partial(begin_erasure, bucket=BUCKET), delete_video):
         with (
             pytest.raises(RequestRefused) as refused,
             case.database.transaction(tenant_id=case.tenant_id) as session,
@@ -77,6 +79,39 @@ def test_a_video_that_is_submitted_again_is_there_again(case: Case) -> None:
         assert again == case.video_id
         shown = session.execute(text("SELECT delete_time FROM video WHERE id = :id"), {"id": again}).one()
     assert shown.delete_time is None
+
+
+def submit_again(case: Case, asked_time: datetime | None = None) -> datetime | None:
+    """Have a job find the bytes of the case, and return since when its video is deleted."""
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        upsert_video(
+            session,
+            tenant_id=case.tenant_id,
+            sha256=case.traces[1],
+            size_bytes=len(case.content),
+            media=MEDIA,
+            asked_time=asked_time,
+        )
+        return session.scalar(text("SELECT delete_time FROM video WHERE id = :id"), {"id": case.video_id})
+
+
+def test_work_that_was_asked_for_before_a_deletion_does_not_take_it_back(case: Case) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        delete_video(session, case.video_id, "key_a")
+    assert submit_again(case, before) is not None
+    assert submit_again(case) is None
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        lines = list_audit(session, subject=case.video_id)
+    assert [line.action for line in lines if line.action.startswith("video.")] == [
+        "video.undeleted",
+        "video.deleted",
+    ]
+
+
+def test_nothing_brings_back_what_is_being_erased(case: Case) -> None:
+    case.begin()
+    assert submit_again(case) is not None
 
 
 def test_a_sweep_erases_what_its_class_keeps_no_longer(case: Case) -> None:
