@@ -13,6 +13,7 @@ from fakesieve.documents import Json
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import AnalysisLine
+from fakesieve.values.files import FileFormat
 
 ROWS_AT_ONCE = 5_000
 Cell = None | int | float | str | datetime | tuple[str, ...]
@@ -134,6 +135,12 @@ def write_parquet_groups(lines: Iterable[AnalysisLine], output: BinaryIO) -> Ite
         writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
         yield len(rows)
     writer.close()
+
+
+def check_format(form: FileFormat) -> None:
+    """Raise RequestRefused where this installation cannot write such a file."""
+    if form is FileFormat.PARQUET:
+        _load_arrow()
 
 
 def _load_arrow() -> tuple[Any, Any]:

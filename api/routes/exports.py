@@ -35,7 +35,7 @@ from fakesieve.records.analysis_lists import (
     list_analyses,
 )
 from fakesieve.records.tenants import Caller
-from fakesieve.result_files import write_csv, write_jsonl, write_parquet, write_parquet_groups
+from fakesieve.result_files import check_format, write_csv, write_jsonl, write_parquet, write_parquet_groups
 from fakesieve.scopes import Scope
 from fakesieve.values.files import FileFormat
 
@@ -67,14 +67,16 @@ def count_results(
     """
     names = [name.strip() for name in by.split(",")]
     if names == ["error_reason"] and not wanted:
-        groups = count_faults(session, caller.tenant_id)
+        found = count_faults(session, caller.tenant_id)
     else:
-        groups = count_analyses(session, caller.tenant_id, _read_by(names), read_filter(wanted))
+        found = count_analyses(session, caller.tenant_id, _read_by(names), read_filter(wanted))
     return CountsOut(
         by=names,
-        total=sum(group.count for group in groups),
+        total=found.total,
+        is_cut=found.is_cut,
         data=[
-            GroupOut(keys=dict(zip(names, group.keys, strict=True)), count=group.count) for group in groups
+            GroupOut(keys=dict(zip(names, group.keys, strict=True)), count=group.count)
+            for group in found.groups
         ],
     )
 
@@ -100,6 +102,7 @@ def export_results(
     A Parquet file is written here before it is sent, so it has at most 200,000 rows.
     """
     query = AnalysisQuery(caller.tenant_id, read_filter(wanted), read_order(order_by), limit=PAGE_MAX)
+    check_format(form)
     if form is FileFormat.PARQUET:
         _check_count(services, query, caller)
     lines = _begin(_walk(services, query, caller))

@@ -245,11 +245,16 @@ class GroupOut(Answer):
 
 
 class CountsOut(Answer):
-    """How many analyses there are of each kind."""
+    """How many analyses there are of each kind.
+
+    ``total`` is how many analyses these are in all: by a list an analysis counts several times or not at all.
+    ``is_cut`` says that there are more lines than are shown.
+    """
 
     object: Literal["counts"] = "counts"
     by: list[str]
     total: int
+    is_cut: bool = False
     data: list[GroupOut]
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Text, cast, func, select
+from sqlalchemy import ColumnElement, Select, String, Text, cast, func, select, true
 from sqlalchemy.orm import Session
 
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis, Verdict
-from fakesieve.records.filter_sql import Source, compile_filter
+from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
@@ -42,11 +42,14 @@ class Group:
     count: int
 
 
+# Of a list each element counts for itself: a row for each, joined, so that two lists give all their pairs.
+_REASONS = func.unnest(Analysis.reasons, type_=Text()).table_valued("value", name="reasons")
+_VERDICT_REASONS = func.unnest(Verdict.reasons, type_=Text()).table_valued("value", name="verdict_reasons")
 _KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
     CountBy.VERDICT: ((), cast(Standing.verdict, String())),
     CountBy.OUTCOME: ((), cast(Standing.outcome, String())),
-    CountBy.REASON: ((Source.ANALYSIS,), func.unnest(Analysis.reasons, type_=Text())),
-    CountBy.VERDICT_REASON: ((), func.unnest(Verdict.reasons, type_=Text())),
+    CountBy.REASON: ((Source.ANALYSIS,), _REASONS.c.value),
+    CountBy.VERDICT_REASON: ((), _VERDICT_REASONS.c.value),
     CountBy.DAY: ((), func.to_char(func.timezone("UTC", Standing.create_time), "YYYY-MM-DD")),
     CountBy.MODEL: ((Source.MODEL,), Model.name.expression),
     CountBy.POLICY: (
@@ -57,9 +60,21 @@ _KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
 }
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Groups, and how many analyses there are in all: with lists, groups overlap or leave some out.
+
+    ``is_cut`` says that there are more groups than are shown.
+    """
+
+    groups: tuple[Group, ...]
+    total: int
+    is_cut: bool = False
+
+
 def count_analyses(
     session: Session, tenant_id: str, by: Sequence[CountBy], wanted: Filter = EVERYTHING
-) -> list[Group]:
+) -> Counts:
     """Return how many analyses of a tenant fit a filter, by up to three things, ordered by these.
 
     Analyses of deleted videos are not counted. An analysis without any reason has no line under ``reason``.
@@ -67,22 +82,36 @@ def count_analyses(
     """
     if len(by) > BY_MAX or len(set(by)) < len(by):
         raise ValueError(f"analyses are counted by up to {BY_MAX} different things")
+    found = compile_filter(wanted, tenant_id)
+    lines = _select_lines(found, tenant_id, by).subquery()
+    keys = [lines.c[f"key_{index}"] for index in range(len(by))]
+    groups = select(*keys, func.count()).group_by(*keys).order_by(*keys).limit(GROUPS_MAX + 1)
+    with bounded(session):
+        rows = session.execute(groups).all()
+        is_whole = len(rows) <= GROUPS_MAX and not _LISTS & set(by)
+        every = select(func.count()).select_from(select_standing(found, tenant_id).subquery())
+        total = sum(row[-1] for row in rows) if is_whole else session.scalar(every) or 0
+    shown = tuple(Group(tuple(row[:-1]), row[-1]) for row in rows[:GROUPS_MAX])
+    return Counts(shown, total, len(rows) > GROUPS_MAX)
+
+
+_LISTS = frozenset({CountBy.REASON, CountBy.VERDICT_REASON})
+
+
+def _select_lines(found: FilterSql, tenant_id: str, by: Sequence[CountBy]) -> Select[Any]:
+    """Return the statement with a row for each analysis, or for each element of the lists counted by."""
     columns = [_KEYS[each][1].label(f"key_{index}") for index, each in enumerate(by)]
     needs = [source for each in by for source in _KEYS[each][0]]
-    statement = select_standing(compile_filter(wanted, tenant_id), tenant_id, *columns, needs=needs)
+    statement = select_standing(found, tenant_id, *columns, needs=needs)
+    if CountBy.REASON in by:
+        statement = statement.join(_REASONS, true())
     if CountBy.VERDICT_REASON in by:
         holds = (Verdict.analysis_id == Standing.analysis_id) & (Verdict.policy_id == Standing.policy_id)
-        statement = statement.join(Verdict, holds)
-    lines = statement.subquery()
-    keys = [lines.c[f"key_{index}"] for index in range(len(by))]
-    with bounded(session):
-        rows = session.execute(
-            select(*keys, func.count()).group_by(*keys).order_by(*keys).limit(GROUPS_MAX)
-        ).all()
-    return [Group(tuple(row[:-1]), row[-1]) for row in rows]
+        statement = statement.join(Verdict, holds).join(_VERDICT_REASONS, true())
+    return statement
 
 
-def count_faults(session: Session, tenant_id: str) -> list[Group]:
+def count_faults(session: Session, tenant_id: str) -> Counts:
     """Return how many jobs of a tenant ended without a result, by reason."""
     rows = session.execute(
         select(cast(Job.error_reason, String()), func.count())
@@ -90,4 +119,5 @@ def count_faults(session: Session, tenant_id: str) -> list[Group]:
         .group_by(Job.error_reason)
         .order_by(Job.error_reason)
     ).all()
-    return [Group((row[0],), row[1]) for row in rows]
+    groups = tuple(Group((row[0],), row[1]) for row in rows)
+    return Counts(groups, sum(group.count for group in groups))
