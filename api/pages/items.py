@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from api.pages.people import Person
 from fakesieve.records.blind import is_kept
-from fakesieve.records.users import UserRole
 from fakesieve.reviews.items import ItemFilter, list_items
 from fakesieve.reviews.values import UNDO_S, ReviewView
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import ReviewState
 
 

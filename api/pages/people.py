@@ -9,7 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request, Response
 from starlette.datastructures import URL
 
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 
 _PLAIN_COOKIE = "fakesieve"
 _SECURE_COOKIE = "__Host-fakesieve"  # the browser takes it over TLS alone, for this host and all its paths

@@ -25,8 +25,8 @@ from api.services import Services
 from fakesieve.errors import FleetError
 from fakesieve.people.sessions import find_session
 from fakesieve.reasons import Reason
-from fakesieve.records.users import UserRole
 from fakesieve.texts import is_storable
+from fakesieve.values.people import UserRole
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _SAFE = frozenset({"GET", "HEAD"})

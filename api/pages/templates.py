@@ -14,7 +14,7 @@ from api.pages.files import FILES
 from api.pages.headers import write_policy
 from api.pages.people import Person, sign_form
 from engine.output import words
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from fakesieve.people.accounts import change_password, create_user, disable_user
 from fakesieve.reasons import Reason
 from fakesieve.records.revision import check_revision
 from fakesieve.records.tenants import ensure_tenant
-from fakesieve.records.users import UserRole
 from fakesieve.settings import read_settings
+from fakesieve.values.people import UserRole
 
 _ACTOR = "command"
 

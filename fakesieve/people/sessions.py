@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 from fakesieve.database import Database
 from fakesieve.people.passwords import hash_password, is_outdated, is_password
 from fakesieve.records.audit import record_audit
-from fakesieve.records.users import AppSession, AppUser, UserRole
+from fakesieve.records.users import AppSession, AppUser
 from fakesieve.texts import is_storable
+from fakesieve.values.people import UserRole
 
 SESSION_S = 12 * 3600
 """A session ends after this, however busy."""

@@ -1,7 +1,6 @@
 """Tables of people who sign in, and their sessions. What is done with them is in ``fakesieve/people``."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, UniqueConstraint, false, func, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,14 +16,7 @@ from fakesieve.records.table import (
     public_id,
     tenant_key,
 )
-
-
-class UserRole(StrEnum):
-    """What a person may do: each role may do what the ones before it may."""
-
-    VIEWER = "viewer"  # read results
-    REVIEWER = "reviewer"  # claim and decide
-    ADMIN = "admin"  # keys, webhooks, policies, erasure, people
+from fakesieve.values.people import UserRole
 
 
 class AppUser(TenantOwned, CreateTime, Base):

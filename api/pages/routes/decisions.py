@@ -10,12 +10,12 @@ from api.pages.router import PageRouter, PageTransaction, require_role
 from api.problems import Problem
 from fakesieve.reasons import Reason
 from fakesieve.records.evidence import list_ordinals
-from fakesieve.records.users import UserRole
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, release_item
 from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
 from fakesieve.reviews.items import view_item
 from fakesieve.reviews.values import ReviewView
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import DecisionDraft, Disposition, ReasonCode, TrackDraft
 
 router = PageRouter()

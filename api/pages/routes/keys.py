@@ -17,8 +17,8 @@ from fakesieve.key_changes import OVERLAP_S, KeyDraft, create_tenant_key, end_ke
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import ApiKey, list_keys, load_quota
 from fakesieve.records.usage_lists import DayUsed, list_usage
-from fakesieve.records.users import UserRole
 from fakesieve.scopes import Scope
+from fakesieve.values.people import UserRole
 
 DAYS = 31
 _ADMIN = [require_role(UserRole.ADMIN)]

@@ -17,9 +17,9 @@ from api.problems import not_found
 from fakesieve.model_changes import change_alias, go_back
 from fakesieve.records.model_lists import Comparison, ModelLine, compare_models, find_model_line, list_models
 from fakesieve.records.model_pairs import BINS, PairCell, draw_pairs
-from fakesieve.records.users import UserRole
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.models import ModelAlias
+from fakesieve.values.people import UserRole
 
 FLIPS_SHOWN = 50
 SIDE = 10

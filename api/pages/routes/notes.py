@@ -9,8 +9,8 @@ from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.problems import Problem
 from fakesieve.reasons import Reason
-from fakesieve.records.users import UserRole
 from fakesieve.reviews.notes import NoteDraft, add_note, find_noted, remove_note
+from fakesieve.values.people import UserRole
 
 _REVIEWER = [require_role(UserRole.REVIEWER)]
 _US = 1_000_000

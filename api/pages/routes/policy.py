@@ -22,7 +22,7 @@ from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
 from fakesieve.records.policies import create_policy, find_policy_line, list_policies, show_active_policy
 from fakesieve.records.policy_sql import Preview, preview_policy
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 
 MOVED_SHOWN = 20
 MINUTES_EACH = 4.0

@@ -18,12 +18,12 @@ from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.reviews import ReviewQueue
 from fakesieve.records.saved_views import ViewPage
-from fakesieve.records.users import UserRole
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.items import view_item
 from fakesieve.reviews.narrow import count_bands
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind, QueueDraft, QueueOrder, QueueRule, ReviewState
 
 RECENT = 20

@@ -21,11 +21,11 @@ from engine.results import FaceRegion, VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.saved_views import ViewPage
-from fakesieve.records.users import UserRole
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.bulk import BULK_MAX, count_decidable, decide_many
 from fakesieve.reviews.narrow import Narrowing, find_place, list_matches
 from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import DecisionDraft, Disposition, QueueRule, ReasonCode, ReviewState
 
 _REVIEWER = [require_role(UserRole.REVIEWER)]

@@ -14,7 +14,7 @@ from fakesieve.errors import FleetError
 from fakesieve.jobs.states import JobState
 from fakesieve.records.health_lists import RECENT_H, count_ended, list_hosts, list_lanes, sum_stages
 from fakesieve.records.revision import check_revision
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 
 router = PageRouter()
 

@@ -21,8 +21,8 @@ from api.services import Services
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Caller
-from fakesieve.records.users import UserRole
 from fakesieve.scopes import Scope
+from fakesieve.values.people import UserRole
 
 _REVIEWER = [require_role(UserRole.REVIEWER)]
 

@@ -15,7 +15,7 @@ from api.pages.templates import render
 from api.problems import Problem
 from api.routes.webhooks import read_rules
 from fakesieve.reasons import Reason
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from fakesieve.values.webhooks import (
     OVERLAP_S,
     AttemptFault,

@@ -22,7 +22,7 @@ from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.reasons import Reason
 from fakesieve.records.batch_lists import find_retryable_jobs, list_batches, load_batch
 from fakesieve.records.job_lists import list_jobs, load_job
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 
 LINES, BATCHES = 50, 10
 RETRIES_AT_ONCE = 200

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import PASSWORD, Scene
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

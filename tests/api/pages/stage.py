@@ -15,10 +15,10 @@ from fakesieve.database import Database
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import create_user
 from fakesieve.records.analyses import AnalysisRecord, store_analysis
-from fakesieve.records.users import UserRole
 from fakesieve.records.videos import record_source, upsert_video
 from fakesieve.reviews.queues import create_queue
 from fakesieve.settings import Settings
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import QueueDraft, QueueRule
 from tests.factories import MEDIA, hash_text, make_record, make_tenant
 

@@ -17,7 +17,7 @@ from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.records.tenants import find_caller
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from fakesieve.webhooks.addresses import AddressRules
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_settings
 from tests.receivers import LOCAL_NETWORKS, receiving

@@ -21,7 +21,7 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewItem
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import enter, focus, focus_field
 from tests.api.pages.stage import BUCKET, Scene, make_scene
 from tests.factories import MEDIA, make_record, make_score, make_video

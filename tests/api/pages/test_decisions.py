@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 
 from fakesieve.database import Database
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from api.pages.templates import PLACES
 from fakesieve.database import Database
 from fakesieve.records.reviews import ReviewDecision
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind
 from tests.api.pages.browsing import WAIT_MS, enter, focus
 from tests.api.pages.stage import RATE, Scene, make_scene

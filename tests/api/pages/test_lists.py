@@ -13,7 +13,7 @@ from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.records.saved_views import ViewPage
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import ReviewState
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 from tests.factories import make_record, make_score, make_video

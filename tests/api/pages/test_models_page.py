@@ -10,8 +10,8 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.audit import list_audit
 from fakesieve.records.model_pairs import BINS, PairCell
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
-from fakesieve.records.users import UserRole
 from fakesieve.records.webhooks import Event
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token
 from tests.factories import MODEL, make_record, make_score
 

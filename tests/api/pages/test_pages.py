@@ -10,7 +10,7 @@ from api.pages.files import FILES
 from api.pages.pages import ROUTERS
 from api.pages.templates import PLACES
 from fakesieve.database import Database
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
 HOSTILE = "clips/<img src=x onerror=alert(1)>\"'{{7*7}}\u202egpj.mp4"

@@ -2,7 +2,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.pages.routes.sign_in import choose_target
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import PASSWORD, Scene, enter, find_token
 
 

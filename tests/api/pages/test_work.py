@@ -9,7 +9,7 @@ from fakesieve.jobs.states import JobState, Lane
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.records.jobs import Job
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token
 
 

@@ -18,7 +18,8 @@ from fakesieve.people.accounts import (
 from fakesieve.people.passwords import hash_password, is_password
 from fakesieve.people.sessions import FAILURES_MAX, IDLE_S, end_session, find_session, sign_in
 from fakesieve.reasons import Reason
-from fakesieve.records.users import AppSession, AppUser, UserRole
+from fakesieve.records.users import AppSession, AppUser
+from fakesieve.values.people import UserRole
 from tests.databases import opened
 from tests.factories import make_tenant
 
