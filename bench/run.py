@@ -25,7 +25,7 @@ from bench.report import Figure, format_table, ratio, read_goals
 from bench.work import FULL, SHORT, TINY, ClipSet, make_clips
 from bench.worker import Setting
 from engine.backends.select import default_threads
-from engine.bundle import DEFAULT_MODEL
+from engine.model_names import DEFAULT_MODEL
 
 CONTENDERS = ("fakesieve", "fakesieve-32", "N2", "N1", "N0")
 SCREENED_SETS = ("A", "B", "C")

@@ -13,11 +13,11 @@ from typing import cast
 
 from engine.calibrate import Calibration
 from engine.errors import BundleInvalid
+from engine.model_names import DEFAULT_MODEL
 from engine.onnx_files import external_locations
 from engine.policy import Threshold
 from engine.results import RejectReason
 
-DEFAULT_MODEL = "lv-compact"
 MODELS_FOLDER = Path(__file__).parent / "models"
 MANIFEST, WEIGHTS, GRAPH, TRIAGE_GRAPH = "manifest.json", "weights.safetensors", "model.onnx", "triage.onnx"
 SCHEMA_VERSION = 1

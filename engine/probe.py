@@ -18,6 +18,7 @@ from engine.limits import Limits, format_size
 from engine.results import MediaWarning, RejectReason
 from engine.sandbox.channel import Kind, ProtocolBroken
 from engine.sandbox.handle import CallDied, CallTimedOut, Sandbox, SandboxCall, SandboxLost
+from engine.sandbox.integers import unpack_integers
 from engine.source import SourceStamp, check_untouched, digest_source, refuse_source
 
 __all__ = ["Limits", "Probe", "probe_video"]
@@ -190,9 +191,9 @@ def _collect(call: SandboxCall, wall_s: float) -> _Answer:
             if message.kind is Kind.FACTS:
                 answer.facts = read_record(MediaFacts, message.json())
             elif message.kind is Kind.TIMES:
-                answer.frames_us = message.integers()
+                answer.frames_us = unpack_integers(message)
             elif message.kind is Kind.KEYFRAMES:
-                answer.keyframes_us = message.integers()
+                answer.keyframes_us = unpack_integers(message)
             elif message.kind is Kind.REJECTED:
                 raise rejection(message.json())
             elif message.kind is Kind.DONE:

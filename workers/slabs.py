@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from engine.arrays import F32, U8
 from engine.errors import Unavailable
 from engine.results import RejectReason
-from engine.sandbox.slabs import create_shared_memory
+from engine.sandbox.memory import create_shared_memory
 
 _ALIGNMENT = 64  # bytes of a cache line; engines read aligned rows faster
 

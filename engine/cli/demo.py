@@ -6,16 +6,17 @@ from typing import Annotated
 
 import typer
 
-from engine.bundle import DEFAULT_MODEL, load_bundle
+from engine.bundle import load_bundle
 from engine.cli.inputs import Input
 from engine.cli.outputs import INDEX_NAME, OutputPlan
 from engine.cli.printers import TablePrinter
-from engine.cli.scan import default_jobs, run_scan
+from engine.cli.scan_run import default_jobs, run_scan
 from engine.cli.tally import EXIT_ERROR
 from engine.demo.assets import fetch_clips
 from engine.demo.clips import END_US, START_US, write_forged_clip
 from engine.faces.detect import load_detector
 from engine.limits import Limits
+from engine.model_names import DEFAULT_MODEL
 from engine.output.names import choose_stems
 from engine.output.words import format_clock
 from engine.policy import choose_policy

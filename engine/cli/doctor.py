@@ -194,7 +194,8 @@ def check_model(name: str | None) -> Check:
     """Whether the model's files are those of its manifest and the default engine can load it."""
     # Lazy, as said at the top.
     from engine.backends.select import choose_backend
-    from engine.bundle import DEFAULT_MODEL, load_bundle
+    from engine.bundle import load_bundle
+    from engine.model_names import DEFAULT_MODEL
 
     bundle = load_bundle(name or DEFAULT_MODEL)
     backend = choose_backend(bundle, threads=1)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.backends.select import default_threads
-from engine.bundle import DEFAULT_MODEL, ModelBundle, load_bundle
-from engine.cli.scan import default_jobs
-from engine.cli.scan_options import EngineName, choose_sampling, name_policy
+from engine.bundle import ModelBundle, load_bundle
+from engine.cli.scan_options import EngineName
+from engine.cli.scan_run import choose_sampling, default_jobs, name_policy
 from engine.cli.tally import EXIT_UNSCORED
 from engine.evaluation.files import (
     METRICS_NAME,
@@ -28,6 +28,7 @@ from engine.evaluation.manifest import Item, ManifestInvalid, read_items
 from engine.evaluation.measures import Evaluation, ItemResult, measure_results
 from engine.evaluation.report import MEASURE_NAMES, REPORT_NAME, headline, write_report
 from engine.evaluation.run import screen_items
+from engine.model_names import DEFAULT_MODEL
 from engine.output.files import make_folder
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, ScanTools, describe_model, fingerprint_tools, open_tools

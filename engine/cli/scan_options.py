@@ -1,15 +1,14 @@
-"""What ``fakesieve scan`` can be told: its options by subject, and what they mean together."""
+"""What ``fakesieve scan`` can be told: its options by subject. Nothing heavy is imported for them."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.bundle import ModelBundle
-from engine.limits import CODECS
-from engine.policy import DEFAULT_POLICY, Policy, choose_policy, find_policy
-from engine.sampling import Sampling
+from engine.limits import CODECS, Limits
+from engine.policy import DEFAULT_POLICY
 
 DEFAULT_FOLDER = Path("fakesieve-out")
 _OUTPUT, _LOOK, _LIMITS = "What is written", "How it is looked at", "What an input may cost"
@@ -31,6 +30,15 @@ class DecoderName(StrEnum):
 
     PYAV = "pyav"
     DECORD = "decord"
+
+
+class OutputForm(StrEnum):
+    """What stands on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 class PolicyName(StrEnum):
@@ -145,24 +153,21 @@ def read_codecs(text: str) -> str:
     return ",".join(names)
 
 
-def choose_sampling(fps: float | None, max_samples: int | None) -> Sampling:
-    """Return the sampling for what was asked, the defaults for the rest."""
-    usual = Sampling()
-    most = usual.max_samples if max_samples is None else max_samples
-    return Sampling(
-        rate_hz=usual.rate_hz if fps is None else fps,
-        min_samples=min(usual.min_samples, most),
-        max_samples=most,
-    )
+@dataclass(frozen=True)
+class ScanRequest:
+    """What the command line asks for, as it was understood; null stands for what was not said."""
 
-
-def name_policy(name: PolicyName | None, bundle: ModelBundle) -> Policy:
-    """Return the policy of a name; without one the model's own, or the default preset if it has none."""
-    own = choose_policy(bundle.name, bundle.thresholds)
-    if name is None:
-        return own
-    if name is not PolicyName.MODEL:
-        return find_policy(name.value)
-    if own.name != bundle.name:
-        raise typer.BadParameter(f"no thresholds were fitted for {bundle.name}; name a preset")
-    return own
+    paths: tuple[str, ...]
+    form: OutputForm
+    out: Path | None
+    with_patches: bool
+    with_overlay: bool
+    with_report: bool
+    model: str
+    engine: str
+    decoder: str
+    fps: float | None
+    max_samples: int | None
+    policy: PolicyName | None
+    jobs: int | None
+    limits: Limits

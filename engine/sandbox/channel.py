@@ -7,14 +7,10 @@ message of a child as hostile: kinds are a closed list and lengths are bounded b
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
-
-import numpy as np
-
-from engine.arrays import I64
 
 _HEADER = struct.Struct("<cI")
 _FRAME = struct.Struct("<IIq?")
@@ -58,12 +54,6 @@ class Message:
             raise ProtocolBroken(f"{self.kind.name}: no JSON object")
         return cast("dict[str, object]", value)
 
-    def integers(self) -> I64:
-        """The payload as packed 64-bit integers, shape [n]."""
-        if len(self.payload) % 8:
-            raise ProtocolBroken(f"{self.kind.name}: length is no multiple of 8")
-        return np.frombuffer(self.payload, dtype="<i8").astype(np.int64)
-
 
 @dataclass(frozen=True)
 class FrameNotice:
@@ -87,11 +77,6 @@ class FrameNotice:
 def pack_json(value: Mapping[str, object]) -> bytes:
     """A JSON object as a payload."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def pack_integers(values: Sequence[int] | I64) -> bytes:
-    """64-bit integers as a payload."""
-    return np.asarray(values, dtype="<i8").tobytes()
 
 
 def pack_slot(slot: int) -> bytes:

@@ -24,7 +24,8 @@ from engine.decoders.select import load_source
 from engine.errors import EngineError
 from engine.limits import Limits
 from engine.results import RejectReason
-from engine.sandbox.channel import ChildChannel, FrameNotice, Kind, pack_integers, pack_json, unpack_slot
+from engine.sandbox.channel import ChildChannel, FrameNotice, Kind, pack_json, unpack_slot
+from engine.sandbox.integers import pack_integers
 from engine.sandbox.lockdown import find_open_doors, lock_down
 from engine.sandbox.seccomp import build_filter
 from engine.sandbox.slabs import FrameSlots, SlotShape

@@ -21,7 +21,7 @@ from engine.errors import Unavailable
 from engine.limits import Limits
 from engine.results import RejectReason
 from engine.sandbox.channel import Kind, Message, MessageParser, ProtocolBroken, encode, pack_json
-from engine.sandbox.slabs import create_shared_memory
+from engine.sandbox.memory import create_shared_memory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[2]); from engine.sandbox.zygote import main; main()"

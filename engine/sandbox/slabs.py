@@ -1,8 +1,6 @@
 """Frames cross from child to parent in slots of one sealed piece of shared memory."""
 
-import fcntl
 import mmap
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,22 +36,6 @@ class SlotShape:
         """As many slots as ``frames`` need and `IN_FLIGHT_BYTES` allows, from one to `MAX_SLOTS`."""
         fitting = IN_FLIGHT_BYTES // (width * height * 3)
         return SlotShape(width, height, max(1, min(MAX_SLOTS, fitting, frames)))
-
-
-def create_shared_memory(size_bytes: int) -> int:
-    """A descriptor of zeroed shared memory that can neither grow nor shrink.
-
-    The seals matter: a child that shortened it would kill the reading parent with SIGBUS.
-    """
-    descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        os.ftruncate(descriptor, size_bytes)
-        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 class FrameSlots:

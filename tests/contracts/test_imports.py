@@ -47,7 +47,7 @@ def test_the_command_answers_without_loading_anything_heavy(arguments: str) -> N
 
 
 @pytest.mark.parametrize(
-    "module", ["engine.screen", "engine.cli.scan", "engine.cli.demo", "engine.cli.doctor"]
+    "module", ["engine.screen", "engine.cli.scan_run", "engine.cli.demo", "engine.cli.doctor"]
 )
 def test_scanning_loads_no_torch(module: str) -> None:
     loaded = loaded_by(f"import {module}")
@@ -55,9 +55,14 @@ def test_scanning_loads_no_torch(module: str) -> None:
     assert "engine" in loaded
 
 
+def test_scan_starts_its_sandbox_before_it_loads_anything_heavy() -> None:
+    assert not loaded_by("import engine.cli.scan") & (HEAVY | {"rich"})
+
+
 def test_choosing_the_default_engine_loads_no_torch() -> None:
     statement = (
-        "from engine.bundle import DEFAULT_MODEL, load_bundle\n"
+        "from engine.bundle import load_bundle\n"
+        "from engine.model_names import DEFAULT_MODEL\n"
         "from engine.backends.select import choose_backend\n"
         "choose_backend(load_bundle(DEFAULT_MODEL), 'auto', 1)"
     )

@@ -13,11 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from engine.backends.select import ENGINES, GPU_ENGINES
-from engine.cli import scan as scan_module
+from engine.cli import scan_run as scan_module
 from engine.cli.batch import Finished
 from engine.cli.printers import JsonPrinter
-from engine.cli.scan import run_scan
-from engine.cli.scan_options import EngineName, PolicyName, choose_sampling, name_policy
+from engine.cli.scan_options import EngineName, PolicyName
+from engine.cli.scan_run import choose_sampling, name_policy, run_scan
 from engine.output.schema import build_schema
 from engine.output.words import VERDICTS
 from engine.policy import PRESETS, Threshold

@@ -16,11 +16,11 @@ from engine.sandbox.channel import (
     MessageParser,
     ProtocolBroken,
     encode,
-    pack_integers,
     pack_json,
     pack_slot,
     unpack_slot,
 )
+from engine.sandbox.integers import pack_integers, unpack_integers
 
 messages = st.builds(Message, st.sampled_from(Kind), st.binary(max_size=200))
 
@@ -57,7 +57,7 @@ def test_a_length_above_the_limit_is_not_waited_for() -> None:
 
 @given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=30))
 def test_integers_come_back(values: list[int]) -> None:
-    assert Message(Kind.TIMES, pack_integers(values)).integers().tolist() == values
+    assert unpack_integers(Message(Kind.TIMES, pack_integers(values))).tolist() == values
 
 
 def test_payloads_of_the_wrong_form_break_the_protocol() -> None:
@@ -65,7 +65,7 @@ def test_payloads_of_the_wrong_form_break_the_protocol() -> None:
         with pytest.raises(ProtocolBroken):
             Message(Kind.FACTS, payload).json()
     with pytest.raises(ProtocolBroken, match="multiple of 8"):
-        Message(Kind.TIMES, b"1234567").integers()
+        unpack_integers(Message(Kind.TIMES, b"1234567"))
     with pytest.raises(ProtocolBroken, match="length"):
         FrameNotice.unpack(b"123")
     with pytest.raises(ProtocolBroken, match="length"):

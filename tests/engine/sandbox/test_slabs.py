@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sandbox.slabs import IN_FLIGHT_BYTES, FrameSlots, SlotShape, create_shared_memory
+from engine.sandbox.memory import create_shared_memory
+from engine.sandbox.slabs import IN_FLIGHT_BYTES, FrameSlots, SlotShape
 
 
 @given(st.integers(1, 8192), st.integers(1, 8192))
