@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ from engine.arrays import F64, U8
 from engine.backends.protocol import Backend
 from engine.backends.select import choose_backend
 from engine.build.write import write_bundle
-from engine.bundle import ModelBundle
+from engine.bundle import ModelBundle, write_manifest
 from engine.calibrate import fit_threshold
 from engine.network.two_stream import TwoStreamNet
 from engine.policy import Threshold
@@ -37,9 +38,9 @@ def pack_model(
     draft = write_bundle(network, directory, name=name, share_weights=True, card=card)
     scores = score_real_faces(choose_backend(draft, "onnxruntime"), faces)
     thresholds = [fit_threshold(scores, rate) for rate in FALSE_POSITIVE_RATES]
-    return write_bundle(
-        network, directory, name=name, share_weights=True, card=card, thresholds=_in_order(thresholds)
-    )
+    packed = replace(draft, thresholds=tuple(_in_order(thresholds)))
+    write_manifest(packed)
+    return packed
 
 
 def score_real_faces(backend: Backend, faces: list[FaceRecord]) -> F64:
