@@ -7,10 +7,12 @@
 
 ``Transaction`` sees the rows of the caller's tenant alone (row-level security). It commits after the answer
 was made and before it is sent, and is undone by any error; under an ``Idempotency-Key`` the answer is kept
-in the same transaction.
+in the same transaction. ``Transactions`` is for routes that talk to a store or work for long in between.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
@@ -44,8 +46,8 @@ def get_caller(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Call
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
-def open_transaction(request: Request, caller: CallerDep, services: ServicesDep) -> Generator[Session]:
-    """Give the transaction of this request."""
+@contextmanager
+def _begin(request: Request, caller: Caller, services: Services) -> Generator[Session]:
     begun = cast("Session | None", getattr(request.state, "session", None))
     if begun is not None:  # under an Idempotency-Key it is opened and committed around the whole request
         yield begun
@@ -54,7 +56,26 @@ def open_transaction(request: Request, caller: CallerDep, services: ServicesDep)
         yield session
 
 
+def open_transaction(request: Request, caller: CallerDep, services: ServicesDep) -> Generator[Session]:
+    """Give the transaction of this request."""
+    with _begin(request, caller, services) as session:
+        yield session
+
+
 Transaction = Annotated[Session, Depends(open_transaction, scope="function")]
+Begin = Callable[[], AbstractContextManager[Session]]
+
+
+def get_transactions(request: Request, caller: CallerDep, services: ServicesDep) -> Begin:
+    """Return what opens a transaction of this request; each block with it is one.
+
+    Between two of them nothing is held. Under an ``Idempotency-Key`` all blocks are the one transaction that
+    keeps the answer.
+    """
+    return partial(_begin, request, caller, services)
+
+
+Transactions = Annotated[Begin, Depends(get_transactions)]
 
 
 def get_objects(services: ServicesDep) -> ObjectStore:

@@ -8,7 +8,16 @@ from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
-from api.dependencies import CallerDep, Jobs, Objects, ServicesDep, Transaction, require_scope
+from api.dependencies import (
+    Begin,
+    CallerDep,
+    Jobs,
+    Objects,
+    ServicesDep,
+    Transaction,
+    Transactions,
+    require_scope,
+)
 from api.idempotency import HEADER
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
@@ -40,6 +49,8 @@ from fakesieve.values.videos import SourceKind
 
 ITEMS_MAX = 1000
 LISTED_MAX = 10_000
+MANIFEST_BYTES_MAX = 8 << 20
+"""Enough for as many addresses of 800 bytes; a longer file is not fetched."""
 RETRIES_AT_ONCE = 500
 _PREVIEWED = 10
 
@@ -63,13 +74,14 @@ def submit_list(
     services: ServicesDep,
     objects: Objects,
     jobs: Jobs,
-    session: Transaction,
+    begin: Transactions,
 ) -> BatchOut:
     """Submit a list of videos. All of it is checked before any of it is submitted."""
-    quota = open_quota(session, caller.tenant_id, wanted=1)
-    places = read_places(quota, services.settings.bucket)
-    found = list(_find_jobs(body, caller, session, objects, places))
-    open_quota(session, caller.tenant_id, wanted=len(found))
+    with begin() as session:
+        places = read_places(open_quota(session, caller.tenant_id, wanted=1), services.settings.bucket)
+    found = list(_find_jobs(body, caller, begin, objects, places))
+    with begin() as session:
+        open_quota(session, caller.tenant_id, wanted=len(found))
     key = request.headers.get(HEADER)
     new = NewBatch(
         caller.tenant_id,
@@ -81,16 +93,18 @@ def submit_list(
     )
     batch_id = submit_batch(jobs, new, found).batch_id
     response.headers["Location"] = f"/v1/batches/{batch_id}"
-    return _find(session, batch_id)
+    with begin() as session:
+        return _find(session, batch_id)
 
 
 @router.post("/v1/batches:preview", dependencies=_WRITE, responses=_SUBMIT_RESPONSES)
 def preview_batch(
-    body: NewBatchBody, caller: CallerDep, services: ServicesDep, objects: Objects, session: Transaction
+    body: NewBatchBody, caller: CallerDep, services: ServicesDep, objects: Objects, begin: Transactions
 ) -> BatchPreviewOut:
     """Say what a batch would hold, after the same checks; nothing is submitted."""
-    places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-    refs = [job.source for job in _find_jobs(body, caller, session, objects, places)]
+    with begin() as session:
+        places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
+    refs = [job.source for job in _find_jobs(body, caller, begin, objects, places)]
     sizes = [ref.size_bytes for ref in refs if ref.size_bytes is not None]
     return BatchPreviewOut(
         videos=len(refs),
@@ -100,7 +114,7 @@ def preview_batch(
 
 
 def _find_jobs(
-    body: NewBatchBody, caller: Caller, session: Session, objects: ObjectStore, places: Places
+    body: NewBatchBody, caller: Caller, begin: Begin, objects: ObjectStore, places: Places
 ) -> Iterator[NewJob]:
     """Yield the jobs of a list. Raises ``Problem`` or ``FleetError`` for the first that is wrong."""
 
@@ -115,12 +129,12 @@ def _find_jobs(
         )
 
     if body.items is not None:
-        yield from _find_items(body.items, session, places, make)
+        with begin() as session:
+            yield from _find_items(body.items, session, places, make)
     elif body.manifest is not None:
         manifest = check_place(places, VideoRef.parse_uri(body.manifest))
-        rows = fetch_manifest(objects, manifest).rows
-        _check_count(len(rows), LISTED_MAX)
-        for row in rows:
+        found = fetch_manifest(objects, manifest, bytes_max=MANIFEST_BYTES_MAX, rows_max=LISTED_MAX)
+        for row in found.rows:
             yield make(check_place(places, row.ref), SourceKind.MANIFEST, row.external_id)
     else:
         for ref in _walk(body.prefix or "", objects, places):

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import RequestJobs, find_source, open_quota, read_places
@@ -49,12 +49,13 @@ def submit_job(
     caller: CallerDep,
     services: ServicesDep,
     objects: Objects,
-    session: Transaction,
+    begin: Transactions,
 ) -> JobOut:
     """Submit one video. The object is looked at once: the job is about the bytes that lie there now."""
-    quota = open_quota(session, caller.tenant_id, wanted=1)
-    places = read_places(quota, services.settings.bucket)
-    ref, kind = find_source(session, places, body)
+    with begin() as session:
+        quota = open_quota(session, caller.tenant_id, wanted=1)
+        places = read_places(quota, services.settings.bucket)
+        ref, kind = find_source(session, places, body)
     new = NewJob(
         caller.tenant_id,
         objects.head(ref).ref,
@@ -63,9 +64,10 @@ def submit_job(
         external_id=body.external_id,
         source_kind=kind,
     )
-    job_id = submit_video(RequestJobs(session), new).job_id
-    response.headers["Location"] = f"/v1/jobs/{job_id}"
-    return write_job(_find(load_job(session, job_id), job_id).line)
+    with begin() as session:
+        job_id = submit_video(RequestJobs(session), new).job_id
+        response.headers["Location"] = f"/v1/jobs/{job_id}"
+        return write_job(_find(load_job(session, job_id), job_id).line)
 
 
 @router.get("/v1/jobs", dependencies=_READ)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Response
 
-from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, ServicesDep, Transaction, Transactions, require_scope
 from api.pagination import Page
 from api.problems import describe_responses, not_found
 from api.router import ApiRouter
@@ -87,7 +87,7 @@ def apply_one_policy(
     policy: PolicyName,
     caller: CallerDep,
     services: ServicesDep,
-    session: Transaction,
+    begin: Transactions,
     body: ApplyBody | None = None,
 ) -> AppliedOut:
     """Judge history again, and what comes from now on. Scores stay; earlier verdicts stay on record.
@@ -95,7 +95,9 @@ def apply_one_policy(
     Long histories are judged in steps; a call that was cut off is completed by making it again.
     """
     asked = body or ApplyBody()
-    wanted, line = read_filter(asked.filter), _find(session, policy)
+    wanted = read_filter(asked.filter)
+    with begin() as session:
+        line = _find(session, policy)
     change = change_policy(
         services.database,
         caller.tenant_id,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
 from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import no_links
@@ -86,13 +86,17 @@ def sign_upload(upload_id: str, request: Request, services: ServicesDep, session
 
 
 @router.post("/v1/uploads/{upload_id}:complete", dependencies=_WRITE, responses=_RESPONSES)
-def finish_upload(upload_id: str, objects: Objects, session: Transaction) -> UploadOut:
+def finish_upload(upload_id: str, objects: Objects, begin: Transactions) -> UploadOut:
     """Say that the file was posted. It is compared with what was announced; a second call changes nothing."""
-    upload = _find(session, upload_id)
-    if upload.complete_time is None:
-        complete_upload(session, upload_id, _look(objects, upload).ref)
-        session.refresh(upload)
-    return write_upload(upload, datetime.now(UTC))
+    with begin() as session:
+        upload = _find(session, upload_id)
+    if upload.complete_time is not None:
+        return write_upload(upload, datetime.now(UTC))
+    found = _look(objects, upload).ref
+    with begin() as session:
+        complete_upload(session, upload_id, found)
+        session.expire_all()
+        return write_upload(_find(session, upload_id), datetime.now(UTC))
 
 
 def _find(session: Session, upload_id: str) -> Upload:

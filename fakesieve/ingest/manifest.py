@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -70,13 +70,18 @@ def read_manifest(path: Path) -> Manifest:
     return parse_manifest(body, kind, path.name)
 
 
-def fetch_manifest(objects: ObjectStore, ref: VideoRef) -> Manifest:
-    """Read a manifest in the object store. Raises what the store and :func:`parse_manifest` raise."""
+def fetch_manifest(
+    objects: ObjectStore, ref: VideoRef, *, bytes_max: int = FILE_BYTES_MAX, rows_max: int = ROWS_MAX
+) -> Manifest:
+    """Read a manifest in the object store. Raises what the store and :func:`parse_manifest` raise.
+
+    A file of more than ``bytes_max`` bytes is not fetched.
+    """
     kind = find_kind(ref.key)
     with tempfile.TemporaryDirectory(prefix="fakesieve-manifest-") as folder:
         path = Path(folder, "manifest")
-        objects.download(ref, path, limit_bytes=FILE_BYTES_MAX)
-        return parse_manifest(path.read_bytes(), kind, ref.uri)
+        objects.download(ref, path, limit_bytes=bytes_max)
+        return parse_manifest(path.read_bytes(), kind, ref.uri, rows_max=rows_max)
 
 
 def find_kind(name: str) -> ManifestKind:
@@ -89,33 +94,52 @@ def find_kind(name: str) -> ManifestKind:
     raise _refuse(name, "a manifest is a .csv or a .jsonl file; rename it to what it is")
 
 
-def parse_manifest(body: bytes, kind: ManifestKind, name: str) -> Manifest:
-    """Read a manifest. Raises ``RequestRefused`` with ``INVALID_MANIFEST``, each bad line with its cure."""
+def parse_manifest(body: bytes, kind: ManifestKind, name: str, *, rows_max: int = ROWS_MAX) -> Manifest:
+    """Read a manifest. Raises ``RequestRefused``: INVALID_MANIFEST, with each bad line and its cure, and
+    REQUEST_TOO_LARGE at the first line beyond ``rows_max``, of which no more is read.
+    """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         line = body.count(b"\n", 0, fault.start) + 1
         raise _refuse(name, f"line {line}: not UTF-8; save the file as UTF-8") from fault
-    faults = list[str]()
-    rows = list[ManifestRow]()
+    faults, rows = _Faults(), list[ManifestRow]()
     first_lines = dict[VideoRef, int]()
     for line, found in _read_csv(text) if kind is ManifestKind.CSV else _read_jsonl(text):
+        if len(rows) + faults.count >= rows_max:
+            seen = f"{name}: more than {rows_max} videos, which is as many as are taken at once"
+            raise RequestRefused(Reason.REQUEST_TOO_LARGE, seen, "split it")
         row = _make_row(line, found)
         if isinstance(row, str):
-            faults.append(f"line {line}: {row}")
+            faults.add(f"line {line}: {row}")
             continue
         first = first_lines.setdefault(row.ref, line)
-        if first != line:
-            faults.append(f"line {line}: names the same object as line {first}; remove one of them")
-        rows.append(row)
-    if not rows and not faults:
-        faults.append("it names no video; write one a line")
-    if len(rows) > ROWS_MAX:
-        faults.append(f"{len(rows)} videos, at most {ROWS_MAX} are taken at once; split it")
-    if faults:
-        rest = f"; and {len(faults) - ERRORS_SHOWN} more" if len(faults) > ERRORS_SHOWN else ""
-        raise _refuse(name, "; ".join(faults[:ERRORS_SHOWN]) + rest)
+        if first == line:
+            rows.append(row)
+        else:
+            faults.add(f"line {line}: names the same object as line {first}; remove one of them")
+    if not rows and not faults.count:
+        faults.add("it names no video; write one a line")
+    if faults.count:
+        raise _refuse(name, faults.tell())
     return Manifest(tuple(rows), sha256(body).hexdigest())
+
+
+@dataclass
+class _Faults:
+    """What is wrong with a file: the first few in words, the others as a number."""
+
+    count: int = 0
+    shown: list[str] = field(default_factory=list[str])
+
+    def add(self, fault: str) -> None:
+        self.count += 1
+        if len(self.shown) < ERRORS_SHOWN:
+            self.shown.append(fault)
+
+    def tell(self) -> str:
+        more = self.count - len(self.shown)
+        return "; ".join(self.shown) + (f"; and {more} more" if more else "")
 
 
 # A line is either its fields or what is wrong with it.
@@ -161,7 +185,7 @@ def _check_header(header: list[str]) -> str | None:
 
 
 def _read_jsonl(text: str) -> Iterator[tuple[int, _Found]]:
-    for line, row in enumerate(text.split("\n"), 1):
+    for line, row in enumerate(io.StringIO(text, newline="\n"), 1):  # one at a time: a split has them all
         if not row.strip():
             continue
         try:

@@ -1,6 +1,7 @@
 """Upload of a video by the browser, straight to the object store; no byte of it passes through here."""
 
 import mimetypes
+from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -63,11 +64,13 @@ def finish_from_page(
     person: PersonDep,
     services: ServicesDep,
     objects: Objects,
-    session: PageTransaction,
 ) -> JSONResponse:
     """Compare what was uploaded with what was announced, and queue its job."""
-    finish_upload(upload_id, objects, session)
-    job = submit_job(NewJobBody(upload_id=upload_id), response, _act_for(person), services, objects, session)
+    begin = partial(
+        services.database.transaction, tenant_id=person.tenant_id
+    )  # none while the store is asked
+    finish_upload(upload_id, objects, begin)
+    job = submit_job(NewJobBody(upload_id=upload_id), response, _act_for(person), services, objects, begin)
     return JSONResponse({"job_id": job.id})
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakesieve.errors import RequestRefused, SourceRefused
-from fakesieve.ingest import manifest
 from fakesieve.ingest.manifest import (
     ManifestKind,
     fetch_manifest,
@@ -97,11 +97,26 @@ def test_all_bad_lines_are_told_at_once_up_to_ten() -> None:
     assert told.endswith("and 2 more")
 
 
-def test_more_rows_than_a_batch_takes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "ROWS_MAX", 3)
-    assert "4 videos, at most 3 are taken at once; split it" in seen(
-        "uri\ns3://b/1\ns3://b/2\ns3://b/3\ns3://b/4"
-    )
+@pytest.mark.parametrize(("kind", "line"), [(CSV, b"s3://b/%d\n"), (CSV, b"bad\n"), (JSONL, b"[%d]\n")])
+def test_no_more_is_read_of_a_list_that_is_too_long(kind: ManifestKind, line: bytes) -> None:
+    head = b"uri\n" if kind is CSV else b""
+    body = head + b"".join(line % n if b"%d" in line else line for n in range(40_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestRefused, match="more than 1000 videos") as caught:
+            parse_manifest(body, kind, "list", rows_max=1_000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.reason is Reason.REQUEST_TOO_LARGE
+    assert peak < 8 * len(body)
+
+
+def test_a_list_of_just_as_many_rows_is_read() -> None:
+    body = b"uri\ns3://b/1\ns3://b/2\n"
+    assert len(parse_manifest(body, CSV, "list", rows_max=2).rows) == 2
+    with pytest.raises(RequestRefused, match="more than 1 videos"):
+        parse_manifest(body, CSV, "list", rows_max=1)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +140,8 @@ def test_a_manifest_from_a_file_and_from_a_store_are_the_same(tmp_path: Path) ->
     fetched = fetch_manifest(store, VideoRef("lists", "today/list.csv"))
     assert fetched == read_manifest(path)
     assert len(fetched.sha256) == 64
+    with pytest.raises(SourceRefused, match="SOURCE_TOO_LARGE"):
+        fetch_manifest(store, VideoRef("lists", "today/list.csv"), bytes_max=10)
 
 
 def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
