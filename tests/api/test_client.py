@@ -219,7 +219,7 @@ def test_with_pandas_results_become_a_frame(client, acme, module_database, monke
     pandas = ModuleType("pandas")
     pandas.json_normalize = lambda rows: rows
     monkeypatch.setitem(sys.modules, "pandas", pandas)
-    (row,) = client.results.to_pandas(filter="score > 0.5")
+    (row,) = client.results.to_pandas(filter="score > 0.4")
     assert (row["id"], row["score"]["raw"]) == (analysis_id, 0.9)
 
 

@@ -12,7 +12,7 @@ from engine.errors import MediaRejected
 from engine.results import RejectReason
 from fakesieve import __main__ as command
 from fakesieve.__main__ import COMMANDS, Command, escape_line, main
-from fakesieve.errors import Unavailable
+from fakesieve.errors import NothingMatched, RequestRefused, Unavailable
 from fakesieve.reasons import Reason
 
 
@@ -42,7 +42,9 @@ def test_help_names_every_command_and_exit_code(capsys) -> None:
     text = capsys.readouterr().out
     assert [name for name in COMMANDS if not re.search(rf"^  {name}\s", text, re.MULTILINE)] == []
     assert [
-        code for code in ("0", "1", "2", "3", "130") if not re.search(rf"^  {code} ", text, re.MULTILINE)
+        code
+        for code in ("0", "1", "2", "3", "4", "5", "130")
+        if not re.search(rf"^  {code} ", text, re.MULTILINE)
     ] == []
 
 
@@ -133,3 +135,34 @@ def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == '{\n  "$sche'
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (NothingMatched(Reason.SOURCE_NOT_FOUND, "no object lies there"), 4),
+        (RequestRefused(Reason.UNAUTHENTICATED, "no key"), 5),
+        (RequestRefused(Reason.MISSING_SCOPE, "it lacks one"), 5),
+        (RequestRefused(Reason.NOT_FOUND, "there is none"), 1),
+    ],
+)
+def test_a_failure_ends_with_the_code_of_its_kind(monkeypatch, fault: Exception, code: int) -> None:
+    def fail() -> None:
+        raise fault
+
+    use(monkeypatch, fail)
+    assert run("scan") == code
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_over_api"),
+    [
+        ({}, False),
+        ({"FAKESIEVE_API_URL": "http://api"}, True),
+        ({"FAKESIEVE_API_URL": "http://api", "FAKESIEVE_DATABASE_URL": "postgresql://x"}, False),
+        ({"FAKESIEVE_API_URL": "http://api", "FAKESIEVE_DATABASE_URL": ""}, True),
+        ({"FAKESIEVE_DATABASE_URL": "postgresql://x"}, False),
+    ],
+)
+def test_who_has_the_database_uses_it(environment: dict[str, str], is_over_api: bool) -> None:
+    assert command.is_remote(environment) is is_over_api

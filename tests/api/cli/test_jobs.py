@@ -1,0 +1,189 @@
+"""Submit, watch and jobs over the API, and beside them over the database."""
+
+import threading
+
+import pytest
+from sqlalchemy import text
+
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.records.analyses import store_analysis
+from tests.api.callers import make_caller
+from tests.api.cli.conftest import Remote
+from tests.factories import make_empty_score, make_record, make_score, make_video
+
+_END = text(
+    "UPDATE job SET state = 'succeeded', start_time = now(), end_time = now(), analysis_id = :analysis,"
+    " video_id = :video WHERE id = :job"
+)
+
+
+def finish(remote: Remote, job_id: str, score=None) -> str:
+    """End a job with an analysis, as a worker host would; returns the analysis."""
+    with remote.database.transaction(tenant_id=remote.tenant_id) as session:
+        video_id = make_video(session, remote.tenant_id, job_id)
+        record = make_record(remote.tenant_id, video_id, score=score or make_score())
+        analysis_id, _ = store_analysis(session, record)
+        session.execute(_END, {"analysis": analysis_id, "video": video_id, "job": job_id})
+    return analysis_id
+
+
+def submit(remote: Remote, *inputs: str) -> list[str]:
+    ran = remote.run("submit", *inputs, "--json")
+    assert ran.code == 0, ran.err
+    return [line["job_id"] for line in ran.lines()]
+
+
+def test_a_file_is_uploaded_an_object_taken_where_it_lies(remote: Remote, clip, tmp_path) -> None:
+    path = tmp_path / "my clip.mp4"
+    path.write_bytes(b"bytes of a file")
+    uri = clip("cli/one.mp4")
+    ran = remote.run("submit", str(path), uri, "--json", "--lane", "interactive")
+    assert (ran.code, ran.err) == (0, "")
+    mine, there = ran.lines()
+    assert (mine["input"], mine["is_new"], mine["batch_id"]) == (str(path), True, None)
+    assert (there["input"], there["source"]) == (uri, uri)
+    shown = remote.run("jobs", "show", mine["job_id"], there["job_id"], "--json").lines()
+    assert [job["lane"] for job in shown] == ["interactive"] * 2
+    assert remote.run("submit", uri).out.endswith(f"  {uri}\n")
+
+
+def test_a_prefix_is_one_batch_and_may_be_counted_first(remote: Remote, clip) -> None:
+    for name in ("a", "b"):
+        clip(f"cli-prefix/{name}.mp4")
+    would = remote.run("submit", "s3://videos/cli-prefix/", "--dry-run", "--json").lines()
+    assert would == [{"input": "s3://videos/cli-prefix/", "would_submit": 2, "size_bytes": 36}]
+    assert remote.run("jobs", "ls", "--json").out == ""
+    lines = remote.run("submit", "s3://videos/cli-prefix/", "--json").lines()
+    assert [line["input"] for line in lines] == [f"s3://videos/cli-prefix/{name}.mp4" for name in ("a", "b")]
+    assert len({line["batch_id"] for line in lines}) == 1
+
+
+def test_a_prefix_without_an_object_matches_nothing_either_way(remote: Remote) -> None:
+    for run in (remote.run, remote.run_direct):
+        ran = run("submit", "s3://videos/nothing-here/")
+        assert ran.code == 4
+        assert ran.err.startswith("error: SOURCE_NOT_FOUND: no object lies under s3://videos/nothing-here/")
+        assert "\nhint: " in ran.err
+
+
+def test_a_manifest_of_this_machine_is_not_submitted_twice(remote: Remote, clip, tmp_path) -> None:
+    manifest = tmp_path / "list.csv"
+    rows = [f"{clip(f'cli-list/{name}.mp4')},case {name}\n" for name in ("a", "b")]
+    manifest.write_text("uri,external_id\n" + "".join(rows))
+    first = remote.run("submit", "--manifest", str(manifest), "--json").lines()
+    again = remote.run("submit", "--manifest", str(manifest), "--json").lines()
+    assert [line["job_id"] for line in first] == [line["job_id"] for line in again]
+    (job,) = remote.run("jobs", "show", first[0]["job_id"], "--json").lines()
+    assert (job["external_id"], job["lane"]) == ("case a", "bulk")
+    manifest.write_text("uri\nhttp://videos/a.mp4\n")
+    ran = remote.run("submit", "--manifest", str(manifest))
+    assert (ran.code, ran.err.partition(":")[2].strip()[:16]) == (1, "INVALID_MANIFEST")
+
+
+def test_nothing_is_submitted_under_another_policy(remote: Remote, clip) -> None:
+    uri = clip("cli/policy.mp4")
+    for run in (remote.run, remote.run_direct):
+        ran = run("submit", uri, "--policy", "strict@1")
+        assert ran.code == 1
+        assert "judged by the thresholds of the model, not by strict@1" in ran.err
+        assert "hint: apply it first: fakesieve policy apply strict@1" in ran.err
+    assert remote.run("policy", "apply", "strict").code == 0
+    for run in (remote.run, remote.run_direct):
+        assert run("submit", uri, "--policy", "strict@1").code == 0
+        assert run("submit", uri, "--policy", "balanced").code == 1
+
+
+def test_both_ways_print_the_same_of_a_job(remote: Remote, clip) -> None:
+    done, waiting = submit(remote, clip("cli/done.mp4"), clip("cli/waiting.mp4"))
+    finish(remote, done)
+    for command in (["jobs", "ls", "--json"], ["jobs", "ls", "--csv"], ["jobs", "ls", "--state", "queued"]):
+        assert remote.run(*command).out.split() == remote.run_direct(*command).out.split(), command
+    over_api, direct = (
+        run("jobs", "show", done, "--json").lines()[0] for run in (remote.run, remote.run_direct)
+    )
+    for piece in direct["work"]:
+        del piece["owner"], piece["deliveries"]
+    assert over_api == direct
+    assert waiting in remote.run("jobs", "show", waiting).out
+
+
+def test_a_watch_ends_with_the_last_job_and_says_whether_all_have_scores(remote: Remote, clip) -> None:
+    one, two = submit(remote, clip("cli/w1.mp4"), clip("cli/w2.mp4"))
+    finish(remote, one)
+    later = threading.Timer(0.5, cancel_job, (SqlJobStore(remote.database, remote.tenant_id), two))
+    later.start()
+    ran = remote.run("watch", one, two, "--json", "--timeout", "30")
+    later.join()
+    assert [(line["id"], line["state"]) for line in ran.lines()] == [(one, "succeeded"), (two, "cancelled")]
+    assert ran.code == 3
+    assert remote.run("watch", one).code == 0
+    assert remote.run("watch", one, "--json").lines() == remote.run_direct("watch", one, "--json").lines()
+
+
+def test_a_video_without_a_score_makes_a_watch_end_with_three(remote: Remote, clip) -> None:
+    (job,) = submit(remote, clip("cli/empty.mp4"))
+    finish(remote, job, make_empty_score())
+    assert remote.run("watch", job).code == 3
+
+
+def test_a_batch_is_watched_and_cancelled_as_one(remote: Remote, clip) -> None:
+    for name in ("a", "b"):
+        clip(f"cli-batch/{name}.mp4")
+    lines = remote.run("submit", "s3://videos/cli-batch/", "--json").lines()
+    batch = lines[0]["batch_id"]
+    ran = remote.run("watch", batch, "--timeout", "0")
+    assert (ran.code, "DEADLINE_EXCEEDED" in ran.err) == (1, True)
+    assert remote.run("jobs", "cancel", batch, "--dry-run").out == (
+        f"{batch}  would be cancelled, 2 jobs are live\n"
+    )
+    assert remote.run_direct("jobs", "cancel", batch, "--dry-run").out == (
+        f"{batch}  would be cancelled, 2 jobs are live\n"
+    )
+    assert remote.run("jobs", "cancel", batch).out == f"{batch}  cancelled, 2 jobs were live\n"
+    assert len(remote.run("watch", batch, "--json").lines()) == 2
+    job = lines[0]["job_id"]
+    assert remote.run("jobs", "cancel", job).out == f"{job}  had ended: cancelled\n"
+    assert remote.run("jobs", "retry", job).out == f"{job}  queued again\n"
+    again = remote.run("jobs", "retry", job)
+    assert (again.code, "only failed, cancelled and expired jobs are retried" in again.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "command", [["jobs", "ls", "--state", "expired"], ["results", "ls", "--filter", "score < 0"]]
+)
+def test_a_condition_that_lets_nothing_through_ends_with_four(remote: Remote, command: list[str]) -> None:
+    assert remote.run(*command).code == 4
+    assert remote.run_direct(*command).code == 4
+
+
+def test_an_empty_list_without_a_condition_is_no_failure(remote: Remote) -> None:
+    for command in (["jobs", "ls"], ["results", "ls"], ["webhooks", "list"]):
+        assert remote.run(*command).code == 0
+
+
+def test_a_key_that_does_not_suffice_ends_with_five(remote: Remote, monkeypatch, module_database) -> None:
+    weak = make_caller(
+        remote.caller.client, module_database, tenant_id=remote.tenant_id, scopes=frozenset({"jobs:read"})
+    )
+    for key, reason in (
+        ("fsk_none", "UNAUTHENTICATED"),
+        (weak.secret, "MISSING_SCOPE"),
+        ("", "UNAUTHENTICATED"),
+    ):
+        monkeypatch.setenv("FAKESIEVE_API_KEY", key)
+        ran = remote.run("usage")
+        assert (ran.code, ran.err.split(": ")[1]) == (5, reason)
+        assert "\nhint: " in ran.err
+
+
+def test_an_api_that_does_not_answer_is_an_error_with_a_hint(remote: Remote, monkeypatch) -> None:
+    monkeypatch.setenv("FAKESIEVE_API_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("api.calls.sender.random.uniform", lambda *_: 0.0)
+    ran = remote.run("jobs", "ls")
+    assert ran.code == 1
+    assert ran.err == (
+        "error: INTERNAL: http://127.0.0.1:1: ConnectError\n"
+        "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
+    )

@@ -1,0 +1,92 @@
+"""Results over the API, beside those over the database: the same documents, maps and files."""
+
+import json
+
+import pytest
+
+from fakesieve.result_files import COLUMNS
+from tests.api.cli.conftest import Remote
+from tests.api.cli.test_jobs import finish, submit
+from tests.api.results import store_results
+
+
+@pytest.fixture
+def done(remote: Remote, clip) -> tuple[str, str]:
+    """Ids of a job that has ended and of its analysis."""
+    (job,) = submit(remote, clip("cli/result.mp4"))
+    return job, finish(remote, job)
+
+
+def test_a_list_by_filter_is_the_same_either_way(remote: Remote) -> None:
+    store_results(remote.database, remote.tenant_id)
+    for form in ("--json", "--csv"):
+        command = ["results", "ls", "--filter", "score > 0", "--order-by", "score desc", form]
+        assert remote.run(*command).out == remote.run_direct(*command).out
+    table = remote.run("results", "ls", "--verdict", "inconclusive").out
+    assert ("high" in table, "none" in table) == (True, False)
+    assert len(remote.run("results", "ls", "--limit", "1", "--json").lines()) == 1
+
+
+def test_a_document_is_the_same_either_way(remote: Remote, done: tuple[str, str]) -> None:
+    for name in done:
+        ran = remote.run("results", "show", name, "--json", "--patches")
+        assert ran.code == 0, ran.err
+        assert ran.lines() == remote.run_direct("results", "show", name, "--json", "--patches").lines()
+    (document,) = ran.lines()
+    assert document["job"]["id"] == done[0]
+    assert document["tracks"][0]["frames"][0]["patch_map"]["grid"] > 0
+
+
+def test_a_result_is_told_to_people(remote: Remote, done: tuple[str, str]) -> None:
+    job, analysis = done
+    said = remote.run("results", "show", job).out
+    direct = remote.run_direct("results", "show", job).out
+    assert [line for line in said.splitlines() if analysis not in line] == direct.splitlines()
+
+
+def test_a_job_without_a_result_says_why(remote: Remote, clip) -> None:
+    (job,) = submit(remote, clip("cli/cancelled.mp4"))
+    going = remote.run("results", "show", job)
+    assert (going.code, f"wait for it: fakesieve watch {job}" in going.err) == (1, True)
+    remote.run("jobs", "cancel", job)
+    ran = remote.run("results", "show", job)
+    assert (ran.code, "CANCELLED_BY_CALLER" in ran.out) == (3, True)
+    (document,) = remote.run("results", "show", job, "--json").lines()
+    assert (document["outcome"], document["error"]["reason"]) == ("unscorable", "CANCELLED_BY_CALLER")
+    none = remote.run("results", "tracks", job)
+    assert (none.code, "has no analysis" in none.err) == (1, True)
+
+
+def test_faces_and_maps_are_the_same_either_way(remote: Remote, done: tuple[str, str], tmp_path) -> None:
+    job, _ = done
+    assert remote.run("results", "tracks", job, "--json").lines() == (
+        remote.run_direct("results", "tracks", job, "--json").lines()
+    )
+    assert remote.run("results", "tracks", job).code == 0
+    for options in (["--format", "u8"], ["--format", "npy"], ["--png"], ["--format", "u8", "--at", "1.2"]):
+        wrote = []
+        for run in (remote.run, remote.run_direct):
+            path = tmp_path / "maps"
+            assert run("results", "map", job, *options, "--out", str(path)).code == 0
+            wrote.append(path.read_bytes())
+        assert wrote[0] == wrote[1], options
+    ran = remote.run("results", "map", job, "--track", "9")
+    assert (ran.code, "faces with maps: 0" in ran.err) == (1, True)
+
+
+def test_files_of_analyses_are_the_same_either_way(remote: Remote, tmp_path) -> None:
+    store_results(remote.database, remote.tenant_id)
+    for form in ("csv", "jsonl"):
+        command = ["results", "export", "--format", form, "--filter", "score > 0"]
+        assert remote.run(*command).out == remote.run_direct(*command).out
+    assert remote.run("results", "export").out.splitlines()[0].split(",") == list(COLUMNS)
+    path = tmp_path / "found.parquet"
+    assert remote.run("results", "export", "--format", "parquet", "--out", str(path)).code == 0
+    assert path.read_bytes()[:4] == b"PAR1"
+    kept = json.loads(remote.run("results", "export", "--store").out)
+    assert (kept["rows"], kept["uri"].startswith("s3://videos/exports/")) == (3, True)
+
+
+def test_a_filter_that_cannot_be_read_names_the_place(remote: Remote) -> None:
+    ran = remote.run("results", "ls", "--filter", "scor > 1")
+    assert (ran.code, ran.err.startswith("error: INVALID_FILTER")) == (1, True)
