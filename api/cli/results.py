@@ -159,7 +159,7 @@ def map_(
 ) -> None:
     """Write the patch maps of one face: where on it the network sees manipulation.
 
-    u8 is one JSON object a frame with base64 bytes, npy an array uint8 of n x g x g, png one greyscale picture.
+    u8 is one JSON object a frame with base64 bytes, npy an array uint8 of n x g x g, png one picture in grey.
     """
     chosen = MapFormat.PNG if png else form
     with open_client() as client:

@@ -28,7 +28,7 @@ def complete(
         root.command(name, help=summary)(_stand_in)
     group = cast("Any", get_command(root))
     chosen = find_command(os.environ)
-    if chosen in summaries:
+    if chosen is not None and chosen in summaries:
         group.commands[chosen] = get_command(load(chosen))
     group(list(arguments), prog_name=_PROGRAM)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -13,16 +14,24 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from fakesieve.database import open_database
-from fakesieve.embedded.fleet import name_command
+from fakesieve.embedded.fleet import TENANT, name_command
 from fakesieve.embedded.run_folder import RunFolder
 from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.people.accounts import change_password, create_user, find_tenant, list_users
 from fakesieve.reasons import Reason
+from fakesieve.records.jobs import Job
+from fakesieve.reviews.queues import create_queue, list_queues
+from fakesieve.values.people import UserRole
+from fakesieve.values.reviews import QueueDraft, QueueOrder, QueueRule
 
 CLIPS = ("WolfgangLanger_Pexels.mp4", "WolfgangLanger_forged.mp4")
 TOLERANCE = 1e-6
+EMAIL, QUEUE = "demo@example.com", QueueDraft("everything", QueueRule(), QueueOrder.HIGHEST_SCORE)
+_ACTOR = "command"
 _COMMAND_S = 900.0
 QUESTION = """\
 SELECT j.source_key, a.outcome, round(a.score_raw::numeric, 4) AS score, v.value AS verdict,
@@ -69,10 +78,15 @@ def demo_fleet(
     model: Annotated[
         str | None, typer.Option(help="A name from 'fakesieve model list', or a folder.")
     ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="D", help="Leave the fleet running in this folder, to look at in the browser."),
+    ] = None,
 ) -> None:
     """Send the two clips of the demonstration through S3, queue, worker and database, and compare with scan.
 
-    Starts servers and processes in a temporary folder and ends all of them. Needs the extra stack.
+    Starts servers and processes in a temporary folder and ends all of them. Needs the extra stack. With
+    --keep the fleet goes on instead, and what is printed at the end is where to see the forged clip.
     """
     clips = [out / "clips" / name for name in CLIPS]
     missing = [str(clip) for clip in clips if not clip.is_file()]
@@ -81,7 +95,7 @@ def demo_fleet(
             Reason.SOURCE_NOT_FOUND, f"{missing[0]} is missing", f"make it first: fakesieve demo --out {out}"
         )
     chosen = {} if model is None else {"FAKESIEVE_MODEL": model}
-    with start_fleet(chosen) as environment:
+    with start_fleet(chosen, keep) as environment:
         shell = Shell(environment)
         submitted = _read_lines(shell.run("submit", *map(str, clips), "--json"))
         jobs = [str(line["job_id"]) for line in submitted]
@@ -90,7 +104,11 @@ def demo_fleet(
             cast("Json", json.loads(shell.run("results", "show", job, "--json", accepted=(0, 3))))
             for job in jobs
         ]
-        typer.echo(ask(environment["FAKESIEVE_DATABASE_URL"]))
+        if keep is None:
+            typer.echo(ask(environment["FAKESIEVE_DATABASE_URL"]))
+        else:
+            typer.echo(invite(environment, keep, found[-1]))
+            return
     options = ["--json"] if model is None else ["--json", "--model", model]
     answer = Shell(os.environ).run("scan", *map(str, clips), *options, accepted=(0, 3))
     scanned = cast("list[Json]", json.loads(answer))
@@ -105,23 +123,71 @@ def demo_fleet(
 
 
 @contextmanager
-def start_fleet(settings: Mapping[str, str]) -> Generator[dict[str, str]]:
-    """Run a fleet in a temporary folder during the block; gives the environment that reaches it.
+def start_fleet(settings: Mapping[str, str], keep: Path | None = None) -> Generator[dict[str, str]]:
+    """Run a fleet during the block; gives the environment that reaches it.
 
+    It runs in a temporary folder, or in ``keep``, where it goes on after the block unless that failed.
     ``settings`` are variables FAKESIEVE_* that the fleet is to have.
     """
-    place = Path(tempfile.mkdtemp(prefix="fakesieve-demo-"))
-    if os.geteuid() == 0:
+    place = Path(tempfile.mkdtemp(prefix="fakesieve-demo-")) if keep is None else keep.resolve()
+    if keep is None and os.geteuid() == 0:
         place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
-    folder, shell = RunFolder(place / "fleet"), Shell({**os.environ, **settings})
+    folder = RunFolder(place / "fleet" if keep is None else place)
+    shell, is_kept = Shell({**os.environ, **settings}), False
     try:
         shell.run("up", "--dir", str(folder.path), "--detach")
         try:
             yield dict(os.environ) | folder.read_environment()
+            is_kept = keep is not None
         finally:
-            shell.run("down", "--dir", str(folder.path))
+            if not is_kept:
+                shell.run("down", "--dir", str(folder.path))
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        if keep is None:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def invite(environment: Mapping[str, str], folder: Path, forged: Json) -> str:
+    """Make an account and a queue, and return where to look and how to sign in, as text."""
+    password = secrets.token_urlsafe(12)
+    database = open_database(environment["FAKESIEVE_DATABASE_URL"], connections_max=1)
+    try:
+        with database.transaction(tenant_id=None) as session:
+            tenant_id = find_tenant(session, TENANT)
+            _open_account(session, tenant_id, password)
+        with database.transaction(tenant_id=tenant_id) as session:
+            job_id = str(cast("Json", forged["job"])["id"])
+            analysis_id = session.scalars(select(Job.analysis_id).where(Job.id == job_id)).one()
+            if not any(queue.name == QUEUE.name for queue in list_queues(session)):
+                create_queue(session, tenant_id, QUEUE, actor=_ACTOR)
+    finally:
+        database.close()
+    return f"""
+The fleet goes on in {folder}; end it: fakesieve down --dir {shlex.quote(str(folder))}
+
+See the forged clip in the browser:
+  {environment["FAKESIEVE_API_URL"]}/r/{analysis_id}
+
+Sign in as
+  organisation  {TENANT}
+  e-mail        {EMAIL}
+  password      {password}"""
+
+
+def _open_account(session: Session, tenant_id: str, password: str) -> None:
+    """Make the account of the demonstration, or give the one that is there the password."""
+    if any(person.email == EMAIL for person in list_users(session, tenant_id)):
+        change_password(session, tenant_id, EMAIL, password, actor=_ACTOR)
+        return
+    create_user(
+        session,
+        tenant_id,
+        email=EMAIL,
+        name="Demo",
+        role=UserRole.ADMIN,
+        password=password,
+        actor=_ACTOR,
+    )
 
 
 def ask(database_url: str) -> str:

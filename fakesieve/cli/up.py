@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from fakesieve.cli.folder import DirOption, choose_folder
-from fakesieve.embedded.fleet import Fleet, list_commands, name_command
+from fakesieve.embedded.fleet import TENANT, Fleet, list_commands, name_command
 from fakesieve.embedded.program import read_tail
 from fakesieve.embedded.run_folder import RunFolder
 from fakesieve.errors import Unavailable
@@ -174,6 +174,8 @@ def _describe(folder: RunFolder, end: str = "end it: Ctrl-C") -> None:
     address = folder.read_environment().get("FAKESIEVE_API_URL")
     if address is not None:
         typer.echo(f"the API answers at {address}; see docs/howto/use-the-api.md")
+        typer.echo("people review in the browser at the same address; make yourself an account:")
+        typer.echo(f"  fakesieve users create YOU@EXAMPLE.COM --tenant {TENANT} --name YOU --role admin")
 
 
 def _tell(line: str) -> None:
