@@ -18,14 +18,13 @@ hot cells by part of the face in the order of ``FaceRegion``, each 255 times the
 
 import struct
 import sys
-import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from engine.results import EvidenceReason
-from fakesieve.records.analysis_tables import Analysis, PatchMap
-from fakesieve.records.evidence import FacePoint, PlacedFace, RegionSeries
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.evidence import FacePoint, MapSpan, PlacedFace, RegionSeries
 
 VERSION = 1
 WORST = 0xFFFFFFFF
@@ -51,7 +50,7 @@ def pack_lanes(analysis: Analysis, points: Sequence[FacePoint]) -> bytes:
     return _join(b"FSVL", blocks)
 
 
-def pack_faces(faces: Sequence[PlacedFace], maps: Sequence[PatchMap]) -> bytes:
+def pack_faces(faces: Sequence[PlacedFace], maps: Sequence[MapSpan]) -> bytes:
     """Return the boxes of a span's faces with the patch maps of those samples, as they are stored."""
     by_track = {each.ordinal: each for each in maps}
     return _join(
@@ -94,7 +93,7 @@ def _pack_lane(
     )
 
 
-def _pack_track(ordinal: int, faces: Sequence[PlacedFace], maps: PatchMap | None) -> bytes:
+def _pack_track(ordinal: int, faces: Sequence[PlacedFace], maps: MapSpan | None) -> bytes:
     rows = {} if maps is None else {pts_us: row for row, pts_us in enumerate(maps.pts_us)}
     kept = [rows[face.pts_us] for face in faces if face.pts_us in rows]
     places = {row: place for place, row in enumerate(kept)}
@@ -113,12 +112,12 @@ def _pack_track(ordinal: int, faces: Sequence[PlacedFace], maps: PatchMap | None
     )
 
 
-def _take_maps(maps: PatchMap | None, kept: Sequence[int]) -> tuple[list[float], bytes]:
+def _take_maps(maps: MapSpan | None, kept: Sequence[int]) -> tuple[list[float], bytes]:
     if maps is None or not kept:
         return [], b""
-    cells, size = zlib.decompress(maps.packed), maps.grid * maps.grid
+    size = maps.grid * maps.grid
     matrices = [number for row in kept for number in maps.to_frame[row * _MATRIX : (row + 1) * _MATRIX]]
-    return matrices, b"".join(cells[row * size : (row + 1) * size] for row in kept)
+    return matrices, b"".join(maps.cells[row * size : (row + 1) * size] for row in kept)
 
 
 def _join(letters: bytes, blocks: Sequence[bytes]) -> bytes:

@@ -4,8 +4,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from engine.results import EvidenceReason, FaceRegion, SegmentKind, VerdictValue
@@ -79,6 +80,18 @@ class PlacedFace:
 
 
 @dataclass(frozen=True)
+class MapSpan:
+    """The patch maps of one face in a span: n times, 6 n numbers of matrices, n x grid x grid cells."""
+
+    ordinal: int
+    grid: int
+    crop_size: int
+    pts_us: Sequence[int]
+    to_frame: Sequence[float]
+    cells: bytes
+
+
+@dataclass(frozen=True)
 class MapFacts:
     """Cells in a row of a patch map, and pixels in a row of the crop that it covers."""
 
@@ -144,8 +157,8 @@ def load_points(session: Session, analysis_id: str) -> tuple[Analysis, list[Face
 
 def load_faces(
     session: Session, analysis_id: str, start_us: int, end_us: int
-) -> tuple[list[PlacedFace], Sequence[PatchMap]] | None:
-    """Return the faces of a span with their places, and the patch maps of their tracks; None as above."""
+) -> tuple[list[PlacedFace], list[MapSpan]] | None:
+    """Return the faces of a span with their places, and their patch maps; None as ``load_points``."""
     analysis = _find(session, analysis_id)
     if analysis is None:
         return None
@@ -164,8 +177,29 @@ def load_faces(
         PlacedFace(row.ordinal, row.pts_us, (row.box_x, row.box_y, row.box_w, row.box_h)) for row in rows
     ]
     ordinals = sorted({each.ordinal for each in faces})
-    maps = select(PatchMap).where(PatchMap.analysis_id == analysis_id, PatchMap.ordinal.in_(ordinals))
-    return faces, session.scalars(maps.order_by(PatchMap.ordinal)).all()
+    maps = session.execute(
+        _MAP_SPANS, {"id": analysis_id, "ordinals": ordinals, "start_us": start_us, "end_us": end_us}
+    )
+    return faces, [_read_maps(row) for row in maps if row.pts_us]
+
+
+# The server cuts the arrays: those of a long video are too long to be read anew for each piece of it.
+_MAP_SPANS = text("""
+SELECT ordinal, grid, crop_size, packed, first,
+       pts_us[first + 1 : last] AS pts_us, to_frame[6 * first + 1 : 6 * last] AS to_frame
+FROM patch_map CROSS JOIN LATERAL (
+    SELECT width_bucket(cast(:start_us AS bigint) - 1, pts_us) AS first,
+           width_bucket(cast(:end_us AS bigint) - 1, pts_us) AS last
+) AS span
+WHERE analysis_id = :id AND ordinal = ANY (:ordinals) ORDER BY ordinal
+""")
+
+
+def _read_maps(row: Row[Any]) -> MapSpan:
+    size = row.grid * row.grid
+    start, end = row.first * size, (row.first + len(row.pts_us)) * size
+    cells = zlib.decompressobj().decompress(row.packed, end)[start:]
+    return MapSpan(row.ordinal, row.grid, row.crop_size, row.pts_us, row.to_frame, cells)
 
 
 def load_regions(session: Session, analysis_id: str) -> Sequence[RegionSeries]:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
+from sqlalchemy.types import Double
 
 from fakesieve.jobs.states import LIVE_STATES, JobState, Lane
 from fakesieve.records.jobs import Job, WorkerHost
@@ -52,13 +53,16 @@ def list_lanes(session: Session) -> Sequence[LaneLoad]:
     waits, runs = Job.state == JobState.QUEUED, Job.state == JobState.RUNNING
     age = func.extract("epoch", func.now() - func.min(Job.create_time).filter(waits))
     rows = session.execute(
-        select(Job.lane, func.count().filter(waits), func.count().filter(runs), age)
+        select(
+            Job.lane.label("lane"),
+            func.count().filter(waits).label("waiting"),
+            func.count().filter(runs).label("running"),
+            age.cast(Double()).label("oldest_s"),
+        )
         .where(is_at_hand(Job.tenant_id), Job.state.in_(LIVE_STATES))
         .group_by(Job.lane)
     )
-    found = {
-        row[0]: LaneLoad(row[0], row[1], row[2], None if row[3] is None else float(row[3])) for row in rows
-    }
+    found = {row.lane: LaneLoad(row.lane, row.waiting, row.running, row.oldest_s) for row in rows}
     return [found.get(lane, LaneLoad(lane, 0, 0, None)) for lane in Lane]
 
 

@@ -65,7 +65,7 @@ def show_review(
     before = find_item(session, analysis_id, person)
     hidden = before.is_hidden
     spans = review_words.list_spans(evidence.segments)
-    notes = [] if hidden else list_notes(session, analysis_id)
+    notes: Sequence[ReviewNote] = () if hidden else list_notes(session, analysis_id)
     page = render(
         request,
         "review.html",

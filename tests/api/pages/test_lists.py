@@ -16,7 +16,7 @@ from fakesieve.records.saved_views import ViewPage
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import ReviewState
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
-from tests.factories import make_record, make_score, make_video
+from tests.factories import make_empty_score, make_record, make_score, make_video
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def reviewer(client: TestClient, own: Scene) -> TestClient:
     return client
 
 
-def post(client: TestClient, page: str, path: str, **fields: object):
-    return client.post(path, data={"form_token": find_token(client.get(page).text)} | fields)
+def post(client: TestClient, at: str, path: str, **fields: object):
+    return client.post(path, data={"form_token": find_token(client.get(at).text)} | fields)
 
 
 def count_rows(html: str) -> int:
@@ -83,7 +83,7 @@ def test_items_of_which_models_disagree_are_found(
     reviewer: TestClient, own: Scene, module_database: Database
 ):
     with module_database.transaction(tenant_id=own.tenant_id) as session:
-        other = make_record(own.tenant_id, own.video_id, score=make_score(0.05), fingerprint="pipeline-2")
+        other = make_record(own.tenant_id, own.video_id, score=make_empty_score(), fingerprint="pipeline-2")
         store_analysis(session, other)
     assert count_rows(reviewer.get(f"/queue/{own.queue_id}?disputed=yes").text) == 1
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from fakesieve.database import Database
 from fakesieve.records.audit import list_audit
 from fakesieve.records.review_notes import ReviewNote
-from fakesieve.records.users import UserRole
+from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
 NOTE = {"start_s": "0.5", "end_s": "1.25", "track": "0", "text": "the lips <b>slip</b>"}
@@ -96,6 +96,8 @@ def test_viewers_read_notes_and_write_none(client: TestClient, own: Scene):
 
 def test_a_blind_review_shows_no_note_no_looks_and_no_regions(client: TestClient, own: Scene):
     enter(client, own, UserRole.REVIEWER)
+    token = find_token(client.get("/queue").text)
+    client.post(f"/queue/{own.queue_id}/fill", data={"form_token": token})
     page = client.get(f"/r/{own.analysis_id}").text
     assert "note-form" not in page
     assert "Who has looked at it" not in page
@@ -126,3 +128,11 @@ def test_the_parts_of_a_face_over_time_are_packed(client: TestClient, own: Scene
     assert struct.unpack_from("<II", found, 16) == (0, 2)
     assert struct.unpack_from("<dd", found, 24) == (0.0, 1_000_000.0)
     assert found[40:54] == bytes((0, 0, 0, 255, 51, 0, 0)) * 2
+
+
+def test_boxes_and_maps_come_in_pieces_of_the_video(client: TestClient, own: Scene):
+    enter(client, own, UserRole.VIEWER)
+    found = client.get(f"/r/{own.analysis_id}/faces/0", headers=OCTETS).content
+    assert struct.unpack_from("<IIIII", found, 16) == (0, 3, 2, 4, 64)
+    assert found[-32:] == bytes(range(16)) * 2
+    assert len(client.get(f"/r/{own.analysis_id}/faces/1", headers=OCTETS).content) == 16

@@ -1,5 +1,6 @@
 import math
 import struct
+import zlib
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from api.pages.packing import WORST, pack_faces, pack_lanes
 from engine.results import EvidenceReason
 from fakesieve.records.analyses import TrackMaps
-from fakesieve.records.analysis_tables import Analysis, PatchMap
-from fakesieve.records.evidence import FacePoint, PlacedFace
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.evidence import FacePoint, MapSpan, PlacedFace
 from tests.factories import make_maps, make_track
 
 Lane = tuple[list[float], list[float], bytes]
@@ -69,23 +70,18 @@ def test_the_highest_face_of_each_sample_is_a_lane_of_its_own():
     assert math.isnan(lanes[WORST][1][1])
 
 
-def make_stored_maps(maps: TrackMaps) -> PatchMap:
-    numbers = [number for matrix in maps.to_frame for number in matrix]
-    return PatchMap(
-        ordinal=maps.ordinal,
-        grid=maps.grid,
-        crop_size=maps.crop_size,
-        pts_us=list(maps.pts_us),
-        to_frame=numbers,
-        packed=maps.packed,
-    )
+def cut_maps(maps: TrackMaps, first: int) -> MapSpan:
+    """Return the maps from a place on, as they are read for a span."""
+    numbers = [number for matrix in maps.to_frame[first:] for number in matrix]
+    cells = zlib.decompress(maps.packed)[first * maps.grid**2 :]
+    return MapSpan(maps.ordinal, maps.grid, maps.crop_size, maps.pts_us[first:], numbers, cells)
 
 
 def test_faces_carry_the_maps_of_their_own_samples():
     track = make_track()
     maps = make_maps(track)  # of the samples at 0 and 1 s; the one at 2 s has no score
     faces = [PlacedFace(0, pts_us, (0.375, 0.25, 0.125, 0.5)) for pts_us in (1_000_000, 2_000_000)]
-    content = pack_faces(faces, [make_stored_maps(maps)])
+    content = pack_faces(faces, [cut_maps(maps, 1)])
     assert content[:4] == b"FSVF"
     assert struct.unpack_from("<IIIII", content, 16) == (0, 2, 1, maps.grid, maps.crop_size)
     assert struct.unpack_from("<2d", content, 40) == (1e6, 2e6)
