@@ -7,11 +7,13 @@ from api.limits import Rate, RequestLimits
 from api.metrics import ApiMetrics
 from api.readiness import Readiness, watch_database
 from api.slots import Slots
+from api.tickets import SignInProvider
 from fakesieve.database import Database, open_database
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.select import PROMPT, open_links, open_objects
 from fakesieve.objects import ObjectStore
-from fakesieve.settings import Settings
+from fakesieve.people.provider import RoleRules
+from fakesieve.settings import Settings, read_roles
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Services:
     limits: RequestLimits
     metrics: ApiMetrics
     readiness: Readiness
+    provider: SignInProvider | None
 
 
 def open_services(settings: Settings) -> Services:
@@ -51,4 +54,28 @@ def open_services(settings: Settings) -> Services:
         RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
         ApiMetrics(),
         watch_database(database),
+        open_provider(settings),
     )
+
+
+def open_provider(settings: Settings) -> SignInProvider | None:
+    """Return the identity provider that the settings name; None where they name none."""
+    if settings.oidc_issuer is None:
+        return None
+    # Lazy: a second of imports that most installations do not need.
+    from api.provider import IdentityProvider, ProviderRules
+
+    assert settings.oidc_client_id is not None
+    assert settings.oidc_redirect_url is not None
+    assert settings.oidc_tenant is not None
+    secret = settings.oidc_client_secret
+    rules = ProviderRules(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        settings.oidc_redirect_url,
+        None if secret is None else secret.get_secret_value(),
+        settings.oidc_scope,
+        settings.oidc_group_claim,
+    )
+    roles = RoleRules(read_roles(settings.oidc_roles), settings.oidc_default_role)
+    return SignInProvider(IdentityProvider(rules), settings.oidc_tenant, roles, settings.oidc_label)

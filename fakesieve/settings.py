@@ -5,12 +5,14 @@ from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
+from fakesieve.values.people import UserRole
 
 PREFIX = "FAKESIEVE_"
 BEATS_PER_LEASE = 4
@@ -118,7 +120,7 @@ class Settings(BaseSettings):
     database_connections: Annotated[
         Count,
         Field(description="Connections of a process at most; times all processes below max_connections."),
-    ] = 10
+    ] = 12
 
     webhook_networks: Annotated[
         str,
@@ -153,6 +155,36 @@ class Settings(BaseSettings):
     ] = 4 << 30
     upload_s: Annotated[Seconds, Field(description="How long such a form may be used.")] = 900
 
+    oidc_issuer: Annotated[
+        str | None,
+        Field(description="Identity provider whose people may sign in; as it names itself, `https://...`."),
+    ] = None
+    oidc_client_id: Annotated[str | None, Field(description="Name of this installation there.")] = None
+    oidc_client_secret: Annotated[
+        SecretStr | None, Field(description="Its secret there; absent is a public client.")
+    ] = None
+    oidc_redirect_url: Annotated[
+        str | None,
+        Field(description="Where it sends people back: `https://HOST/sign-in/callback`, registered there."),
+    ] = None
+    oidc_tenant: Annotated[
+        str | None, Field(description="Name of the organisation that its people belong to.")
+    ] = None
+    oidc_scope: Annotated[str, Field(description="What is asked of it about a person.")] = (
+        "openid email profile"
+    )
+    oidc_group_claim: Annotated[str, Field(description="The claim that roles come from.")] = "groups"
+    oidc_roles: Annotated[
+        str,
+        Field(description="Roles by group, `sieve-admins=admin,trust=reviewer`; empty: those given here."),
+    ] = ""
+    oidc_default_role: Annotated[
+        UserRole | None, Field(description="Role of people in none of the groups; absent is no access.")
+    ] = None
+    oidc_label: Annotated[str, Field(description="What the button of the sign-in page names.")] = (
+        "your organisation"
+    )
+
     metrics_port: Annotated[
         Port | None,
         Field(description="Where Prometheus reads this process; absent is nowhere, 0 any free port."),
@@ -171,6 +203,26 @@ class Settings(BaseSettings):
     def heartbeat_s(self) -> float:
         """How often a lease is extended: three may be lost before the lease is."""
         return self.lease_s / BEATS_PER_LEASE
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _check_roles(cls, text: str) -> str:
+        read_roles(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_provider(self) -> Self:
+        needed = {
+            "oidc_client_id": self.oidc_client_id,
+            "oidc_redirect_url": self.oidc_redirect_url,
+            "oidc_tenant": self.oidc_tenant,
+        }
+        missing = [name for name, value in needed.items() if value is None]
+        if self.oidc_issuer is not None and missing:
+            raise ValueError(f"oidc_issuer needs {missing[0]} too")
+        if self.oidc_issuer is not None and not _is_safe(self.oidc_issuer):
+            raise ValueError("oidc_issuer begins with https://; http:// is for this machine alone")
+        return self
 
     @field_validator("webhook_networks")
     @classmethod
@@ -191,6 +243,24 @@ class Settings(BaseSettings):
 def split_list(text: str) -> list[str]:
     """Return the parts of a list that is written with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def read_roles(text: str) -> dict[str, UserRole]:
+    """Return roles by group from ``group=role`` with commas. Raises ValueError for what is none."""
+    found = dict[str, UserRole]()
+    for part in split_list(text):
+        group, mark, role = part.rpartition("=")
+        if not mark or not group or role not in set(UserRole):
+            raise ValueError(f"{part!r} is not group=role with one of {', '.join(UserRole)}")
+        found[group] = UserRole(role)
+    return found
+
+
+def _is_safe(issuer: str) -> bool:
+    parts = urlsplit(issuer)
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    )
 
 
 def read_settings() -> Settings:

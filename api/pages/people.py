@@ -66,6 +66,29 @@ def drop_cookie(request: Request, answer: Response) -> None:
     set_cookie(request, answer, "", 0)
 
 
+def read_ticket(request: Request) -> str | None:
+    """Return what the browser holds while its person is at the identity provider."""
+    return request.cookies.get(_name_ticket(request.url)) or None
+
+
+def set_ticket(request: Request, answer: Response, ticket: str, age_s: int) -> None:
+    """Give the browser what binds an answer of the provider to it; it comes back with the way back alone."""
+    answer.set_cookie(
+        _name_ticket(request.url),
+        ticket,
+        max_age=age_s,
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def drop_ticket(request: Request, answer: Response) -> None:
+    """Take it back: it is good for one answer."""
+    set_ticket(request, answer, "", 0)
+
+
 def make_token() -> str:
     """Return a token for a browser of which nobody is known yet."""
     return secrets.token_urlsafe(32)
@@ -89,6 +112,10 @@ def is_own_form(request: Request, token: str, given: str) -> bool:
 
 def _name_cookie(url: URL) -> str:
     return _SECURE_COOKIE if url.scheme == "https" else _PLAIN_COOKIE
+
+
+def _name_ticket(url: URL) -> str:
+    return f"{_name_cookie(url)}-ticket"
 
 
 def _name_origin(url: URL) -> str:

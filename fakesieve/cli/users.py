@@ -32,9 +32,12 @@ def create(
     tenant: _TENANT,
     name: Annotated[str, typer.Option(help="How the person is called.")],
     role: Annotated[UserRole, typer.Option(help="What they may do.")] = UserRole.REVIEWER,
+    by_provider: Annotated[
+        bool, typer.Option("--by-provider", help="No password: they sign in at the identity provider.")
+    ] = False,
 ) -> None:
     """Make an account. The password is asked for, or read from standard input where that is no terminal."""
-    password = _read_password()
+    password = None if by_provider else _read_password()
     with _Fleet() as database, database.transaction(tenant_id=None) as session:
         owner = ensure_tenant(session, tenant)
         made = create_user(session, owner, email=email, name=name, role=role, password=password, actor=_ACTOR)

@@ -14,8 +14,9 @@ from fakesieve.people.passwords import hash_password
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
 from fakesieve.records.tenants import Tenant
-from fakesieve.records.users import AppSession, AppUser, UserRole
+from fakesieve.records.users import AppSession, AppUser
 from fakesieve.texts import is_storable
+from fakesieve.values.people import UserRole
 
 LETTERS_MAX = 200
 
@@ -43,14 +44,21 @@ class Preferences:
 
 
 def create_user(
-    session: Session, tenant_id: str, *, email: str, name: str, role: UserRole, password: str, actor: str
+    session: Session,
+    tenant_id: str,
+    *,
+    email: str,
+    name: str,
+    role: UserRole,
+    password: str | None,
+    actor: str,
 ) -> str:
-    """Make an account and return its id.
+    """Make an account and return its id. Without a password it waits for its person's identity provider.
 
     Raises RequestRefused: INVALID_REQUEST for an address or a password that will not do, STATE_CONFLICT
     where the tenant has an account of this address.
     """
-    address = _read_email(email)
+    address = read_email(email)
     if not 1 <= len(name) <= LETTERS_MAX or not name.isprintable():
         raise RequestRefused(Reason.INVALID_REQUEST, f"a name has 1 to {LETTERS_MAX} printable letters")
     row = insert(AppUser).values(
@@ -59,7 +67,7 @@ def create_user(
         email=address,
         name=name,
         role=role,
-        password_hash=hash_password(password),
+        password_hash=None if password is None else hash_password(password),
         preferences={},
     )
     free = row.on_conflict_do_nothing(index_elements=["tenant_id", "email"])
@@ -135,7 +143,8 @@ def name_people(session: Session, user_ids: set[str]) -> Mapping[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def _read_email(email: str) -> str:
+def read_email(email: str) -> str:
+    """Return an address as it is kept. Raises RequestRefused (INVALID_REQUEST) for what is none."""
     address = email.strip().lower()
     user, _, domain = address.rpartition("@")
     if not user or not domain or len(address) > LETTERS_MAX or not address.isprintable() or " " in address:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Computed,
     ForeignKey,
     Index,
+    Text,
     UniqueConstraint,
     and_,
     case,
@@ -130,7 +131,7 @@ def upsert_video(
     """
     asked = func.now() if asked_time is None else literal(asked_time)
     # By its name: the column of the class would put its table into the subqueries as well.
-    row_id = literal_column("video.id")
+    row_id = literal_column("video.id", Text())
     running = select(literal(1)).where(Erasure.video_id == row_id, Erasure.state == ErasureState.RUNNING)
     is_anew = and_(Video.delete_time <= asked, ~running.exists())
     before = aliased(Video)

@@ -1,6 +1,7 @@
 """Signing in and out, and the first page."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -11,6 +12,7 @@ from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, se
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import PLACES, render
 from api.problems import Problem
+from api.services import Services
 from fakesieve.people.sessions import SESSION_S, end_session, sign_in
 from fakesieve.reasons import Reason
 
@@ -26,29 +28,24 @@ router = PageRouter()
 
 @open_router.get("/sign-in")
 def show_sign_in(
-    request: Request, next_: Annotated[str, Query(alias="next", max_length=2000)] = "/"
+    request: Request,
+    services: ServicesDep,
+    next_: Annotated[str, Query(alias="next", max_length=2000)] = "/",
 ) -> Response:
     """Show the form. A browser that we do not know yet gets a token to bind it to."""
-    return _show_form(request, to=next_)
+    return show_form(request, services, to=next_)
 
 
 @open_router.post("/sign-in")
 def take_sign_in(request: Request, form: FormDep, services: ServicesDep) -> Response:
     """Begin a session, under a new token, and go where the person wanted to go."""
-    address = request.client.host if request.client else ""
-    left = services.limits.strangers.take(address)
-    if left.is_refused:
-        raise Problem(
-            Reason.RATE_LIMITED,
-            "too many tries from this address",
-            headers={"Retry-After": str(left.retry_s)},
-        )
+    check_tries(request, services)
     organisation, email = form.read("organisation"), form.read("email")
     password = form.fields.get("password", ("",))[0]
     begun = sign_in(services.database, organisation, email, password)
     if begun is None:
-        page = _show_form(
-            request, to=form.read("next"), organisation=organisation, email=email, refusal=_REFUSAL
+        page = show_form(
+            request, services, to=form.read("next"), organisation=organisation, email=email, refusal=_REFUSAL
         )
         page.status_code = 401
         return page
@@ -79,9 +76,28 @@ def choose_target(wanted: str) -> str:
     return wanted if is_path and "\\" not in wanted else "/"
 
 
-def _show_form(
-    request: Request, *, to: str, organisation: str = "", email: str = "", refusal: str = ""
+def check_tries(request: Request, services: Services) -> None:
+    """Count one more try to sign in from an address. Raises ``Problem`` (RATE_LIMITED) after too many."""
+    address = request.client.host if request.client else ""
+    left = services.limits.strangers.take(address)
+    if left.is_refused:
+        raise Problem(
+            Reason.RATE_LIMITED,
+            "too many tries from this address",
+            headers={"Retry-After": str(left.retry_s)},
+        )
+
+
+def show_form(
+    request: Request,
+    services: Services,
+    *,
+    to: str,
+    organisation: str = "",
+    email: str = "",
+    refusal: str = "",
 ) -> HTMLResponse:
+    """Return the page with the form, and the way to the identity provider where there is one."""
     token = read_cookie(request) or make_token()
     page = render(
         request,
@@ -91,6 +107,8 @@ def _show_form(
         organisation=organisation,
         email=email,
         refusal=refusal,
+        provider=None if services.provider is None else services.provider.label,
+        provider_query=urlencode({"next": choose_target(to)}),
     )
     set_cookie(request, page, token, _FORM_S)
     return page
