@@ -12,19 +12,28 @@ from fakesieve.records.tenants import Caller, find_caller
 _KEY = re.compile(r"fsk_[0-9a-f]{64}")
 
 
-def authenticate(request: HTTPConnection, services: Services) -> Caller:
-    """Return the caller. Raises ``Problem`` (UNAUTHENTICATED) for no key, a wrong one or one that has ended.
-
-    All of these read the same, so that nobody learns which keys there were.
-    """
+def read_secret(request: HTTPConnection) -> str:
+    """Return the key of a request. Raises ``Problem`` (UNAUTHENTICATED) for none, and for no key of ours."""
     header = request.headers.get("authorization", "")
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise Problem(Reason.UNAUTHENTICATED, "the request carries no key")
-    caller = None
-    if _KEY.fullmatch(secret):
-        with services.database.transaction(tenant_id=None) as session:
-            caller = find_caller(session, secret)
+    if not _KEY.fullmatch(secret):
+        raise _refuse()
+    return secret
+
+
+def authenticate(secret: str, services: Services) -> Caller:
+    """Return the caller. Raises ``Problem`` (UNAUTHENTICATED) for a wrong key or one that has ended.
+
+    All of these read the same, so that nobody learns which keys there were.
+    """
+    with services.database.transaction(tenant_id=None) as session:
+        caller = find_caller(session, secret)
     if caller is None:
-        raise Problem(Reason.UNAUTHENTICATED, "the key is unknown, revoked or expired")
+        raise _refuse()
     return caller
+
+
+def _refuse() -> Problem:
+    return Problem(Reason.UNAUTHENTICATED, "the key is unknown, revoked or expired")

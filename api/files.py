@@ -25,17 +25,17 @@ def send_file(
     with hold_stream(caller, services):
         pass  # at the limit the refusal comes before the file begins
     return StreamingResponse(
-        _give(parts, services, hold_stream(caller, services)),
+        _give(parts, caller, services, hold_stream(caller, services)),
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
 async def _give(
-    parts: Iterator[bytes], services: Services, held: AbstractContextManager[None]
+    parts: Iterator[bytes], caller: Caller, services: Services, held: AbstractContextManager[None]
 ) -> AsyncGenerator[bytes]:
     with held:
-        while (piece := await services.slots.run(partial(_take, parts))) is not None:
+        while (piece := await services.slots.run(partial(_take, parts), caller.tenant_id)) is not None:
             if piece:
                 yield piece
 

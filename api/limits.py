@@ -4,6 +4,7 @@ A bucket in the database would cost a write for each request, more than most req
 limit is one of a process, and a fleet of n processes lets n times as much through; see decision 0015.
 """
 
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -74,6 +75,42 @@ class Buckets:
                 self._held.popitem(last=False)
         return Left(self.rate, tokens, 0 if is_enough else max(1, math.ceil((1 - tokens) / self.rate.per_s)))
 
+    def is_empty(self, name: str) -> bool:
+        """Whether nothing could be taken now."""
+        with self._lock:
+            held = self._held.get(name)
+            return held is not None and held[0] + (self._clock() - held[1]) * self.rate.per_s < 1
+
+
+class Names:
+    """Names that were seen, the longest unused of which are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock, self._seen = Lock(), OrderedDict[str, None]()
+
+    def add(self, name: str) -> None:
+        """Keep a name."""
+        with self._lock:
+            self._seen[name] = None
+            self._seen.move_to_end(name)
+            if len(self._seen) > _BUCKETS_MAX:
+                self._seen.popitem(last=False)
+
+    def __contains__(self, name: str) -> bool:
+        with self._lock:
+            return name in self._seen
+
+
+def name_address(host: str) -> str:
+    """Return what strangers are counted by: the address, of IPv6 the network that one subscriber has."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.version == 4 or address.ipv4_mapped is not None:
+        return str(address if address.version == 4 else address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
 
 class Counts:
     """How many of something each name has at a time, with a limit."""
@@ -110,6 +147,7 @@ class RequestLimits:
     tenant.
 
     A miss is an id that the tenant does not have. Who guesses ids runs out of them long before requests.
+    ``known`` are digests of keys that were right: strangers at the same address do not stop them.
     """
 
     requests: Buckets
@@ -117,9 +155,17 @@ class RequestLimits:
     strangers: Buckets
     streams: Counts
     exports: Counts
+    known: Names
 
     @classmethod
     def make(cls, rate: Rate, streams_max: int) -> "RequestLimits":
         """Return limits of which nothing is used."""
         misses = Rate(MISSES_BURST, MISSES_PER_S)
-        return cls(Buckets(rate), Buckets(misses), Buckets(misses), Counts(streams_max), Counts(EXPORTS_MAX))
+        return cls(
+            Buckets(rate),
+            Buckets(misses),
+            Buckets(misses),
+            Counts(streams_max),
+            Counts(EXPORTS_MAX),
+            Names(),
+        )

@@ -18,17 +18,17 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import override
 
-from api.auth import authenticate
+from api.auth import authenticate, read_secret
 from api.bodies import StrictRequest, check_content_type
 from api.dependencies import get_services
 from api.idempotency import digest_request, keep, read_key, replay
-from api.limits import RequestLimits
+from api.limits import RequestLimits, name_address
 from api.problems import COMMON_RESPONSES, Problem
 from api.services import Services
 from fakesieve.errors import FleetError
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import Caller
+from fakesieve.records.tenants import Caller, hash_key
 from fakesieve.texts import is_storable
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -73,13 +73,10 @@ async def _admit(request: Request, services: Services) -> Caller:
     """Return the caller, who has a request left. Raises ``Problem``."""
     limits = services.limits
     try:
-        caller = await services.slots.run(partial(authenticate, request, services))
-    except Problem:
-        address = request.client.host if request.client else ""
-        left = limits.strangers.take(address)
-        if left.is_refused:
-            _log.warning("api.key_guessing", address=address)
-            raise _refuse_rate("too many wrong keys from this address", left.retry_s) from None
+        caller = await _find_caller(request, services)
+    except Problem as fault:
+        if fault.reason is Reason.UNAUTHENTICATED:
+            _note_stranger(limits, find_address(request))
         raise
     request.state.caller = caller
     left = limits.requests.take(caller.key_id)
@@ -87,6 +84,37 @@ async def _admit(request: Request, services: Services) -> Caller:
     if left.is_refused:
         raise _refuse_rate(f"more than {left.rate.per_s:g} requests a second", left.retry_s)
     return caller
+
+
+async def _find_caller(request: Request, services: Services) -> Caller:
+    """Return whose key it is.
+
+    From where too many were wrong, a key that was never right is looked up only while nobody waits for that.
+    """
+    secret, limits = read_secret(request), services.limits
+    digest, address = hash_key(secret), find_address(request)
+    is_trusted = digest in limits.known or not limits.strangers.is_empty(address)
+    try:
+        caller = await services.slots.look(partial(authenticate, secret, services), is_patient=is_trusted)
+    except Problem as fault:
+        if is_trusted or fault.reason is Reason.UNAUTHENTICATED:
+            raise
+        raise _refuse_rate("too many wrong keys from this address", 1) from None
+    limits.known.add(digest)
+    return caller
+
+
+def _note_stranger(limits: RequestLimits, address: str) -> None:
+    """Count a wrong key. Raises ``Problem`` for who seems to be guessing."""
+    left = limits.strangers.take(address)
+    if left.is_refused:
+        _log.warning("api.key_guessing", address=address)
+        raise _refuse_rate("too many wrong keys from this address", left.retry_s) from None
+
+
+def find_address(request: Request) -> str:
+    """Return what a caller is counted by who has not said who it is."""
+    return name_address(request.client.host if request.client else "")
 
 
 def _refuse_rate(seen: str, retry_s: int) -> Problem:
@@ -112,7 +140,7 @@ async def _handle_in_turn(
 ) -> Response:
     # The transaction ends after the answer was made, so the turn ends with it.
     stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
-    await stack.enter_async_context(services.slots.hold())
+    await stack.enter_async_context(services.slots.hold(caller.tenant_id))
     return await _handle_once(request, body, caller, services, handle)
 
 

@@ -39,14 +39,14 @@ async def wait_for(
     wait_s: float,
 ) -> Shape:
     """Return what is read once it is done, or whatever it is when the time is over or the caller gone."""
-    found = await services.slots.run(read)
+    found = await services.slots.run(read, caller.tenant_id)
     if wait_s <= 0 or is_done(found):
         return found
     end_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
     with hold_stream(caller, services):
         while not is_done(found) and time.monotonic() < end_s and not await request.is_disconnected():
             await anyio.sleep(min(_LOOK_S, max(0.0, end_s - time.monotonic())))
-            found = await services.slots.run(read)
+            found = await services.slots.run(read, caller.tenant_id)
     return found
 
 
@@ -73,11 +73,13 @@ async def stream_changes(
     The first reading is done here, so that what is not there is a problem and no stream. A stream ends
     after a quarter of an hour in any case; the browser's EventSource opens it again by itself.
     """
-    first = await services.slots.run(read)
+    first = await services.slots.run(read, caller.tenant_id)
     with hold_stream(caller, services):
         pass  # at the limit the refusal comes before the stream begins
     return StreamingResponse(
-        _give_changes(first, partial(services.slots.run, read), is_done, hold_stream(caller, services)),
+        _give_changes(
+            first, partial(services.slots.run, read, caller.tenant_id), is_done, hold_stream(caller, services)
+        ),
         media_type=EVENT_STREAM,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )

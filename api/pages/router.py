@@ -22,6 +22,7 @@ from api.pages.people import FORM_FIELD, FORM_HEADER, Person, PersonDep, is_own_
 from api.pages.templates import render
 from api.problems import Problem, find_status, write_problem
 from api.services import Services
+from api.slots import STRANGERS
 from fakesieve.errors import FleetError
 from fakesieve.people.sessions import find_session
 from fakesieve.reasons import Reason
@@ -45,7 +46,7 @@ class OpenRoute(APIRoute):
                 await self.admit(request)
                 # The transaction ends after the answer was made, so the turn ends with it.
                 stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
-                await stack.enter_async_context(get_services(request).slots.hold())
+                await stack.enter_async_context(get_services(request).slots.hold(self.name_holder(request)))
                 answer = await handle(request)
             except _Stranger:
                 answer = _ask_in(request)
@@ -70,6 +71,11 @@ class OpenRoute(APIRoute):
             )
         request.state.form = form
 
+    def name_holder(self, request: Request) -> str:
+        """Return whose turns this request takes: a tenant's, or those of strangers."""
+        del request
+        return STRANGERS
+
 
 class PageRoute(OpenRoute):
     """A page for people who have signed in."""
@@ -77,11 +83,19 @@ class PageRoute(OpenRoute):
     @override
     async def admit(self, request: Request) -> None:
         services = get_services(request)
-        person = await services.slots.run(partial(find_person, request, services))
+        person = await services.slots.look(partial(find_person, request, services))
         if person is None:
             raise _Stranger
         request.state.person = person
+        left = services.limits.requests.take(person.id)
+        if left.is_refused:
+            seen = f"more than {left.rate.per_s:g} requests a second"
+            raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": str(left.retry_s)})
         await super().admit(request)
+
+    @override
+    def name_holder(self, request: Request) -> str:
+        return cast("Person", request.state.person).tenant_id
 
 
 class PageRouter(APIRouter):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.bodies import INTEGER_MAX, check_content_type, read_json
 from api.edge import choose_request_id, continue_trace
-from api.limits import Buckets, Counts, Rate
+from api.limits import Buckets, Counts, Names, Rate, name_address
 from api.pagination import read_token, sign_token
 from api.problems import Problem, find_status
 from fakesieve.objects import VideoRef
@@ -172,3 +172,42 @@ def test_a_tenant_without_places_names_its_uploads_alone():
 def test_a_place_that_could_cover_others_is_refused(place):
     with pytest.raises(ValueError, match=r"place looks like|bucket's name"):
         parse_place(place)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_strangers_are_counted_by_the_network_of_one_subscriber(host, name):
+    assert name_address(host) == name
+
+
+def test_a_bucket_is_empty_until_a_token_is_back():
+    now = [0.0]
+    buckets = Buckets(Rate(1, 0.5), lambda: now[0])
+    assert not buckets.is_empty("a")
+    buckets.take("a")
+    assert (buckets.is_empty("a"), buckets.is_empty("b")) == (True, False)
+    now[0] = 2.0
+    assert not buckets.is_empty("a")
+
+
+def test_names_are_kept_up_to_a_number():
+    names = Names()
+    for number in range(10_001):
+        names.add(str(number))
+    assert ("0" in names, "1" in names, "10000" in names) == (False, True, True)
+
+
+def test_a_body_with_very_many_names_is_read_in_one_pass():
+    names = ",".join(f'"{number:x}":1' for number in range(60_000))
+    with pytest.raises(Problem, match="stands twice"):
+        read_json(b"{" + names.encode() + b',"ea5f":1}')
+    assert len(read_json(b"{" + names.encode() + b"}")) == 60_000

@@ -1,0 +1,61 @@
+"""One tenant's slow requests, and strangers, leave others their turns."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.limits import MISSES_BURST
+from fakesieve.database import Database
+from fakesieve.embedded.postgres import PostgresServer
+from fakesieve.embedded.seaweed import SeaweedServer
+from tests.api.callers import make_caller, make_settings, reason_of
+
+
+@pytest.fixture
+def client(postgres: PostgresServer, s3: SeaweedServer, module_database_name: str) -> Iterator[TestClient]:
+    """An API with two turns."""
+    with TestClient(
+        create_app(make_settings(postgres, s3, module_database_name, database_connections=5))
+    ) as client:
+        yield client
+
+
+def test_slow_requests_of_one_tenant_leave_others_a_turn(
+    client: TestClient, module_database_as_owner: Database, module_database: Database
+) -> None:
+    slow, quick = make_caller(client, module_database), make_caller(client, module_database)
+    statuses = list[int]()
+    threads = [
+        threading.Thread(target=lambda: statuses.append(slow.get("/v1/batches").status_code))
+        for _ in range(4)
+    ]
+    with module_database_as_owner.transaction(tenant_id=None) as session:
+        session.execute(text("LOCK TABLE batch IN ACCESS EXCLUSIVE MODE"))
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        assert quick.get("/v1/whoami").status_code == 200
+        assert quick.get("/v1/videos").status_code == 200
+        ended = len(statuses)
+    for thread in threads:
+        thread.join()
+    assert ended <= 1  # each of them waits for the lock for five seconds, one after the other
+    assert 200 in statuses
+
+
+def test_wrong_keys_stop_neither_known_keys_nor_new_ones(
+    client: TestClient, module_database: Database
+) -> None:
+    known = make_caller(client, module_database)
+    assert known.get("/v1/whoami").status_code == 200
+    wrong = {"Authorization": "Bearer fsk_" + "0" * 64}
+    answers = [client.get("/v1/whoami", headers=wrong) for _ in range(MISSES_BURST + 10)]
+    assert reason_of(answers[0]) == (401, "UNAUTHENTICATED")
+    assert reason_of(answers[-1]) == (429, "RATE_LIMITED")
+    assert known.get("/v1/whoami").status_code == 200
+    assert make_caller(client, module_database).get("/v1/whoami").status_code == 200
