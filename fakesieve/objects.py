@@ -34,8 +34,9 @@ class VideoRef:
         _check_key(self.key)
         if self.version_id == "" or self.etag == "":
             raise ValueError("an unknown version or ETag is None, not an empty text")
-        if not is_storable((self.version_id or "") + (self.etag or "")):
-            raise ValueError("a version and an ETag are text that UTF-8 can write, without NUL")
+        marks = (self.version_id or "") + (self.etag or "")
+        if not (marks.isascii() and marks.isprintable()):
+            raise ValueError("a version and an ETag are what a header holds: printable ASCII")
         if self.etag is not None and '"' in self.etag:
             raise ValueError(f"an ETag stands without its quotes, is {self.etag!r}")
         if self.size_bytes is not None and self.size_bytes < 0:

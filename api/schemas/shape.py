@@ -17,7 +17,10 @@ def _as_utc(time: datetime) -> datetime:
     """Refuse a time without a zone, which could mean any of them."""
     if time.tzinfo is None:
         raise ValueError("a time has a zone, as 2026-01-31T12:00:00Z")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError as fault:
+        raise ValueError("that time is beyond the calendar of UTC") from fault
 
 
 def _write_time(time: datetime) -> str:

@@ -123,6 +123,8 @@ def _make(session: Session, tenant_id: str, identity: Identity, role: UserRole |
         raise _refuse("you have no account here", "ask an admin of your organisation to make one")
     if identity.email is None:
         raise _refuse("your provider gives no address of e-mail", "let it release the scope email")
+    if not identity.is_verified:
+        raise _refuse("your provider has not verified your address", "confirm it there, then come back")
     email = read_email(identity.email)
     name = (identity.name or email)[:NAME_LETTERS_MAX]
     row = insert(AppUser).values(

@@ -43,8 +43,10 @@ class Group:
 
 
 # Of a list each element counts for itself: a row for each, joined, so that two lists give all their pairs.
-_REASONS = func.unnest(Analysis.reasons, type_=Text()).table_valued("value", name="reasons")
-_VERDICT_REASONS = func.unnest(Verdict.reasons, type_=Text()).table_valued("value", name="verdict_reasons")
+_REASONS = func.unnest(Analysis.reasons, type_=Text()).table_valued("value", name="reasons").render_derived()
+_VERDICT_REASONS = (
+    func.unnest(Verdict.reasons, type_=Text()).table_valued("value", name="verdict_reasons").render_derived()
+)
 _KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
     CountBy.VERDICT: ((), cast(Standing.verdict, String())),
     CountBy.OUTCOME: ((), cast(Standing.outcome, String())),

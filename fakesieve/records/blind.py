@@ -30,6 +30,11 @@ def is_kept(session: Session, analysis_id: str) -> bool:
     return session.scalar(select(literal(1)).where(literal(analysis_id).in_(_KEPT))) is not None
 
 
+def count_kept(session: Session) -> int:
+    """Return how many analyses are kept from the viewer of the transaction, for lists that leave them out."""
+    return session.scalar(select(func.count()).select_from(_KEPT.distinct().subquery())) or 0
+
+
 def is_viewer(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """Return the condition that a column names the viewer of the transaction; true where nobody looks."""
     return or_(_VIEWER == "", func.coalesce(column == _VIEWER, false()))

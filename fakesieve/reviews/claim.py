@@ -122,12 +122,14 @@ def put_back(item: ReviewItem, state: ReviewState) -> None:
 
 def _lease(session: Session, item: ReviewItem, reviewer: str, lease_s: int) -> None:
     is_new = item.state is not ReviewState.CLAIMED or item.claimed_by != reviewer
+    # Asked before anything is changed: half a claim would be written with the question.
+    has_seen = is_new and item.is_blind and _has_seen(session, item, reviewer)
     if is_new:
         item.state = ReviewState.CLAIMED
         item.claimed_by = reviewer
         item.claim_time = func.now()
         # Who has seen the score before, and given the item back since, sees it at once.
-        item.reveal_time = func.now() if item.is_blind and _has_seen(session, item, reviewer) else None
+        item.reveal_time = func.now() if has_seen else None
     item.claim_until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
     session.flush()
     if is_new:
