@@ -57,7 +57,7 @@ def list_lanes(session: Session) -> Sequence[LaneLoad]:
             Job.lane.label("lane"),
             func.count().filter(waits).label("waiting"),
             func.count().filter(runs).label("running"),
-            age.cast(Double()).label("oldest_s"),
+            age.cast(Double[float]()).label("oldest_s"),
         )
         .where(is_at_hand(Job.tenant_id), Job.state.in_(LIVE_STATES))
         .group_by(Job.lane)

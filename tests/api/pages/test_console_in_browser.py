@@ -61,23 +61,27 @@ def test_a_span_is_noted_by_keyboard_alone(page: Page, own: Scene, module_databa
 def test_a_drag_over_a_lane_notes_a_span_of_its_face(page: Page, own: Scene):
     enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
     expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    first, second = (point_at(page, share) for share in (1 / 3, 2 / 3))
+    page.mouse.move(*first)
+    page.mouse.down()
+    page.mouse.move(*second, steps=4)
+    page.mouse.up()
+    expect(page.locator("#note-text")).to_be_focused()
+    found = [float(page.locator(f"#note-{name}").input_value()) for name in ("start", "end")]
+    assert found == pytest.approx([1.0, 2.0], abs=0.01)
+    assert page.locator("#note-track").input_value() == "0"
+    expect(page.locator("#time")).to_have_text("0:00.000")  # a drag does not go there, a click does
+    page.mouse.click(*point_at(page, 2 / 3))
+    expect(page.locator("#time")).to_have_text("0:02.000")
+
+
+def point_at(page: Page, share: float) -> tuple[float, float]:
+    """Return where a share of the time lies in the middle of the second lane, in the window."""
     lanes = page.locator("#timeline")
     lanes.scroll_into_view_if_needed()
     box = lanes.bounding_box()
     assert box is not None
-    start, end = box["x"] + 92 + (box["width"] - 104) / 3, box["x"] + 92 + (box["width"] - 104) * 2 / 3
-    y = box["y"] + 54 + 23  # the middle of the second lane
-    page.mouse.move(start, y)
-    page.mouse.down()
-    page.mouse.move(end, y, steps=4)
-    page.mouse.up()
-    expect(page.locator("#note-text")).to_be_focused()
-    found = [float(page.locator(f"#note-{end}").input_value()) for end in ("start", "end")]
-    assert found == pytest.approx([1.0, 2.0], abs=0.01)
-    assert page.locator("#note-track").input_value() == "0"
-    expect(page.locator("#time")).to_have_text("0:00.000")  # a drag does not go there, a click does
-    page.mouse.click(end, y)
-    expect(page.locator("#time")).to_have_text("0:02.000")
+    return box["x"] + 92 + (box["width"] - 104) * share, box["y"] + 54 + 23
 
 
 # The colours of the middle of each row of a stripe, at two moments.

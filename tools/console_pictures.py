@@ -1,0 +1,296 @@
+"""Make the pictures of the console for the documentation, from videos that a real fleet has screened.
+
+Usage: python tools/console_pictures.py EARLIER_MODEL [PICTURE_FOLDER] [--png FOLDER]
+
+Starts a fleet in a temporary folder twice: with an earlier model and with the one that is shipped, so that
+there is something to compare. Needs the clips of ``fakesieve demo`` in demo-out, Chromium, and ImageMagick's
+formats as OpenCV brings them. EARLIER_MODEL is a folder with another bundle of weights.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from fakesieve.cli.demo_fleet import Shell
+from fakesieve.database import open_database
+from fakesieve.embedded.fleet import TENANT
+from fakesieve.embedded.run_folder import RunFolder
+from fakesieve.people.accounts import create_user
+from fakesieve.records.tenants import ensure_tenant
+from fakesieve.values.people import UserRole
+
+PASSWORD = "correct horse battery"
+PEOPLE = {UserRole.ADMIN: "Ada", UserRole.REVIEWER: "Ravi"}
+SIZES = {1440: 900, 390: 844}
+HEIGHT_MAX, QUALITY = 2600, 60
+NETWORKS = "127.0.0.0/8"
+READY = "() => /^sample|^between/.test(document.querySelector('#sample')?.textContent || '')"
+
+
+def main() -> None:
+    """Screen, fill the console as people would, and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("earlier", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs/images/console"))
+    parser.add_argument("--png", type=Path, help="keep them as PNG too, to look at")
+    parser.add_argument("--clips", type=Path, nargs="*", default=[])
+    given = parser.parse_args()
+    clips = [*sorted(Path("demo-out/clips").glob("*.mp4")), *given.clips]
+    place = Path(tempfile.mkdtemp(prefix="fakesieve-pictures-"))
+    place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
+    try:
+        with run_fleet(place, str(given.earlier)) as environment:
+            screen(environment, clips)
+        with run_fleet(place, None) as environment, receive() as hook:
+            screen(environment, clips)
+            add_people(environment)
+            take_pictures(environment["FAKESIEVE_API_URL"], hook, given.folder, given.png)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def run_fleet(place: Path, model: str | None) -> Iterator[dict[str, str]]:
+    """Run a fleet in the folder during the block; gives the environment that reaches it."""
+    settings = {"FAKESIEVE_WEBHOOK_NETWORKS": NETWORKS} | (
+        {} if model is None else {"FAKESIEVE_MODEL": model}
+    )
+    folder, shell = RunFolder(place / "fleet"), Shell({**os.environ, **settings})
+    shell.run("up", "--dir", str(folder.path), "--detach")
+    try:
+        yield dict(os.environ) | folder.read_environment()
+    finally:
+        shell.run("down", "--dir", str(folder.path))
+
+
+def screen(environment: dict[str, str], clips: list[Path]) -> None:
+    """Submit the clips as one list and wait for all of them."""
+    shell = Shell(environment)
+    told = shell.run("submit", *map(str, clips), "--json").splitlines()
+    shell.run("watch", *(json.loads(line)["job_id"] for line in told), accepted=(0, 3))
+
+
+def add_people(environment: dict[str, str]) -> None:
+    """Make an admin and a reviewer."""
+    with closing(open_database(environment["FAKESIEVE_DATABASE_URL"], connections_max=1)) as database:
+        with database.transaction(tenant_id=None) as session:
+            tenant_id = ensure_tenant(session, TENANT)
+        for role, name in PEOPLE.items():
+            with database.transaction(tenant_id=tenant_id) as session:
+                create_user(
+                    session, tenant_id, email=f"{name.lower()}@example.com", name=name, role=role,
+                    password=PASSWORD, actor="tools",
+                )  # fmt: skip
+
+
+@contextmanager
+def receive() -> Iterator[str]:
+    """A receiver of webhooks on this machine."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/fakesieve"
+    server.shutdown()
+
+
+def take_pictures(address: str, hook: str, folder: Path, png: Path | None) -> None:
+    """Fill the console and take each page at each width."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        page = enter(browser, address, UserRole.ADMIN, 1440)
+        pages = fill_console(page, hook)
+        for width in SIZES:
+            take(open_empty(browser, address, width), "/sign-in", f"sign-in-{width}", folder, png)
+            shown = enter(browser, address, UserRole.ADMIN, width)
+            for name, path_of in pages.items():
+                take(shown, path_of, f"{name}-{width}", folder, png)
+        # Last, as it hides the scores of its videos from everybody who may still be asked.
+        reviewer = enter(browser, address, UserRole.REVIEWER, 1440)
+        reviewer.get_by_role("button", name="Review the next").last.click()
+        reviewer.wait_for_url("**/r/ana_**")
+        blind = reviewer.url.partition("?")[0].removeprefix(address)
+        for width in SIZES:
+            take(enter(browser, address, UserRole.REVIEWER, width), blind, f"blind-{width}", folder, png)
+        browser.close()
+
+
+def open_empty(browser: Browser, address: str, width: int) -> Page:
+    """Return a page of nobody."""
+    size = {"width": width, "height": SIZES[width]}
+    # Style is added: the bar of decisions sticks to the window's edge, and would cover what is below it.
+    context = browser.new_context(base_url=address, viewport=size, color_scheme="light", bypass_csp=True)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    return page
+
+
+def enter(browser: Browser, address: str, role: UserRole, width: int) -> Page:
+    """Return a page of somebody."""
+    page = open_empty(browser, address, width)
+    page.goto("/sign-in")
+    email = f"{PEOPLE[role].lower()}@example.com"
+    for name, value in (("organisation", TENANT), ("email", email), ("password", PASSWORD)):
+        page.locator(f"#{name}").fill(value)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/queue")
+    return page
+
+
+def fill_console(page: Page, hook: str) -> dict[str, str]:
+    """Do what people do, through the pages, and return each page's address by its name."""
+    page.get_by_label("Name").fill("Flagged")
+    page.get_by_label("likely manipulated").check()
+    page.get_by_label("inconclusive").check()
+    page.get_by_role("button", name="Make the queue").click()
+    make_queue(page, "Blind sample")
+    flagged = page.get_by_role("link", name="Flagged").get_attribute("href") or ""
+    page.goto(flagged)
+    page.get_by_role("button", name="Take in new matches").click()
+    page.wait_for_url("**done=filled**")
+    forged = find_forged(page)
+    add_note(page, forged)
+    keep_filter(page)
+    webhook = add_webhook(page, hook)
+    add_key(page)
+    model, other = promote(page)
+    page.goto("/jobs")
+    job = page.locator("a[href^='/jobs/job_']").first.get_attribute("href") or ""
+    batch = page.locator("a[href^='/batches/']").first
+    pages = {
+        "queues": "/queue", "queue": flagged, "review": forged, "decisions": "/decisions",
+        "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
+        "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
+        "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
+        "health": "/status", "fault": "/r/ana_none",
+    }  # fmt: skip
+    if batch.count():
+        pages["batch"] = batch.get_attribute("href") or ""
+    return pages
+
+
+def make_queue(page: Page, name: str) -> None:
+    """Make a queue that hides scores first."""
+    page.get_by_text("Make a queue").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Blind first").check()
+    page.get_by_role("button", name="Make the queue").click()
+    page.wait_for_url("**done=made")
+
+
+def find_forged(page: Page) -> str:
+    """Return the review page of the clip with the highest score by the newest model."""
+    page.goto("/results?order=score+desc")
+    return page.locator("a[href^='/r/ana_']").first.get_attribute("href") or ""
+
+
+def add_note(page: Page, address: str) -> None:
+    """Note a span on the review page."""
+    page.goto(address)
+    page.wait_for_function(READY)
+    if not page.locator("#notes").get_attribute("open"):
+        page.locator("#notes summary").click()
+    page.locator("#note-start").fill("2.000")
+    page.locator("#note-end").fill("4.500")
+    page.locator("#note-text").fill("The mouth does not close with the words")
+    page.get_by_role("button", name="Keep the note").click()
+    page.wait_for_url("**done=noted**")
+
+
+def keep_filter(page: Page) -> None:
+    """Keep a filter of results."""
+    page.goto("/results?filter=score%3E0.1")
+    page.get_by_text("Keep this filter").click()
+    page.get_by_label("name").fill("above 0.1")
+    page.get_by_role("button", name="Keep it").click()
+    page.wait_for_url("**/results**")
+
+
+def add_webhook(page: Page, hook: str) -> str:
+    """Add a webhook, have it tried out, and return its page."""
+    page.goto("/webhooks")
+    page.locator("#url").fill(hook)
+    page.locator("#description").fill("the newsroom's desk")
+    page.get_by_role("button", name="Add it and show its secret").click()
+    page.get_by_role("link", name="I have kept it").click()
+    page.get_by_role("button", name="Send a test event").click()
+    address = page.url.partition("?")[0]
+    end = time.monotonic() + 60
+    while not page.get_by_text("HTTP 204").count() and time.monotonic() < end:
+        page.wait_for_timeout(500)
+        page.reload()
+    return "/webhooks/" + address.rpartition("/")[2]
+
+
+def add_key(page: Page) -> None:
+    """Make a key of a program."""
+    page.goto("/keys")
+    if not page.locator("#name").is_visible():
+        page.get_by_text("Make a key").click()
+    page.locator("#name").fill("nightly ingest")
+    for scope in ("jobs:write", "jobs:read", "results:read"):
+        page.locator(f"input[value='{scope}']").check()
+    page.get_by_role("button", name="Make the key and show it").click()
+    page.get_by_role("link", name="I have kept it").click()
+
+
+def promote(page: Page) -> tuple[str, str]:
+    """Use the shipped model as champion and the earlier one as challenger; return addresses of two pages."""
+    page.goto("/models")
+    rows = [
+        (row.locator("a").get_attribute("href") or "", row.locator(".number").inner_text())
+        for row in page.locator("table tbody tr").all()
+    ]
+    now = next(address for address, hosts in rows if hosts != "0")
+    before = next(address for address, hosts in rows if hosts == "0")
+    for address, use in ((now, "champion"), (before, "challenger")):
+        page.goto(f"{address}/promote?alias={use}")
+        page.get_by_role("button", name=f"Use it as {use}").click()
+        page.wait_for_url("**done=promoted")
+    return now, f"{before}/promote?alias=champion"
+
+
+def take(page: Page, address: str, name: str, folder: Path, png: Path | None) -> None:
+    """Take one page, as it stands when its scripts are done."""
+    page.goto(address)
+    if address.startswith("/r/ana_") and address != "/r/ana_none" and page.locator("#timeline").count():
+        page.wait_for_function(READY)
+    page.wait_for_timeout(2500 if address.startswith("/r/") else 300)
+    page.add_style_tag(content=".decision { position: static !important; }")
+    shot = page.screenshot(full_page=True)
+    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)[:HEIGHT_MAX]
+    folder.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(folder / f"{name}.webp"), picture, [cv2.IMWRITE_WEBP_QUALITY, QUALITY]):
+        raise OSError(f"{name} cannot be written")
+    if png is not None:
+        png.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(png / f"{name}.png"), picture)
+    print(name, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
