@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, Self
 
-from fakesieve.texts import is_storable
-
 KEY_BYTES_MAX = 1024
 BUCKET_LETTERS_MAX = 255
 
