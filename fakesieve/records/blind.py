@@ -10,7 +10,20 @@ what it holds for a blind look this moment.
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, literal, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from fakesieve.database import VIEWER_VARIABLE
@@ -49,7 +62,7 @@ def _select_kept() -> Select[Any]:
     is_person = func.starts_with(_VIEWER, f"{IdPrefix.USER}_")
     is_revealed = and_(item.claimed_by == _VIEWER, item.reveal_time.is_not(None))
     is_held = and_(item.claimed_by == _VIEWER, item.reveal_time.is_(None))
-    may_judge = and_(~is_revealed, _may_take(item), ~has_said(item.analysis_id, _VIEWER))
+    may_judge = and_(~is_revealed, _may_take(item), ~has_said(seen.video_id, _VIEWER))
     return (
         select(same.id)
         .select_from(item)
@@ -72,12 +85,14 @@ def _may_take(item: type[ReviewItem]) -> ColumnElement[bool]:
 
 
 def has_said(
-    analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any], reviewer: str | ColumnElement[Any]
+    video_id: ColumnElement[Any] | InstrumentedAttribute[Any] | ScalarSelect[Any],
+    reviewer: str | ColumnElement[Any],
 ) -> ColumnElement[bool]:
-    """Return the condition that somebody has said a word about an analysis, and may have seen its score."""
-    said = aliased(ReviewDecision)
+    """Return the condition that somebody has said a word about a video, and may have seen its score."""
+    said, of = aliased(ReviewDecision), aliased(Analysis)
     return exists().where(
-        said.analysis_id == analysis_id,
+        of.video_id == video_id,
+        said.analysis_id == of.id,
         said.kind.in_((EntryKind.BLIND, EntryKind.DECISION)),
         said.reviewer == reviewer,
     )

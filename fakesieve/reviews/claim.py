@@ -1,6 +1,6 @@
 """Who has an item: claims with a lease on the database's clock, so that no two people hold one."""
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from fakesieve.errors import RequestRefused
@@ -137,7 +137,8 @@ def _lease(session: Session, item: ReviewItem, reviewer: str, lease_s: int) -> N
 
 
 def _has_seen(session: Session, item: ReviewItem, reviewer: str) -> bool:
-    return bool(session.scalar(select(has_said(literal(item.analysis_id), reviewer))))
+    video_id = select(Analysis.video_id).where(Analysis.id == item.analysis_id).scalar_subquery()
+    return bool(session.scalar(select(has_said(video_id, reviewer))))
 
 
 def _note(session: Session, item: ReviewItem, reviewer: str, action: str) -> None:
