@@ -104,11 +104,8 @@ def demo_fleet(
             cast("Json", json.loads(shell.run("results", "show", job, "--json", accepted=(0, 3))))
             for job in jobs
         ]
-        if keep is None:
-            typer.echo(ask(environment["FAKESIEVE_DATABASE_URL"]))
-        else:
-            typer.echo(invite(environment, keep, found[-1]))
-            return
+        typer.echo(ask(environment["FAKESIEVE_DATABASE_URL"]))
+        invitation = None if keep is None else invite(environment, keep, found[-1])
     options = ["--json"] if model is None else ["--json", "--model", model]
     answer = Shell(os.environ).run("scan", *map(str, clips), *options, accepted=(0, 3))
     scanned = cast("list[Json]", json.loads(answer))
@@ -120,6 +117,8 @@ def demo_fleet(
             "this is a fault of fakesieve: please report it",
         )
     typer.echo(f"the fleet's scores are those of scan: largest difference {difference:.1e}")
+    if invitation is not None:
+        typer.echo(invitation)
 
 
 @contextmanager
@@ -148,7 +147,10 @@ def start_fleet(settings: Mapping[str, str], keep: Path | None = None) -> Genera
 
 
 def invite(environment: Mapping[str, str], folder: Path, forged: Json) -> str:
-    """Make an account and a queue, and return where to look and how to sign in, as text."""
+    """Make an account and a queue, and return where to look and how to sign in, as text.
+
+    ``forged`` is the document of the job whose page is shown.
+    """
     password = secrets.token_urlsafe(12)
     database = open_database(environment["FAKESIEVE_DATABASE_URL"], connections_max=1)
     try:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def environment(
     caller = make_caller(TestClient(app), module_database, places=("s3://videos/",))
     with serve_app(app) as url, StandIn(module_database, caller.tenant_id):
         yield {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "FAKESIEVE_API_URL": url,
             "FAKESIEVE_API_KEY": caller.secret,
             "HERE": str(folder),
@@ -85,13 +86,15 @@ def test_the_blocks_for_the_shell_run_in_their_order(environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
     )
     assert run.returncode == 0, run.stderr
     assert "problem" not in run.stdout
     assert '"reason"' not in run.stdout.replace('"reason":null', "")
     assert "event: done" in run.stdout
     assert run.stdout.count('"object":"batch"') == 2
+    assert "would submit 2  s3://videos/clips/" in run.stdout
+    assert "hours of review" in run.stdout
 
 
 def test_the_python_block_runs(environment, monkeypatch, capsys):

@@ -1,13 +1,16 @@
 """``fakesieve demo`` with the model that is shipped: it finds the forgery that it made, where it made it."""
 
 import json
+import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import av
 import cv2
+import httpx2
 import numpy as np
 import pytest
 
@@ -154,11 +157,41 @@ def test_the_overlay_draws_the_map_on_the_forged_face(demo) -> None:
     assert inside.mean() > 0.9
 
 
-def test_its_clips_score_in_a_fleet_as_they_do_alone(demo) -> None:
+@pytest.fixture(scope="module")
+def kept_fleet(demo) -> Iterator[tuple[str, Path]]:
+    """What 'demo-fleet --keep' printed, and the folder of the fleet that goes on."""
     _, folder = demo
-    done = run("demo-fleet", "--out", folder, timeout=400)
-    assert done.returncode == 0, done.stderr
-    assert "$ fakesieve submit" in done.stderr
-    assert "likely_manipulated" in done.stdout  # the row that the database gave
-    assert "the fleet's scores are those of scan: largest difference" in done.stdout
-    assert not list(Path(tempfile.gettempdir()).glob("fakesieve-demo-*"))
+    with tempfile.TemporaryDirectory(prefix="fakesieve-kept-") as name:
+        fleet = Path(name, "fleet")
+        fleet.parent.chmod(0o755)  # Postgres does not run as root, and must enter its folder
+        done = run("demo-fleet", "--out", folder, "--keep", fleet, timeout=400)
+        try:
+            assert done.returncode == 0, done.stderr
+            assert "$ fakesieve submit" in done.stderr
+            yield done.stdout, fleet
+        finally:
+            run("down", "--dir", fleet, timeout=200)
+
+
+def test_its_clips_score_in_a_fleet_as_they_do_alone(kept_fleet) -> None:
+    said, _ = kept_fleet
+    assert "likely_manipulated" in said  # the row that the database gave
+    assert "the fleet's scores are those of scan: largest difference" in said
+
+
+def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
+    """The last of the newcomer's three commands, and what a person does with the text that it prints."""
+    said, fleet = kept_fleet
+    page = re.search(r"http://127.0.0.1:\d+/r/ana_\w+", said)[0]
+    form = dict(re.findall(r"^  (organisation|e-mail|password)\s+(\S+)$", said, re.M))
+    with httpx2.Client(follow_redirects=True, headers={"accept": "text/html"}, timeout=60) as browser:
+        asked = browser.get(page)
+        hidden = dict(re.findall(r'name="([\w-]+)"[^>]*value="([^"]*)"', asked.text))
+        fields = {"organisation": form["organisation"], "email": form["e-mail"], "password": form["password"]}
+        address = str(asked.url.copy_with(path="/sign-in", query=None))
+        origin = address.removesuffix("/sign-in")
+        shown = browser.post(address, data=hidden | fields, headers={"origin": origin})
+    assert (shown.status_code, str(shown.url)) == (200, page)
+    assert FORGED in shown.text
+    assert "likely manipulated" in shown.text
+    assert f"fakesieve down --dir {fleet}" in said

@@ -1,10 +1,11 @@
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from fakesieve.__main__ import main
-from fakesieve.cli.demo_fleet import compare
+from fakesieve.cli.demo_fleet import compare, start_fleet
 
 
 def document(raw: float | None, *frames: float | None) -> dict[str, object]:
@@ -37,3 +38,45 @@ def test_without_clips_it_says_how_to_make_them(
         main(["demo-fleet", "--out", str(tmp_path)])
     assert stop.value.code == 1
     assert f"hint: make it first: fakesieve demo --out {tmp_path}" in capsys.readouterr().err
+
+
+PROGRAM = """
+import json, pathlib, sys
+command, _, folder = sys.argv[1:4]
+place = pathlib.Path(folder)
+place.mkdir(exist_ok=True)
+if command == "up":
+    (place / "env").write_text("export FAKESIEVE_BUCKET='videos'\\n")
+with (pathlib.Path(__file__).parent / "calls").open("a") as calls:
+    print(command, place, file=calls)
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a stand-in for the program notes what it was asked to do."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    monkeypatch.setattr("fakesieve.cli.demo_fleet.name_command", lambda: (sys.executable, str(program)))
+    return tmp_path / "calls"
+
+
+def test_a_fleet_that_is_not_kept_ends_and_leaves_nothing(calls: Path) -> None:
+    with start_fleet({}) as environment:
+        assert environment["FAKESIEVE_BUCKET"] == "videos"
+    up, down = (line.split() for line in calls.read_text().splitlines())
+    assert (up[0], down[0], up[1]) == ("up", "down", down[1])
+    assert not Path(up[1]).parent.exists()
+
+
+def test_a_fleet_that_is_kept_goes_on(calls: Path, tmp_path: Path) -> None:
+    with start_fleet({}, tmp_path / "kept"):
+        pass
+    assert calls.read_text() == f"up {tmp_path / 'kept'}\n"
+
+
+def test_what_is_to_be_kept_ends_where_the_demonstration_failed(calls: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no scores"), start_fleet({}, tmp_path / "kept"):
+        raise ValueError("no scores")
+    assert [line.split()[0] for line in calls.read_text().splitlines()] == ["up", "down"]
+    assert (tmp_path / "kept").exists()
