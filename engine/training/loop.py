@@ -73,8 +73,9 @@ class TrainingRun:
         )
         self._averaged = AveragedWeights(network, run.averaging)
         self._state = load_checkpoint(run.directory, network, self._averaged, self._optimizer)
-        # Judged under full degradation whatever is trained on, so that figures of all runs compare.
-        judged = replace(recipe, degradation=1.0)
+        # Judged under full degradation and in the picture's own light whatever is trained on, so that figures
+        # of all runs compare.
+        judged = replace(recipe, degradation=1.0, scene=0.0)
         self._fixed: FixedPairs = draw_fixed_pairs(val, judged, run.validation_pairs, run.seed)
         # Another seed after each resumption: the same pairs again would be no new data.
         self._stream = PairStream(train, recipe, run.pairs, run.seed + self._state.step)

@@ -16,6 +16,7 @@ from engine.training.degrade import Degradation, degrade_picture, draw_degradati
 from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
 from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
+from engine.training.scene import draw_scene
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
 
 Box = tuple[float, float, float, float]
@@ -50,6 +51,7 @@ class PairRecipe:
     )
     face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
     degradation: float = 1.0
+    scene: float = 1.0  # share of pairs in another light or tilted
     box_jitter: float = 0.04  # standard deviation of the box's shift and size over its longer side
 
     def __post_init__(self) -> None:
@@ -115,6 +117,7 @@ class PairMaker:
 
     def _crop_pair(self, pair: ForgedFace, face: FaceContext, method: ForgeryMethod) -> FacePair:
         recipe, rng = self._recipe, self._rng
+        pair = self._set_scene(pair, face)
         chain = draw_degradation(max(face.box[2:]), rng, recipe.degradation)
         box = self._jitter(face.box)
         flip = rng.random() < 0.5
@@ -131,6 +134,14 @@ class PairMaker:
             patch_targets(mask, recipe.grid),
             method,
         )
+
+    def _set_scene(self, pair: ForgedFace, face: FaceContext) -> ForgedFace:
+        if not self._recipe.scene:  # draws nothing, so that the pairs of old measurements stay the same
+            return pair
+        scene = draw_scene(self._rng, self._recipe.scene)
+        real, _ = scene.hold(scene.light(pair.real), pair.mask, face.box)
+        forged, mask = scene.hold(scene.light(pair.forged), pair.mask, face.box)
+        return ForgedFace(real, forged, mask)
 
     def _jitter(self, box: Box) -> Box:
         x, y, w, h = box

@@ -24,12 +24,17 @@ def records(directory: Path) -> list[FaceRecord]:
     return read_faces(directory)
 
 
-def _maker(records: list[FaceRecord], seed: int = 0, degradation: float = 0.0) -> PairMaker:
-    return PairMaker(records, PairRecipe(degradation=degradation), np.random.default_rng(seed))
+def _maker(
+    records: list[FaceRecord], seed: int = 0, degradation: float = 0.0, scene: float = 0.0
+) -> PairMaker:
+    return PairMaker(records, PairRecipe(degradation=degradation, scene=scene), np.random.default_rng(seed))
 
 
-def test_real_and_forged_crops_agree_where_no_patch_is_forged(records: list[FaceRecord]) -> None:
-    maker = _maker(records)
+@pytest.mark.parametrize("scene", [0.0, 1.0])
+def test_real_and_forged_crops_agree_where_no_patch_is_forged(
+    records: list[FaceRecord], scene: float
+) -> None:
+    maker = _maker(records, scene=scene)
     for method in set(ForgeryMethod) - {ForgeryMethod.EIGENFACE}:
         pair = maker.make(0, method)
         clean = np.kron(pair.patches == 0, np.ones((16, 16), bool))
@@ -46,7 +51,7 @@ def test_forged_patches_lie_where_the_crops_differ(records: list[FaceRecord]) ->
 
 
 def test_the_same_seed_gives_the_same_pairs(records: list[FaceRecord]) -> None:
-    first, second = (_maker(records, seed=9, degradation=1.0).draw() for _ in range(2))
+    first, second = (_maker(records, seed=9, degradation=1.0, scene=1.0).draw() for _ in range(2))
     np.testing.assert_array_equal(first.forged, second.forged)
     np.testing.assert_array_equal(first.patches, second.patches)
 
