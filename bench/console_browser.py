@@ -27,6 +27,7 @@ class Loaded:
     name: str
     address: str
     first_byte_ms: float
+    best_ms: float
     median_ms: float
     worst_ms: float
     kilobytes: float
@@ -119,7 +120,9 @@ def _load(page: Page, name: str, address: str, rounds: int) -> Loaded:
             times.append(taken)
             firsts.append(float(page.evaluate("performance.getEntriesByType('navigation')[0].responseStart")))
         sent = float(page.evaluate(SENT)) / 1000
-    return Loaded(name, address, statistics.median(firsts), statistics.median(times), max(times), sent)
+    return Loaded(
+        name, address, statistics.median(firsts), min(times), statistics.median(times), max(times), sent
+    )
 
 
 SENT = """() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]

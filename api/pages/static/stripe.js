@@ -13,7 +13,7 @@ export class Stripe {
     this.facts = facts;
     this.track = track;
     this.series = series;
-    this.step = 2.5 * medianStep(series.pts);
+    this.step = medianStep(series.pts);
     box.hidden = false;
     this.canvas.addEventListener("click", (event) => {
       const x = event.clientX - this.canvas.getBoundingClientRect().left;
@@ -51,7 +51,14 @@ export class Stripe {
     for (let x = LABEL; x < this.width; x += 1) this.drawColumn(pen, x, empty);
   }
 
-  // A column shows the highest share of its samples, or of the sample before where none is so near.
+  // Whether a sample still stands for a time: up to the next one, or for one step where the next is far off.
+  covers(place, us) {
+    const { pts } = this.series;
+    const isJoined = place + 1 < pts.length && pts[place + 1] - pts[place] <= 2.5 * this.step;
+    return isJoined || us - pts[place] < this.step;
+  }
+
+  // A column shows the highest share of its samples, or of the sample that stands for it.
   drawColumn(pen, x, empty) {
     const { pts, shares } = this.series;
     const count = this.facts.regions.length;
@@ -60,7 +67,7 @@ export class Stripe {
     const last = Math.max(first, findFirst(pts, end));
     if (first === last) {
       first -= 1;
-      if (first < 0 || start - pts[first] > this.step) return;
+      if (first < 0 || !this.covers(first, start)) return;
     }
     const stop = Math.max(last, first + 1);
     for (let row = 0; row < count; row += 1) {

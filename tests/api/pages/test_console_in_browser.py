@@ -145,8 +145,10 @@ def test_a_model_is_promoted_after_a_look_at_what_flips(page: Page, own: Scene, 
     enter(page, own, UserRole.ADMIN, "/models")
     for name, use in (("lv-compact", "champion"), ("lv-next", "challenger")):
         page.get_by_role("link", name=name).first.click()
+        page.wait_for_url("**/models/mdl_*")
         focus(page, f"Use as {use} …")
         page.keyboard.press("Enter")
+        page.wait_for_url("**/promote?alias=**")
         focus(page, f"Use it as {use}")
         page.keyboard.press("Enter")
         expect(page.locator(".notice")).to_have_text("It is used so from now on.")

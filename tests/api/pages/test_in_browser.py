@@ -12,11 +12,23 @@ from sqlalchemy import select
 
 from api.pages.templates import PLACES
 from fakesieve.database import Database
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.states import Lane
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.key_changes import KeyDraft, create_tenant_key
+from fakesieve.objects import VideoRef
 from fakesieve.records.reviews import ReviewDecision
+from fakesieve.reviews.notes import NoteDraft, add_note
+from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.scopes import Scope
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind
+from fakesieve.values.webhooks import EndpointDraft
+from fakesieve.webhooks.addresses import AddressRules
+from fakesieve.webhooks.endpoints import create_endpoint
+from fakesieve.webhooks.log import send_test
 from tests.api.pages.browsing import WAIT_MS, enter, focus
-from tests.api.pages.stage import RATE, Scene, make_scene
+from tests.api.pages.stage import BUCKET, RATE, Scene, make_scene
 from tests.factories import MEDIA
 from tests.media import read_index
 
@@ -155,10 +167,25 @@ def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
     expect(page.locator("#samples-rows tr")).to_have_count(0)
 
 
+def furnish(database: Database, own: Scene) -> str:
+    """Fill the tables that would otherwise be empty; return the page of a webhook."""
+    ref = VideoRef(BUCKET, "clips/a-name-that-is-long-enough-to-be-broken.mp4", etag="e1", size_bytes=5)
+    submit_video(SqlJobStore(database, own.tenant_id), NewJob(own.tenant_id, ref, Lane.BULK))
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        create_tenant_key(session, own.tenant_id, KeyDraft("nightly", frozenset(Scope)), actor="tests")
+        draft = EndpointDraft("https://hooks.example.com/fakesieve")
+        made = create_endpoint(session, own.tenant_id, "tests", draft, AddressRules.allow(()))
+        send_test(session, own.tenant_id, made.endpoint.id)
+        fill_queue(session, load_queue(session, own.queue_id))
+        add_note(session, own.analysis_id, "tests", NoteDraft(0, 1_000_000, "the mouth flickers"))
+    return f"/webhooks/{made.endpoint.id}"
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_axe_finds_no_fault_and_nothing_sticks_out(
-    browser: Browser, address: str, own: Scene, width: int, scheme: str
+    browser: Browser, address: str, own: Scene, module_database: Database, width: int, scheme: str
 ):
+    webhook = furnish(module_database, own)
     context = browser.new_context(
         base_url=address, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
     )
@@ -166,7 +193,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     page.set_default_timeout(WAIT_MS)
     enter(page, own, UserRole.ADMIN, "/queue")
     addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}", "/decisions"]
-    addresses += ["/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
+    addresses += ["/models/compare", webhook, f"/r/{own.analysis_id}", "/r/ana_none"]
     faults: list[str] = []
     for path in addresses:
         page.goto(path)
