@@ -20,10 +20,12 @@ from pathlib import Path
 
 from tests.chaos import scenarios_broker as broker
 from tests.chaos import scenarios_database as database
+from tests.chaos import scenarios_failover as failover
 from tests.chaos import scenarios_hosts as hosts
 from tests.chaos import scenarios_machine as machine
 from tests.chaos import scenarios_objects as objects
 from tests.chaos import scenarios_requests as requests
+from tests.chaos import scenarios_webhooks as webhooks
 from tests.chaos.checker import Report
 from tests.chaos.driver import Driver
 from tests.chaos.nemesis import everything_at_once, heal
@@ -94,21 +96,21 @@ def fast_lanes() -> dict[str, list[Step]]:
     }
 
 
-def full_lanes() -> dict[str, list[Step]]:
-    """All failures, more often; first those that the fast set leaves out."""
+def full_lanes(times: int = 1) -> dict[str, list[Step]]:
+    """All failures, more often, and ``times`` as often as that; first those that the fast set leaves out."""
     return {
         "hosts": [
-            partial(hosts.r05_rolling_restart, times=2),
-            partial(hosts.r06_told_to_end_within_fetch, times=3),
+            partial(hosts.r05_rolling_restart, times=2 * times),
+            partial(hosts.r06_told_to_end_within_fetch, times=3 * times),
             hosts.r07_no_gpu_memory,
-            partial(hosts.r08_inference_dies, times=2),
-            partial(hosts.r04_frozen_writer, times=2),
-            partial(hosts.r38_cancelled_while_running, times=3),
-            partial(hosts.r02_host_killed, times=2, points=hosts.KILL_POINTS + hosts.SCORE_POINTS),
-            partial(hosts.r03_killed_within_pop, times=2),
+            partial(hosts.r08_inference_dies, times=2 * times),
+            partial(hosts.r04_frozen_writer, times=2 * times),
+            partial(hosts.r38_cancelled_while_running, times=3 * times),
+            partial(hosts.r02_host_killed, times=times, points=hosts.KILL_POINTS + hosts.SCORE_POINTS),
+            partial(hosts.r03_killed_within_pop, times=2 * times),
             partial(hosts.r31_partial_fan_out, points=hosts.FAN_OUT_POINTS),
-            partial(hosts.r32_last_finisher_dies, times=2),
-            partial(hosts.r01_decoder_killed, times=10),
+            partial(hosts.r32_last_finisher_dies, times=2 * times),
+            partial(hosts.r01_decoder_killed, times=5 * times),
         ],
         "broker": [
             broker.r13_broker_full,
@@ -118,42 +120,44 @@ def full_lanes() -> dict[str, list[Step]]:
             broker.r27_delivered_twice,
             partial(broker.r14_half_open, for_s=60.0),
             partial(broker.r12_flushed, times=6, every_s=5.0),
-            partial(broker.r11_broker_killed, times=5, down_s=5.0),
+            partial(broker.r11_broker_killed, times=3 * times, down_s=5.0),
         ],
         "database": [
-            partial(database.r18_deadlocks, times=5),
+            partial(database.r18_deadlocks, times=3 * times),
             partial(database.r20_no_connections, for_s=10.0),
             database.r39_partition_dropped,
             requests.r31_killed_within_submit,
             requests.r34_killed_before_reply,
             requests.r35_fifty_at_once,
-            partial(database.r17_commit_unknown, times=10),
-            partial(database.r16_restarted, times=4),
+            partial(database.r17_commit_unknown, times=8 * times),
+            partial(database.r16_restarted, times=2 * times),
         ],
         "objects": [
             break_objects(
                 partial(objects.r21_errors, for_s=60.0, is_everywhere=True),
                 objects.r22_slow,
-                partial(objects.r23_truncated, times=5),
+                partial(objects.r23_truncated, times=5 * times),
                 objects.r24_flipped,
                 objects.r25_replaced,
                 objects.r26_missing,
             )
         ],
+        "webhooks": [partial(webhooks.r37_receivers_fail, jobs=6)],
     }
 
 
-def full_afterwards(folder: Path) -> list[Step]:
+def full_afterwards(folder: Path, times: int = 1) -> list[Step]:
     """What would disturb, or be disturbed by, the others."""
     return [
-        partial(everything_at_once, for_s=180.0),
+        partial(everything_at_once, for_s=180.0 * times),
         broker.r28_stale_doorbells,
         machine.r29_clock_skew,
         machine.r30_disk_full,
         partial(machine.r40_bad_model, folder=folder),
         hosts.r09_poison,
-        partial(machine.r41_soak, clips=60),
+        partial(machine.r41_soak, clips=60 * times),
         hosts.r10_endless_decode,
+        failover.r19_failover,
     ]
 
 
@@ -242,6 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9))
     parser.add_argument("--fast", action="store_true", help="the set of the test suite")
+    parser.add_argument("--times", type=int, default=1, help="how many times as often as the table says")
     parser.add_argument("--report", type=Path, help="where a page about the run is written")
     parser.add_argument("--part", choices=("all", "lanes", "afterwards"), default="all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which nothing new is broken")
@@ -249,9 +254,9 @@ def main() -> None:
     begun, load = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
         place = Path(folder)
-        lanes = fast_lanes() if given.fast else full_lanes()
+        lanes = fast_lanes() if given.fast else full_lanes(given.times)
         last: list[Step] = [partial(everything_at_once, for_s=60.0)]
-        after = last if given.fast else full_afterwards(place)
+        after = last if given.fast else full_afterwards(place, given.times)
         outcome = run_campaign(
             given.seed,
             {} if given.part == "afterwards" else lanes,

@@ -95,8 +95,10 @@ def _count_ends(session: Session, report: Report) -> None:
     """A job that has ended has told so once, in the transaction of its end."""
     rows = session.execute(
         text(
-            f"SELECT job.id, job.state, count(outbox.id) FROM job"
-            f" LEFT JOIN outbox ON outbox.job_id = job.id AND outbox.topic IN {_ENDS} GROUP BY job.id"
+            "SELECT job.id, job.state, count(told.job_id) FROM job LEFT JOIN ("
+            f" SELECT job_id FROM outbox WHERE topic IN {_ENDS} UNION ALL"  # a sender moves it to the events
+            f" SELECT data ->> 'job_id' FROM event WHERE type IN {_ENDS}"
+            ") AS told ON told.job_id = job.id GROUP BY job.id"
         )
     )
     for job_id, state, n_ends in rows:

@@ -50,9 +50,13 @@ class Driver:
         self._sources = stack.folder / "clips"
         self._sources.mkdir()
         self.clips = draw_clips(self._sources)
-        self.store = SqlJobStore(stack.database)
+        self.reconnect()
         with stack.database.transaction(tenant_id=None) as session:
             self.tenant_id = ensure_tenant(session, "default")
+
+    def reconnect(self) -> None:
+        """Work with the database that the stack has now."""
+        self.store = SqlJobStore(self.stack.database)
 
     # ---- submitting
 
@@ -86,6 +90,11 @@ class Driver:
         """Note that a job was accepted, and how it must end."""
         with self._lock:
             self.acked[job_id] = expected
+
+    def forget(self, job_id: str) -> None:
+        """Take back a promise that nobody can keep: the database that knew the job is gone."""
+        with self._lock:
+            del self.acked[job_id]
 
     def change_promise(self, job_id: str, state: JobState, reason: Reason) -> None:
         """Note that a job must end in another way than it was submitted for."""

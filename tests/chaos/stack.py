@@ -9,6 +9,7 @@ import os
 import queue
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -156,6 +157,13 @@ class Stack:
         wait_for(lambda: running.poll() is not None, 60, f"the end of {server.name}")
         running.clean_up()
 
+    def replace_postgres(self, server: PostgresServer) -> None:
+        """Lead this process and, through their proxy, all others to another database server."""
+        self.postgres = server
+        self.database.close()
+        self.database = open_database(server.url(), connections_max=20)
+        self._exits.callback(self.database.close)
+
     def broker(self) -> redis.Redis:
         """A client of the broker, past the proxy."""
         return redis.Redis.from_url(self.valkey.url, socket_timeout=10)
@@ -198,6 +206,17 @@ class Stack:
         """Start a process and keep it running from now on."""
         program = self.make_program(name, **changes)
         self._keeper.do(lambda: self.roles.__setitem__(name, Role(program, Running(program), starts=1)))
+
+    def start_once(self, name: str, **changes: str) -> int | None:
+        """Start a process that is to refuse its start; return its exit code, None where it just goes on."""
+        program = self.make_program(name, **changes)
+        try:
+            done = subprocess.run(
+                program.command, env=dict(program.environment), capture_output=True, timeout=120, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        return done.returncode
 
     def signal_role(self, name: str, number: signal.Signals) -> int:
         """Send a signal to the whole group of a process; return its id."""

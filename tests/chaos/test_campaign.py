@@ -8,6 +8,7 @@ import pytest
 from tests.chaos.campaign import fast_lanes, run_campaign
 from tests.chaos.nemesis import everything_at_once
 
+pytestmark = pytest.mark.alone
 SEED = int(os.environ.get("CHAOS_SEED", "20240611"))
 
 

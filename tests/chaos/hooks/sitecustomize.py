@@ -146,6 +146,10 @@ def _patch_doorbell(module: ModuleType) -> None:
     around(module.CeleryDoorbell, "ring", lambda _, key, __: key.job_id, before="ringing", after="rung")
 
 
+def _patch_deliver(module: ModuleType) -> None:
+    around(module, "post_message", lambda *_: "", after="posted")
+
+
 def _patch_app(module: ModuleType) -> None:
     inner = module._transport_options
 
@@ -185,6 +189,7 @@ PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "workers.shard": _patch_shard,
     "workers.verdict": _patch_verdict,
     "workers.doorbell": _patch_doorbell,
+    "workers.deliver": _patch_deliver,
     "workers.app": _patch_app,
     "fakesieve.jobs.sql.store": _patch_store,
     "engine.backends.onnx": _patch_onnx,
