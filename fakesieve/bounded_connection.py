@@ -4,6 +4,7 @@ The server's own limits, such as ``statement_timeout``, need a server that runs,
 whose kernel is silent. A frozen server is neither: its kernel takes every byte and nothing ever comes back.
 """
 
+import select
 import time
 from collections.abc import Generator
 from typing import Any, NoReturn, TypeVar
@@ -18,6 +19,19 @@ class BoundedConnection(psycopg.Connection[Any]):
     """Closes itself and raises OperationalError when the server has said nothing for ``silence_s``."""
 
     silence_s = 60.0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the server has said something that nobody asked for, such as that it ends.
+
+        A server that restarted has closed the connection, which is news too. It costs a call of the system
+        and no question to the server.
+        """
+        if self.closed:
+            return True
+        watched = select.poll()
+        watched.register(self.fileno(), select.POLLIN | select.POLLPRI)
+        return bool(watched.poll(0))
 
     def wait(self, gen: Generator[Any, Any, Answer], *options: Any, **named: Any) -> Answer:
         """Wait as the driver does, but no longer than the silence lasts.

@@ -2,13 +2,20 @@
 
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import URL, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -52,6 +59,7 @@ class Database:
 
     pool: Engine
     sessions: sessionmaker[Session]
+    is_fleet: bool = False
 
     @contextmanager
     def transaction(self, *, tenant_id: str | None, viewer: str | None = None) -> Generator[Session]:
@@ -70,8 +78,9 @@ class Database:
         if tenant_id == ALL_TENANTS:
             raise ValueError(f"{ALL_TENANTS!r} is not the name of a tenant")
         with translate_errors(), self.sessions.begin() as session:
-            visible = ALL_TENANTS if tenant_id is None else tenant_id
-            session.execute(_SET_SCENE, {"tenant": visible, "viewer": viewer or ""})
+            if tenant_id is not None or viewer is not None or not self.is_fleet:
+                visible = ALL_TENANTS if tenant_id is None else tenant_id
+                session.execute(_SET_SCENE, {"tenant": visible, "viewer": viewer or ""})
             yield session
 
     def run_transaction(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
@@ -103,6 +112,7 @@ def open_database(
     wait_s: float = 10.0,
     silence_s: float = SILENCE_S,
     application: str = "fakesieve",
+    is_fleet: bool = False,
 ) -> Database:
     """Return a database of which no connection is open yet.
 
@@ -113,17 +123,18 @@ def open_database(
         silence_s: how long an answer is waited for, whatever has become of the server. A statement has nine
             tenths of it.
         application: shown in pg_stat_activity.
+        is_fleet: for a process that serves all tenants. Its connections see all rows from their start, which
+            saves a statement in each transaction; one that names a tenant sees those of the tenant alone.
     """
     pool = create_engine(
         parse_url(url),
         pool_size=connections_max,
         max_overflow=0,
         pool_timeout=wait_s,
-        pool_pre_ping=True,  # a restarted server costs no failed transaction
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT_S,
             "application_name": application,
-            "options": _session_options(silence_s),
+            "options": _session_options(silence_s, {TENANT_VARIABLE: ALL_TENANTS} if is_fleet else {}),
             **_DEAD_PEER,
         },
     )
@@ -134,12 +145,26 @@ def open_database(
         connection.silence_s = silence_s
         return connection
 
+    def look_at(connection: BoundedConnection, record: object, lent: object) -> None:
+        """Replace connections that a restarted server has closed, so that it costs no failed transaction."""
+        del record, lent
+        if connection.has_news and not _is_alive(pool, connection):
+            raise InvalidatePoolError
+
     event.listen(pool, "do_connect", connect)
-    return Database(pool, sessionmaker(pool, expire_on_commit=False))
+    event.listen(pool, "checkout", look_at)
+    return Database(pool, sessionmaker(pool, expire_on_commit=False), is_fleet)
 
 
-def _session_options(silence_s: float) -> str:
-    """Return the server's own limits, in milliseconds."""
+def _is_alive(pool: Engine, connection: Any) -> bool:
+    try:
+        return pool.dialect.do_ping(connection)
+    except psycopg.Error:
+        return False
+
+
+def _session_options(silence_s: float, values: Mapping[str, str]) -> str:
+    """Return the server's own limits, in milliseconds, and values that hold from the start."""
     limits = {
         "timezone": "UTC",
         "lock_timeout": str(round(1000 * min(_LOCK_S, silence_s * _LOCK_SHARE))),
@@ -148,7 +173,7 @@ def _session_options(silence_s: float) -> str:
         # What nobody waits for any more ends, and lets go of its locks.
         "client_connection_check_interval": "5s",
     }
-    return " ".join(f"-c {name}={value}" for name, value in limits.items())
+    return " ".join(f"-c {name}={value}" for name, value in (limits | dict(values)).items())
 
 
 def parse_url(url: str) -> URL:

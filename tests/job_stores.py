@@ -48,6 +48,16 @@ def make_sql_case(database: Database) -> JobCase:
     return JobCase(SqlJobStore(database), tenants, pass_time)
 
 
+def take_back_time(database: Database, span_s: float) -> None:
+    """Undo that time has passed, for everything in the database. What has come to pass stays so."""
+    with database.transaction(tenant_id=None) as session:
+        for table, columns in _TIMES.items():
+            back = "{0} = CASE WHEN {0} <= now() THEN least({0} + m.span, now()) ELSE {0} + m.span END"
+            moved = ", ".join(back.format(name) for name in columns)
+            span = "(SELECT make_interval(secs => :s) AS span) AS m"
+            session.execute(text(f"UPDATE {table} SET {moved} FROM {span}"), {"s": span_s})
+
+
 def make_memory_case() -> JobCase:
     """A case in memory."""
     now = [1_000_000.0]

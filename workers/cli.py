@@ -80,7 +80,7 @@ def _open_database(settings: Settings, silence_s: float) -> Generator[Database]:
     # A slot never waits for another one's connection.
     connections = max(settings.database_connections, count_slots(settings) + 2)
     url = settings.database_url.get_secret_value()
-    database = open_database(url, connections_max=connections, silence_s=silence_s)
+    database = open_database(url, connections_max=connections, silence_s=silence_s, is_fleet=True)
     try:
         yield database
     finally:

@@ -18,20 +18,12 @@ from engine.results import (
     VideoScore,
     VideoVerdict,
 )
-from fakesieve.records.analysis_rows import (
-    Row,
-    as_float32,
-    build_frame_row,
-    build_score_row,
-    build_segment_row,
-    build_track_row,
-    read_score,
-    read_track,
-)
+from fakesieve.records.analysis_insert import build_parts, insert_analysis
+from fakesieve.records.analysis_rows import Row, as_float32, build_score_row, read_score, read_track
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.models import Model, ModelFacts, ensure_model
-from fakesieve.records.policies import PolicyVersion, ensure_policy, find_active_policy
-from fakesieve.records.standings import Standing, set_standing
+from fakesieve.records.policies import PolicyVersion, choose_policy
+from fakesieve.records.standings import Standing, build_standing_row, set_standing
 
 Matrix = tuple[float, float, float, float, float, float]
 _MATRIX = 6
@@ -110,50 +102,36 @@ def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]
     video has an analysis by the same pipeline, that one stays as it is and its id is returned; the verdict is
     added if the policy has not judged it yet.
     """
-    model_id = ensure_model(session, record.model)
-    row = {
+    policy_id, policy = choose_policy(session, record.tenant_id, record.policy)
+    verdict = record.verdict if policy == record.policy else decide(record.score, policy)
+    parts = build_parts(record.score, [_build_maps_row(each) for each in record.maps]) | {
+        "verdicts": [_build_verdict_row(policy_id, verdict)],
+        "standings": [build_standing_row(record.score, policy_id=policy_id, verdict=verdict.value)],
+    }
+    row = _build_analysis_row(record)
+    for _ in range(2):
+        made = insert_analysis(session, record.model, row, parts)
+        if made is not None:
+            return made, True
+        there = find_analysis(session, record.video_id, record.fingerprint)
+        if there is not None:
+            judge_analysis(session, there, record.policy)
+            return there, False
+        ensure_model(session, record.model)
+    raise RuntimeError("the analysis that stood in the way belongs to another tenant")
+
+
+def _build_analysis_row(record: AnalysisRecord) -> Row:
+    return {
         "tenant_id": record.tenant_id,
         "video_id": record.video_id,
         "pipeline_fingerprint": record.fingerprint,
-        "model_id": model_id,
         "engine": record.model.engine,
         "precision": record.model.precision,
         "warnings": [warning.value for warning in record.warnings],
         "timings_ms": dict(record.timings_ms),
         **build_score_row(record.score),
     }
-    wanted = insert(Analysis).values(row).on_conflict_do_nothing().returning(Analysis.id)
-    made = session.scalar(wanted)
-    if made is None:
-        analysis_id = find_analysis(session, record.video_id, record.fingerprint)
-        if analysis_id is None:
-            raise RuntimeError("the analysis that stood in the way belongs to another tenant")
-        judge_analysis(session, analysis_id, record.policy)
-        return analysis_id, False
-    _store_parts(session, made, record)
-    policy = find_active_policy(session, record.tenant_id) or record.policy
-    verdict = record.verdict if policy == record.policy else decide(record.score, policy)
-    owner = {"tenant_id": record.tenant_id, "analysis_id": made}
-    _store_verdict(session, owner, record.score, policy, verdict)
-    return made, True
-
-
-def _store_parts(session: Session, analysis_id: str, record: AnalysisRecord) -> None:
-    """Write the rows below an analysis, tracks first, as the others refer to them."""
-    owner: Row = {"tenant_id": record.tenant_id, "analysis_id": analysis_id}
-    tracks = [owner | build_track_row(track) for track in record.score.tracks]
-    frames = [
-        owner | build_frame_row(track.ordinal, frame)
-        for track in record.score.tracks
-        for frame in track.frames
-    ]
-    segments = [
-        owner | build_segment_row(position, segment) for position, segment in enumerate(record.score.segments)
-    ]
-    maps = [owner | _build_maps_row(each) for each in record.maps]
-    for table, rows in ((FaceTrack, tracks), (FrameScore, frames), (Segment, segments), (PatchMap, maps)):
-        if rows:
-            session.execute(insert(table), rows)
 
 
 def _build_maps_row(maps: TrackMaps) -> Row:
@@ -168,20 +146,13 @@ def _build_maps_row(maps: TrackMaps) -> Row:
     }
 
 
-def _store_verdict(
-    session: Session, owner: Mapping[str, str], score: VideoScore, policy: Policy, verdict: VideoVerdict
-) -> None:
-    """Write what a policy says of an analysis, and that it is what counts."""
-    policy_id = ensure_policy(session, policy)
-    row = {
-        **owner,
+def _build_verdict_row(policy_id: str, verdict: VideoVerdict) -> Row:
+    return {
         "policy_id": policy_id,
         "value": verdict.value,
         "score_used": verdict.score_used,
         "reasons": [reason.value for reason in verdict.reasons],
     }
-    session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
-    set_standing(session, owner, score, policy_id=policy_id, verdict=verdict.value)
 
 
 def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
@@ -192,13 +163,17 @@ def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
     tenant_id = session.scalar(select(Analysis.tenant_id).where(Analysis.id == analysis_id))
     if tenant_id is None:
         return
-    chosen = find_active_policy(session, tenant_id) or policy
-    if session.get(Verdict, (analysis_id, ensure_policy(session, chosen))) is not None:
+    policy_id, chosen = choose_policy(session, tenant_id, policy)
+    if session.get(Verdict, (analysis_id, policy_id)) is not None:
         return
     record = load_analysis(session, analysis_id)
-    if record is not None:
-        owner = {"tenant_id": tenant_id, "analysis_id": analysis_id}
-        _store_verdict(session, owner, record.score, chosen, decide(record.score, chosen))
+    if record is None:
+        return
+    owner = {"tenant_id": tenant_id, "analysis_id": analysis_id}
+    verdict = decide(record.score, chosen)
+    row = owner | _build_verdict_row(policy_id, verdict)
+    session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
+    set_standing(session, owner, record.score, policy_id=policy_id, verdict=verdict.value)
 
 
 def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:

@@ -3,7 +3,19 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, select
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    UniqueConstraint,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -59,17 +71,17 @@ class PolicyVersion(CreateTime, Base):
         )
 
 
+_CONTENT = ("name", "version", "low", "high", "min_coverage", "min_peak_frames", "extrapolated")
+_HAS_CONTENT = and_(*(getattr(PolicyVersion, name) == bindparam(f"of_{name}") for name in _CONTENT))
+
+
+def _read_content(policy: Policy, prefix: str = "") -> dict[str, object]:
+    return {prefix + name: getattr(policy, name) for name in _CONTENT}
+
+
 def ensure_policy(session: Session, policy: Policy) -> str:
     """Return the id of a policy with exactly this content, whose row is made if there is none."""
-    content = {
-        "name": policy.name,
-        "version": policy.version,
-        "low": policy.low,
-        "high": policy.high,
-        "min_coverage": policy.min_coverage,
-        "min_peak_frames": policy.min_peak_frames,
-        "extrapolated": policy.extrapolated,
-    }
+    content = _read_content(policy)
     wanted = select(PolicyVersion.id).filter_by(**content)
     found = session.scalar(wanted)
     if found is not None:
@@ -183,27 +195,49 @@ def find_policy_line(session: Session, name: str) -> PolicyLine | None:
     return fits[0] if fits else None
 
 
+# The tenant's choice, and the policy that judges where it has made none: both or either may be missing.
+_NEWEST_USE = (
+    select(PolicyUse.policy_id)
+    .where(PolicyUse.tenant_id == bindparam("tenant"))
+    .order_by(PolicyUse.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_CANDIDATES = select(PolicyVersion, (PolicyVersion.id == _NEWEST_USE).label("is_chosen"))
+_CHOSEN = _CANDIDATES.where(PolicyVersion.id == _NEWEST_USE)
+_CHOSEN_OR_GIVEN = _CANDIDATES.where(or_(PolicyVersion.id == _NEWEST_USE, _HAS_CONTENT))
+# What is read of the choice must be read by a later statement than the one that holds it.
+_HOLD = text("SELECT pg_advisory_xact_lock_shared(:lock, hashtext(:tenant))")
+
+
 def show_active_policy(session: Session, tenant_id: str) -> Policy | None:
     """Return the policy that a tenant judges with, for who only looks; None where each model's own does."""
-    newest = select(PolicyUse.policy_id).where(PolicyUse.tenant_id == tenant_id).order_by(PolicyUse.id.desc())
-    policy_id = session.scalar(newest.limit(1))
-    version = None if policy_id is None else session.get(PolicyVersion, policy_id)
-    return None if version is None else version.to_policy()
+    found = session.execute(_CHOSEN, {"tenant": tenant_id}).one_or_none()
+    return None if found is None else found[0].to_policy()
 
 
-def find_active_policy(session: Session, tenant_id: str) -> Policy | None:
-    """Return the policy that a tenant judges with, for who writes a verdict; None as ``show_active_policy``.
+def choose_policy(session: Session, tenant_id: str, given: Policy) -> tuple[str, Policy]:
+    """Return the policy that judges for a tenant, with its id, for who writes a verdict.
 
-    Waits for a change of it that is being made, and holds the next one back until this transaction ends: an
-    analysis is judged either by the policy before the change, and again by the change, or by the new one.
+    It is the tenant's own choice, else the given one. Waits for a change of it that is being made, and holds
+    the next one back until this transaction ends: an analysis is judged either by the policy before the
+    change, and again by the change, or by the new one.
     """
-    hold_policy(session, tenant_id)
-    return show_active_policy(session, tenant_id)
+    _hold(session, tenant_id)
+    found = session.execute(_CHOSEN_OR_GIVEN, {"tenant": tenant_id, **_read_content(given, "of_")}).all()
+    chosen = next((version for version, is_chosen in found if is_chosen), None)
+    if chosen is not None:
+        return chosen.id, chosen.to_policy()
+    return (found[0][0].id if found else ensure_policy(session, given)), given
+
+
+def _hold(session: Session, tenant_id: str) -> None:
+    session.execute(_HOLD, {"lock": _LOCK, "tenant": tenant_id})
 
 
 def hold_policy(session: Session, tenant_id: str) -> int | None:
     """Keep a tenant's policy from changing until the transaction ends; return which use of one it is."""
-    session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(tenant_id))))
+    _hold(session, tenant_id)
     return session.scalar(select(func.max(PolicyUse.id)).where(PolicyUse.tenant_id == tenant_id))
 
 

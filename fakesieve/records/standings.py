@@ -56,6 +56,20 @@ class Standing(TenantOwned, Base):
     policy_id: Mapped[Id] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
 
 
+def build_standing_row(
+    score: VideoScore, *, policy_id: str, verdict: VerdictValue | None
+) -> dict[str, object]:
+    """Return the columns that say which verdict holds, without those that say of which analysis."""
+    return {
+        "outcome": score.outcome,
+        "score": score.raw if score.calibrated is None else score.calibrated,
+        "coverage": score.coverage.ratio,
+        "peak_frames": count_peak_frames(score),
+        "verdict": verdict,
+        "policy_id": policy_id,
+    }
+
+
 def set_standing(
     session: Session,
     owner: Mapping[str, str],
@@ -69,15 +83,8 @@ def set_standing(
     ``owner`` names ``tenant_id`` and ``analysis_id``. A new row takes the time of the transaction, which is
     that of the analysis when both are new.
     """
-    row = insert(Standing).values(
-        **owner,
-        outcome=score.outcome,
-        score=score.raw if score.calibrated is None else score.calibrated,
-        coverage=score.coverage.ratio,
-        peak_frames=count_peak_frames(score),
-        verdict=verdict,
-        policy_id=policy_id,
-    )
+    columns = build_standing_row(score, policy_id=policy_id, verdict=verdict)
+    row = insert(Standing).values(**owner, **columns)
     session.execute(
         row.on_conflict_do_update(
             index_elements=["analysis_id"],

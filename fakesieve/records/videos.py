@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     Computed,
+    Executable,
     ForeignKey,
     Index,
-    Text,
+    Select,
     UniqueConstraint,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -18,10 +22,11 @@ from sqlalchemy import (
     null,
     select,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy.sql.dml import ReturningInsert
 
-from fakesieve.ids import IdPrefix
+from fakesieve.ids import IdPrefix, new_id
 from fakesieve.objects import VideoRef
 from fakesieve.records.audit import record_audit
 from fakesieve.records.erasure import Erasure
@@ -114,6 +119,68 @@ class Sweep(TenantOwned, Base):
     update_time: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+def _build_upsert() -> ReturningInsert[*tuple[Any, ...]]:
+    """Return the statement that notes bytes; ``_read_bytes`` gives its parameters, but for ``asked_time``."""
+    asked = func.coalesce(bindparam("asked_time", type_=Video.delete_time.type), func.now())
+    # By its name: the column of the class would put its table into the subqueries as well.
+    row_id: ColumnElement[str] = literal_column("video.id")
+    running = select(literal(1)).where(Erasure.video_id == row_id, Erasure.state == ErasureState.RUNNING)
+    is_anew = and_(Video.delete_time <= asked, ~running.exists())
+    before = aliased(Video)
+    names = ("id", "tenant_id", "content_sha256", "size_bytes", "external_id", "media")
+    row = insert(Video).values({name: bindparam(f"new_{name}") for name in names})
+    return row.on_conflict_do_update(
+        index_elements=["tenant_id", "content_sha256"],
+        set_={
+            "media": row.excluded.media,
+            "external_id": func.coalesce(Video.external_id, row.excluded.external_id),
+            "delete_time": case((is_anew, null()), else_=Video.delete_time),
+            "purge_time": case((is_anew, null()), else_=Video.purge_time),
+        },
+    ).returning(
+        Video.id,
+        Video.delete_time,
+        # What the statement has found, before it changed it.
+        select(before.delete_time).where(before.id == row_id).scalar_subquery().label("deleted"),
+    )
+
+
+def _build_record(row: Insert) -> Insert:
+    """Return the statement that notes a place, unless it is known, where only the video may be new."""
+    return row.on_conflict_do_update(
+        index_elements=["tenant_id", "bucket", "key", "version_id", "etag"],
+        set_={"video_id": row.excluded.video_id, "size_bytes": row.excluded.size_bytes},
+    )
+
+
+_PLACE = ("id", "tenant_id", "kind", "bucket", "key", "version_id", "etag", "size_bytes")
+_UPSERT = _build_upsert()
+
+
+def _build_both() -> Select[*tuple[Any, ...]]:
+    """Return one statement that notes bytes and the place where they were seen."""
+    noted = _UPSERT.cte("noted")
+    place = [bindparam(f"source_{name}", type_=Source.__table__.c[name].type) for name in _PLACE]
+    row = insert(Source).from_select([*_PLACE, "video_id"], select(*place, noted.c.id))
+    return select(noted).add_cte(_build_record(row).cte("recorded"))
+
+
+_UPSERT_AND_RECORD = _build_both()
+
+
+def _read_bytes(
+    *, tenant_id: str, sha256: str, size_bytes: int, media: Mapping[str, object], external_id: str | None
+) -> dict[str, object]:
+    return {
+        "new_id": new_id(IdPrefix.VIDEO),
+        "new_tenant_id": tenant_id,
+        "new_content_sha256": sha256,
+        "new_size_bytes": size_bytes,
+        "new_external_id": external_id,
+        "new_media": dict(media),
+    }
+
+
 def upsert_video(
     session: Session,
     *,
@@ -129,60 +196,59 @@ def upsert_video(
     An external id that the video already has stays. A deleted video is there again where it was submitted
     anew: ``asked_time``, absent for now, is after the deletion, and no erasure of it has begun.
     """
-    asked = func.now() if asked_time is None else literal(asked_time)
-    # By its name: the column of the class would put its table into the subqueries as well.
-    row_id = literal_column("video.id", Text())
-    running = select(literal(1)).where(Erasure.video_id == row_id, Erasure.state == ErasureState.RUNNING)
-    is_anew = and_(Video.delete_time <= asked, ~running.exists())
-    before = aliased(Video)
-    row = insert(Video).values(
-        tenant_id=tenant_id,
-        content_sha256=sha256,
-        size_bytes=size_bytes,
-        media=dict(media),
-        external_id=external_id,
+    values = _read_bytes(
+        tenant_id=tenant_id, sha256=sha256, size_bytes=size_bytes, media=media, external_id=external_id
     )
-    found = session.execute(
-        row.on_conflict_do_update(
-            index_elements=["tenant_id", "content_sha256"],
-            set_={
-                "media": row.excluded.media,
-                "external_id": func.coalesce(Video.external_id, row.excluded.external_id),
-                "delete_time": case((is_anew, null()), else_=Video.delete_time),
-                "purge_time": case((is_anew, null()), else_=Video.purge_time),
-            },
-        ).returning(
-            Video.id,
-            Video.delete_time,
-            # What the statement has found, before it changed it.
-            select(before.delete_time).where(before.id == row_id).scalar_subquery().label("deleted"),
-        )
-    ).one()
+    return _note(session, _UPSERT, values | {"asked_time": asked_time})
+
+
+def note_video(
+    session: Session,
+    *,
+    tenant_id: str,
+    sha256: str,
+    size_bytes: int,
+    media: Mapping[str, object],
+    external_id: str | None,
+    ref: VideoRef,
+    kind: SourceKind,
+    asked_time: datetime | None,
+) -> str:
+    """Do what :func:`upsert_video` and :func:`record_source` do, in one statement."""
+    values = _read_bytes(
+        tenant_id=tenant_id, sha256=sha256, size_bytes=size_bytes, media=media, external_id=external_id
+    )
+    place = {f"source_{name}": value for name, value in _read_place(tenant_id, ref, kind).items()}
+    return _note(session, _UPSERT_AND_RECORD, values | place | {"asked_time": asked_time})
+
+
+def _note(session: Session, statement: Executable, values: Mapping[str, object]) -> str:
+    found = session.execute(statement, values).one()
     if found.deleted is not None and found.delete_time is None:
+        tenant_id = str(values["new_tenant_id"])
         record_audit(session, tenant_id=tenant_id, actor="fleet", action="video.undeleted", subject=found.id)
     return str(found.id)
+
+
+def _read_place(tenant_id: str, ref: VideoRef, kind: SourceKind) -> dict[str, object]:
+    return {
+        "id": new_id(IdPrefix.SOURCE),
+        "tenant_id": tenant_id,
+        "kind": kind,
+        "bucket": ref.bucket,
+        "key": ref.key,
+        "version_id": ref.version_id,
+        "etag": ref.etag,
+        "size_bytes": ref.size_bytes,
+    }
 
 
 def record_source(
     session: Session, *, tenant_id: str, video_id: str, ref: VideoRef, kind: SourceKind = SourceKind.API
 ) -> None:
     """Note that a video was seen at a place. Of two videos under one ETag there, the newer counts."""
-    row = insert(Source).values(
-        tenant_id=tenant_id,
-        video_id=video_id,
-        kind=kind,
-        bucket=ref.bucket,
-        key=ref.key,
-        version_id=ref.version_id,
-        etag=ref.etag,
-        size_bytes=ref.size_bytes,
-    )
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=["tenant_id", "bucket", "key", "version_id", "etag"],
-            set_={"video_id": row.excluded.video_id, "size_bytes": row.excluded.size_bytes},
-        )
-    )
+    row = insert(Source).values(video_id=video_id, **_read_place(tenant_id, ref, kind))
+    session.execute(_build_record(row))
 
 
 def load_video(session: Session, video_id: str) -> Video | None:

@@ -66,6 +66,8 @@ def test_text_that_is_no_id_is_refused(text: str) -> None:
         "job_" + "z" * 26,  # more than 128 bits
         "job_" + "0" * 25 + "u",
     ],
+    # Ids are new each time, and two processes that share the tests must give them the same names.
+    ids=["another_kind", "upper_case", "too_short", "too_long", "too_large", "no_digit"],
 )
 def test_what_looks_nearly_like_an_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an id"):
