@@ -124,7 +124,7 @@ def test_whoever_decided_does_not_give_the_second_opinion(desk: Desk) -> None:
         second = ask_second_opinion(session, item, "usr_boss")
     assert claim(desk, "usr_a") != second
     with (
-        pytest.raises(RequestRefused, match="second opinion"),
+        pytest.raises(RequestRefused, match="has decided on an analysis"),
         desk.database.transaction(tenant_id=desk.tenant_id) as session,
     ):
         claim_item(session, second, "usr_a")
