@@ -97,7 +97,8 @@ class Sources:
         """Bytes that an analysis has whatever its length, its evidence left out."""
         sizes = [size for size in self._database["sizes"] if size["name"] not in WIDE_TABLES]
         total = sum(size["table_bytes"] + size["index_bytes"] for size in sizes)
-        return (total - self._database["evidence_bytes"] * self.filled["whole"]) / self.filled["analyses"]
+        kept = self._database.get("kept_bytes", self._database["evidence_bytes"])
+        return (total - kept * self.filled["whole"]) / self.filled["analyses"]
 
     def bytes_per_face(self, name: str) -> float:
         """Bytes of a wide table, with its indexes, for one face in one frame."""
@@ -140,12 +141,11 @@ def read_inputs(sources: Sources) -> dict[str, Input]:
             2 / sources.short("faces per second, lv-xception on onnxruntime"), "core-s", short,
         ),
         "piece": Input(
-            "preparing and scoring a job, slot time at most",
-            sum(sources.fleet(f"{kind}: time of a piece, p50") for kind in ("prepare", "score")) / 1000,
+            "preparing a job, slot time at most", sources.fleet("prepare: time of a piece, p50") / 1000,
             "s", fleet,
         ),
         "claim": Input(
-            "claim and result of a screen shard, p50",
+            "result of a screen shard, p50",
             sources.fleet("queue overhead of a screen shard, p50") / 1000, "s", fleet,
         ),
         "postgres": Input(
@@ -237,18 +237,28 @@ def _compute_hosts(value: Mapping[str, float], load: Load, size: float) -> Needs
 
 
 def _compute_database(value: Mapping[str, float], load: Load, size: float) -> Needs:
-    pieces = load.shards + 2  # of one job: prepare, its shards, score
+    asked = count_asked(load.shards)
     faces = load.samples * value["faces"]
-    # Measured with jobs of one shard, which are three pieces of work.
-    postgres = load.videos * value["postgres"] * pieces / 3
+    # Measured with jobs of one shard.
+    larger = asked / count_asked(1)
+    postgres = load.videos * value["postgres"] * larger
     return {
-        "pieces of work, and doorbells at most": (load.videos * pieces, "1/s"),
-        "cores for Valkey": (size * load.videos * value["valkey"] * pieces / 3, "cores"),
-        "transactions of Postgres": (load.videos * (2 + 2 * pieces), "1/s"),
+        "doorbells": (load.videos * load.shards, "1/s"),
+        "cores for Valkey": (size * load.videos * value["valkey"] * load.shards, "cores"),
+        "transactions of Postgres": (load.videos * asked, "1/s"),
         "rows written": (load.videos * value["rows"] + faces, "1/s"),
         "cores for Postgres": (size * postgres, "cores"),
         "Postgres servers": (math.ceil(size * postgres / value["database_cores"]), "servers"),
     }
+
+
+def count_asked(shards: int) -> int:
+    """Return the transactions of a job: two to submit and ring it, the rest by its workers.
+
+    Preparing takes the first shard with it, an only shard ends the job; of several the last finisher takes
+    the scoring, which reads the evidence and ends the job.
+    """
+    return 2 + (3 if shards == 1 else 2 * shards + 3)
 
 
 def _compute_storage(value: Mapping[str, float], load: Load) -> Needs:

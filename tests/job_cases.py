@@ -57,10 +57,10 @@ class JobCase:
     def prepare(self, job_id: str, shards: int = 1, content: str | None = None) -> FanOut:
         plans = tuple({"shard": n} for n in range(1, shards + 1))
         prepared = Prepared(make_sha(content or job_id), 1000, MEDIA, "fp1", plans)
-        return fan_out(self.store, self.claim(job_id), prepared)
+        return fan_out(self.store, self.claim(job_id), prepared).outcome
 
     def screen(self, job_id: str, index: int) -> Finish:
-        return finish_shard(self.store, self.claim(job_id, index), f"evidence {index}".encode())
+        return finish_shard(self.store, self.claim(job_id, index), f"evidence {index}".encode()).outcome
 
     def score(self, job_id: str) -> bool:
         job = self.read_job(job_id)
@@ -70,7 +70,7 @@ class JobCase:
         """Run a whole job."""
         assert self.prepare(job_id, content=content) is FanOut.FANNED
         claim = self.claim(job_id, 1)
-        assert finish_shard(self.store, claim, b"evidence") is Finish.LAST
+        assert finish_shard(self.store, claim, b"evidence").outcome is Finish.LAST
         assert isinstance(self.claim(job_id, score_key(claim).index), Claim)
         assert self.score(job_id)
 

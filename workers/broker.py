@@ -6,9 +6,13 @@ one outage has two such messages; it then asks for no third one, so it never eve
 is gone. It beats, offers its slots, and waits for ever. Seen with Kombu 5.7.0.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.maint_notifications import MaintNotificationsConfig
+
+# A command of Redis Cloud that each new connection would try first, and that Valkey and Redis refuse.
+NO_MAINTENANCE = MaintNotificationsConfig(enabled=False)
 
 
 class SlotFreeingQoS(redis.QoS):
@@ -35,9 +39,13 @@ class SlotFreeingQoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """A channel that counts so."""
+    """A channel that counts so, and that connects without asking for what the broker does not know."""
 
     QoS: Any = SlotFreeingQoS
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:  # noqa: FBT001,FBT002 - signature of Kombu
+        found = cast("dict[str, Any]", super()._connparams(asynchronous))
+        return found | {"maint_notifications_config": NO_MAINTENANCE}
 
 
 class Transport(redis.Transport):

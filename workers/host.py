@@ -17,7 +17,7 @@ from typing import cast
 
 from celery import Celery, signals
 from celery.apps.worker import Worker
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey
@@ -171,6 +171,8 @@ def consume(app: Celery, owner: str, slots: int) -> int:
     # Left to itself it sets the level of all logs; and as root it warns of pickle, which we do not accept.
     signals.setup_logging.connect(_keep_logging)
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # At each lost connection it says that a setting, which ours names, will have another default some day.
+    warnings.filterwarnings("ignore", message=r"\s*In Celery 5\.1", category=CPendingDeprecationWarning)
     worker = Worker(
         app=app,
         hostname=f"{owner}@{os.uname().nodename}",

@@ -12,11 +12,11 @@ from engine.sampling import cut_shards, plan_samples
 from engine.watch import Stage
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
-from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from workers.leases import HeldClaim
-from workers.plan_json import plan_to_json, probe_to_json
+from workers.plan_json import PlanInvalid, plan_to_json, probe_from_json, probe_to_json
 from workers.retry import ClaimLost
 from workers.screener import Screener
 from workers.workplace import Workplace
@@ -26,15 +26,46 @@ _log = get_logger(__name__)
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
-def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
+def prepare_job(place: Workplace, held: HeldClaim) -> Claim | None:
     """Write the shards of a job, or end it with the analysis that there is of the same bytes.
 
-    Returns the job's first shard, which may be begun here at once. Raises the fault for which the object
-    cannot be screened.
+    Returns the claim on the job's first shard, which is begun here at once. Raises the fault for which the
+    object cannot be screened.
     """
     claim, screener = held.claim, place.screener
+    probe = recall_probe(claim) or _probe_object(place, held)
+    held.stage = "plan"
+    prepared = plan_job(screener, probe)
+    fanned = place.end_and_take(
+        ShardKey(claim.key.job_id, 1),
+        lambda taker: fan_out(place.store, claim, prepared, place.limits, taker),
+    )
+    if fanned.outcome is FanOut.STALE:
+        raise ClaimLost("the job was taken over or has ended while it was prepared")
+    _log.info("job.prepared", outcome=fanned.outcome, shards=len(prepared.plans), sha256=probe.sha256)
+    if fanned.outcome is FanOut.REUSED:
+        place.metrics.reused.inc()
+        place.tracer.end_job(claim.key.job_id, {"fakesieve.reused": "true"})
+    return fanned.following
+
+
+def recall_probe(claim: Claim) -> Probe | None:
+    """Return what an earlier claim has seen in the object, of a job that waits for another one's analysis.
+
+    Whoever screens fetches the object and compares its bytes with this.
+    """
+    if claim.media is None:
+        return None
+    try:
+        return probe_from_json(claim.media)
+    except PlanInvalid:  # of another release
+        return None
+
+
+def _probe_object(place: Workplace, held: HeldClaim) -> Probe:
+    """Fetch the object and look at it."""
+    claim, screener, limits = held.claim, place.screener, place.screener.settings.limits
     begun_s = time.monotonic()
-    limits = screener.settings.limits
     held.enter("fetch")
     with place.scratch.hold(claim.source, limit_bytes=limits.size_bytes) as file:
         place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
@@ -47,17 +78,7 @@ def prepare_job(place: Workplace, held: HeldClaim) -> ShardKey | None:
         if probe.sha256 != file.sha256:
             seen = f"{file.path.name} was changed in the scratch folder"
             raise Unavailable(Reason.NO_SPACE, seen, "keep other programs out of the scratch folder")
-    held.stage = "plan"
-    prepared = plan_job(screener, probe)
-    outcome = place.keep_trying(lambda: fan_out(place.store, claim, prepared, place.limits))
-    if outcome is FanOut.STALE:
-        raise ClaimLost("the job was taken over or has ended while it was prepared")
-    _log.info("job.prepared", outcome=outcome, shards=len(prepared.plans), sha256=probe.sha256)
-    if outcome is FanOut.REUSED:
-        place.metrics.reused.inc()
-        place.tracer.end_job(claim.key.job_id, {"fakesieve.reused": "true"})
-        return None
-    return ShardKey(claim.key.job_id, 1) if outcome is FanOut.FANNED else None
+    return probe
 
 
 @contextmanager

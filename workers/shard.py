@@ -12,7 +12,7 @@ from engine.screen import lose_shard, screen_shard
 from engine.watch import Stage, StageClock
 from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.jobs.finish import Finish, finish_shard, score_key
-from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.rows import Claim
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from workers.leases import HeldClaim
@@ -20,6 +20,7 @@ from workers.plan_json import plan_from_json, probe_from_json
 from workers.remote_backend import RemoteBackend
 from workers.retry import Action, ClaimLost, decide_retry
 from workers.shard_result import ShardResult
+from workers.verdict import end_only_shard
 from workers.workplace import Workplace
 
 _log = get_logger(__name__)
@@ -32,10 +33,11 @@ _SCRATCH_FAULTS = {
 }
 
 
-def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
-    """Screen one shard and keep what it showed. Returns the scoring's key if it was the job's last.
+def run_shard(place: Workplace, held: HeldClaim) -> Claim | None:
+    """Screen one shard and keep what it showed. Returns the claim on the scoring if it was the job's last.
 
-    A shard of which no sample can be decoded is kept as that, so that it takes nothing from the others.
+    A shard of which no sample can be decoded is kept as that, so that it takes nothing from the others. The
+    only shard of a job is scored at once.
     """
     claim = held.claim
     place.screener.check_pipeline(claim)
@@ -61,13 +63,23 @@ def run_shard(place: Workplace, held: HeldClaim) -> ShardKey | None:
             held.check()
             result = screen_file(place, held, file.path, probe, plan, backend)
     # Not asked whether to stop any more: what is done is kept, and a claim that was lost is refused there.
-    data = result.to_bytes()
     held.stage = "write"
-    finish = place.keep_trying(lambda: finish_shard(place.store, claim, data))
-    if finish is Finish.STALE:
+    if claim.n_shards == 1:
+        scoring, is_ours = None, end_only_shard(place, claim, probe, result)
+    else:
+        scoring, is_ours = _keep_result(place, claim, result.to_bytes())
+    if not is_ours:
         raise ClaimLost("the shard was taken over, or its job has ended, while it was screened")
-    _log.info("shard.done", bytes=len(data), **result.timings_ms)
-    return score_key(claim) if finish is Finish.LAST else None
+    _log.info("shard.done", **result.timings_ms)
+    return scoring
+
+
+def _keep_result(place: Workplace, claim: Claim, data: bytes) -> tuple[Claim | None, bool]:
+    """Write what a shard showed. Returns the claim on the scoring, and whether anything was written."""
+    finished = place.end_and_take(
+        score_key(claim), lambda taker: finish_shard(place.store, claim, data, taker)
+    )
+    return finished.following, finished.outcome is not Finish.STALE
 
 
 def screen_file(

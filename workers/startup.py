@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from fakesieve.errors import SetupRefused, Unavailable
 from fakesieve.reasons import Reason
+from workers.broker import NO_MAINTENANCE
 
 _TIMEOUT_S = 5.0
 
@@ -20,7 +21,10 @@ def check_broker(url: str) -> None:
     """
     try:
         with redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+            url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            maint_notifications_config=NO_MAINTENANCE,
         ) as broker:
             memory = cast("Mapping[str, object]", broker.info("memory"))
     except (RedisError, ValueError) as error:

@@ -12,14 +12,15 @@ from fakesieve.jobs.states import WorkKind
 from fakesieve.logging import bound_fields, get_logger
 from workers.leases import HeldClaim, keep_trying
 from workers.prepare import prepare_job
-from workers.retry import Action, WrongPipeline, decide_retry
+from workers.retry import Action, HostDraining, WrongPipeline, decide_retry
 from workers.shard import run_shard
 from workers.verdict import score_claim
 from workers.workplace import Workplace
 
 _log = get_logger(__name__)
 
-Duty = Callable[[Workplace, HeldClaim], ShardKey | None]
+# What a piece of work leaves to be done at once by the same slot, leased already.
+Duty = Callable[[Workplace, HeldClaim], Claim | None]
 
 _DUTIES: Mapping[WorkKind, Duty] = {
     WorkKind.PREPARE: prepare_job,
@@ -32,12 +33,14 @@ def answer_doorbell(place: Workplace, key: ShardKey) -> None:
     """Do the work of a shard if it can be claimed, and what follows at once from it. Raises nothing expected.
 
     A job's first shard is begun where the job was prepared, as its file lies there, and its scoring where its
-    last shard ended. Both wait for a doorbell as well, in case that this host dies now.
+    last shard ended. Either is leased together with what made it possible, and taken back from a host that
+    dies just then when the lease has run out.
     """
-    following: ShardKey | None = key
-    while following is not None and not place.draining.is_set():
-        claim = _claim(place, following)
-        following = None if claim is None else run_claim(place, claim)
+    if place.draining.is_set():
+        return
+    claim = _claim(place, key)
+    while claim is not None:
+        claim = run_claim(place, claim)
 
 
 def _claim(place: Workplace, key: ShardKey) -> Claim | None:
@@ -56,7 +59,6 @@ def _claim(place: Workplace, key: ShardKey) -> Claim | None:
         place.metrics.note_refusal(claim)
         _log.debug("shard.refused", job=key.job_id, shard=key.index, refusal=claim)
         return None
-    place.metrics.note_claim(claim)
     return claim
 
 
@@ -83,16 +85,19 @@ def _ask(place: Workplace, key: ShardKey) -> Claim | Refusal:
     return keep_trying(ask_again, place.limits.lease_s / 4, lambda: place.draining.left_s)
 
 
-def run_claim(place: Workplace, claim: Claim) -> ShardKey | None:
-    """Do one piece of work to its end, whatever that is. Return the shard that may be begun next."""
+def run_claim(place: Workplace, claim: Claim) -> Claim | None:
+    """Do one piece of work to its end, whatever that is. Return the claim on what follows, if any."""
     names = {"job": claim.key.job_id, "shard": claim.key.index, "kind": claim.kind, "attempt": claim.attempt}
     with (
         bound_fields(**names),
         place.leases.hold(claim) as held,
         place.metrics.running.track_inprogress(),
     ):
+        place.metrics.note_claim(claim)
         _log.info("shard.claimed", lane=claim.lane, fence=claim.fence)
         try:
+            if place.draining.is_set():
+                raise HostDraining("the host ends")
             with place.tracer.trace_work(claim):
                 following = _DUTIES[claim.kind](place, held)
         except Exception as error:  # noqa: BLE001 - process edge: every error is decided on, none ends the slot

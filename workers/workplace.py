@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from fakesieve.jobs.claim import Taker
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.store import JobStore
 from workers.leases import Leases, keep_trying
 from workers.metrics import FleetMetrics
@@ -16,6 +18,18 @@ from workers.screener import Screener
 from workers.tracing import Tracer
 
 Result = TypeVar("Result")
+
+
+class Ending(Protocol):
+    """What came of a piece of work, with the claim on what follows where a taker got it."""
+
+    @property
+    def following(self) -> Claim | None:
+        """The claim."""
+        ...
+
+
+Ended = TypeVar("Ended", bound=Ending)
 
 
 class Drain(threading.Event):
@@ -58,3 +72,20 @@ class Workplace:
     def keep_trying(self, work: Callable[[], Result]) -> Result:
         """Write what must be heard: for as long as a lease lasts, and no longer than this host."""
         return keep_trying(work, self.limits.lease_s, lambda: self.draining.left_s)
+
+    def end_and_take(self, key: ShardKey, work: Callable[[Taker | None], Ended]) -> Ended:
+        """Write the end of a piece of work, as ``keep_trying`` does, and have ``key`` leased with it.
+
+        A draining host takes nothing more. While this asks no other slot claims the shard, so that a claim
+        that is found after a lost reply is its own.
+        """
+        if self.draining.is_set() or not self.leases.begin_asking(key):
+            return self.keep_trying(lambda: work(None))
+        taker, claim = Taker(self.owner, self.limits.lease_s, self.limits), None
+        try:
+            ended = self.keep_trying(lambda: work(taker))
+            claim = ended.following
+        finally:
+            if claim is None:  # a claim is held from now on
+                self.leases.end_asking(key)
+        return ended

@@ -16,7 +16,7 @@ from bench.database.ask import SECONDS_MAX, ask_all
 from bench.database.prepare import make_tenants, prepare
 from bench.database.report import Findings, write_findings
 from bench.database.templates import screen_clips
-from bench.database.weigh import read_evidence_bytes, read_sizes, run_jobs, write_analyses
+from bench.database.weigh import measure_evidence, read_kept_bytes, read_sizes, run_jobs, write_analyses
 from bench.run import RESULTS, describe_machine
 from engine.backends.select import default_threads
 from fakesieve.database import open_database
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         closing(open_database(server.url(APP_ROLE), connections_max=8)) as api,
     ):
         with server.connect() as connection:
-            sizes, evidence_bytes = read_sizes(connection), read_evidence_bytes(connection)
+            sizes, kept_bytes = read_sizes(connection), read_kept_bytes(connection)
             version = str(connection.execute("SHOW server_version").fetchone()[0])
         asked = list[object]()
         for each in ask_all(api, fleet, given.only, given.seconds):
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str]) -> None:
             tenant_id = make_tenants(fleet)[0]
             rates = [write_analyses(fleet, screened, tenant_id, writers, WRITE_S) for writers in WRITERS]
             runs = [run_jobs(fleet, screened, tenant_id, writers, WRITE_S) for writers in WRITERS]
-            found = Findings(machine, version, given.note, filled, sizes, evidence_bytes, asked, rates, runs)
+            evidence = (measure_evidence(screened), kept_bytes)
+            found = Findings(machine, version, given.note, filled, sizes, *evidence, asked, rates, runs)
             write_findings(given.out, found)
     if not given.keep:
         remove(folder)

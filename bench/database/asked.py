@@ -16,6 +16,7 @@ from engine.results import Outcome, VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.reconcile import SHARD_AGE_S
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.sql.store import SqlJobTransaction
 from fakesieve.jobs.states import JobState
@@ -206,6 +207,7 @@ def _fleet() -> Iterator[Question]:
         ("reconciler: shards of ended jobs", lambda tx, _: tx.close_ended_shards(LIMITS.step_rows)),
         ("reconciler: batches to settle, a hundred", lambda tx, _: tx.list_unsettled_batches(100)),
         ("reconciler: all batches to settle", _walk_batches),
+        ("reconciler: shards of old jobs", lambda tx, _: tx.drop_shards(SHARD_AGE_S)),
         ("reconciler: old events and hosts", lambda tx, _: tx.purge(7 * 86_400, 3600)),
     )
     for name, ask in asked:

@@ -14,7 +14,7 @@ import psycopg
 
 from bench.database.facts import TENANTS, Fact, Patterns, draw_facts
 from bench.database.fill import Filler, note_patterns
-from bench.database.templates import OWNER, Runner, Screened
+from bench.database.templates import OWNER, TAKER, Runner, Screened
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
 from fakesieve.jobs.claim import claim_shard
@@ -142,8 +142,7 @@ def _add_backlog(
         queued += submit_batch(store, batch, [new_job(tenant_ids[0], f"wait-{lane}", lane)]).jobs
     running = submit_video(store, new_job(tenant_ids[0], "runs")).job_id
     prepare_claim = claim_shard(store, ShardKey(running, 0), OWNER, 60)
-    fan_out(store, prepare_claim, screened.copy("runs").prepared)
-    claim_shard(store, ShardKey(running, 1), OWNER, 60)
+    fan_out(store, prepare_claim, screened.copy("runs").prepared, taker=TAKER)
     note_patterns(connection, [*(job.job_id for job in queued), running], 0.3, 0.7)
     end = datetime.now(UTC)
     for _ in Filler(connection).add(_draw_backlog(count, tenant_ids, len(queued), end)):

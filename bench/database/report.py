@@ -25,7 +25,8 @@ class Findings:
     note: str
     filled: Filled
     sizes: Sequence[TableSize]
-    evidence_bytes: float  # of a shard
+    evidence_bytes: float  # of a shard, wherever it is
+    kept_bytes: float  # of the evidence in a row that has some
     asked: Sequence[Asked]
     rates: Sequence[WriteRate]
     runs: Sequence[tuple[WriteRate, Steps]]
@@ -54,7 +55,7 @@ def per_analysis(size: TableSize, found: Findings) -> float:
     if size.name in WIDE:
         return total / filled.whole
     if size.name == "shard":
-        return (total - filled.whole * found.evidence_bytes) / filled.analyses + found.evidence_bytes
+        return (total - filled.whole * found.kept_bytes) / filled.analyses + found.evidence_bytes
     return total / filled.analyses
 
 
@@ -140,6 +141,7 @@ def build_raw(found: Findings) -> dict[str, object]:
         "filled": asdict(found.filled),
         "sizes": [asdict(size) | {"bytes_per_analysis": per_analysis(size, found)} for size in found.sizes],
         "evidence_bytes": found.evidence_bytes,
+        "kept_bytes": found.kept_bytes,
         "rates": [asdict(rate) for rate in (*found.rates, *(rate for rate, _ in found.runs))],
         "steps_ms": {
             name: [percentile(spent, 50), percentile(spent, 99)]

@@ -26,9 +26,9 @@ from engine.screen import (
     screen_shard,
 )
 from engine.watch import StageClock
-from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.claim import Taker, claim_shard
 from fakesieve.jobs.fan_out import Prepared, fan_out, reject_job
-from fakesieve.jobs.finish import finish_job, finish_shard, load_evidence, score_key
+from fakesieve.jobs.finish import finish_only_shard
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.relay import Credit, relay_doorbells
 from fakesieve.jobs.rows import Claim, ShardKey
@@ -42,6 +42,7 @@ from workers.shard_result import ShardResult
 
 CLIPS = ClipSet("A", 6, 10, 640, 360)
 OWNER, LEASE_S = "bench", 60.0
+TAKER = Taker(OWNER, LEASE_S)
 Answer = TypeVar("Answer")
 
 
@@ -131,16 +132,12 @@ class Runner:
         job_id = take("submit", lambda: submit_video(store, new)).job_id
         self._relay()
         claim = self._claim("claim to prepare", ShardKey(job_id, 0))
-        take("fan out", lambda: fan_out(store, claim, screened.prepared))
-        held = self._claim("claim to screen", ShardKey(job_id, 1))
-        data = screened.result.to_bytes()
-        take("finish a shard", lambda: finish_shard(store, held, data))
-        scorer = self._claim("claim to score", score_key(held))
-        found = take("read the evidence", lambda: load_evidence(store, job_id))
-        assert scorer.video_id is not None
-        results = [ShardResult.from_bytes(each) for each in found]
-        record = screened.score(new.tenant_id, scorer.video_id, results)
-        take("end the job", lambda: finish_job(store, job_id, record, scorer.fence))
+        fanned = take("fan out", lambda: fan_out(store, claim, screened.prepared, taker=TAKER))
+        held = fanned.following
+        assert held is not None
+        assert held.video_id is not None
+        record = screened.score(new.tenant_id, held.video_id, [screened.result])
+        take("end the job", lambda: finish_only_shard(store, held, record))
         return job_id
 
     def reject(self, new: NewJob) -> str:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import psycopg
 
@@ -69,12 +70,17 @@ def read_sizes(connection: psycopg.Connection) -> list[TableSize]:
     ]
 
 
-def read_evidence_bytes(connection: psycopg.Connection) -> float:
-    """Return the mean size of the evidence of a shard that has some."""
+def read_kept_bytes(connection: psycopg.Connection) -> float:
+    """Return the mean size of the evidence in the row of a shard that has some: not that of an only one."""
     found = connection.execute(
         "SELECT avg(octet_length(evidence)) FROM shard WHERE evidence IS NOT NULL"
     ).fetchone()
     return float(found[0]) if found and found[0] is not None else 0.0
+
+
+def measure_evidence(screened: Sequence[Screened]) -> float:
+    """Return the mean size of the evidence of a shard."""
+    return fmean(len(each.result.to_bytes()) for each in screened)
 
 
 def count_rows(screened: Screened) -> int:

@@ -10,13 +10,24 @@ from typing import Any
 Event = Mapping[str, Any]
 CLAIM, HEARTBEATS = "claim_shard", ("extend_claims", "WorkerHost")
 # What a piece of work asks of the database besides its claim. Storing the analysis is work and no overhead,
-# but it shares its transaction with the end of the job.
-ENDS = ("fan_out", "finish_shard", "load_evidence", "finish_job", "reject_job", "release_shard")
+# but it shares its transaction with the end of the job. What ends a piece may claim the next one too.
+ENDS = (
+    "fan_out",
+    "finish_shard",
+    "finish_only_shard",
+    "load_evidence",
+    "finish_job",
+    "reject_job",
+    "release_shard",
+)
 
 
 @dataclass
 class Piece:
-    """One claim and what followed until the next one of its slot; milliseconds and seconds of the clock."""
+    """One claim and what followed until the next one of its slot; milliseconds and seconds of the clock.
+
+    ``claim_ms`` is 0 where the claim came with the end of the piece before it, whose calls hold its time.
+    """
 
     kind: str
     begun: float
@@ -55,6 +66,7 @@ class Costs:
 
     pieces: tuple[Piece, ...]
     messages: tuple[Message, ...]
+    turns_ms: tuple[float, ...]  # what a doorbell paid for all its pieces; of one shard that is the job
     gaps_ms: tuple[float, ...]  # in which a slot had nothing to do, from one doorbell to the next
     refused_ms: tuple[float, ...]
     beats_ms: tuple[float, ...]
@@ -119,6 +131,7 @@ def read_costs(events: Iterable[Event], begin: float, end: float) -> Costs:
     return Costs(
         pieces=tuple(piece for turn in turns for piece in turn.pieces),
         messages=tuple(turn.message for turn in turns),
+        turns_ms=tuple(sum(piece.overhead_ms for piece in turn.pieces) for turn in turns if turn.pieces),
         gaps_ms=tuple(gaps),
         refused_ms=tuple(ms for turn in turns for ms in turn.refused_ms),
         beats_ms=tuple(beats),
@@ -159,6 +172,8 @@ def _read_slot(
             calls = pieces[-1].calls_ms
             calls[what] = calls.get(what, 0.0) + _spent_ms(event)
             pieces[-1].ended = event["ended"]
+            if "taken" in event:
+                pieces.append(Piece(event["taken"], event["ended"], event["ended"], 0.0))
 
 
 def _spent_ms(event: Event) -> float:

@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 from celery import signals
 
 from fakesieve.database import open_database
+from fakesieve.jobs.fan_out import Fanned
+from fakesieve.jobs.finish import Finished
 from fakesieve.jobs.rows import Claim, Refusal
 from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import configure_logging
 from fakesieve.settings import read_settings
-from workers.cli import count_slots, read_limits
+from workers.cli import count_slots, find_silence, read_limits
 from workers.inference_wire import Answer
 from workers.metrics import FleetMetrics
 from workers.opening import run_worker
@@ -64,6 +66,8 @@ class NotingStore:
             fields |= {"kind": answer.kind.value, "job": answer.key.job_id}
         elif isinstance(answer, Refusal):
             fields["refusal"] = answer.value
+        elif isinstance(answer, Fanned | Finished) and answer.following is not None:
+            fields["taken"] = answer.following.kind.value
         self._notes.add(work.__qualname__.split(".")[0], **fields)
         return answer
 
@@ -112,7 +116,9 @@ def main(path: Path) -> int:
     listen(notes)
     connections = max(settings.database_connections, count_slots(settings) + 2)
     url = settings.database_url.get_secret_value()
-    with closing(open_database(url, connections_max=connections)) as database:
+    silence_s = find_silence(settings)
+    opened = open_database(url, connections_max=connections, silence_s=silence_s, is_fleet=True)
+    with closing(opened) as database:
         store = NotingStore(SqlJobStore(database), notes)
         code = run_worker(settings, store, read_limits(settings), NotingMetrics(notes))
     notes.write(path.with_name(f"{path.stem}-{os.getpid()}.jsonl"))

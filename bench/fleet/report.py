@@ -15,6 +15,7 @@ PERCENTILES = (50, 99)
 CALLS = (
     ("prepare", "fan_out"),
     ("screen", "finish_shard"),
+    ("screen", "finish_only_shard"),
     ("score", "load_evidence"),
     ("score", "finish_job"),
 )
@@ -57,16 +58,27 @@ def _throughput(run: Run) -> Iterator[Figure]:
 
 def _overhead(run: Run) -> Iterator[Figure]:
     """What claims, results and messages took."""
+    note = (
+        "its result and, where no other piece did that, its claim; the analysis too where it is the only one"
+    )
     for share in PERCENTILES:
         name = f"queue overhead of a screen shard, p{share}"
-        yield _of_pieces(run, name, "screen", share, lambda piece: piece.overhead_ms, "claim and result")
+        yield _of_pieces(run, name, "screen", share, lambda piece: piece.overhead_ms, note)
     yield _of_rounds(
         run,
         "queue overhead of a screen shard, share of its time",
         "%",
         lambda each: 100 * each.overhead_share("screen"),
-        "claim and result",
+        note,
     )
+    for share in PERCENTILES:
+        yield _of_rounds(
+            run,
+            f"queue overhead of a job of one shard, p{share}",
+            "ms",
+            lambda each, share=share: percentile(each.turns_ms, share),
+            "all that its host asks of the database, the analysis too",
+        )
     yield _of_rounds(
         run,
         "all that the queue takes of the slots' time",
@@ -74,15 +86,25 @@ def _overhead(run: Run) -> Iterator[Figure]:
         lambda each: 100 * each.queue_share,
         "every call of the database, the analysis too; refused doorbells, heartbeats, empty slots",
     )
-    for kind in KINDS:
+    yield from _pieces(run)
+    yield from _messages(run)
+
+
+def _pieces(run: Run) -> Iterator[Figure]:
+    """What there was: a job of one shard has no piece for its scoring, and one claim for all its pieces."""
+    kinds = [kind for kind in KINDS if all(each.of_kind(kind) for each in run.costs)]
+    for kind in kinds:
         yield _of_pieces(run, f"{kind}: time of a piece, p50", kind, 50, lambda piece: piece.time_ms)
     for share in PERCENTILES:
-        for kind in KINDS:
-            yield _of_pieces(run, f"{kind}: claim, p{share}", kind, share, lambda piece: piece.claim_ms)
+        for kind in kinds:
+            if all(any(piece.claim_ms for piece in each.of_kind(kind)) for each in run.costs):
+                yield _of_pieces(run, f"{kind}: claim, p{share}", kind, share, lambda piece: piece.claim_ms)
         for kind, call in CALLS:
-            name = f"{kind}: {call}, p{share}"
-            yield _of_pieces(run, name, kind, share, lambda piece, call=call: piece.calls_ms[call])
-    yield from _messages(run)
+            if kind in kinds and all(
+                call in piece.calls_ms for each in run.costs for piece in each.of_kind(kind)
+            ):
+                name = f"{kind}: {call}, p{share}"
+                yield _of_pieces(run, name, kind, share, lambda piece, call=call: piece.calls_ms[call])
 
 
 def _messages(run: Run) -> Iterator[Figure]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from engine.policy import Policy
-from fakesieve.jobs.claim import DEFAULT_LIMITS, release_shard
+from fakesieve.jobs.claim import DEFAULT_LIMITS, Taker, give_back
 from fakesieve.jobs.ends import end_job, failed_by
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
@@ -55,59 +55,86 @@ class FanOut(StrEnum):
     WAITING = "waiting"  # another job screens the same bytes; this one was given back to look again
 
 
+@dataclass(frozen=True)
+class Fanned:
+    """What came of a prepared job, and the claim on its first shard where a taker got it."""
+
+    outcome: FanOut
+    following: Claim | None = None
+
+    def __post_init__(self) -> None:
+        if self.following is not None and self.outcome is not FanOut.FANNED:
+            raise ValueError(f"a shard to begin with in a job that is {self.outcome}")
+
+
 class _Twin(Exception):
     """Another job screens the same bytes. Undoes what was written about this one."""
 
 
-def fan_out(store: JobStore, claim: Claim, prepared: Prepared, limits: JobLimits = DEFAULT_LIMITS) -> FanOut:
-    """Write video, shards and doorbells in one transaction, or end the job with the analysis that exists.
+def fan_out(
+    store: JobStore,
+    claim: Claim,
+    prepared: Prepared,
+    limits: JobLimits = DEFAULT_LIMITS,
+    taker: Taker | None = None,
+) -> Fanned:
+    """Write video and shards in one transaction, or end the job with the analysis that exists.
 
-    While another job of the tenant screens the same bytes by the same pipeline, in no later lane, this one is
-    given back without costing an attempt. It looks again later and later, and screens the bytes itself when
-    half of its deliveries are spent, so that nothing depends on the other one.
+    ``taker`` gets the first shard, without a doorbell; the others get theirs. While another job of the tenant
+    screens the same bytes by the same pipeline, in no later lane, this one is given back without costing an
+    attempt. It looks again later and later, and screens the bytes itself when half of its deliveries are
+    spent, so that nothing depends on the other one.
     """
     may_wait = claim.deliveries <= limits.max_deliveries // 2
 
-    def work(tx: JobTransaction) -> FanOut:
+    def work(tx: JobTransaction) -> Fanned:
         mark = tx.mark_shard_done(claim.key, claim.fence, None)
         job = tx.lock_job(claim.key.job_id)
         if job is None or mark is Mark.STALE:
-            return FanOut.STALE
+            return Fanned(FanOut.STALE)
         if mark is Mark.REPEATED:
-            return _repeat(job)
+            return _repeat(tx, job, taker)
         if job.state is not JobState.RUNNING:
-            return FanOut.STALE
-        return _fan_out_job(tx, job, prepared, may_wait=may_wait)
+            return Fanned(FanOut.STALE)
+        return _fan_out_job(tx, job, prepared, taker, may_wait=may_wait)
 
     try:
         return store.run(work)
     except _Twin as twin:
-        delay_s = min(WAIT_MOST_S, WAIT_FIRST_S * 2.0 ** (claim.deliveries - 1))
-        is_ours = release_shard(
-            store, claim, Reason.REQUEST_IN_PROGRESS, delay_s, refund=True, message=str(twin), limits=limits
-        )
-        return FanOut.WAITING if is_ours else FanOut.STALE
+        is_ours = _wait(store, claim, prepared, str(twin), limits)
+        return Fanned(FanOut.WAITING if is_ours else FanOut.STALE)
 
 
-def _repeat(job: JobRow) -> FanOut:
+def _wait(store: JobStore, claim: Claim, prepared: Prepared, seen: str, limits: JobLimits) -> bool:
+    """Give the job back, with what is known of its object, so that it need not be fetched to look again."""
+    delay_s = min(WAIT_MOST_S, WAIT_FIRST_S * 2.0 ** (claim.deliveries - 1))
+    fault = Fault(Reason.REQUEST_IN_PROGRESS, seen)
+
+    def work(tx: JobTransaction) -> bool:
+        if not give_back(tx, claim, fault, delay_s, refund=True, limits=limits):
+            return False
+        job = tx.lock_job(claim.key.job_id)
+        if job is not None and job.state is JobState.RUNNING:
+            video_id = _note_video(tx, job, prepared)
+            tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, 0)
+        return True
+
+    return store.run(work)
+
+
+def _repeat(tx: JobTransaction, job: JobRow, taker: Taker | None) -> Fanned:
     """The first reply was lost; say again what it said."""
     if job.reused_analysis and job.state is JobState.SUCCEEDED:
-        return FanOut.REUSED
-    return FanOut.FANNED if job.n_shards and job.state is JobState.RUNNING else FanOut.STALE
+        return Fanned(FanOut.REUSED)
+    if not job.n_shards or job.state is not JobState.RUNNING:
+        return Fanned(FanOut.STALE)
+    return Fanned(FanOut.FANNED, taker.recall(tx, ShardKey(job.id, 1)) if taker else None)
 
 
-def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared, *, may_wait: bool) -> FanOut:
-    video_id = tx.upsert_video(
-        VideoDraft(
-            job.tenant_id,
-            prepared.sha256,
-            prepared.size_bytes,
-            prepared.media,
-            job.source,
-            job.external_id,
-            job.source_kind,
-        )
-    )
+def _fan_out_job(
+    tx: JobTransaction, job: JobRow, prepared: Prepared, taker: Taker | None, *, may_wait: bool
+) -> Fanned:
+    video_id = _note_video(tx, job, prepared)
     analysis_id = tx.find_analysis(video_id, prepared.fingerprint)
     if analysis_id is None and may_wait:
         # Noting the video has locked its row, so two of them look one after the other.
@@ -120,8 +147,31 @@ def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared, *, may_wai
         if prepared.policy is not None:
             tx.judge_analysis(analysis_id, prepared.policy)
         end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
-        return FanOut.REUSED
-    drafts = [
+        return Fanned(FanOut.REUSED)
+    drafts = _draft_shards(job, prepared)
+    tx.insert_shards(drafts)
+    first = taker.take(tx, drafts[0].key) if taker else None
+    tx.insert_doorbells([draft.key for draft in (drafts[1:] if first else drafts)])
+    return Fanned(FanOut.FANNED, first)
+
+
+def _note_video(tx: JobTransaction, job: JobRow, prepared: Prepared) -> str:
+    return tx.upsert_video(
+        VideoDraft(
+            job.tenant_id,
+            prepared.sha256,
+            prepared.size_bytes,
+            prepared.media,
+            job.source,
+            job.external_id,
+            job.source_kind,
+            job.asked_time,
+        )
+    )
+
+
+def _draft_shards(job: JobRow, prepared: Prepared) -> list[ShardDraft]:
+    return [
         ShardDraft(
             ShardKey(job.id, index),
             WorkKind.SCREEN,
@@ -133,9 +183,6 @@ def _fan_out_job(tx: JobTransaction, job: JobRow, prepared: Prepared, *, may_wai
         )
         for index, plan in enumerate(prepared.plans, 1)
     ]
-    tx.insert_shards(drafts)
-    tx.insert_doorbells([draft.key for draft in drafts])
-    return FanOut.FANNED
 
 
 def reject_job(store: JobStore, claim: Claim, reason: Reason, message: str, hint: str = "") -> bool:

@@ -21,6 +21,7 @@ BATCH_SAMPLE_MIN = 20
 EVENT_AGE_S = 7 * 86_400.0
 HOST_AGE_S = 3_600.0
 EVIDENCE_AGE_S = 3_600.0  # after which it is of use to nobody: what it led to stands in the analysis
+SHARD_AGE_S = 30 * 86_400.0  # of the rows that tell how a job was worked on; the job and its result stay
 # Jobs of a running batch that are counted in a second on average, for its failure rate.
 COUNTED_A_SECOND = 10_000.0
 _BATCHES_AT_ONCE = 100
@@ -38,6 +39,7 @@ class Reconciled:
     settled: int  # batches that ended
     purged: int  # old events and hosts
     dropped: int  # evidence of jobs that have ended
+    forgotten: int  # jobs that ended so long ago that nobody asks how they were worked on
 
     @property
     def is_idle(self) -> bool:
@@ -84,6 +86,7 @@ def reconcile(store: JobStore, limits: JobLimits, pace: BatchPace | None = None)
         settled=settle_batches(store, pace or BatchPace()),
         purged=step(_purge),
         dropped=step(_drop_evidence),
+        forgotten=step(_drop_shards),
     )
 
 
@@ -124,6 +127,10 @@ def _purge(tx: JobTransaction, _: JobLimits) -> int:
 
 def _drop_evidence(tx: JobTransaction, _: JobLimits) -> int:
     return tx.drop_evidence(EVIDENCE_AGE_S)
+
+
+def _drop_shards(tx: JobTransaction, _: JobLimits) -> int:
+    return tx.drop_shards(SHARD_AGE_S)
 
 
 def settle_batches(store: JobStore, pace: BatchPace) -> int:

@@ -30,7 +30,8 @@ class Claim:
     """The right to work on one shard until the lease ends.
 
     Whatever the worker writes is accepted only under this ``fence``. ``attempt`` counts from 1. ``media``
-    is the probe as JSON and ``plan`` what to sample; both are null while the job is being prepared.
+    is the probe as JSON and ``plan`` what to sample; both are null while the job is being prepared for the
+    first time.
     ``deadline`` and the lease are times of the database's clock: compare them with nothing else.
     """
 
@@ -134,6 +135,7 @@ class JobRow:
     reason: Reason | None = None
     external_id: str | None = None
     source_kind: SourceKind = SourceKind.API
+    asked_time: datetime | None = None  # when it was submitted, or retried last
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ class VideoDraft:
     source: VideoRef
     external_id: str | None = None
     source_kind: SourceKind = SourceKind.API
+    asked_time: datetime | None = None  # absent is now; a deletion after it stands
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,16 +80,12 @@ class ClaimRows(Protocol):
         """Lease the shard when it may be, in one statement that raises fence, attempts and deliveries.
 
         It may be when its job is live and within its deadline, attempts and deliveries are left, no delay
-        runs, and it is pending or its lease is over.
+        runs, and it is pending or its lease is over. A queued job runs from then on.
         """
         ...
 
     def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
         """Return the claim of a shard of a live job that ``owner`` has leased, while the lease lasts."""
-        ...
-
-    def start_job(self, job_id: str) -> None:
-        """Move a queued job to running; do nothing to any other."""
         ...
 
     def extend_leases(
@@ -159,8 +155,8 @@ class FinishRows(Protocol):
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         """Put a failed, cancelled or expired job back to its beginning under higher fences.
 
-        Its evidence goes; with ``is_new_start`` its deadline starts again. False when the job is in another
-        state.
+        Its evidence goes, and it has its first shard alone; with ``is_new_start`` its deadline starts again.
+        False when the job is in another state.
         """
         ...
 
@@ -222,6 +218,13 @@ class OverdueRows(Protocol):
 
     def drop_evidence(self, age_s: float) -> int:
         """Forget what shards found whose job ended after them, and so long ago; return of how many."""
+        ...
+
+    def drop_shards(self, age_s: float) -> int:
+        """Delete shards and attempts of jobs that ended so long ago; return of how many jobs.
+
+        A job keeps the highest fence of its shards, for the case that it is retried all the same.
+        """
         ...
 
     def purge(self, event_age_s: float, host_age_s: float) -> int:

@@ -53,7 +53,7 @@ def test_needs_of_a_minute_are_those_of_the_formulas() -> None:
     assert needs["GPUs for lv-xception instead"] == pytest.approx(size * 30_000 / 500)
     assert needs["cores for Postgres"] == pytest.approx(size * 500 * 0.03)
     assert needs["Postgres servers"] == 2
-    assert needs["transactions of Postgres"] == 500 * 8
+    assert needs["transactions of Postgres"] == 500 * 5
     assert needs["a day of faces and maps"] == pytest.approx(86_400 * 30_000 * 480 / 1e12)
     assert needs["bytes from the store"] == pytest.approx(18.75)
 

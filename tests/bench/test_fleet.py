@@ -59,7 +59,7 @@ def make_costs() -> Costs:
         Piece("screen", 0.1, 1.1, 2.0, {"finish_shard": 4.0}),
         Piece("score", 1.1, 1.2, 2.0, {"load_evidence": 1.0, "finish_job": 9.0}),
     )
-    return Costs(pieces, (Message(0.0, 0.0, 1.2),), (8.0,), (), (2.0,), (4, 8), (1.0, 3.0))
+    return Costs(pieces, (Message(0.0, 0.0, 1.2),), (26.0,), (8.0,), (), (2.0,), (4, 8), (1.0, 3.0))
 
 
 def make_run() -> Run:
@@ -75,7 +75,9 @@ def test_a_run_is_summed_up_with_its_goals() -> None:
     assert figures["queue overhead of a screen shard, p50"].median == 6.0
     assert figures["queue overhead of a screen shard, share of its time"].median == pytest.approx(0.6)
     assert figures["processor time per clip: whole fleet"].median == pytest.approx(0.6)
+    assert figures["queue overhead of a job of one shard, p50"].median == 26.0
     assert figures["score: finish_job, p99"].median == 9.0
+    assert "screen: finish_only_shard, p99" not in figures
     page = format_page(run, list(figures.values()))
     assert "<= 5: missed" in page
     assert "<= 2: reached" in page

@@ -36,6 +36,21 @@ def test_calls_belong_to_the_claim_before_them() -> None:
     assert costs.overhead_share("screen") == pytest.approx(0.02)
 
 
+def test_a_claim_that_came_with_an_end_begins_a_piece_without_a_price() -> None:
+    events = [
+        at("begun", 1.0, message="a"),
+        call("claim_shard", 1.0, 1.01, kind="prepare", job="j"),
+        call("fan_out", 1.5, 1.52, taken="screen"),
+        call("finish_only_shard", 2.5, 2.53),
+        at("done", 2.53, message="a"),
+    ]
+    costs = read_costs(events, 0, 100)
+    (prepare,), (screen,) = costs.of_kind("prepare"), costs.of_kind("screen")
+    assert (prepare.overhead_ms, screen.overhead_ms) == (pytest.approx(30), pytest.approx(30))
+    assert screen.time_ms == pytest.approx(1010)
+    assert costs.turns_ms == (pytest.approx(60),)
+
+
 def test_a_slot_is_empty_between_its_own_doorbells() -> None:
     events = job(10.0, "a") + job(10.5, "b", thread=2) + job(12.25, "c")
     costs = read_costs(events, 0, 100)

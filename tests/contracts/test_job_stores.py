@@ -162,8 +162,8 @@ def test_fan_out_opens_every_shard_with_its_plan(case: JobCase) -> None:
 def test_fan_out_is_said_again_after_a_lost_reply(case: JobCase) -> None:
     claim = case.claim(job_id := case.submit())
     prepared = Prepared(make_sha("x"), 1000, MEDIA, "fp1", ({}, {}))
-    assert fan_out(case.store, claim, prepared) is FanOut.FANNED
-    assert fan_out(case.store, claim, prepared) is FanOut.FANNED
+    assert fan_out(case.store, claim, prepared).outcome is FanOut.FANNED
+    assert fan_out(case.store, claim, prepared).outcome is FanOut.FANNED
     assert case.read_job(job_id).n_shards == 2
 
 
@@ -172,7 +172,7 @@ def test_a_stale_prepare_fans_nothing_out(case: JobCase) -> None:
     case.pass_time(LEASE_S + 1)
     case.claim(job_id, owner="host-2")
     prepared = Prepared(make_sha("x"), 1000, MEDIA, "fp1", ({},))
-    assert fan_out(case.store, stale, prepared) is FanOut.STALE
+    assert fan_out(case.store, stale, prepared).outcome is FanOut.STALE
     assert case.read_job(job_id).n_shards == 0
 
 
@@ -256,9 +256,9 @@ def test_the_last_shard_says_so_once_all_are_done(case: JobCase) -> None:
 def test_finishing_again_after_a_lost_reply_counts_once(case: JobCase) -> None:
     case.prepare(job_id := case.submit(), shards=2)
     claim = case.claim(job_id, 1)
-    assert [finish_shard(case.store, claim, b"e") for _ in range(2)] == [Finish.DONE, Finish.DONE]
+    assert [finish_shard(case.store, claim, b"e").outcome for _ in range(2)] == [Finish.DONE, Finish.DONE]
     last = case.claim(job_id, 2)
-    assert [finish_shard(case.store, last, b"e") for _ in range(2)] == [Finish.LAST, Finish.LAST]
+    assert [finish_shard(case.store, last, b"e").outcome for _ in range(2)] == [Finish.LAST, Finish.LAST]
     assert case.read_job(job_id).n_done == 2
 
 
@@ -267,8 +267,8 @@ def test_late_worker_cannot_finish_a_shard(case: JobCase) -> None:
     late = case.claim(job_id, 1)
     case.pass_time(LEASE_S + 1)
     new = case.claim(job_id, 1, owner="host-2")
-    assert finish_shard(case.store, late, b"old") is Finish.STALE
-    assert finish_shard(case.store, new, b"new") is Finish.DONE
+    assert finish_shard(case.store, late, b"old").outcome is Finish.STALE
+    assert finish_shard(case.store, new, b"new").outcome is Finish.DONE
     assert load_evidence(case.store, job_id) == [b"new"]
 
 
@@ -330,7 +330,7 @@ def test_a_cancelled_job_takes_no_result(case: JobCase) -> None:
     case.prepare(job_id := case.submit(), shards=2)
     claim = case.claim(job_id, 1)
     assert cancel_job(case.store, job_id)
-    assert finish_shard(case.store, claim, b"e") is Finish.STALE
+    assert finish_shard(case.store, claim, b"e").outcome is Finish.STALE
     assert case.claim(job_id, 2) is Refusal.ENDED
     assert not cancel_job(case.store, job_id)
     assert case.read_job(job_id).reason is Reason.CANCELLED_BY_CALLER
@@ -348,8 +348,8 @@ def test_a_retried_job_starts_anew_under_higher_fences(case: JobCase) -> None:
     assert case.prepare(job_id, shards=2, content="new bytes") is FanOut.FANNED
     new = case.claim(job_id, 1)
     assert new.fence > late.fence
-    assert finish_shard(case.store, late, b"old") is Finish.STALE
-    assert finish_shard(case.store, new, b"new") is Finish.DONE
+    assert finish_shard(case.store, late, b"old").outcome is Finish.STALE
+    assert finish_shard(case.store, new, b"new").outcome is Finish.DONE
 
 
 def test_only_what_did_not_succeed_is_retried(case: JobCase) -> None:

@@ -6,10 +6,10 @@ from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.claim import recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
-from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.reconcile import SHARD_AGE_S, reconcile
 from fakesieve.jobs.replan import replan_job
 from fakesieve.jobs.rows import ShardKey
-from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.jobs.states import BatchState, JobState, ShardState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
@@ -162,3 +162,20 @@ def test_a_scorer_whose_lease_is_over_still_ends_its_job(case: JobCase) -> None:
     reconcile(case.store, LIMITS)
     assert finish_job(case.store, job_id, make_analysis(claim.tenant_id, claim.video_id), claim.fence)
     assert case.read_job(job_id).state is JobState.SUCCEEDED
+
+
+def test_shards_of_a_job_that_ended_long_ago_are_gone_and_it_can_be_retried(case: JobCase) -> None:
+    case.finish(done := case.submit("done"))
+    case.prepare(failed := case.submit("failed"), shards=2)
+    fail_job(case.store, failed, Reason.INTERNAL, "seen")
+    late = case.claim(live := case.submit("live"))
+    case.pass_time(SHARD_AGE_S + 1)
+    assert reconcile(case.store, LIMITS).forgotten == 2
+    assert case.read_shard(done, 1) is None
+    assert case.read_job(done).state is JobState.SUCCEEDED
+    assert case.read_shard(live).fence == late.fence
+    before = case.read_job(failed).fence
+    assert retry_job(case.store, failed)
+    row = case.read_shard(failed)
+    assert (row.state, row.attempts, row.fence) == (ShardState.PENDING, 0, before + 1)
+    assert case.claim(failed).fence == before + 2

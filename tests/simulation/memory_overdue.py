@@ -97,6 +97,18 @@ class MemoryTransaction(MemoryWork):
                         dropped += 1
         return dropped
 
+    def drop_shards(self, age_s: float) -> int:
+        oldest_s, gone = self.store.read_clock() - age_s, 0
+        for job in self.store.jobs.values():
+            shards = self.store.shards[job.id]
+            if not job.is_live and job.end_s is not None and job.end_s < oldest_s and shards:
+                self._touch(job)
+                job.fence = max(shard.fence for shard in shards.values())
+                for index in list(shards):
+                    self._drop(shards, index)
+                gone += 1
+        return gone
+
     def purge(self, event_age_s: float, host_age_s: float) -> int:
         oldest_s = self.store.read_clock() - host_age_s
         gone = [owner for owner, (_, seen_s) in self.store.hosts.items() if seen_s < oldest_s]

@@ -119,6 +119,9 @@ class MemoryWork(Journal):
         if shard.fence <= store.highest_fence.get(key, 0):
             store.violations.append(f"I5: fence {shard.fence} of {key} was granted before")
         self.fences.append((key, shard.fence))
+        if job.state is JobState.QUEUED:
+            self._touch(job)
+            self._move_job(job, JobState.RUNNING)
         return self._make_claim(job, shard)
 
     def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
@@ -146,12 +149,6 @@ class MemoryWork(Journal):
             job.n_shards,
             shard.deliveries,
         )
-
-    def start_job(self, job_id: str) -> None:
-        job = self.store.jobs[job_id]
-        if job.state is JobState.QUEUED:
-            self._touch(job)
-            self._move_job(job, JobState.RUNNING)
 
     def extend_leases(
         self, owner: str, fences: Mapping[ShardKey, int], lease_s: float
@@ -225,6 +222,7 @@ class MemoryWork(Journal):
             job.analysis_id,
             job.reused_analysis,
             job.reason,
+            asked_time=as_time(job.begin_s),
         )
 
     def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
@@ -301,7 +299,7 @@ class MemoryWork(Journal):
         shards = self.store.shards[job_id]
         self._touch(job)
         self._move_job(job, JobState.QUEUED)
-        job.fence = 1 + max(shard.fence for shard in shards.values())
+        job.fence = 1 + max([job.fence, *(shard.fence for shard in shards.values())])
         job.n_shards = job.n_done = 0
         if is_new_start:
             job.begin_s = self.store.read_clock()
@@ -309,9 +307,10 @@ class MemoryWork(Journal):
             job.deadline = as_time(job.deadline_s)
         job.reason = job.message = job.hint = job.end_s = None
         job.video_id = job.fingerprint = job.media = None
-        for index in [i for i in shards if i > 0]:
+        for index in list(shards):
             self._drop(shards, index)
-        first = MemoryShard(shards[0].draft)
+        draft = ShardDraft(ShardKey(job_id, 0), WorkKind.PREPARE, job.draft.tenant_id, job.draft.lane)
+        first = MemoryShard(draft)
         first.fence = job.fence
         self._put(shards, 0, first)
         return True

@@ -19,10 +19,18 @@ MUTANT_SEEDS = 1000
 # Each of these must have happened in every part, or the simulation has become too tame to prove anything.
 SOMETIMES = {
     "callers": ("submitted", "key_known", "submit_again", "cancelled", "retried"),
-    "ends": ("scored", "reused", "expired", "rejected", "exhausted"),
+    "ends": ("scored", "scored_alone", "reused", "expired", "rejected", "exhausted"),
     "claims": ("refused_done", "refused_held", "refused_ended", "refused_not_yet", "refused_exhausted"),
     "replies": ("claim_without_reply", "unknown_commits", "asked_again", "gave_up", "beat_failed"),
-    "late workers": ("stale_finish", "stale_fan_out", "stale_release", "stopped_early", "scored_again"),
+    "late workers": (
+        "stale_finish",
+        "stale_fan_out",
+        "stale_release",
+        "stale_only_shard",
+        "stopped_early",
+        "scored_again",
+    ),
+    "slots that go on": ("taken", "died_with_what_it_took", "asked_for"),
     "recovery": ("taken_back", "rung_again", "released", "last", "recalled", "replanned", "waited_for_twin"),
     "faults": ("killed", "paused", "poisoned", "broker_flushed", "broker_down", "relay_failed"),
 }

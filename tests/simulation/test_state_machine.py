@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from fakesieve.jobs.cancel import cancel_job, retry_job
-from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
+from fakesieve.jobs.claim import Taker, claim_shard, extend_claims, release_shard
 from fakesieve.jobs.fan_out import Prepared, fan_out, reject_job
-from fakesieve.jobs.finish import finish_job, finish_shard
+from fakesieve.jobs.finish import finish_job, finish_only_shard, finish_shard
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.relay import Credit, relay_doorbells
@@ -25,6 +25,7 @@ from tests.simulation.world import Rules
 LEASE_S = 30.0
 MEDIA = {"duration_us": 1}
 small = st.integers(0, 3)
+takers = st.sampled_from([None, Taker("host", LEASE_S)])
 
 
 class JobMachine(RuleBasedStateMachine):
@@ -85,20 +86,26 @@ class JobMachine(RuleBasedStateMachine):
         self.messages.clear()
 
     @precondition(lambda self: self.claims)
-    @rule(n=small, shards=st.integers(1, 3), times=st.integers(1, 2))
-    def finish(self, n: int, shards: int, times: int) -> None:
+    @rule(n=small, shards=st.integers(1, 3), times=st.integers(1, 2), taker=takers)
+    def finish(self, n: int, shards: int, times: int, taker: Taker | None) -> None:
         """Do the work of a claim, current or not; twice where the first reply was lost."""
         claim = self.claims[n % len(self.claims)]
+        found = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
+        following = None
         for _ in range(times):
             if claim.kind is WorkKind.PREPARE:
                 plans = tuple({"n": k} for k in range(shards))
                 sha256 = claim.source.key[-1] * 64
-                fan_out(self.store, claim, Prepared(sha256, 1, MEDIA, "fp", plans))
+                prepared = Prepared(sha256, 1, MEDIA, "fp", plans)
+                following = fan_out(self.store, claim, prepared, self.limits, taker).following
+            elif claim.kind is WorkKind.SCREEN and claim.n_shards == 1 and taker:
+                finish_only_shard(self.store, claim, found)
             elif claim.kind is WorkKind.SCREEN:
-                finish_shard(self.store, claim, b"evidence")
+                following = finish_shard(self.store, claim, b"evidence", taker).following
             else:
-                found = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
                 finish_job(self.store, claim.key.job_id, found, claim.fence)
+        if following is not None:
+            self.claims.append(following)
 
     @precondition(lambda self: self.claims)
     @rule(n=small)

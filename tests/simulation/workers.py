@@ -5,9 +5,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from fakesieve.errors import Unavailable
-from fakesieve.jobs.claim import claim_shard, extend_claims, recall_claim, release_shard
+from fakesieve.jobs.claim import Taker, claim_shard, extend_claims, recall_claim, release_shard
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out, reject_job
-from fakesieve.jobs.finish import Finish, finish_job, finish_shard, load_evidence, score_key
+from fakesieve.jobs.finish import (
+    Finish,
+    finish_job,
+    finish_only_shard,
+    finish_shard,
+    load_evidence,
+    score_key,
+)
 from fakesieve.jobs.replan import REPLAN_DELIVERIES, replan_job
 from fakesieve.jobs.rows import Claim, HostBeat, ShardKey
 from fakesieve.jobs.states import WorkKind
@@ -41,8 +48,9 @@ class SimHost:
         # A clock that is wrong and runs at another speed decides when the next heartbeat is due.
         self.clock_rate = 0.5 + 2.0 * self.world.draw()
         self.next_beat_s = 0.0
+        self.asking: set[ShardKey] = set()
         for slot in self.slots:
-            slot.claim = slot.work = None
+            slot.claim = slot.work = slot.asks = None
 
     def kill(self) -> None:
         self.start()
@@ -70,6 +78,7 @@ class SimSlot:
         self.world = host.world
         self.claim: Claim | None = None
         self.work: Iterator[None] | None = None
+        self.asks: ShardKey | None = None
 
     def move(self) -> None:
         world, host = self.world, self.host
@@ -90,10 +99,14 @@ class SimSlot:
         else:
             return
         if self.work is work:
+            self._end_asking()
             self.claim = self.work = None
 
     def _begin(self, key: ShardKey) -> None:
         world = self.world
+        if key in self.host.asking:
+            world.seen["asked_for"] += 1
+            return
         try:
             claim = claim_shard(world.store, key, self.host.owner, LEASE_S, world.limits)
         except Unavailable:
@@ -176,28 +189,69 @@ class SimSlot:
         shards = 1 + int(world.draw() * 3)
         plans = tuple({"n": n} for n in range(shards))
         prepared = Prepared(_SHAS[content], 1, MEDIA, self.host.fingerprint, plans)
-        result = yield from self._until_reply(lambda: fan_out(world.store, claim, prepared, world.limits))
-        if result is FanOut.REUSED:
+        taker = self._begin_taking(ShardKey(claim.key.job_id, 1))
+        fanned = yield from self._until_reply(
+            lambda: fan_out(world.store, claim, prepared, world.limits, taker)
+        )
+        if fanned.outcome is FanOut.REUSED:
             world.seen["reused"] += 1
-        elif result is FanOut.STALE:
+        elif fanned.outcome is FanOut.STALE:
             world.seen["stale_fan_out"] += 1
-        elif result is FanOut.WAITING:
+        elif fanned.outcome is FanOut.WAITING:
             world.seen["waited_for_twin"] += 1
+        self._go_on(fanned.following)
 
     def _screen(self, claim: Claim) -> Iterator[None]:
         world = self.world
         evidence = b"%d/%d" % (claim.fence, claim.key.index)
-        result = yield from self._until_reply(lambda: finish_shard(world.store, claim, evidence))
-        if result is Finish.STALE:
+        if claim.n_shards == 1 and world.draw() < 0.7:
+            yield from self._end_only(claim, evidence)
+            return
+        taker = self._begin_taking(score_key(claim))
+        finished = yield from self._until_reply(lambda: finish_shard(world.store, claim, evidence, taker))
+        if finished.outcome is Finish.STALE:
             world.seen["stale_finish"] += 1
-        elif result is Finish.LAST:
+        elif finished.outcome is Finish.LAST:
             world.seen["last"] += 1
-            if world.draw() < 0.8:  # else it dies just here
-                self._begin_scoring(claim)
+        self._go_on(finished.following)
 
-    def _begin_scoring(self, claim: Claim) -> None:
-        self.claim = self.work = None
-        self._begin(score_key(claim))
+    def _end_only(self, claim: Claim, evidence: bytes) -> Iterator[None]:
+        """Screen and score the only shard of a job."""
+        world = self.world
+        analysis = SimpleNamespace(video_id=claim.video_id, fingerprint=claim.fingerprint)
+        is_ours = yield from self._until_reply(lambda: finish_only_shard(world.store, claim, analysis))
+        if is_ours:
+            world.seen["scored_alone"] += 1
+            world.note_score(claim, [evidence])
+        else:
+            world.seen["stale_only_shard"] += 1
+
+    def _begin_taking(self, key: ShardKey) -> Taker | None:
+        """Begin to ask for what follows, unless another slot of the host does or this one is told to stop."""
+        host = self.host
+        if self.world.draw() < 0.2 or key in host.asking:
+            return None
+        host.asking.add(key)
+        self.asks = key
+        return Taker(host.owner, LEASE_S, self.world.limits)
+
+    def _go_on(self, claim: Claim | None) -> None:
+        """Begin what was leased together with the end of the work before it."""
+        self._end_asking()
+        if claim is None:
+            return
+        self.world.seen["taken"] += 1
+        if self.world.draw() < 0.1:  # it dies just here
+            self.world.seen["died_with_what_it_took"] += 1
+            return
+        self.host.lost.discard(claim.key)
+        self.claim = claim
+        self.work = self._do(claim)
+
+    def _end_asking(self) -> None:
+        if self.asks is not None:
+            self.host.asking.discard(self.asks)
+            self.asks = None
 
     def _score(self, claim: Claim) -> Iterator[None]:
         world = self.world

@@ -242,13 +242,10 @@ def test_job_whose_pipeline_is_gone_is_planned_anew(fleet, face_clip, monkeypatc
 
 
 def prepare_only(fleet, job_id, monkeypatch):
-    """Prepare a job and begin nothing of what follows."""
-    monkeypatch.setattr(work, "run_claim", lambda place, claim: (run_claim(place, claim), None)[1])
-    answer_doorbell(fleet.place, ShardKey(job_id, 0))
-    monkeypatch.setattr(work, "run_claim", run_claim)
-
-
-run_claim = work.run_claim
+    """Prepare a job on a host that goes on with nothing of what follows, as if another slot asked for it."""
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet.place.leases, "begin_asking", lambda key: key.index == 0)
+        answer_doorbell(fleet.place, ShardKey(job_id, 0))
 
 
 def lose_replies(fleet, monkeypatch, count):

@@ -1,8 +1,9 @@
 """The one claim statement, and what holds or gives back a claim."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Interval, bindparam, func, or_, select, update
+from sqlalchemy import Interval, Select, Text, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from fakesieve.jobs.limits import JobLimits
@@ -48,38 +49,73 @@ _CLAIM_COLUMNS = (
     Job.n_shards,
 )
 
-# What runs for every shard is built once: building it anew takes longer than running it.
-_LEASE = (
-    update(Shard)
-    .where(
-        Shard.job_id == bindparam("of_job"),
-        Shard.index == bindparam("at_index"),
-        Shard.attempts < bindparam("max_attempts"),
-        Shard.deliveries < bindparam("max_deliveries"),
-        ~IS_DELAYED,
-        or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
-        Job.id == Shard.job_id,
-        IS_LIVE,
-        Job.deadline > func.now(),
+# What runs for every shard is built once: building it anew takes longer than running it. It is also one
+# statement where it can be, as each costs the host and the server about as much as what it does. No parameter
+# has the name of a column: SQLAlchemy would set that column in every table that is written.
+_ATTEMPT_KEY = (Attempt.job_id, Attempt.shard_index)
+
+
+def _build_lease() -> Select[*tuple[Any, ...]]:
+    """Return the claim statement: the lease, and in its wake the job's start and the log of attempts."""
+    leased = (
+        update(Shard)
+        .where(
+            Shard.job_id == bindparam("of_job"),
+            Shard.index == bindparam("at_index"),
+            Shard.attempts < bindparam("max_attempts"),
+            Shard.deliveries < bindparam("max_deliveries"),
+            ~IS_DELAYED,
+            or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER),
+            Job.id == Shard.job_id,
+            IS_LIVE,
+            Job.deadline > func.now(),
+        )
+        .values(
+            state=ShardState.LEASED,
+            lease_owner=bindparam("by_owner"),
+            lease_until=func.now() + bindparam("lease", type_=Interval),
+            fence=Shard.fence + 1,
+            attempts=Shard.attempts + 1,
+            deliveries=Shard.deliveries + 1,
+        )
+        .returning(Shard.job_id, Shard.index, *_CLAIM_COLUMNS)
+        .cte("leased")
     )
-    .values(
-        state=ShardState.LEASED,
-        lease_owner=bindparam("owner"),
-        lease_until=func.now() + bindparam("lease", type_=Interval),
-        fence=Shard.fence + 1,
-        attempts=Shard.attempts + 1,
-        deliveries=Shard.deliveries + 1,
+    started = (
+        update(Job)
+        .where(Job.id == leased.c.job_id, Job.state == JobState.QUEUED)
+        .values(state=JobState.RUNNING, start_time=func.coalesce(Job.start_time, func.now()))
+        .cte("started")
     )
-    .returning(*_CLAIM_COLUMNS)
-)
-_LOG_ATTEMPT = insert(Attempt)
-_END_ATTEMPT = (
+    lost = (
+        update(Attempt)
+        .where(
+            Attempt.job_id == leased.c.job_id,
+            Attempt.shard_index == leased.c.index,
+            Attempt.end_time.is_(None),
+            leased.c.deliveries > 1,
+        )
+        .values(attempt_end=AttemptEnd.LOST, end_time=func.now(), reason=Reason.LEASE_LOST)
+        .cte("lost")
+    )
+    noted = select(
+        leased.c.tenant_id,
+        leased.c.job_id,
+        leased.c.index,
+        leased.c.fence,
+        leased.c.kind,
+        leased.c.attempts,
+        bindparam("by_owner", type_=Text()),
+    )
+    columns = ["tenant_id", "job_id", "shard_index", "fence", "kind", "number", "owner"]
+    logged = insert(Attempt).from_select(columns, noted).cte("logged")
+    return select(leased).add_cte(started, lost, logged)
+
+
+_LEASE = _build_lease()
+_END_ATTEMPTS = (
     update(Attempt)
-    .where(
-        Attempt.job_id == bindparam("of_job"),
-        Attempt.shard_index == bindparam("at_index"),
-        Attempt.end_time.is_(None),
-    )
+    .where(Attempt.end_time.is_(None))
     .values(
         attempt_end=bindparam("how"),
         end_time=func.now(),
@@ -90,7 +126,7 @@ _END_ATTEMPT = (
 
 
 class SqlClaiming(SqlRows):
-    """The part ``ClaimRows`` of the protocol, with the log of attempts beside it."""
+    """The part ``ClaimRows`` of the protocol. Claims stand in the log of attempts from their statement on."""
 
     def lease_shard(self, key: ShardKey, owner: str, lease_s: float, limits: JobLimits) -> Claim | None:
         values = {
@@ -98,15 +134,11 @@ class SqlClaiming(SqlRows):
             "at_index": key.index,
             "max_attempts": limits.max_attempts,
             "max_deliveries": limits.max_deliveries,
-            "owner": owner,
+            "by_owner": owner,
             "lease": seconds(lease_s),
         }
         row = self.session.execute(_LEASE, values, execution_options=PLAIN).one_or_none()
-        if row is None:
-            return None
-        claim = _read_claim(key, row)
-        self._log_attempt(claim, owner)
-        return claim
+        return None if row is None else _read_claim(key, row)
 
     def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
         statement = (
@@ -123,39 +155,17 @@ class SqlClaiming(SqlRows):
         row = self.session.execute(statement).one_or_none()
         return None if row is None else _read_claim(key, row)
 
-    def _log_attempt(self, claim: Claim, owner: str) -> None:
-        if claim.deliveries > 1:
-            self.end_attempts([claim.key], AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
-        values = {
-            "tenant_id": claim.tenant_id,
-            "job_id": claim.key.job_id,
-            "shard_index": claim.key.index,
-            "fence": claim.fence,
-            "kind": claim.kind,
-            "number": claim.attempt,
-            "owner": owner,
-        }
-        self.session.execute(_LOG_ATTEMPT, values)
-
     def end_attempts(self, keys: list[ShardKey], end: AttemptEnd, fault: Fault | None = None) -> None:
         """Note how the running claims of these locked shards have ended."""
-        for key in keys:
-            values = {
-                "of_job": key.job_id,
-                "at_index": key.index,
-                "how": end,
-                "why": fault.reason if fault else None,
-                "seen": (fault.message or None) if fault else None,
-            }
-            self.session.execute(_END_ATTEMPT, values, execution_options=PLAIN)
-
-    def start_job(self, job_id: str) -> None:
-        statement = (
-            update(Job)
-            .where(Job.id == job_id, Job.state == JobState.QUEUED)
-            .values(state=JobState.RUNNING, start_time=func.coalesce(Job.start_time, func.now()))
-        )
-        self.session.execute(statement, execution_options=PLAIN)
+        if not keys:
+            return
+        those = tuple_(*_ATTEMPT_KEY).in_([(key.job_id, key.index) for key in keys])
+        values = {
+            "how": end,
+            "why": fault.reason if fault else None,
+            "seen": (fault.message or None) if fault else None,
+        }
+        self.session.execute(_END_ATTEMPTS.where(those), values, execution_options=PLAIN)
 
     def extend_leases(
         self, owner: str, fences: Mapping[ShardKey, int], lease_s: float

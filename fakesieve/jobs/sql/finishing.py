@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, null, select, update
+from sqlalchemy import Select, bindparam, delete, func, literal, null, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from engine.policy import Policy
 from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
@@ -25,7 +24,7 @@ from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, find_analysis, judge_analysis, store_analysis
 from fakesieve.records.jobs import Attempt, Job, Shard, Usage
-from fakesieve.records.videos import record_source, upsert_video
+from fakesieve.records.videos import note_video
 from fakesieve.values.jobs import AttemptEnd
 
 _IS_HELD = (
@@ -34,23 +33,41 @@ _IS_HELD = (
     Shard.fence == bindparam("under_fence"),
     Shard.state == ShardState.LEASED,
 )
-_MARK_DONE = (
-    update(Shard)
-    .where(*_IS_HELD)
-    .values(state=ShardState.DONE, end_time=func.now(), evidence=bindparam("found"), **NO_LEASE)
-    .returning(Shard.fence)
-)
-_MARK_FAILED = (
-    update(Shard)
-    .where(*_IS_HELD)
-    .values(
-        state=ShardState.FAILED,
-        end_time=func.now(),
-        last_reason=bindparam("why"),
-        last_message=bindparam("seen"),
-        **NO_LEASE,
+
+
+def _build_mark(end: AttemptEnd, **values: Any) -> Select[*tuple[Any, ...]]:
+    """Return the statement that writes a held shard and the end of its attempt."""
+    marked = (
+        update(Shard)
+        .where(*_IS_HELD)
+        .values(end_time=func.now(), **values, **NO_LEASE)
+        .returning(Shard.job_id, Shard.index, Shard.fence)
+        .cte("marked")
     )
-    .returning(Shard.fence)
+    ended = (
+        update(Attempt)
+        .where(
+            Attempt.job_id == marked.c.job_id,
+            Attempt.shard_index == marked.c.index,
+            Attempt.end_time.is_(None),
+        )
+        .values(
+            attempt_end=end,
+            end_time=func.now(),
+            reason=values.get("last_reason"),
+            message=values.get("last_message"),
+        )
+        .cte("ended")
+    )
+    return select(marked.c.fence).add_cte(ended)
+
+
+_MARK_DONE = _build_mark(AttemptEnd.DONE, state=ShardState.DONE, evidence=bindparam("found"))
+_MARK_FAILED = _build_mark(
+    AttemptEnd.FAILED,
+    state=ShardState.FAILED,
+    last_reason=bindparam("why"),
+    last_message=bindparam("seen"),
 )
 _COUNT_DONE = (
     update(Job).where(Job.id == bindparam("of_job")).values(n_done=Job.n_done + 1).returning(*JOB_COLUMNS)
@@ -62,19 +79,17 @@ class SqlFinishing(SqlClaiming):
 
     def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
         if self._write(_MARK_DONE, key, fence, {"found": evidence}):
-            self.end_attempts([key], AttemptEnd.DONE)
             return Mark.WRITTEN
         return self._say_why(key, fence, ShardState.DONE)
 
     def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
         values = {"why": fault.reason, "seen": fault.message or None}
         if self._write(_MARK_FAILED, key, fence, values):
-            self.end_attempts([key], AttemptEnd.FAILED, fault)
             return Mark.WRITTEN
         return self._say_why(key, fence, ShardState.FAILED)
 
     def _write(
-        self, statement: ReturningUpdate[Any], key: ShardKey, fence: int, values: Mapping[str, Any]
+        self, statement: Select[*tuple[Any, ...]], key: ShardKey, fence: int, values: Mapping[str, Any]
     ) -> bool:
         place = {"of_job": key.job_id, "at_index": key.index, "under_fence": fence}
         row = self.session.execute(statement, {**place, **values}, execution_options=PLAIN).one_or_none()
@@ -132,14 +147,16 @@ class SqlFinishing(SqlClaiming):
 
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         # Above all that were given, so that a shard which nobody has claimed yet has a fence of its own too.
-        fence = 1 + max((shard.fence for shard in self.lock_shards(job_id)), default=0)
+        # Of shards that are long gone the job has kept the highest.
+        shards = self.lock_shards(job_id)
+        before = func.greatest(Job.fence, max((shard.fence for shard in shards), default=0))
         new_deadline = {"deadline": func.now() + TIME_LIMIT} if is_new_start else {}
         beginning = (
             update(Job)
             .where(Job.id == job_id, Job.state.in_(RETRY_STATES))
             .values(
                 state=JobState.QUEUED,
-                fence=fence,
+                fence=before + 1,
                 n_shards=0,
                 n_done=0,
                 start_time=None,
@@ -157,10 +174,10 @@ class SqlFinishing(SqlClaiming):
         )
         if self.session.execute(beginning, execution_options=PLAIN).one_or_none() is None:
             return False
-        self._reset_shards(job_id, fence)
+        self._reset_shards(job_id)
         return True
 
-    def _reset_shards(self, job_id: str, fence: int) -> None:
+    def _reset_shards(self, job_id: str) -> None:
         """Close what was being tried, and leave the job its first shard alone, as if never claimed."""
         running = (
             update(Attempt)
@@ -168,24 +185,17 @@ class SqlFinishing(SqlClaiming):
             .values(attempt_end=AttemptEnd.LOST, end_time=func.now(), reason=Reason.LEASE_LOST)
         )
         self.session.execute(running, execution_options=PLAIN)
-        others = delete(Shard).where(Shard.job_id == job_id, Shard.index > 0)
-        self.session.execute(others, execution_options=PLAIN)
-        first = (
-            update(Shard)
-            .where(Shard.job_id == job_id, Shard.index == 0)
-            .values(
-                state=ShardState.PENDING,
-                fence=fence,
-                attempts=0,
-                deliveries=0,
-                retry_time=None,
-                end_time=None,
-                last_reason=None,
-                last_message=None,
-                **NO_LEASE,
-            )
-        )
-        self.session.execute(first, execution_options=PLAIN)
+        self.session.execute(delete(Shard).where(Shard.job_id == job_id), execution_options=PLAIN)
+        first = select(
+            Job.tenant_id,
+            Job.id,
+            literal(0),
+            literal(WorkKind.PREPARE, Shard.kind.type),
+            Job.lane,
+            Job.fence,
+        ).where(Job.id == job_id)
+        columns = ["tenant_id", "job_id", "index", "kind", "lane", "fence"]
+        self.session.execute(insert(Shard).from_select(columns, first))
 
     def load_evidence(self, job_id: str) -> list[bytes]:
         statement = (
@@ -196,22 +206,17 @@ class SqlFinishing(SqlClaiming):
         return [bytes(found) for found in self.session.execute(statement).scalars() if found is not None]
 
     def upsert_video(self, draft: VideoDraft) -> str:
-        video_id = upsert_video(
+        return note_video(
             self.session,
             tenant_id=draft.tenant_id,
             sha256=draft.sha256,
             size_bytes=draft.size_bytes,
             media=draft.media,
             external_id=draft.external_id,
-        )
-        record_source(
-            self.session,
-            tenant_id=draft.tenant_id,
-            video_id=video_id,
             ref=draft.source,
             kind=draft.source_kind,
+            asked_time=draft.asked_time,
         )
-        return video_id
 
     def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
         return find_analysis(self.session, video_id, fingerprint)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import and_, delete, exists, func, or_, select, tuple_, update
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Fault, JobRow, ShardKey, ShardRow
@@ -25,11 +25,13 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import RETRY_STATES, ShardState
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import DOORBELL_TOPIC, Job, Outbox, Shard, WorkerHost
+from fakesieve.records.jobs import DOORBELL_TOPIC, Attempt, Job, Outbox, Shard, WorkerHost
 from fakesieve.values.jobs import AttemptEnd
 
 _ROWS_AT_ONCE = 5_000  # of one pass, so 500 a second: more than jobs end
 _SHARD_KEY = tuple_(Shard.job_id, Shard.index)
+_JOBS_AT_ONCE = 1_000  # of one pass, so 100 a second
+_OLDEST = select(Shard.job_id).where(Shard.index == 0).order_by(Shard.job_id).limit(_JOBS_AT_ONCE)
 
 
 class SqlOverdue(SqlClaiming):
@@ -168,6 +170,27 @@ class SqlOverdue(SqlClaiming):
         )
         dropped = update(Shard).where(_SHARD_KEY.in_(old)).values(evidence=None).returning(Shard.index)
         return len(self.session.execute(dropped, execution_options=PLAIN).all())
+
+    def drop_shards(self, age_s: float) -> int:
+        is_over = and_(~IS_LIVE, Job.end_time < func.now() - seconds(age_s))
+        # Ids sort by time, so these are the jobs that were submitted first. Who has the first shard of a job
+        # locked keeps a retry of it waiting.
+        oldest = (
+            select(Shard.job_id)
+            .join(Job, Job.id == Shard.job_id)
+            .where(Shard.job_id.in_(_OLDEST), Shard.index == 0, is_over)
+            .order_by(Shard.job_id)
+            .with_for_update(of=Shard, skip_locked=True)
+        )
+        found = self.session.scalars(oldest).all()
+        if not found:
+            return 0
+        highest = select(func.max(Shard.fence)).where(Shard.job_id == Job.id).scalar_subquery()
+        kept = update(Job).where(Job.id.in_(found), is_over).values(fence=highest).returning(Job.id)
+        job_ids = self.session.scalars(kept, execution_options=PLAIN).all()
+        for table in (Attempt, Shard):
+            self.session.execute(delete(table).where(table.job_id.in_(job_ids)), execution_options=PLAIN)
+        return len(job_ids)
 
     def purge(self, event_age_s: float, host_age_s: float) -> int:
         oldest = (

@@ -25,6 +25,8 @@ SOURCE_COLUMNS = (
     Job.source_etag,
     Job.source_size_bytes,
 )
+IS_LIVE = Job.state.in_(LIVE_STATES)
+TIME_LIMIT = Job.time_limit_ms * func.make_interval(0, 0, 0, 0, 0, 0, 0.001)
 JOB_COLUMNS = (
     *SOURCE_COLUMNS,
     Job.id,
@@ -43,9 +45,8 @@ JOB_COLUMNS = (
     Job.error_reason,
     Job.external_id,
     Job.source_kind,
+    (Job.deadline - TIME_LIMIT).label("asked_time"),  # a retry moves the deadline
 )
-IS_LIVE = Job.state.in_(LIVE_STATES)
-TIME_LIMIT = Job.time_limit_ms * func.make_interval(0, 0, 0, 0, 0, 0, 0.001)
 # A constant and no parameter, so that every plan can use the indexes of doorbells.
 IS_DOORBELL = Outbox.topic == literal_column(f"'{DOORBELL_TOPIC}'")
 IS_LEASE_OVER = and_(Shard.state == ShardState.LEASED, Shard.lease_until < func.now())
@@ -124,6 +125,7 @@ def read_job_row(row: AnyRow) -> JobRow:
         reason=row.error_reason,
         external_id=row.external_id,
         source_kind=row.source_kind,
+        asked_time=row.asked_time,
     )
 
 

@@ -124,6 +124,14 @@ def _patch_shard(module: ModuleType) -> None:
 
 
 def _patch_verdict(module: ModuleType) -> None:
+    def note(_: str, is_ours: bool) -> None:
+        if not is_ours:
+            saw("stale_fence")
+
+    # Of an only shard this is the end of the screening and of the scoring.
+    job_of = lambda _, claim, __: claim.key.job_id  # noqa: E731 - one line says it
+    around(module, "finish_only_shard", job_of, before="scoring", after="scored")
+    around(module, "finish_only_shard", job_of, before="finishing", after="finished", on_result=note)
     around(module, "finish_job", lambda _, job_id, *__: job_id, before="scoring", after="scored")
 
 

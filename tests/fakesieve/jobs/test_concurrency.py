@@ -96,7 +96,7 @@ def test_of_shards_that_finish_at_once_one_is_last(case: JobCase) -> None:
     for _ in range(5):
         case.prepare(job_id := case.submit(), shards=THREADS)
         claims = [case.claim(job_id, n) for n in range(1, THREADS + 1)]
-        answers = at_once(*[lambda c=c: finish_shard(case.store, c, b"e") for c in claims])
+        answers = at_once(*[lambda c=c: finish_shard(case.store, c, b"e").outcome for c in claims])
         assert answers.count(Finish.LAST) == 1
         assert answers.count(Finish.DONE) == THREADS - 1
         assert case.read_job(job_id).n_done == THREADS
@@ -142,7 +142,7 @@ def test_cancel_and_finish_at_once_have_one_outcome(case: JobCase) -> None:
         claims = [case.claim(job_id, n) for n in (1, 2)]
         at_once(
             lambda: cancel_job(case.store, job_id),
-            *[lambda c=c: finish_shard(case.store, c, b"e") for c in claims],
+            *[lambda c=c: finish_shard(case.store, c, b"e").outcome for c in claims],
             lambda claims=claims: extend_claims(case.store, "host-1", claims, LEASE_S),
         )
         assert case.read_job(job_id).state is JobState.CANCELLED

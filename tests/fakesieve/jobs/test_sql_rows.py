@@ -65,7 +65,7 @@ def test_the_log_of_attempts_tells_how_each_ended(case: JobCase, job_database: D
     claim = case.claim(job_id, owner="host-2")
     assert isinstance(claim, Claim)
     prepared = Prepared(make_sha("x"), 1, MEDIA, "fp1", ({},))
-    assert fan_out(case.store, claim, prepared) is FanOut.FANNED
+    assert fan_out(case.store, claim, prepared).outcome is FanOut.FANNED
     query = text("SELECT fence, number, owner, attempt_end, reason FROM attempt ORDER BY fence")
     with job_database.transaction(tenant_id=None) as session:
         rows = [tuple(row) for row in session.execute(query)]
@@ -122,7 +122,7 @@ def test_a_reused_analysis_is_judged_by_the_policy_of_today(case: JobCase, job_d
     for n in range(2):
         claim = case.claim(case.submit(f"again {n}"))
         prepared = Prepared(make_sha("same"), 1, MEDIA, "fp1", ({},), policy=PRESETS["strict"])
-        assert fan_out(case.store, claim, prepared) is FanOut.REUSED
+        assert fan_out(case.store, claim, prepared).outcome is FanOut.REUSED
     query = text("SELECT name FROM verdict JOIN policy ON policy.id = policy_id ORDER BY verdict.create_time")
     with job_database.transaction(tenant_id=None) as session:
         assert list(session.scalars(query)) == ["balanced", "strict"]
