@@ -114,19 +114,19 @@ def _patch_leases(module: ModuleType) -> None:
 
 def _patch_shard(module: ModuleType) -> None:
     def note(job_id: str, result: Any) -> None:
-        if result == "stale":
+        if result.outcome == "stale":
             saw(f"stale_fence@{job_id}")
-        if result == "last":
+        if result.outcome == "last":
             reach("counted_last", job_id)
 
-    job_of = lambda _, claim, __: claim.key.job_id  # noqa: E731 - one line says it
+    job_of = lambda _, claim, *__: claim.key.job_id  # noqa: E731 - one line says it
     around(module, "finish_shard", job_of, before="finishing", after="finished", on_result=note)
 
 
 def _patch_verdict(module: ModuleType) -> None:
-    def note(_: str, is_ours: bool) -> None:
+    def note(job_id: str, is_ours: bool) -> None:
         if not is_ours:
-            saw("stale_fence")
+            saw(f"stale_fence@{job_id}")
 
     # Of an only shard this is the end of the screening and of the scoring.
     job_of = lambda _, claim, __: claim.key.job_id  # noqa: E731 - one line says it
