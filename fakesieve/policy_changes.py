@@ -39,8 +39,8 @@ def change_policy(
 
     Each step is a transaction of its own. A change that was cut off is completed by making it again: what it
     has judged already is passed over. With ``is_activated`` new analyses are judged so from before the first
-    step on, so that none is missed. Each verdict that moves is told as ``analysis.verdict_changed``, and the
-    audit log has an entry for the begin and one for the end.
+    step on, so that none is missed. Each verdict that moves is told as ``analysis.verdict_changed`` to those
+    who want that, and the audit log has an entry for the begin and one for the end.
 
     Raises RequestRefused (STATE_CONFLICT) where the tenant takes up another policy meanwhile: that change
     judges what this one has judged again, and this one must not go on behind it.
@@ -68,7 +68,7 @@ def change_policy(
             )
         done = apply_policy(session, tenant_id, policy, policy_id, wanted, after_id=last_id, limit=step)
         events = [_describe(each, policy) for each in done.moved]
-        record_events(session, tenant_id, EventType.VERDICT_CHANGED, events)
+        record_events(session, tenant_id, EventType.VERDICT_CHANGED, events, behind=moved)
         if done.last_id is None:
             total = {"judged": judged + done.judged, "moved": moved + len(done.moved)}
             _note(session, tenant_id, policy, actor, "policy.applied", {**total, "is_active": is_activated})

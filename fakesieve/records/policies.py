@@ -166,7 +166,7 @@ def create_policy(
     ).one_or_none()
     if made is None:
         raise RequestRefused(
-            Reason.IDEMPOTENCY_CONFLICT,
+            Reason.STATE_CONFLICT,
             f"{numbered.name}@{numbered.version} was made at the same moment",
             "try again",
         )

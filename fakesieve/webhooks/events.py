@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from fakesieve.ids import IdPrefix, new_id
-from fakesieve.records.webhooks import Event
+from fakesieve.records.webhooks import Event, WebhookEndpoint
 from fakesieve.values.webhooks import EventType
 
 PAYLOAD_BYTES_MAX = 20_000
+LISTED_PER_S = 500
+"""Events of a long list that become due in a second; a sender publishes several times as many."""
 _ENVELOPE_BYTES = 200  # type, timestamp and braces around the data
 
 
@@ -31,15 +33,43 @@ def record_event(
 
 
 def record_events(
-    session: Session, tenant_id: str, kind: EventType, data: Sequence[Mapping[str, object]]
+    session: Session,
+    tenant_id: str,
+    kind: EventType,
+    data: Sequence[Mapping[str, object]],
+    *,
+    behind: int = 0,
 ) -> None:
-    """Write down many events of one kind in one statement."""
+    """Write down many events of one kind, where an endpoint of the tenant wants them.
+
+    They become due one after another, some hundred a second, so that a long list does not keep what others
+    are told waiting. ``behind`` is how many of the same list were written down before.
+    """
+    if not data or not _is_wanted(session, tenant_id, kind):
+        return
+    now = session.execute(select(func.now())).scalar_one()
     rows = [
-        {"id": new_id(IdPrefix.EVENT), "tenant_id": tenant_id, "type": kind, "data": check_data(each)}
-        for each in data
+        {
+            "id": new_id(IdPrefix.EVENT),
+            "tenant_id": tenant_id,
+            "type": kind,
+            "data": check_data(each),
+            "due_time": now + timedelta(seconds=place / LISTED_PER_S),
+        }
+        for place, each in enumerate(data, behind)
     ]
-    if rows:
-        session.execute(insert(Event), rows)
+    session.execute(insert(Event), rows)
+
+
+def _is_wanted(session: Session, tenant_id: str, kind: EventType) -> bool:
+    """Whether an endpoint of the tenant is told of such events; those that come later tell of later ones."""
+    types = WebhookEndpoint.event_types
+    wanted = select(WebhookEndpoint.id).where(
+        WebhookEndpoint.tenant_id == tenant_id,
+        WebhookEndpoint.is_enabled,
+        or_(func.cardinality(types) == 0, types.contains([kind.value])),
+    )
+    return session.scalar(wanted.limit(1)) is not None
 
 
 def withdraw_event(session: Session, key: str, value: str) -> bool:

@@ -3,9 +3,11 @@
 import pytest
 from sqlalchemy import select
 
+from engine.policy import PRESETS
 from fakesieve.database import Database
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import list_audit
+from fakesieve.records.policies import activate_policy
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
@@ -63,6 +65,8 @@ def test_a_preview_changes_nothing_and_applying_does_what_it_said(
     module_database: Database, acme: Caller, other: Caller, ids: Ids
 ) -> None:
     acme.post("/v1/policies", LOOSE)
+    told_at = {"url": "https://hooks.example.com/x", "event_types": ["analysis.verdict_changed"]}
+    assert acme.post("/v1/webhooks", told_at).status_code == 201
     theirs = store_results(module_database, other.tenant_id)
     preview = acme.post("/v1/policies/mine:preview", {"review_minutes": 6}).json()
     assert (preview["policy"], preview["analyses"], preview["moved_count"]) == ("mine@1", 3, 2)
@@ -91,9 +95,13 @@ def test_a_preview_changes_nothing_and_applying_does_what_it_said(
     assert other.get(f"/v1/analyses/{theirs['high']}").json()["verdict"]["policy"] == "balanced@1"
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         told = session.scalars(select(Event.data)).all()
-        acts = [(line.action, line.subject, line.details["moved"]) for line in list_audit(session)]
+        acts = [(line.action, line.details.get("moved")) for line in list_audit(session, subject="mine@1")]
         new = store_result(session, acme.tenant_id, "new", make_score())
-    assert acts == [("policy.applied", "mine@1", 0), ("policy.applied", "mine@1", 2)]
+    assert acts == [
+        *(("policy.applied", 0), ("policy.apply_begun", None)),
+        *(("policy.applied", 2), ("policy.apply_begun", None)),
+        ("policy.created", None),
+    ]
     assert {each["analysis_id"] for each in told} == {ids["high"], ids["middle"]}
     assert acme.get(f"/v1/analyses/{new}").json()["verdict"]["policy"] == "mine@1"
 
@@ -125,3 +133,13 @@ def test_a05_reading_is_not_writing(module_database: Database, acme: Caller) -> 
     assert reader.post("/v1/policies/strict:preview").status_code == 200
     assert reason_of(reader.post("/v1/policies/strict:apply")) == (403, "MISSING_SCOPE")
     assert reason_of(reader.post("/v1/policies", LOOSE)) == (403, "MISSING_SCOPE")
+
+
+def test_a_policy_is_shown_while_another_one_is_taken_up(
+    module_database: Database, acme: Caller, ids: Ids
+) -> None:
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        activate_policy(session, acme.tenant_id, PRESETS["strict"], actor="k")
+        assert acme.get("/v1/policies/strict").json()["is_active"] is False
+        assert acme.post("/v1/policies/strict:preview").json()["analyses"] == len(ids)
+    assert acme.get("/v1/policies/strict").json()["is_active"] is True

@@ -1,0 +1,79 @@
+"""A change of policy judges history in steps, and stops where another one has taken its place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from engine.policy import PRESETS, Policy
+from fakesieve.database import Database
+from fakesieve.errors import RequestRefused
+from fakesieve.policy_changes import change_policy
+from fakesieve.reasons import Reason
+from fakesieve.records.analyses import store_analysis
+from fakesieve.records.audit import list_audit
+from fakesieve.records.policies import PolicyVersion, show_active_policy
+from fakesieve.records.standings import Standing
+from tests.factories import make_record, make_score, make_tenant, make_video
+
+STRICT = PRESETS["strict"]
+LOOSE = Policy("loose", 1, low=0.1, high=0.2, min_peak_frames=1)
+
+
+class Watched(Database):
+    """A database that does something after a number of transactions."""
+
+    def __init__(self, database: Database, after: int, act: Callable[[], object]) -> None:
+        super().__init__(database.pool, database.sessions)
+        object.__setattr__(self, "left", after)
+        object.__setattr__(self, "act", act)
+
+    def run_transaction(self, work: Callable[..., Any], *, tenant_id: str | None) -> Any:
+        done = super().run_transaction(work, tenant_id=tenant_id)
+        object.__setattr__(self, "left", self.left - 1)
+        if self.left == 0:
+            self.act()
+        return done
+
+
+@pytest.fixture
+def tenant_id(database: Database) -> str:
+    tenant_id = make_tenant(database)
+    for number in range(4):
+        with database.transaction(tenant_id=tenant_id) as session:
+            video_id = make_video(session, tenant_id, f"clip {number}")
+            store_analysis(session, make_record(tenant_id, video_id, score=make_score(0.9)))
+    return tenant_id
+
+
+def list_policies_used(database: Database, tenant_id: str) -> set[str]:
+    with database.transaction(tenant_id=tenant_id) as session:
+        names = select(PolicyVersion.name).join(Standing, Standing.policy_id == PolicyVersion.id)
+        return set(session.scalars(names))
+
+
+def test_a_change_behind_which_another_one_begins_stops_and_says_so(
+    database: Database, tenant_id: str
+) -> None:
+    def overtake() -> None:
+        change_policy(database, tenant_id, STRICT, actor="key_b")
+
+    watched = Watched(database, 2, overtake)  # after its begin and its first step
+    with pytest.raises(RequestRefused, match="took the place of loose@1") as refused:
+        change_policy(watched, tenant_id, LOOSE, actor="key_a", step=1)
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    assert list_policies_used(database, tenant_id) == {"strict"}
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert show_active_policy(session, tenant_id) == STRICT
+
+
+def test_begin_and_end_of_a_change_are_in_the_log(database: Database, tenant_id: str) -> None:
+    change = change_policy(database, tenant_id, LOOSE, actor="key_a", step=3)
+    assert change.judged == 4
+    with database.transaction(tenant_id=tenant_id) as session:
+        lines = [(line.action, line.actor, line.subject, dict(line.details)) for line in list_audit(session)]
+    assert lines == [
+        ("policy.applied", "key_a", "loose@1", {"judged": 4, "moved": change.moved, "is_active": True}),
+        ("policy.apply_begun", "key_a", "loose@1", {"is_active": True}),
+    ]
