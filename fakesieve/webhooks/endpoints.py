@@ -24,6 +24,7 @@ from fakesieve.webhooks.addresses import AddressRules, read_url
 from fakesieve.webhooks.sign import make_secret
 
 ENDPOINTS_MAX = 20
+SECRETS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def remove_endpoint(session: Session, endpoint_id: str, actor: str) -> None:
 def rotate_secret(session: Session, endpoint_id: str, actor: str, overlap_s: int = OVERLAP_S) -> str:
     """Return a new secret. The one before signs beside it for a while, so that no message is refused.
 
-    Raises ValueError for an overlap over a week.
+    At most three sign at a time, so that a rotation whose answer was lost may be made again; those before end
+    now. Raises ValueError for an overlap over a week.
     """
     if not 0 <= overlap_s <= OVERLAP_S_MAX:
         raise ValueError("two secrets sign for at most a week")
@@ -156,7 +158,11 @@ def rotate_secret(session: Session, endpoint_id: str, actor: str, overlap_s: int
     )
     session.execute(
         delete(WebhookSecret).where(
-            WebhookSecret.endpoint_id == endpoint_id, WebhookSecret.expire_time <= func.now()
+            WebhookSecret.endpoint_id == endpoint_id,
+            or_(
+                WebhookSecret.expire_time <= func.now(),
+                WebhookSecret.version <= (newest or 0) - (SECRETS_MAX - 1),
+            ),
         ),
         execution_options={"synchronize_session": False},
     )

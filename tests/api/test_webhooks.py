@@ -83,6 +83,11 @@ def test_a_secret_is_rotated(acme: Caller, module_database: Database) -> None:
             text("SELECT secret, expire_time IS NULL FROM webhook_secret ORDER BY version")
         )
         assert [tuple(row) for row in held] == [(made["secret"], False), (fresh["secret"], True)]
+    for _ in range(3):
+        acme.post(f"/v1/webhooks/{made['id']}:rotate", {"overlap_s": 60})
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        versions = session.scalars(text("SELECT version FROM webhook_secret ORDER BY version")).all()
+    assert versions == [3, 4, 5]  # no message carries more signatures than that
 
 
 @pytest.mark.parametrize("name", [name for name, url in REFUSED.items() if url])
