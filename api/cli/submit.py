@@ -10,7 +10,7 @@ from api.calls.sender import ApiProblem
 from api.cli.connect import open_client
 from api.client import Client
 from api.schemas.jobs import BatchOut, JobSource, NewBatchBody
-from engine.output.names import escape_for_terminal
+from engine.output.names import escape_for_terminal, to_text
 from fakesieve.cli.printing import Json, print_json
 from fakesieve.cli.submit_options import (
     AsJson,
@@ -103,7 +103,7 @@ def _check_policy(client: Client, wanted: str) -> None:
 
 def _submit_one(order: _Order, given: str) -> None:
     if order.is_dry:
-        _tell(order, given, {"input": given, "would_submit": 1})
+        _tell(order, given, {"input": to_text(given), "would_submit": 1})
         return
     source = given if is_address(given) else Path(given)
     job = order.client.submit(source, lane=order.lane, deadline_s=order.deadline_s)
@@ -138,7 +138,11 @@ def _submit_batch(order: _Order, given: str, new: NewBatchBody, key: str | None)
     try:
         if order.is_dry:
             seen = order.client.batches.preview(new)
-            _tell(order, given, {"input": given, "would_submit": seen.videos, "size_bytes": seen.size_bytes})
+            _tell(
+                order,
+                given,
+                {"input": to_text(given), "would_submit": seen.videos, "size_bytes": seen.size_bytes},
+            )
             return
         batch = order.client.batches.submit(new, key)
     except ApiProblem as problem:
@@ -157,7 +161,9 @@ def _list_jobs(client: Client, batch: BatchOut) -> Iterator[tuple[str, str]]:
 
 def _print(order: _Order, given: str, job_id: str, uri: str, batch_id: str | None) -> None:
     if order.is_json:
-        print_json({"input": given, "job_id": job_id, "is_new": True, "source": uri, "batch_id": batch_id})
+        print_json(
+            {"input": to_text(given), "job_id": job_id, "is_new": True, "source": uri, "batch_id": batch_id}
+        )
     else:
         typer.echo(f"{job_id}  {escape_for_terminal(given)}")
 
