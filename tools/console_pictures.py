@@ -37,6 +37,8 @@ PEOPLE = {UserRole.ADMIN: "Ada", UserRole.REVIEWER: "Ravi"}
 SIZES = {1440: 900, 390: 844}
 HEIGHT_MAX, QUALITY = 2600, 60
 NETWORKS = "127.0.0.0/8"
+# Whether every frame of the strips of faces is drawn; a page without one is ready too.
+DRAWN = "() => !document.querySelector('[data-thumb]:not([data-drawn])')"
 READY = "() => /^sample|^between/.test(document.querySelector('#sample')?.textContent || '')"
 
 
@@ -279,7 +281,8 @@ def take(page: Page, address: str, name: str, folder: Path, png: Path | None) ->
     page.goto(address)
     if address.startswith("/r/ana_") and address != "/r/ana_none" and page.locator("#timeline").count():
         page.wait_for_function(READY)
-    page.wait_for_timeout(2500 if address.startswith("/r/") else 300)
+        page.wait_for_function(DRAWN)
+    page.wait_for_timeout(300)
     page.add_style_tag(content=".decision { position: static !important; }")
     shot = page.screenshot(full_page=True)
     picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)[:HEIGHT_MAX]

@@ -20,6 +20,7 @@ export async function drawThumbs(links, source, faces, facts, overlay) {
     video.currentTime = us / 1e6 + 0.0005;
     await once(video, "seeked");
     draw(link.querySelector("canvas"), video, face, facts, overlay);
+    link.dataset.drawn = "";
   }
   video.removeAttribute("src");
   video.load();
