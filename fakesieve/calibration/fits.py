@@ -31,18 +31,19 @@ _LABELS = {Disposition.CONFIRMED_MANIPULATED: True, Disposition.CONFIRMED_AUTHEN
 def load_samples(session: Session, model_id: str) -> list[Labelled]:
     """Return the newest decisions that stand on videos of a model: one a video, without those that doubt.
 
-    Callers' feedback is not among them: nobody has looked.
+    Of a video that the model scored twice one score counts, else the same face would lie in a fit and in what
+    it is held against. Callers' feedback is not among them: nobody has looked.
     """
     newest = (
-        select(ReviewItem.analysis_id, ReviewItem.disposition, Analysis.score_raw)
-        .ext(distinct_on(ReviewItem.analysis_id))
+        select(Analysis.video_id, ReviewItem.analysis_id, ReviewItem.disposition, Analysis.score_raw)
+        .ext(distinct_on(Analysis.video_id))
         .join(Analysis, Analysis.id == ReviewItem.analysis_id)
         .where(
             Analysis.model_id == model_id,
             Analysis.score_raw.is_not(None),
             ReviewItem.state == ReviewState.DECIDED,
         )
-        .order_by(ReviewItem.analysis_id, ReviewItem.decide_time.desc())
+        .order_by(Analysis.video_id, ReviewItem.decide_time.desc(), ReviewItem.id)
         .subquery()
     )
     wanted = select(newest.c.score_raw, newest.c.disposition).where(newest.c.disposition.in_(list(_LABELS)))
@@ -72,7 +73,7 @@ def fit_model(
     chosen = method or (Method.PLATT if len(samples) >= PLATT_COUNT else Method.TEMPERATURE)
     try:
         curve = fit_curve(samples, chosen, prior)
-        after = estimate_ece(judge_held_out(samples, chosen))
+        after = estimate_ece(judge_held_out(samples, chosen, prior))
     except NotMonotone as error:
         raise RequestRefused(
             Reason.STATE_CONFLICT, str(error), "look at the decisions: some may be the wrong way round"
@@ -87,7 +88,7 @@ def fit_model(
         prior=prior,
         n=len(samples),
         n_manipulated=n_manipulated,
-        ece_before=find_ece(judge_raw(samples)),
+        ece_before=find_ece(judge_raw(samples, prior)),
         created_by=actor,
         **_write_error(after),
     )

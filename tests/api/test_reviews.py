@@ -270,11 +270,17 @@ def test_the_audit_log_says_who_did_what_and_checks(acme: Caller, analyses: tupl
 
 
 DECIDED = text("""
-WITH copied AS (
+WITH drawn AS (
+    SELECT score, n || :mark AS name FROM unnest(cast(:scores AS float8[])) WITH ORDINALITY AS p(score, n)
+), filmed AS (
+    INSERT INTO video (id, tenant_id, content_sha256, size_bytes, media)
+    SELECT 'vid_' || name, tenant_id, encode(sha256(name::bytea), 'hex'), size_bytes, media
+    FROM video, drawn WHERE video.id = (SELECT video_id FROM analysis WHERE id = :like)
+), copied AS (
     INSERT INTO analysis SELECT (jsonb_populate_record(analysis, jsonb_build_object(
-        'id', 'ana_' || n || :mark, 'pipeline_fingerprint', n || :mark, 'score_raw', p.score,
-        'score_calibrated', NULL, 'score_low', NULL, 'score_high', NULL))).*
-    FROM analysis, unnest(cast(:scores AS float8[])) WITH ORDINALITY AS p(score, n) WHERE id = :like
+        'id', 'ana_' || take || name, 'video_id', 'vid_' || name, 'pipeline_fingerprint', take || name,
+        'score_raw', score, 'score_calibrated', NULL, 'score_low', NULL, 'score_high', NULL))).*
+    FROM analysis, drawn, unnest(ARRAY['one', 'two']) AS take WHERE id = :like
     RETURNING id, tenant_id
 )
 INSERT INTO review_item (id, tenant_id, queue_id, analysis_id, state, rank, decision_id, disposition,
@@ -305,6 +311,7 @@ def test_a_calibration_is_fitted_from_what_people_decided(
             }
             session.execute(DECIDED, values)
     fit = acme.post("/v1/calibrations", {"model_id": model, "method": "platt"}).json()
+    # Each video was scored and decided twice, and counts once.
     assert (fit["n"], fit["n_manipulated"], fit["method"]) == (160, 80, "platt")
     # Two normal distributions of width 2 at -2 and 2 have the log odds of their own logit.
     assert fit["slope"] == pytest.approx(1.0, abs=0.3)
