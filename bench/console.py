@@ -53,10 +53,10 @@ def main(arguments: Sequence[str]) -> None:
             page = sign_in(browser, address, filled.tenant, EMAIL, PASSWORD)
             lines = load_pages(page, filled, given.rounds)
             stay = stay_long(page, f"/r/{filled.long_id}", LONG_S, process)
-    given.out.mkdir(parents=True, exist_ok=True)
-    text = write_report(machine, filled, lines, stay, given)
-    (given.out / "console.md").write_text(text, encoding="utf-8")
-    print(text)
+        text = write_report(machine, filled, lines, stay, given)
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "console.md").write_text(text, encoding="utf-8")
+        print(text)
     if not given.keep:
         remove(folder)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -102,7 +103,11 @@ def list_addresses(filled: Filled) -> Sequence[tuple[str, str]]:
 
 def load_pages(page: Page, filled: Filled, rounds: int) -> list[Loaded]:
     """Load every page a few times."""
-    return [_load(page, name, address, rounds) for name, address in list_addresses(filled)]
+    lines = list[Loaded]()
+    for name, address in list_addresses(filled):
+        lines.append(_load(page, name, address, rounds))
+        print(f"{lines[-1].best_ms:6.0f} {lines[-1].median_ms:6.0f} ms  {name}", file=sys.stderr, flush=True)
+    return lines
 
 
 def _load(page: Page, name: str, address: str, rounds: int) -> Loaded:

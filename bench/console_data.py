@@ -310,7 +310,10 @@ def serve(server: PostgresServer, objects: SeaweedServer) -> Iterator[tuple[str,
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _wait_for(port: int) -> None:
