@@ -3,6 +3,7 @@
 Nothing is shown where stderr is no terminal, so logs and pipes stay clean.
 """
 
+import io
 import os
 import sys
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -127,6 +128,12 @@ def shorten(name: str) -> str:
         return name
     half = (_NAME_LONGEST - 1) // 2
     return f"{name[:half]}…{name[-half:]}"
+
+
+def take_any_text(stream: TextIO) -> None:
+    """Let a stream write what its encoding does not have as an escape, as stderr does, and not fail at it."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def data_console() -> Console:

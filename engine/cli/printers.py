@@ -7,7 +7,7 @@ from typing import Protocol
 
 from rich.text import Text
 
-from engine.cli.display import data_console
+from engine.cli.display import data_console, take_any_text
 from engine.errors import Unavailable
 from engine.output.document import build_document, dump_document
 from engine.output.tables import COLUMNS, build_table, csv_cells, table_cells, write_csv_row
@@ -83,6 +83,7 @@ class CsvPrinter:
     """One row for each input below a line of names."""
 
     def __init__(self) -> None:
+        take_any_text(sys.stdout)
         _put(write_csv_row(COLUMNS))
 
     def add(self, result: ScanResult) -> None:
@@ -97,6 +98,7 @@ class TablePrinter:
     """A table for people; it comes at the end, when all widths are known."""
 
     def __init__(self) -> None:
+        take_any_text(sys.stdout)
         self._rows: list[list[Text]] = []
 
     def add(self, result: ScanResult) -> None:

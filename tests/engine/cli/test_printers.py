@@ -3,12 +3,14 @@
 import errno
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
 from engine.cli.printers import CsvPrinter, JsonPrinter, TablePrinter
 from engine.errors import Unavailable
 from engine.results import RejectReason
+from tests.engine.output.made_results import make_failed_result
 
 
 class FullStdout(io.StringIO):
@@ -43,3 +45,13 @@ def test_a_reader_that_went_away_is_no_fault_of_ours(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", FullStdout(errno.EPIPE))
     with pytest.raises(BrokenPipeError):
         print_nothing("csv")
+
+
+@pytest.mark.parametrize("printer", [CsvPrinter, TablePrinter])
+def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, printer) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    printing = printer()
+    printing.add(make_failed_result(Path("née.mp4")))
+    printing.close()
+    assert b"n\\xe9e.mp4" in written.getvalue()
