@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -149,11 +150,22 @@ def describe_pipeline(
         quality=_fields(quality),
         crop={"margin": CROP_MARGIN, "size": bundle.input_size},
         sampling=_fields(sampling),
-        decoder={"name": decoder, **describe_package(DECODER_PACKAGES.get(decoder, decoder))},
+        decoder={"name": decoder, **_decoder_facts(DECODER_PACKAGES.get(decoder, decoder))},
         libraries={name: _version(name) for name in ("numpy", "opencv-python-headless", "onnxruntime")},
         scoring=_fields(scoring or ScoringParams()),
-        code=code_digest(),
+        code=_own_code(),
     )
+
+
+# Once for a process: it runs the code that it has loaded, whatever an update puts in its place meanwhile.
+@cache
+def _own_code() -> str:
+    return code_digest()
+
+
+@cache
+def _decoder_facts(package: str) -> Mapping[str, Json]:
+    return describe_package(package)
 
 
 def _fields(value: object) -> dict[str, Json]:
