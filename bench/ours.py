@@ -18,7 +18,8 @@ class Ours:
         self.name = name
         sampling = Sampling(max_samples=32) if name.endswith("-32") else Sampling()
         self._settings = ScanSettings(sampling=sampling)
-        self._tools = open_tools(load_bundle(model), Sandbox.start(), engine="onnxruntime", threads=threads)
+        sandbox = Sandbox.start()  # before the model is read, as the command does
+        self._tools = open_tools(load_bundle(model), sandbox, engine="onnxruntime", threads=threads)
 
     def screen(self, path: Path) -> Screening:
         """Scan one video; a video that cannot be scanned ends the benchmark."""
