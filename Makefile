@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PINS := pyproject.toml constraints.txt
 # Arguments for the commands below: make bench ARGS=--full
 ARGS ?=
+# How many processes share the tests.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -20,8 +22,12 @@ demo: $(VENV)/stamp-stack ## scan real clips and a forged copy, then send two of
 	$(BIN)/fakesieve demo $(ARGS)
 	$(BIN)/fakesieve demo-fleet $(ARGS)
 
-test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first
-	$(BIN)/python -m pytest --durations=15 $(ARGS)
+# Processes share the files of tests, each with servers of its own; what breaks or times processes for minutes
+# comes after them, alone. Exit code 5 says that ARGS left nothing for one of the two.
+test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first; PROCESSES=0 for one
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 \
+		-m 'not alone' $(ARGS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest --durations=5 -m alone $(ARGS) || [ $$? = 5 ]
 
 chaos: $(VENV)/stamp-test ## break a running fleet in 40 ways and count what was lost; ARGS='--seed 4711'
 	$(BIN)/python -m tests.chaos.campaign $(ARGS)
