@@ -1,12 +1,14 @@
-"""Whether the database answers, asked at most once a second however many ask: probes need no key."""
+"""Whether the database answers and fits, asked at most once a second however many ask: probes need no key."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 
 from fakesieve.database import Database
-from fakesieve.errors import Unavailable
+from fakesieve.errors import FleetError, Unavailable
 from fakesieve.reasons import Reason
+from fakesieve.records.revision import check_revision
 
 FRESH_S = 1.0
 PATIENCE_S = 3.0
@@ -20,10 +22,10 @@ class Readiness:
         self._look, self._clock, self._lock = look, clock, Lock()
         self._seen_s: float | None = None
         self._begun_s: float | None = None
-        self._fault: Unavailable | None = None
+        self._fault: FleetError | None = None
 
     def check(self) -> None:
-        """Return where the database answers. Raises Unavailable where it does not, or not in time."""
+        """Return where the look found no fault; raise what it raised, and Unavailable if it is too slow."""
         is_first = self._seen_s is None
         if self._is_old() and self._lock.acquire(timeout=PATIENCE_S if is_first else 0.0):
             try:
@@ -37,7 +39,7 @@ class Readiness:
             seen = f"the database has not answered for {waited_s:.0f} s"
             raise Unavailable(Reason.DATABASE_UNAVAILABLE, seen)
         if self._fault is not None:
-            raise Unavailable(self._fault.reason, self._fault.seen, self._fault.hint)
+            raise type(self._fault)(self._fault.reason, self._fault.seen, self._fault.hint)
 
     def _is_old(self) -> bool:
         return self._seen_s is None or self._clock() - self._seen_s >= FRESH_S
@@ -46,7 +48,7 @@ class Readiness:
         self._begun_s = self._clock()
         try:
             self._look()
-        except Unavailable as fault:
+        except FleetError as fault:
             self._fault = fault
         else:
             self._fault = None
@@ -61,3 +63,8 @@ def watch_database(database: Database) -> Readiness:
             pass
 
     return Readiness(look)
+
+
+def watch_revision(database: Database) -> Readiness:
+    """Return whether a database has the migrations that this release needs."""
+    return Readiness(partial(check_revision, database))

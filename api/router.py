@@ -31,6 +31,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Caller, hash_key
 from fakesieve.texts import is_storable
 
+NO_STORE = "no-store"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _log = get_logger(__name__)
 
@@ -178,6 +179,8 @@ def _note_miss(limits: RequestLimits, caller: Caller, reason: Reason) -> None:
 def _tag(request: Request, answer: Response) -> Response:
     """Give an answer to GET its ETag; leave its body out for a caller that has it."""
     if request.method != "GET" or answer.status_code != 200 or not hasattr(answer, "body"):
+        return answer
+    if answer.headers.get("cache-control") == NO_STORE:  # it has a link that is a secret while it works
         return answer
     etag = answer.headers.get("etag") or f'"{hashlib.sha256(bytes(answer.body)).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}

@@ -9,6 +9,7 @@ from api.app import create_app
 from fakesieve.database import open_database
 from fakesieve.logging import configure_logging
 from fakesieve.records.revision import check_revision
+from fakesieve.records.row_security import check_row_security
 from fakesieve.settings import Settings, read_settings
 
 _BACKLOG = 512
@@ -48,9 +49,10 @@ def serve(
 
 
 def _check_database(settings: Settings) -> None:
-    """Refuse to start beside a database of another release."""
+    """Refuse to start beside a database of another release, or as a role that it keeps from no tenant."""
     database = open_database(settings.database_url.get_secret_value(), connections_max=1)
     try:
         check_revision(database)
+        check_row_security(database)
     finally:
         database.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from api.limits import Rate, RequestLimits
 from api.metrics import ApiMetrics
-from api.readiness import Readiness, watch_database
+from api.readiness import Readiness, watch_database, watch_revision
 from api.slots import Slots
 from api.tickets import SignInProvider
 from fakesieve.database import Database, open_database
@@ -32,6 +32,7 @@ class Services:
     limits: RequestLimits
     metrics: ApiMetrics
     readiness: Readiness
+    started: Readiness
     provider: SignInProvider | None
 
 
@@ -54,6 +55,7 @@ def open_services(settings: Settings) -> Services:
         RequestLimits.make(Rate(settings.api_burst, settings.api_rate_per_s), settings.api_streams_max),
         ApiMetrics(),
         watch_database(database),
+        watch_revision(database),
         open_provider(settings),
     )
 

@@ -24,7 +24,8 @@ from fakesieve.records.tenants import Caller
 
 WAIT_S_MAX = 60
 STREAM_S = 900.0
-_LOOK_S, _KEEP_ALIVE_S = 0.5, 15.0
+_LOOK_S, _LOOK_S_MAX, _PAUSES_A_LOOK = 0.5, 10.0, 9
+_KEEP_ALIVE_S = 15.0
 EVENT_STREAM = "text/event-stream"
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -43,11 +44,31 @@ async def wait_for(
     if wait_s <= 0 or is_done(found):
         return found
     end_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
+    look, pace = partial(services.slots.run, read, caller.tenant_id), Pace()
     with hold_stream(caller, services):
         while not is_done(found) and time.monotonic() < end_s and not await request.is_disconnected():
-            await anyio.sleep(min(_LOOK_S, max(0.0, end_s - time.monotonic())))
-            found = await services.slots.run(read, caller.tenant_id)
+            await anyio.sleep(min(pace.pause_s, max(0.0, end_s - time.monotonic())))
+            with pace.measure():
+                found = await look()
     return found
+
+
+class Pace:
+    """How often to look: the longer a look takes, the longer the pause before the next one.
+
+    So whoever waits for a large batch, whose jobs are counted at each look, makes at most a tenth of the work
+    that one connection can do.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self.pause_s = clock, _LOOK_S
+
+    @contextmanager
+    def measure(self) -> Generator[None]:
+        """Set the pause after the look that the block makes."""
+        begin_s = self._clock()
+        yield
+        self.pause_s = min(_LOOK_S_MAX, max(_LOOK_S, _PAUSES_A_LOOK * (self._clock() - begin_s)))
 
 
 @contextmanager
@@ -92,13 +113,14 @@ async def _give_changes(
     held: AbstractContextManager[None],
 ) -> AsyncGenerator[str]:
     with held:
-        found, begin_s = first, time.monotonic()
+        found, begin_s, pace = first, time.monotonic(), Pace()
         yield "retry: 2000\n" + write_event("done" if is_done(found) else "progress", found)
         told_s = begin_s
         while not is_done(found) and time.monotonic() - begin_s < STREAM_S:
-            await anyio.sleep(_LOOK_S)
+            await anyio.sleep(pace.pause_s)
             try:
-                now = await read()
+                with pace.measure():
+                    now = await read()
             except (
                 FleetError,
                 Problem,

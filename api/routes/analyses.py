@@ -13,7 +13,7 @@ from api.masks import apply_mask, read_mask
 from api.pagination import BoundPage, Page, PageQuery
 from api.problems import Problem, not_found
 from api.request_jobs import read_places
-from api.router import ApiRouter
+from api.router import NO_STORE, ApiRouter
 from api.schemas.analyses import (
     AnalysisOut,
     ArtifactKind,
@@ -228,12 +228,13 @@ def _send_file(maps: TrackMaps, chosen: list[int], form: MapFormat) -> Response:
 
 @router.get("/v1/analyses/{analysis_id}/artifacts", dependencies=_READ)
 def list_artifacts(
-    analysis_id: str, caller: CallerDep, services: ServicesDep, session: Transaction
+    analysis_id: str, response: Response, caller: CallerDep, services: ServicesDep, session: Transaction
 ) -> Page[ArtifactOut]:
     """List what can be fetched beside an analysis. The link to the video is made now and works 15 minutes.
 
     While the caller holds it for a blind review, that is the video alone.
     """
+    response.headers["Cache-Control"] = NO_STORE
     video_id = find_video_id(session, analysis_id)
     if video_id is None:
         raise not_found("analysis", analysis_id)

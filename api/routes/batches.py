@@ -1,6 +1,7 @@
 """Batches: lists of videos as one thing, from a request, a manifest or a prefix."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated
 
@@ -52,6 +53,7 @@ LISTED_MAX = 10_000
 MANIFEST_BYTES_MAX = 8 << 20
 """Enough for as many addresses of 800 bytes; a longer file is not fetched."""
 RETRIES_AT_ONCE = 500
+PAGE_BATCHES = 50
 _PREVIEWED = 10
 
 router = ApiRouter(tags=["batches"])
@@ -180,7 +182,8 @@ def _check_count(count: int, limit: int) -> None:
 def list_all_batches(
     caller: CallerDep, session: Transaction, page: PageQuery, state: BatchState | None = None
 ) -> Page[BatchOut]:
-    """List batches, newest first."""
+    """List batches, newest first, at most 50 on a page: the jobs of each are counted."""
+    page = replace(page, size=min(page.size, PAGE_BATCHES))
     query = page.bind(caller, "batches", {"state": state})
     lines = list_batches(session, state=state, before=read_before(query.position), limit=page.limit)
     return query.make(

@@ -16,7 +16,7 @@ from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, requi
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
-from api.router import ApiRouter
+from api.router import NO_STORE, ApiRouter
 from api.routes.analyses import LINK_S, FilterText, OrderText
 from api.schemas.analyses import CountsOut, GroupOut
 from api.schemas.exports import ExportOut, NewExportBody
@@ -105,7 +105,7 @@ def export_results(
     check_format(form)
     if form is FileFormat.PARQUET:
         _check_count(services, query, caller)
-    lines = _begin(_walk(services, query, caller))
+    lines = _begin(walk_lines(services, query, caller))
     name = f"results.{form.value}"
     return send_file(_write(lines, form), caller, services, media_type=form.media_type, name=name)
 
@@ -116,7 +116,7 @@ def _check_count(services: Services, query: AnalysisQuery, caller: Caller) -> No
             raise _refuse_size()
 
 
-def _walk(services: Services, query: AnalysisQuery, caller: Caller) -> Generator[AnalysisLine]:
+def walk_lines(services: Services, query: AnalysisQuery, caller: Caller) -> Generator[AnalysisLine]:
     """Yield all lines, each page in a transaction of its own: a slow reader holds none open."""
     while True:
         with services.database.transaction(tenant_id=query.tenant_id, viewer=caller.key_id) as session:
@@ -170,7 +170,7 @@ def create_export(
     )
     export_id = new_id(IdPrefix.EXPORT)
     bucket, key = services.settings.bucket, f"{_FOLDER}/{caller.tenant_id}/{export_id}.{body.format.value}"
-    counter = _Counter(_begin(_walk(services, query, caller)))
+    counter = _Counter(_begin(walk_lines(services, query, caller)))
     with _hold_export(services, caller), tempfile.TemporaryDirectory(prefix="fakesieve-export-") as folder:
         path = Path(folder) / "results"
         with path.open("wb") as file:
@@ -221,8 +221,11 @@ def _refuse_size() -> Problem:
 
 
 @router.get("/v1/exports/{export_id}", dependencies=_READ)
-def show_export(export_id: str, caller: CallerDep, services: ServicesDep, objects: Objects) -> ExportOut:
+def show_export(
+    export_id: str, response: Response, caller: CallerDep, services: ServicesDep, objects: Objects
+) -> ExportOut:
     """Show an export of the tenant, with a new link."""
+    response.headers["Cache-Control"] = NO_STORE
     if not _ID.fullmatch(export_id):
         raise not_found("export", export_id)
     prefix = f"{_FOLDER}/{caller.tenant_id}/{export_id}."

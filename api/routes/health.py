@@ -8,7 +8,6 @@ from api.dependencies import ServicesDep
 from api.problems import Problem, describe_responses
 from api.schemas.shape import Answer
 from fakesieve.reasons import Reason
-from fakesieve.records.revision import check_revision
 
 router = APIRouter(tags=["health"])
 
@@ -36,7 +35,7 @@ def show_ready(services: ServicesDep) -> Health:
 @router.get("/health/started", responses=describe_responses(Reason.MIGRATIONS_BEHIND))
 def show_started(services: ServicesDep) -> Health:
     """Say that this release fits its database: the migrations that it needs have run."""
-    check_revision(services.database)
+    services.started.check()
     return Health()
 
 

@@ -21,6 +21,7 @@ from fakesieve.values.jobs import KEY_LENGTH_MAX
 
 router = ApiRouter(tags=["videos"])
 _READ = [require_scope(Scope.RESULTS_READ)]
+_CALLERS_OWN = {"external_id", "tags"}
 
 
 @router.get("/v1/videos", dependencies=_READ)
@@ -70,9 +71,12 @@ def change_video(
     session: Transaction,
     if_match: Annotated[str | None, Header(max_length=200, description="The ETag that was read.")] = None,
 ) -> VideoOut:
-    """Give a video a name and tags of one's own; under ``If-Match`` only if nobody did so meanwhile."""
+    """Give a video a name and tags of one's own; under ``If-Match`` only if nobody did so meanwhile.
+
+    Where else the video was seen meanwhile does not matter to that.
+    """
     video = _find(lock_video(session, video_id), video_id)
-    if if_match is not None and if_match != _find_etag(_show(session, video)):
+    if if_match is not None and not _fits(if_match, _find_etag(_show(session, video))):
         raise Problem(Reason.PRECONDITION_FAILED, f"{video_id} has changed since it was read")
     if "external_id" in body.model_fields_set:
         video.external_id = body.external_id
@@ -96,4 +100,17 @@ def _show(session: Session, video: Video) -> VideoOut:
 
 
 def _find_etag(shown: VideoOut) -> str:
-    return f'"{hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:32]}"'
+    """Return an ETag in two parts: of what callers may change, and of all the rest."""
+    own = shown.model_dump_json(include=_CALLERS_OWN)
+    return f'"{_digest(own)}.{_digest(shown.model_dump_json(exclude=_CALLERS_OWN))}"'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _fits(header: str, etag: str) -> bool:
+    """Whether ``If-Match`` names what a caller may change as it is; a proxy may have made its ETag weak."""
+    own = etag.partition(".")[0]
+    named = [each.strip().removeprefix("W/").partition(".")[0] for each in header.split(",")]
+    return header.strip() == "*" or own in named

@@ -12,12 +12,17 @@ import pytest
 from httpx2 import Response
 from sqlalchemy import text
 
+from api.routes.exports import walk_lines
 from fakesieve.database import Database
+from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
+from fakesieve.records.analysis_lists import AnalysisQuery
+from fakesieve.records.tenants import Caller as FleetCaller
 from fakesieve.records.videos import record_source
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
+from tests.databases import opened
 from tests.factories import GRID, make_score
 
 Ids = dict[str, str]
@@ -203,6 +208,8 @@ def test_the_link_to_a_video_is_made_when_asked_for(
     assert [each["kind"] for each in found] == ["video", "patch_maps"]
     assert "clips/one.mp4" in found[0]["href"]  # and not what lies in another tenant's folder
     assert "Signature" in found[0]["href"]
+    link = acme.get(f"/v1/analyses/{ids['high']}/artifacts")
+    assert (link.headers["cache-control"], link.headers.get("etag")) == ("no-store", None)
     assert found[0]["expire_time"].endswith("Z")
 
 
@@ -215,6 +222,12 @@ def test_counts_by_what_was_asked(acme: Caller, ids: Ids) -> None:
     assert count("outcome") == {("no_face",): 1, ("partially_scored",): 2}
     assert count("reason") == {("no_face",): 1, ("partial_decode",): 2}
     assert count("verdict_reason", filter="outcome=no_face") == {("NO_EVIDENCE",): 1}
+    pairs = count("reason,verdict_reason", filter="external_id=high")
+    verdict = acme.get(f"/v1/analyses/{ids['high']}").json()["verdict"]
+    assert pairs == {("partial_decode", reason): 1 for reason in verdict["reasons"]}
+    assert len(pairs) > 1
+    by_reason = acme.get("/v1/analyses:count", by="verdict_reason").json()
+    assert by_reason["total"] == 3 < sum(group["count"] for group in by_reason["data"])
     assert count("tenant") == {(acme.tenant_id,): 3}
     assert list(count("day,model,policy").values()) == [3]
     assert count("error_reason") == {}
@@ -274,6 +287,7 @@ def test_an_export_to_the_store_has_a_link_and_an_owner(
     assert len(store.read_range(ref, 0, export["size_bytes"]).splitlines()) == 2
     again = acme.get(f"/v1/exports/{export['id']}").json()
     assert (again["size_bytes"], again["format"]) == (export["size_bytes"], "jsonl")
+    assert acme.get(f"/v1/exports/{export['id']}").headers["cache-control"] == "no-store"
     assert reason_of(other.get(f"/v1/exports/{export['id']}")) == (404, "NOT_FOUND")  # A06
     replayed = acme.post("/v1/exports", asked, {"Idempotency-Key": "export 1"})
     assert replayed.json()["id"] == export["id"]
@@ -281,3 +295,61 @@ def test_an_export_to_the_store_has_a_link_and_an_owner(
     assert reason_of(acme.get("/v1/exports/..%2f..%2fx"))[0] == 404
     elsewhere = acme.post("/v1/exports", {"format": "csv", "uri": "s3://videos/x"})  # A09
     assert reason_of(elsewhere) == (422, "INVALID_REQUEST")
+
+
+def test_files_are_limited_in_number(acme: Caller, ids: Ids) -> None:
+    limits = acme.client.app.state.services.limits
+    for counts, method, path in (
+        (limits.streams, "GET", "/v1/analyses:export"),
+        (limits.streams, "GET", "/v1/review-entries:export"),
+        (limits.exports, "POST", "/v1/exports"),
+    ):
+        held = 0
+        while counts.enter(acme.tenant_id):
+            held += 1
+        body = {"format": "csv"} if method == "POST" else None
+        assert reason_of(acme.send(method, path, body)) == (429, "RATE_LIMITED"), path
+        for _ in range(held):
+            counts.leave(acme.tenant_id)
+        assert acme.send(method, path, body).status_code in (200, 201), path
+        assert counts.count(acme.tenant_id) == 0
+
+
+def test_a_parquet_file_that_is_too_long_or_cannot_be_written_is_refused_before_it_begins(
+    acme: Caller, ids: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.exports.ROWS_MAX", 2)
+    refused = acme.get("/v1/analyses:export", format="parquet")
+    assert reason_of(refused) == (413, "REQUEST_TOO_LARGE")
+    assert len(acme.get("/v1/analyses:export", format="jsonl").content.splitlines()) == 3
+
+    def find_nothing(name: str) -> object:
+        raise ImportError(name)
+
+    monkeypatch.undo()
+    monkeypatch.setattr("fakesieve.result_files.import_module", find_nothing)
+    for answer in (
+        acme.get("/v1/analyses:export", format="parquet"),
+        acme.post("/v1/exports", {"format": "parquet"}),
+    ):
+        assert reason_of(answer) == (422, "INVALID_REQUEST")
+        assert "fakesieve[parquet]" in answer.json()["hint"]
+
+
+def test_between_the_pieces_of_a_file_nothing_is_held(
+    postgres: PostgresServer, module_database_name: str, acme: Caller, ids: Ids
+) -> None:
+    services = acme.client.app.state.services
+    caller = FleetCaller(acme.key_id, acme.tenant_id, frozenset())
+    lines = walk_lines(services, AnalysisQuery(acme.tenant_id, limit=1), caller)
+    with opened(postgres, module_database_name, SUPERUSER) as watching:
+        for expected in ("none", "middle", "high"):
+            assert next(lines).external_id == expected
+            with watching.transaction(tenant_id=None) as session:
+                held = session.scalar(
+                    text(
+                        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fakesieve api'"
+                        " AND datname = current_database() AND state = 'idle in transaction'"
+                    )
+                )
+            assert held == 0

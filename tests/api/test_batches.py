@@ -115,3 +115,12 @@ def test_a_list_sent_again_under_its_key_is_one_batch(acme):
     assert first.json() == second.json()
     assert second.headers["idempotency-replayed"] == "true"
     assert len(acme.get("/v1/batches").json()["data"]) == 1
+
+
+def test_a_page_of_batches_has_at_most_fifty(acme, monkeypatch):
+    monkeypatch.setattr("api.routes.batches.PAGE_BATCHES", 1)
+    ids = [submit(acme, items=[{"uri": f"s3://videos/b/p{n}.mp4"}])["id"] for n in range(2)]
+    page = acme.get("/v1/batches", page_size=500).json()
+    rest = acme.get("/v1/batches", page_size=500, page_token=page["next_page_token"]).json()
+    assert [each["id"] for each in page["data"] + rest["data"]] == ids[::-1]
+    assert rest["next_page_token"] is None

@@ -59,3 +59,8 @@ def test_wrong_keys_stop_neither_known_keys_nor_new_ones(
     assert reason_of(answers[-1]) == (429, "RATE_LIMITED")
     assert known.get("/v1/whoami").status_code == 200
     assert make_caller(client, module_database).get("/v1/whoami").status_code == 200
+
+
+def test_probes_need_no_key_and_take_no_turn(client: TestClient) -> None:
+    for path in ("/health/live", "/health/ready", "/health/started"):
+        assert client.get(path).json()["status"] == "ok", path

@@ -3,7 +3,7 @@
 from sqlalchemy import text
 
 from fakesieve.records.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
-from tests.api.callers import reason_of
+from tests.api.callers import make_caller, reason_of
 
 KEY = {"Idempotency-Key": "one"}
 
@@ -84,3 +84,29 @@ def test_answers_are_kept_for_two_days(acme, module_database):
         session.expire_all()
         kept = [key for key in ("young", "old", "new") if find_answer(session, acme.tenant_id, key)]
     assert kept == ["young", "new"]
+
+
+def test_an_answer_is_for_the_key_that_asked(acme, module_database):
+    made = acme.post("/v1/keys", {"name": "a", "scopes": ["jobs:read"]}, KEY)
+    weak = make_caller(
+        acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"jobs:read"})
+    )
+    answer = weak.post("/v1/keys", {"name": "a", "scopes": ["jobs:read"]}, KEY)
+    assert reason_of(answer)[0] in (403, 422)
+    assert made.json()["id"] not in answer.text
+
+
+def test_no_secret_of_a_webhook_is_kept_with_an_answer(acme, module_database):
+    body = {"url": "https://hooks.example.com/x"}
+    made = acme.post("/v1/webhooks", body, {"Idempotency-Key": "hook"})
+    path = f"/v1/webhooks/{made.json()['id']}:rotate"
+    rotated = acme.post(path, None, {"Idempotency-Key": "turn"})
+    assert made.json()["secret"].startswith("whsec_")
+    assert rotated.json()["secret"].startswith("whsec_")
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        kept = session.scalars(text("SELECT convert_from(body, 'UTF8') FROM idempotent_answer")).all()
+    assert len(kept) == 2
+    assert not any("whsec_" in each for each in kept)
+    again = acme.post("/v1/webhooks", body, {"Idempotency-Key": "hook"})
+    assert (again.json()["id"], again.json()["secret"]) == (made.json()["id"], None)
+    assert acme.post(path, None, {"Idempotency-Key": "turn"}).json()["secret"] is None

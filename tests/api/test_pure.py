@@ -13,6 +13,9 @@ from api.edge import choose_request_id, continue_trace
 from api.limits import Buckets, Counts, Names, Rate, name_address
 from api.pagination import read_token, sign_token
 from api.problems import Problem, find_status
+from api.readiness import Readiness
+from api.waiting import Pace
+from fakesieve.errors import Unavailable
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places, parse_place
 from fakesieve.reasons import Reason
@@ -211,3 +214,33 @@ def test_a_body_with_very_many_names_is_read_in_one_pass():
     with pytest.raises(Problem, match="stands twice"):
         read_json(b"{" + names.encode() + b',"ea5f":1}')
     assert len(read_json(b"{" + names.encode() + b"}")) == 60_000
+
+
+@pytest.mark.parametrize(("look_s", "pause_s"), [(0.01, 0.5), (0.2, 1.8), (5.0, 10.0)])
+def test_who_waits_for_something_slow_looks_less_often(look_s, pause_s):
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert pace.pause_s == 0.5
+    with pace.measure():
+        now[0] += look_s
+    assert pace.pause_s == pytest.approx(pause_s)
+
+
+def test_readiness_is_looked_up_once_a_second():
+    now, looks = [0.0], list[float]()
+
+    def look():
+        looks.append(now[0])
+        if len(looks) == 2:
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    readiness = Readiness(look, lambda: now[0])
+    for _ in range(5):
+        readiness.check()
+    now[0] = 1.0
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            readiness.check()
+    now[0] = 2.0
+    readiness.check()
+    assert looks == [0.0, 1.0, 2.0]

@@ -76,3 +76,21 @@ def test_a_deleted_video_and_one_of_another_tenant_are_not_there(acme, other, mo
         )
     assert reason_of(acme.get(path)) == (404, "NOT_FOUND")
     assert acme.get("/v1/videos").json()["data"] == []
+
+
+def test_an_etag_of_the_callers_own_part_outlives_other_changes(acme, module_database):
+    video_id = make(module_database, acme)
+    path = f"/v1/videos/{video_id}"
+    etag = acme.get(path).headers["etag"]
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        ref = VideoRef("videos", "elsewhere.mp4", None, "etag2", 10_000)
+        record_source(session, tenant_id=acme.tenant_id, video_id=video_id, ref=ref)
+    assert acme.get(path, {"If-None-Match": etag}).status_code == 200  # it has another source now
+    assert acme.send("PATCH", path, {"tags": {"a": "1"}}, {"If-Match": etag}).status_code == 200
+    now = acme.get(path).headers["etag"]
+    for header in ("*", f"W/{now}", f'"x", {now}'):
+        same = acme.send("PATCH", path, {"tags": {"a": "1"}}, {"If-Match": header})
+        assert same.status_code == 200, header
+    for header in (etag, "x", "", '""'):
+        late = acme.send("PATCH", path, {"tags": {"a": "2"}}, {"If-Match": header})
+        assert reason_of(late) == (412, "PRECONDITION_FAILED"), header
