@@ -4,11 +4,15 @@ Nothing is imported here but what the arguments need: the rest is loaded while t
 which the first input waits.
 """
 
+import sys
+
 import typer
 
 from engine.cli import scan_options as options
+from engine.errors import Unavailable
 from engine.limits import Limits
 from engine.model_names import DEFAULT_MODEL
+from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 
 
@@ -65,12 +69,24 @@ def scan(
         jobs=jobs,
         limits=limits,
     )
+    _require_stdout()
     with Sandbox.start(limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
         # Lazy: decoder, detector and network take 0.3 s to import, in which the sandbox is starting.
         from engine.cli.scan_run import answer_request
 
         code = answer_request(request, sandbox)
     raise typer.Exit(code)
+
+
+def _require_stdout() -> None:
+    """Raise Unavailable if stdout was closed, as by ``>&-``, before anything is looked at for nothing."""
+    stdout: object = sys.stdout
+    if stdout is None:
+        raise Unavailable(
+            RejectReason.OUTPUT_FAILED,
+            "stdout is closed: the results have no place to go",
+            "send stdout to a file, or to /dev/null if only the files of --out are wanted",
+        )
 
 
 def _choose_form(*, as_json: bool, as_jsonl: bool, as_csv: bool, with_patches: bool) -> options.OutputForm:

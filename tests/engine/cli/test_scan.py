@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -228,6 +229,14 @@ def test_a_model_that_is_not_there_ends_with_one_and_a_hint(run, clips: Path) ->
     assert done.out == ""
     assert "error: MODEL_INVALID: no model 'nothing'" in done.err
     assert "hint: known models:" in done.err
+
+
+def test_a_closed_stdout_is_told_before_anything_is_scanned(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", None)
+        done = run("scan", "a.mp4")
+    assert done.code == 1
+    assert "error: OUTPUT_FAILED: stdout is closed" in done.err
 
 
 def test_a_folder_that_cannot_be_made_ends_with_one(run, random_model: Path, clips: Path, tmp_path) -> None:
