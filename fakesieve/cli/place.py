@@ -62,7 +62,7 @@ def _find_tenant(database: Database, settings: Settings) -> str:
         caller = find_caller(session, settings.api_key.get_secret_value())
     if caller is None:
         raise SetupRefused(
-            Reason.INVALID_SETTINGS,
+            Reason.UNAUTHENTICATED,
             "FAKESIEVE_API_KEY is unknown, revoked or expired",
             "load the environment of a fleet again: source D/env; or ask for a new key",
         )

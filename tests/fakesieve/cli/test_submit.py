@@ -85,7 +85,7 @@ def test_a_prefix_is_one_batch_of_what_lies_there(fleet: Fleet, clip: Path) -> N
     assert line["batch_id"].startswith("bat_")
     assert fleet.read_job(line["job_id"]).lane is Lane.BULK
     empty = fleet.run("submit", "s3://videos/nothing/")
-    assert (empty.code, "no object lies under s3://videos/nothing/" in empty.err) == (1, True)
+    assert (empty.code, "no object lies under s3://videos/nothing/" in empty.err) == (4, True)
 
 
 def test_nothing_to_submit_is_a_wrong_call(fleet: Fleet) -> None:
@@ -95,7 +95,7 @@ def test_nothing_to_submit_is_a_wrong_call(fleet: Fleet) -> None:
 def test_a_wrong_key_is_refused(fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKESIEVE_API_KEY", "fsk_" + "0" * 64)
     ran = fleet.run("submit", str(clip))
-    assert ran.code == 1
+    assert ran.code == 5
     assert "FAKESIEVE_API_KEY is unknown, revoked or expired" in ran.err
 
 
