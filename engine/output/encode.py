@@ -51,7 +51,7 @@ class VideoWriter:
                 self._container.metadata["comment"] = comment
         except (FFmpegError, OSError) as fault:
             discard_partial(self._partial)
-            raise unwritable(path, str(fault)) from fault
+            raise unwritable(path, fault.strerror or str(fault)) from fault
         _set_up(self._stream, width, height, {"crf": str(crf), "preset": preset}, threads)
 
     def write(self, rgb: U8, pts_us: int, duration_us: int = 0) -> None:
@@ -70,7 +70,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except (FFmpegError, OSError) as fault:
-            raise unwritable(self._path, str(fault)) from fault
+            raise unwritable(self._path, fault.strerror or str(fault)) from fault
 
     def __enter__(self) -> Self:
         return self
@@ -86,7 +86,7 @@ class VideoWriter:
                 self._partial.replace(self._path)
         except (FFmpegError, OSError) as broken:
             if kind is None:
-                raise unwritable(self._path, str(broken)) from broken
+                raise unwritable(self._path, broken.strerror or str(broken)) from broken
         finally:
             discard_partial(self._partial)
 
