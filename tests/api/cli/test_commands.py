@@ -38,7 +38,7 @@ def test_rules_that_cannot_be_are_refused_before_they_are_sent(remote: Remote) -
     assert remote.run("policy", "preview").code == 2
 
 
-def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None:  # noqa: F811
+def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None:  # noqa: F811 - the fixture above
     old, new = models["ab"], models["cd"]
     remote.run("policy", "create", "split", "--low", "0.1", "--high", "0.4", "--min-peak-frames", "1")
     remote.run("policy", "apply", "split")
