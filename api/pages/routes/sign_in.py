@@ -12,6 +12,7 @@ from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, se
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import PLACES, render
 from api.problems import Problem
+from api.router import find_address
 from api.services import Services
 from fakesieve.people.sessions import SESSION_S, end_session, sign_in
 from fakesieve.reasons import Reason
@@ -78,8 +79,7 @@ def choose_target(wanted: str) -> str:
 
 def check_tries(request: Request, services: Services) -> None:
     """Count one more try to sign in from an address. Raises ``Problem`` (RATE_LIMITED) after too many."""
-    address = request.client.host if request.client else ""
-    left = services.limits.strangers.take(address)
+    left = services.limits.strangers.take(find_address(request))
     if left.is_refused:
         raise Problem(
             Reason.RATE_LIMITED,
