@@ -77,6 +77,12 @@ def test_a_broken_connection_is_the_stores_and_tried_again(fault: Exception) -> 
     assert (found.error.reason, found.remedy) == (Reason.OBJECT_STORE_UNAVAILABLE, Remedy.RETRY_STORE)
 
 
+def test_a_request_that_could_not_be_sent_is_no_outage_of_the_store() -> None:
+    told = explain_fault(vendor.HTTPClientError(error=ValueError("Invalid header value")), PLACE)
+    assert isinstance(told.error, Unavailable)
+    assert told.remedy is Remedy.NONE
+
+
 def test_without_a_key_the_settings_are_named() -> None:
     found = explain_fault(vendor.NoCredentialsError(), PLACE)
     assert found.remedy is Remedy.NONE
