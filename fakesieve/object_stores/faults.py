@@ -116,8 +116,8 @@ def explain_fault(fault: Exception, place: str) -> StoreFault:
         hint = "set FAKESIEVE_S3_ACCESS_KEY and FAKESIEVE_S3_SECRET_KEY, or give the machine a role"
         return StoreFault(_unavailable(place, "no key for the object store", hint), Remedy.NONE)
     if type(fault) is vendor.HTTPClientError:
-        # Nothing was sent: the request itself was at fault. As an outage, one caller's odd request would close
-        # the store for all. Broken connections are subclasses.
+        # Nothing was sent: the request itself was at fault. Counted as an outage, one caller's odd requests
+        # would close the store for all. Broken connections are subclasses.
         return StoreFault(_unavailable(place, _say(fault)), Remedy.NONE)
     return StoreFault(_unavailable(place, _say(fault)), Remedy.RETRY_STORE)
 
