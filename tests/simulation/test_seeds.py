@@ -30,7 +30,7 @@ SOMETIMES = {
         "stopped_early",
         "scored_again",
     ),
-    "slots that go on": ("taken", "died_with_what_it_took", "asked_for"),
+    "slots that go on": ("taken", "died_with_what_it_took"),
     "recovery": ("taken_back", "rung_again", "released", "last", "recalled", "replanned", "waited_for_twin"),
     "faults": ("killed", "paused", "poisoned", "broker_flushed", "broker_down", "relay_failed"),
 }

@@ -143,7 +143,7 @@ def write_facts(
             }
             for span in spans
         ],
-        "regions": [words.REGIONS[region] for region in FaceRegion],
+        "regions": [] if before.is_hidden else [words.REGIONS[region] for region in FaceRegion],
         "notes": [
             {"start_us": note.start_us, "end_us": note.end_us, "track": note.ordinal, "text": note.text}
             for note in notes

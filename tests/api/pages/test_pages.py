@@ -14,7 +14,7 @@ from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
 HOSTILE = "clips/<img src=x onerror=alert(1)>\"'{{7*7}}\u202egpj.mp4"
-_OPEN = {"/sign-in", "/static/{digest}/{name}"}
+_OPEN = {"/sign-in", "/sign-in/provider", "/sign-in/callback", "/static/{digest}/{name}"}
 
 
 def list_routes() -> Iterator[tuple[str, str]]:

@@ -157,7 +157,7 @@ def test_export_writes_a_row_for_each_job(fleet: Fleet, tmp_path) -> None:
 
 
 def test_export_goes_on_after_a_page(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fakesieve.cli.results._PAGE", 2)
+    monkeypatch.setattr("fakesieve.cli.result_export._PAGE", 2)
     ids = [fleet.add_result(f"{n}.mp4", make_score(0.1 * n)) for n in range(1, 6)]
     rows = list(csv.DictReader(io.StringIO(fleet.run("results", "export").out)))
     assert [row["job_id"] for row in rows] == ids[::-1]
