@@ -39,7 +39,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
     similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
     degradation: Annotated[float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.")] = 1.0,
-    scene: Annotated[float, typer.Option(help="Share of pairs in other light or tilted.")] = 1.0,
+    scene: Annotated[float, typer.Option(help="Share of pairs in other light or tilted.")] = 0.0,
     averaging: Annotated[float, typer.Option(help="Weight of the past in the averaged weights.")] = 0.998,
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
 ) -> None:

@@ -51,7 +51,7 @@ class PairRecipe:
     )
     face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
     degradation: float = 1.0
-    scene: float = 1.0  # share of pairs in another light or tilted
+    scene: float = 0.0  # share of pairs in another light or tilted
     box_jitter: float = 0.04  # standard deviation of the box's shift and size over its longer side
 
     def __post_init__(self) -> None:
