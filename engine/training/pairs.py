@@ -16,10 +16,8 @@ from engine.training.degrade import Degradation, degrade_picture, draw_degradati
 from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
 from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
-from engine.training.scene import draw_scene
+from engine.training.scene import Box, draw_scene
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
-
-Box = tuple[float, float, float, float]
 
 
 class FacePair(NamedTuple):

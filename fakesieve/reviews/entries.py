@@ -122,14 +122,6 @@ def list_entries(
     return [_write(row.ReviewDecision, row.video_id, tracks, is_undone=row.is_undone) for row in rows]
 
 
-def walk_entries(session: Session, kinds: Sequence[EntryKind] = ()) -> Iterator[Entry]:
-    """Yield all rows, newest first, in steps, so that a long list needs no long memory."""
-    before: tuple[datetime, str] | None = None
-    while step := list_entries(session, kinds=kinds, before=before, limit=STEP_ROWS):
-        yield from step
-        before = (step[-1].create_time, step[-1].id)
-
-
 def page_entries(database: Database, tenant_id: str, viewer: str | None) -> Iterator[Entry]:
     """Yield all rows of a tenant, newest first, each step in a transaction of its own.
 

@@ -10,7 +10,7 @@ from fakesieve.records.audit import check_chain, list_audit, record_audit
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
-from fakesieve.reviews.entries import give_feedback, list_entries, walk_entries
+from fakesieve.reviews.entries import give_feedback, list_entries
 from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items, view_item
 from fakesieve.values.reviews import (
     DecisionDraft,
@@ -255,7 +255,7 @@ def test_feedback_lies_in_the_same_list(desk: Desk) -> None:
             session, desk.tenant_id, desk.analyses[0], "key_x", FeedbackCategory.FALSE_POSITIVE, "no"
         )
         decide_item(session, claim(session, desk), "usr_a", REAL)
-        kinds = {entry.kind for entry in walk_entries(session)}
+        kinds = {entry.kind for entry in list_entries(session)}
         (feedback,) = list_entries(session, kinds=[EntryKind.FEEDBACK])
     assert kinds == {EntryKind.FEEDBACK, EntryKind.DECISION}
     assert (feedback.category, feedback.comment) == (FeedbackCategory.FALSE_POSITIVE, "no")
