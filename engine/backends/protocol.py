@@ -9,7 +9,7 @@ from engine.bundle import ModelBundle
 
 # Batches that an engine is given, largest first. On a CPU larger ones are no faster (the maps of more faces
 # no longer fit its cache: 11.4 ms a face at 2, 16.2 at 16 with lv-compact) and cost memory in proportion.
-_LADDERS = {"lv-compact": (4, 2, 1)}
+_LADDERS = {"lv-compact": (4, 2, 1), "lv-xception": (2, 1)}
 _SMALLEST_LADDER = (1,)
 # A GPU needs many faces at once to be full. lv-xception keeps 20 MB of maps a face, so its largest is half.
 _GPU_LADDERS = {"lv-compact": (64, 32, 16, 8, 4, 2, 1)}

@@ -8,7 +8,7 @@ import numpy as np
 from engine.arrays import U8
 
 IN_FLIGHT_BYTES = 48 << 20  # what may lie decoded and unread; one frame always may
-MAX_SLOTS = 4
+MAX_SLOTS = 8  # a whole group: while one is looked at, the next is decoded to its end
 
 
 @dataclass(frozen=True)

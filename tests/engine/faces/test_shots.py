@@ -108,7 +108,7 @@ def best_correlation(before, after, rules):
     return best
 
 
-def test_the_search_over_shifts_ends_early_with_the_answer_of_the_whole():
+def test_a_shift_of_the_camera_is_searched_for_as_numpy_would():
     rules, random = ShotRules(), np.random.default_rng(3)
     scenes = [astronaut(), data.coffee(), read_picture("multi_face.jpg")]
     pairs = []

@@ -29,6 +29,7 @@ from engine.sandbox.handle import (
     SandboxLost,
     SandboxState,
 )
+from engine.sandbox.slabs import MAX_SLOTS
 from tests.engine.sandbox.support import is_gone, wait_for
 from tests.media import draw_clip
 
@@ -287,7 +288,7 @@ class LyingSandbox:
 
 GOOD = FrameNotice(0, 0, 0, is_resized=False)
 LIES = {
-    "a slot that is not there": (Kind.FRAME, replace(GOOD, slot=7).pack()),
+    "a slot that is not there": (Kind.FRAME, replace(GOOD, slot=MAX_SLOTS).pack()),
     "a target that is not there": (Kind.FRAME, replace(GOOD, target=99).pack()),
     "a negative time": (Kind.FRAME, replace(GOOD, pts_us=-5).pack()),
     "an endless time": (Kind.FRAME, replace(GOOD, pts_us=1 << 62).pack()),
