@@ -11,7 +11,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import FrameType
 from typing import cast
 
@@ -21,6 +20,7 @@ from engine.errors import EngineError
 from engine.results import RejectReason
 from fakesieve.cli.completion import OPTIONS, VARIABLE, complete
 from fakesieve.errors import FleetError, NothingMatched
+from fakesieve.reach import is_remote
 from fakesieve.reasons import Reason
 
 EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING, EXIT_AUTH = 1, 2, 4, 5
@@ -31,7 +31,8 @@ EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 class Command:
     """Where a command lives, as ``package.module:name`` of a function or a typer application.
 
-    ``over_api`` is where it lives for whoever has the address of an API and not that of the database.
+    ``over_api`` is where another one lives for whoever has the address of an API and not that of the
+    database; a command without it is the same either way.
     """
 
     target: str
@@ -62,15 +63,9 @@ COMMANDS: Mapping[str, Command] = {
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
     "demo-fleet": Command("fakesieve.cli.demo_fleet:demo_fleet", "Send the demo's clips through a fleet."),
-    "submit": Command(
-        "fakesieve.cli.submit:submit", "Give videos to the fleet.", over_api="api.cli.submit:submit"
-    ),
-    "watch": Command(
-        "fakesieve.cli.watch:watch", "Wait until jobs have ended.", over_api="api.cli.watch:watch"
-    ),
-    "jobs": Command(
-        "fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs.", over_api="api.cli.jobs:jobs"
-    ),
+    "submit": Command("fakesieve.cli.submit:submit", "Give videos to the fleet."),
+    "watch": Command("fakesieve.cli.watch:watch", "Wait until jobs have ended."),
+    "jobs": Command("fakesieve.cli.jobs:jobs", "List, show, cancel and retry jobs."),
     "results": Command(
         "fakesieve.cli.results:results",
         "List, show and export what was found.",
@@ -123,11 +118,6 @@ Exit codes:
 _AUTH = frozenset({Reason.UNAUTHENTICATED, Reason.MISSING_SCOPE})
 
 
-def is_remote(environment: Mapping[str, str]) -> bool:
-    """Whether commands go through the API: its address is known, and the database's is not."""
-    return bool(environment.get("FAKESIEVE_API_URL")) and not environment.get("FAKESIEVE_DATABASE_URL")
-
-
 def describe_commands() -> str:
     """Return the text of ``fakesieve --help``."""
     rows = "\n".join(f"  {name:<12}{command.summary}" for name, command in COMMANDS.items())
@@ -150,6 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif name in ("--help", "-h", "help"):
         print(describe_commands())  # noqa: T201 - the answer of this command
     elif name in ("--version", "-V"):
+        # Lazy: 15 ms, for which the sandbox of a scan would wait.
+        from importlib.metadata import version
+
         print(f"fakesieve {version('fakesieve')}")  # noqa: T201 - the answer of this command
     elif name in COMMANDS:
         sys.exit(_run_command(name, given[1:]))
