@@ -31,14 +31,14 @@ export class Player {
 
   async open(startUs) {
     this.now = startUs;
+    this.onTime(startUs);
     try {
       const { url } = await getJson(`/r/${this.facts.analysis}/video`);
       this.video.src = url;
-      this.seek(startUs);
+      this.seek(this.now); // whoever stepped on while the link was under way stays there
     } catch (fault) {
       this.say(`The video cannot be shown. ${fault.message}`);
     }
-    this.onTime(startUs);
   }
 
   // Links end after a while and stores fail: ask once more, then say so.

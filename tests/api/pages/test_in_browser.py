@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
 from api.pages import items
@@ -79,6 +79,19 @@ def test_stepping_shows_the_very_frame_that_was_scored(page: Page, own: Scene):
         expect(page.locator("#time")).to_have_text(clock)
         wait_for_picture(page)
         assert wait_for_frame(page, frame) == frame, step
+
+
+def test_a_step_taken_before_the_link_has_come_is_kept(page: Page, own: Scene):
+    held: list[Route] = []
+    page.route(f"**/r/{own.analysis_id}/video", lambda route: held.append(route))
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3", timeout=WAIT_MS)
+    page.keyboard.press(".")
+    expect(page.locator("#time")).to_have_text("0:01.000")
+    held[0].continue_()
+    wait_for_picture(page)
+    assert wait_for_frame(page, RATE) == RATE
+    expect(page.locator("#time")).to_have_text("0:01.000")
 
 
 def test_a_deep_link_opens_at_its_time_and_face(page: Page, own: Scene):
