@@ -28,9 +28,9 @@ from fakesieve.object_stores.s3 import PostForm
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.batch_lists import BatchLine
-from fakesieve.records.job_lists import JobDetail, JobLine
 from fakesieve.records.uploads import Upload
 from fakesieve.records.videos import Source, Video
+from fakesieve.values.job_lines import JobDetail, JobLine
 
 
 def read_before(position: tuple[Key, ...] | None) -> tuple[datetime, str] | None:

@@ -25,8 +25,8 @@ from engine.results import Segment, TimeSeries, TrackScore
 from fakesieve.documents import unpack_maps
 from fakesieve.map_files import count_runs
 from fakesieve.records.analyses import AnalysisRecord, Matrix, TrackMaps
-from fakesieve.records.analysis_lists import AnalysisLine
 from fakesieve.records.frame_lists import FrameLine
+from fakesieve.values.analysis_lines import AnalysisLine
 
 
 def write_line(line: AnalysisLine) -> AnalysisOut:

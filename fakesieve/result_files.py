@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import Any, BinaryIO
 
 from engine.output.names import defuse_cell
-from fakesieve.documents import Json
+from engine.result_forms import Json
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.analysis_lists import AnalysisLine
+from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.files import FileFormat
 
 ROWS_AT_ONCE = 5_000

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import AsJson, DryRun, show_one, show_whole
+from api.cli.shown import DryRun, show_one, show_whole
 from api.client import Client
 from api.schemas.erasure import ErasureOut
 from engine.output.names import escape_for_terminal
+from fakesieve.cli.lists import AsJson
 from fakesieve.cli.printing import dump_line, open_output
 from fakesieve.errors import RequestRefused, Unavailable
 from fakesieve.reasons import Reason

@@ -1,17 +1,27 @@
 """``fakesieve keys`` over the API: keys of the caller's own tenant."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
-
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import AsCsv, AsJson, Columns, read_form, show_list
+from api.cli.shown import show_answers
 from api.schemas.keys import KeyOut
-from fakesieve.cli.printing import print_json
+from fakesieve.cli.key_options import (
+    NAME,
+    OVERLAP_H,
+    DaysOption,
+    JsonOption,
+    KeyId,
+    NameOption,
+    OverlapOption,
+    ScopeOption,
+    choose_end,
+    choose_scopes,
+    print_key,
+)
+from fakesieve.cli.lists import AsCsv, AsJson, Columns, read_form
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
-from fakesieve.scopes import DEFAULT_SCOPES, Scope, read_scopes
+from fakesieve.scopes import Scope
 
 keys = typer.Typer(
     add_completion=False,
@@ -19,32 +29,21 @@ keys = typer.Typer(
     no_args_is_help=True,
     help="Make, list, rotate and revoke keys of your tenant.",
 )
-KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, with the id beside the key.")]
 
 
 @keys.command()
 def create(
     *,
-    name: Annotated[str, typer.Option(help="What the key is for, to tell it from others.")] = "command line",
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(help="A right, may be repeated; 'all' for every one. Default: jobs and results."),
-    ] = None,
-    days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; absent is never.", show_default=False)
-    ] = None,
+    name: NameOption = NAME,
+    scope: ScopeOption = None,
+    days: DaysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a new key, which is shown this once. It has only rights that the key in use has."""
-    try:
-        scopes = [Scope(each) for each in sorted(read_scopes(scope or sorted(DEFAULT_SCOPES)))]
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault)) from fault
-    expire_time = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    scopes = [Scope(each) for each in sorted(choose_scopes(scope))]
     with open_client() as client:
-        tenant_id = client.whoami().tenant_id
-        _print_new(client.keys.create(name, scopes, expire_time), tenant_id, as_json=as_json)
+        made = client.keys.create(name, scopes, choose_end(days))
+        _print_new(made, client.whoami().tenant_id, as_json=as_json)
 
 
 @keys.command("list")
@@ -52,22 +51,20 @@ def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """Print the keys of your tenant, newest first, without their secrets."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        show_list(client.keys.iter(), _COLUMNS, form)
+        show_answers(client.keys.iter(), _COLUMNS, form)
 
 
 @keys.command()
 def rotate(
     key_id: KeyId,
     *,
-    overlap_h: Annotated[
-        float, typer.Option(min=0, help="Hours in which the old key still works beside the new one.")
-    ] = 24.0,
+    overlap_h: OverlapOption = OVERLAP_H,
     as_json: JsonOption = False,
 ) -> None:
     """Print a new key with the scopes of another one, which ends after the overlap."""
     with open_client() as client:
-        tenant_id = client.whoami().tenant_id
-        _print_new(client.keys.rotate(key_id, round(overlap_h * 3600)), tenant_id, as_json=as_json)
+        made = client.keys.rotate(key_id, round(overlap_h * 3600))
+        _print_new(made, client.whoami().tenant_id, as_json=as_json)
 
 
 @keys.command()
@@ -83,10 +80,7 @@ def _print_new(made: KeyOut, tenant_id: str, *, as_json: bool) -> None:
     if made.secret is None:
         seen = f"{made.id} was made, and its secret got lost on the way"
         raise Unavailable(Reason.INTERNAL, seen, f"fakesieve keys rotate {made.id} --overlap-h 0")
-    if as_json:
-        print_json({"id": made.id, "tenant": tenant_id, "key": made.secret})
-    else:
-        typer.echo(made.secret)
+    print_key(made.id, tenant_id, made.secret, as_json=as_json)
 
 
 def _tell_state(key: KeyOut) -> str:

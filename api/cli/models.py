@@ -5,19 +5,9 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import (
-    AsCsv,
-    AsJson,
-    Columns,
-    DryRun,
-    Filter,
-    Form,
-    read_form,
-    show_list,
-    show_one,
-    tell,
-)
+from api.cli.shown import DryRun, show_answers, show_one
 from api.schemas.models import RESCORE_MAX, ComparisonOut, FlipOut, ModelOut, RescoreBody
+from fakesieve.cli.lists import AsCsv, AsJson, Columns, Filter, Form, read_form, tell
 from fakesieve.cli.printing import EXIT_NOTHING
 from fakesieve.jobs.states import Lane
 from fakesieve.values.models import ModelAlias
@@ -37,7 +27,7 @@ def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the models that made a score or that a host runs."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        show_list(client.models.iter(), _COLUMNS, form)
+        show_answers(client.models.iter(), _COLUMNS, form)
 
 
 @models.command()
@@ -117,7 +107,7 @@ def _show_flips(found: ComparisonOut, *, as_json: bool) -> None:
     lines["mean difference"] = found.mean_difference
     show_one(found, lines, as_json=as_json)
     if found.flips and not as_json:
-        show_list(found.flips, _FLIPS, Form.TABLE)
+        show_answers(found.flips, _FLIPS, Form.TABLE)
 
 
 _COLUMNS: Columns[ModelOut] = {

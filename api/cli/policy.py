@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import AsCsv, AsJson, Columns, DryRun, Filter, Form, read_form, show_list, show_one, tell
+from api.cli.shown import DryRun, show_answers, show_one
 from api.schemas.policies import (
     ApplyBody,
     MovedOut,
@@ -15,6 +15,7 @@ from api.schemas.policies import (
     PreviewOut,
     TryRulesBody,
 )
+from fakesieve.cli.lists import AsCsv, AsJson, Columns, Filter, Form, read_form, tell
 
 policy = typer.Typer(
     add_completion=False,
@@ -31,7 +32,7 @@ def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the presets and all versions of your own policies; one is active, or the models' own are."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        show_list(client.policies.iter(), _COLUMNS, form)
+        show_answers(client.policies.iter(), _COLUMNS, form)
 
 
 @policy.command()
@@ -125,7 +126,7 @@ def _show_preview(found: PreviewOut, *, as_json: bool) -> None:
             lines[f"{tell(each.before)} -> {tell(each.after)}"] = each.count
     show_one(found, lines, as_json=as_json)
     if found.moved and not as_json:
-        show_list(found.moved, _MOVED, Form.TABLE)
+        show_answers(found.moved, _MOVED, Form.TABLE)
 
 
 def _label(found: PolicyOut) -> str:

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import AsCsv, AsJson, Columns, read_form, show_list, show_one
+from api.cli.shown import show_answers, show_one
 from api.client import Client
 from api.schemas.reviews import DecisionBody, QueueOut, ReviewOut, SkipBody
+from fakesieve.cli.lists import AsCsv, AsJson, Columns, read_form
 from fakesieve.errors import NothingMatched
 from fakesieve.reasons import Reason
 from fakesieve.values.reviews import Disposition, ReasonCode
@@ -28,7 +29,7 @@ def queues(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the queues."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        show_list(client.reviews.queues(), _COLUMNS, form)
+        show_answers(client.reviews.queues(), _COLUMNS, form)
 
 
 @review.command("next")

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import AsCsv, AsJson, Columns, Form, read_form, show_list, show_whole
+from api.cli.shown import show_answers, show_whole
 from api.schemas.keys import UsageDay
+from fakesieve.cli.lists import AsCsv, AsJson, Columns, Form, read_form
 from fakesieve.cli.printing import print_json
 
 
@@ -26,7 +27,7 @@ def usage(
     if form is Form.TABLE:
         typer.echo(f"live jobs   {found.jobs_live}")
         typer.echo(f"this month  {found.month_video_ms / 60_000:.1f} minutes of video")
-    show_list(found.days, _COLUMNS, form)
+    show_answers(found.days, _COLUMNS, form)
 
 
 _COLUMNS: Columns[UsageDay] = {

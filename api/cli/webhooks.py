@@ -6,18 +6,9 @@ from typing import Annotated
 import typer
 
 from api.cli.connect import open_client
-from api.cli.shown import (
-    LIMIT,
-    AsCsv,
-    AsJson,
-    Columns,
-    DryRun,
-    Limit,
-    read_form,
-    show_list,
-    show_one,
-)
+from api.cli.shown import DryRun, show_answers, show_one
 from api.schemas.webhooks import DeliveryOut, WebhookOut
+from fakesieve.cli.lists import LIMIT, AsCsv, AsJson, Columns, Limit, read_form
 from fakesieve.cli.printing import end_list
 from fakesieve.values.webhooks import DeliveryState, EventType
 
@@ -36,7 +27,7 @@ def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List webhooks."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        show_list(client.webhooks.iter(), _COLUMNS, form)
+        show_answers(client.webhooks.iter(), _COLUMNS, form)
 
 
 @webhooks.command()
@@ -92,7 +83,7 @@ def deliveries(
     """List deliveries with their tries, newest first."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
-        count = show_list(client.webhooks.deliveries(webhook, state), _DELIVERIES, form, limit=limit)
+        count = show_answers(client.webhooks.deliveries(webhook, state), _DELIVERIES, form, limit=limit)
     end_list(count, is_narrowed=webhook is not None or state is not None)
 
 

@@ -20,9 +20,10 @@ from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.reasons import Reason
-from fakesieve.records.job_lists import JobDetail, list_jobs, load_job
+from fakesieve.records.job_lists import list_jobs, load_job
 from fakesieve.records.tenants import Caller
 from fakesieve.scopes import Scope
+from fakesieve.values.job_lines import JobDetail
 
 router = ApiRouter(tags=["jobs"])
 _WRITE, _READ = [require_scope(Scope.JOBS_WRITE)], [require_scope(Scope.JOBS_READ)]

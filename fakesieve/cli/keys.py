@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
+from fakesieve.cli.key_options import (
+    NAME,
+    OVERLAP_H,
+    DaysOption,
+    JsonOption,
+    KeyId,
+    NameOption,
+    OverlapOption,
+    ScopeOption,
+    choose_end,
+    choose_scopes,
+    print_key,
+)
 from fakesieve.cli.place import not_found
 from fakesieve.cli.printing import Json, print_json
 from fakesieve.database import Database, open_database
 from fakesieve.records.revision import check_revision
 from fakesieve.records.tenants import (
     ApiKey,
-    NewKey,
     add_places,
     create_key,
     ensure_tenant,
@@ -21,7 +33,6 @@ from fakesieve.records.tenants import (
     revoke_key,
     rotate_key,
 )
-from fakesieve.scopes import DEFAULT_SCOPES, read_scopes
 from fakesieve.settings import read_settings
 
 _LISTED_MAX = 1000
@@ -31,39 +42,31 @@ keys = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make, list, rotate and revoke keys of tenants.",
 )
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, with the id beside the key.")]
-KeyId = Annotated[str, typer.Argument(help="Id of the key, as create --json and list print it.")]
 
 
 @keys.command()
 def create(
     *,
     tenant: Annotated[str, typer.Option(help="Whose key it is; a tenant of this name is made if need be.")],
-    name: Annotated[str, typer.Option(help="What the key is for, to tell it from others.")] = "command line",
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(help="A right, may be repeated; 'all' for every one. Default: jobs and results."),
-    ] = None,
+    name: NameOption = NAME,
+    scope: ScopeOption = None,
     place: Annotated[
         list[str] | None,
         typer.Option(help="s3://BUCKET/FOLDER/ whose objects the tenant may name over the API; is kept."),
     ] = None,
-    days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; absent is never.", show_default=False)
-    ] = None,
+    days: DaysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print a new key, which is shown this once: the database keeps its hash."""
-    scopes = _read_scopes(scope)
-    expire_time = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    scopes = choose_scopes(scope)
     with _open_fleet() as database, database.transaction(tenant_id=None) as session:
         owner = ensure_tenant(session, tenant)
         try:
             add_places(session, owner, place or [])
         except ValueError as fault:
             raise typer.BadParameter(str(fault)) from fault
-        made = create_key(session, owner, name, scopes, expire_time)
-    _print_new(made, owner, as_json=as_json)
+        made = create_key(session, owner, name, scopes, choose_end(days))
+    print_key(made.id, owner, made.secret, as_json=as_json)
 
 
 @keys.command(name="list")
@@ -89,9 +92,7 @@ def list_(
 def rotate(
     key_id: KeyId,
     *,
-    overlap_h: Annotated[
-        float, typer.Option(min=0, help="Hours in which the old key still works beside the new one.")
-    ] = 24.0,
+    overlap_h: OverlapOption = OVERLAP_H,
     as_json: JsonOption = False,
 ) -> None:
     """Print a new key with the scopes of another one, which ends after the overlap."""
@@ -100,7 +101,7 @@ def rotate(
         if made is None:
             raise not_found("key in force", key_id)
         row = session.get_one(ApiKey, made.id)
-    _print_new(made, row.tenant_id, as_json=as_json)
+    print_key(made.id, row.tenant_id, made.secret, as_json=as_json)
 
 
 @keys.command()
@@ -110,20 +111,6 @@ def revoke(key_id: KeyId) -> None:
         if not revoke_key(session, key_id):
             raise not_found("key in force", key_id)
     typer.echo(f"{key_id} is revoked")
-
-
-def _read_scopes(given: list[str] | None) -> frozenset[str]:
-    try:
-        return read_scopes(given) if given else DEFAULT_SCOPES
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault)) from fault
-
-
-def _print_new(made: NewKey, tenant_id: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"id": made.id, "tenant": tenant_id, "key": made.secret})
-    else:
-        typer.echo(made.secret)
 
 
 def _tell_state(row: ApiKey) -> str:

@@ -1,10 +1,11 @@
 """What commands over a fleet work with: its database, its objects, and whose rows they are."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from fakesieve.database import Database, open_database
 from fakesieve.errors import RequestRefused, SetupRefused
@@ -28,6 +29,10 @@ class Place:
     def store(self) -> SqlJobStore:
         """The jobs of the tenant."""
         return SqlJobStore(self.database, self.tenant_id)
+
+    def begin(self) -> AbstractContextManager[Session]:
+        """Begin a transaction on the rows of the tenant, which the block commits."""
+        return self.database.transaction(tenant_id=self.tenant_id)
 
     def open_objects(self) -> ObjectStore:
         """Return the object store; nothing is connected to yet."""

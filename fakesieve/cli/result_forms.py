@@ -1,4 +1,4 @@
-"""Results as JSON, as CSV and as lines for a terminal."""
+"""Ended jobs with their results as JSON, as CSV and as columns for a terminal."""
 
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -6,22 +6,12 @@ from enum import Enum
 
 from rich.text import Text
 
-from engine.output.names import escape_for_terminal
-from engine.output.words import (
-    EVIDENCE,
-    OUTCOMES,
-    REGIONS,
-    VERDICT_REASONS,
-    VERDICTS,
-    format_clock,
-    format_score,
-    format_share,
-)
-from engine.results import Segment, SegmentKind, VerdictValue
+from engine.output.words import OUTCOMES, VERDICTS, format_score, format_share
+from engine.results import VerdictValue
+from fakesieve.cli.lists import Columns
 from fakesieve.cli.printing import Json
-from fakesieve.records.analyses import AnalysisRecord
+from fakesieve.job_forms import form_time
 from fakesieve.records.result_lists import ResultLine
-from fakesieve.result_documents import Result, form_time
 
 CSV_COLUMNS = tuple(field.name for field in fields(ResultLine))
 _STYLES = {
@@ -29,72 +19,31 @@ _STYLES = {
     VerdictValue.INCONCLUSIVE: "yellow",
     VerdictValue.NO_MANIPULATION_FOUND: "cyan",
 }
-_TRIAGE = "This is triage for people to judge, no proof; docs/model-card.md has the measured error rates."
 
 
-def describe_result(found: Result) -> list[str]:
-    """Return a result as lines for a person."""
-    line = found.job.line
-    lines = [escape_for_terminal(line.source.uri), f"  job       {line.id}  {line.state.value}"]
-    record = found.record
-    if record is None:
-        fault = line.fault
-        if fault is not None:
-            lines.append(f"  error     {fault.reason}: {escape_for_terminal(fault.message or '')}")
-            lines.append(f"  hint      {escape_for_terminal(fault.hint)}")
-        return lines
-    value = record.verdict.value
-    said = OUTCOMES[record.outcome] if value is None else VERDICTS[value]
-    lines.append(f"  verdict   {said}  {_format_interval(record)}".rstrip())
-    lines += [f"            {VERDICT_REASONS[reason]}" for reason in record.verdict.reasons]
-    coverage = record.score.coverage
-    notes = ", ".join(EVIDENCE[reason] for reason in record.score.reasons)
-    count = len(record.score.tracks)
-    faces = f"{count} face{'' if count == 1 else 's'}"
-    lines.append(f"  scored    {format_share(coverage.ratio)} of its time, {faces}")
-    if notes:
-        lines.append(f"            {notes}")
-    lines += [_describe_span(each) for each in record.score.segments if each.kind is SegmentKind.SUSPICIOUS]
-    model, policy = record.model, record.policy
-    lines.append(
-        f"  model     {model.name} ({model.engine}, {model.precision}), policy {policy.name}@{policy.version}"
-    )
-    return [*lines, _TRIAGE]
-
-
-def _format_interval(record: AnalysisRecord) -> str:
-    if record.verdict.score_used is None:
-        return ""
-    interval = record.score.interval
-    ends = "" if interval is None else f" ({format_score(interval[0])}–{format_score(interval[1])})"
-    return format_score(record.verdict.score_used) + ends
-
-
-def _describe_span(segment: Segment) -> str:
-    where = ", ".join(REGIONS[region] for region in segment.regions)
-    span = f"{format_clock(segment.start_us)} to {format_clock(segment.end_us)}"
-    return f"  suspicious face {segment.track} from {span}" + (f": {where}" if where else "")
-
-
-def describe_line(line: ResultLine) -> list[str | Text]:
-    """Return the cells of a result in a table: job, verdict, score, share scored, faces, video."""
+def _tell_verdict(line: ResultLine) -> Text:
     if line.outcome is None:
-        said = Text(line.state.value, style="dim")
-    elif line.verdict is None:
-        said = Text(OUTCOMES[line.outcome], style="dim")
-    else:
-        said = Text(VERDICTS[line.verdict], style=_STYLES[line.verdict])
-    score = line.score_raw if line.score_calibrated is None else line.score_calibrated
-    name = f"s3://{line.bucket}/{line.key}"
+        return Text(line.state.value, style="dim")
+    if line.verdict is None:
+        return Text(OUTCOMES[line.outcome], style="dim")
+    return Text(VERDICTS[line.verdict], style=_STYLES[line.verdict])
+
+
+def _tell_video(line: ResultLine) -> str:
     fault = "" if line.error_reason is None else f"  {line.error_reason}: {line.error_message or ''}"
-    return [
-        line.job_id,
-        said,
-        format_score(score),
-        "–" if line.coverage_ratio is None else format_share(line.coverage_ratio),
-        "–" if line.tracks is None else str(line.tracks),
-        Text(escape_for_terminal(name + fault)),
-    ]
+    return f"s3://{line.bucket}/{line.key}{fault}"
+
+
+RESULT_COLUMNS: Columns[ResultLine] = {
+    "job": lambda line: line.job_id,
+    "verdict": _tell_verdict,
+    "score": lambda line: format_score(
+        line.score_raw if line.score_calibrated is None else line.score_calibrated
+    ),
+    "scored": lambda line: None if line.coverage_ratio is None else format_share(line.coverage_ratio),
+    "faces": lambda line: line.tracks,
+    "video": _tell_video,
+}
 
 
 def form_line(line: ResultLine) -> dict[str, Json]:

@@ -1,60 +1,42 @@
 """``fakesieve submit``: videos become jobs. Local files are uploaded first."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from engine.output.names import escape_for_terminal, to_text
-from fakesieve.cli.place import Place, open_place
+from fakesieve.cli.fleet import Intake, Listing, ListingSize, Order, TakenJob, open_fleet
 from fakesieve.cli.printing import Json, print_json
-from fakesieve.cli.submit_options import (
-    AsJson,
-    DeadlineH,
-    DryRun,
-    Inputs,
-    LaneOption,
-    ManifestOption,
-    PolicyOption,
-    check_files,
-    is_address,
-    refuse_policy,
-)
-from fakesieve.errors import NothingMatched, RequestRefused
-from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
-from fakesieve.ingest.take import OWN_PREFIX
+from fakesieve.errors import RequestRefused
 from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video
-from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.policies import show_active_policy
 from fakesieve.values.jobs import DEADLINE_S
-from fakesieve.values.videos import SourceKind
-
-_UPLOADS = "uploads"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the jobs of one call are made."""
-
-    lane: Lane
-    deadline_s: float
-    is_json: bool
-    is_dry: bool
 
 
 def submit(
-    inputs: Inputs = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|s3://BUCKET/KEY|s3://BUCKET/PREFIX/]...", show_default=False),
+    ] = None,
     *,
-    manifest: ManifestOption = None,
-    lane: LaneOption = None,
-    deadline_h: DeadlineH = DEADLINE_S / 3600,
-    policy: PolicyOption = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    manifest: Annotated[
+        str | None, typer.Option(help="CSV or JSONL file of objects, local or s3://; becomes one batch.")
+    ] = None,
+    lane: Annotated[Lane | None, typer.Option(help="Default: standard; bulk for lists.")] = None,
+    deadline_h: Annotated[
+        float, typer.Option(min=0.001, help="Hours after which a job that has not ended expires.")
+    ] = DEADLINE_S / 3600,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[@VERSION]", help="Submit nothing unless new analyses are judged by this policy."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be submitted, and submit nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", "--jsonl", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Give videos to the fleet; prints a job id for each.
 
@@ -63,111 +45,86 @@ def submit(
     named = inputs or []
     if not named and manifest is None:
         raise typer.BadParameter("name a file, an object or --manifest")
-    check_files([each for each in named if not is_address(each)])
-    with open_place() as place:
+    _check_files([each for each in named if not is_address(each)])
+    single = Order(lane or Lane.STANDARD, deadline_h * 3600)
+    listed = Order(lane or Lane.BULK, deadline_h * 3600)
+    with open_fleet() as fleet:
         if policy is not None:
-            _check_policy(place, policy)
-        options = Options(lane or Lane.STANDARD, deadline_h * 3600, as_json, dry_run)
-        listed = Options(lane or Lane.BULK, deadline_h * 3600, as_json, dry_run)
+            _check_policy(policy, fleet.intake.find_policy())
         for each in named:
             if is_address(each) and each.endswith("/"):
-                _submit_prefix(place, each, listed)
+                listing = Listing(each, is_manifest=False)
+                _submit_listing(fleet.intake, listing, listed, dry_run=dry_run, is_json=as_json)
             else:
-                _submit_one(place, each, options)
+                _submit_one(fleet.intake, each, single, dry_run=dry_run, is_json=as_json)
         if manifest is not None:
-            _submit_manifest(place, manifest, listed)
+            listing = Listing(manifest, is_manifest=True)
+            _submit_listing(fleet.intake, listing, listed, dry_run=dry_run, is_json=as_json)
 
 
-def _check_policy(place: Place, wanted: str) -> None:
-    """Refuse before anything is submitted where new analyses are judged by another policy."""
-    with place.database.transaction(tenant_id=place.tenant_id) as session:
-        active = show_active_policy(session, place.tenant_id)
-    refuse_policy(wanted, None if active is None else (active.name, active.version))
+def is_address(given: str) -> bool:
+    """Whether an object is meant and not a file."""
+    return given.startswith("s3://")
 
 
-def _submit_one(place: Place, given: str, options: Options) -> None:
-    if options.is_dry:
-        _tell(given, 1, options)
+def _check_files(paths: list[str]) -> None:
+    """Refuse before anything is submitted what cannot be uploaded."""
+    for path in paths:
+        if not Path(path).is_file():
+            raise RequestRefused(
+                Reason.SOURCE_NOT_FOUND, f"{path} is no file", "check the path; objects begin with s3://"
+            )
+
+
+def _check_policy(wanted: str, active: tuple[str, int] | None) -> None:
+    """Refuse where another policy is active than the wanted one. ``active``: None is the model's own."""
+    if active is not None and wanted in (active[0], f"{active[0]}@{active[1]}"):
         return
-    ref = _parse(given) if is_address(given) else upload_file(place, Path(given))
-    kind = SourceKind.API if is_address(given) else SourceKind.UPLOAD
-    new = NewJob(place.tenant_id, ref, options.lane, deadline_s=options.deadline_s, source_kind=kind)
-    _print(given, ref, submit_video(place.store, new), None, options)
+    now = "the thresholds of the model" if active is None else f"{active[0]}@{active[1]}"
+    raise RequestRefused(
+        Reason.STATE_CONFLICT,
+        f"new analyses are judged by {now}, not by {wanted}",
+        f"apply it first: fakesieve policy apply {wanted}",
+    )
 
 
-def upload_file(place: Place, path: Path) -> VideoRef:
-    """Store a local file in the bucket of the fleet, under its content's hash, and return the object."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    key = f"{_UPLOADS}/{digest[:32]}/{_make_safe(path.name)}"
-    return place.open_objects().upload(path, place.settings.bucket, key).ref
+def _submit_one(intake: Intake, given: str, order: Order, *, dry_run: bool, is_json: bool) -> None:
+    if dry_run:
+        _print_count({"input": to_text(given), "would_submit": 1}, is_json=is_json)
+        return
+    is_object = is_address(given)
+    taken = intake.submit_object(given, order) if is_object else intake.submit_file(Path(given), order)
+    _print_taken(given, taken, is_json=is_json)
 
 
-def _make_safe(name: str) -> str:
-    """Return a file name as the end of a key: bytes that are no UTF-8 become escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")[-200:]
+def _submit_listing(intake: Intake, listing: Listing, order: Order, *, dry_run: bool, is_json: bool) -> None:
+    if dry_run:
+        size: ListingSize = intake.measure_listing(listing, order)
+        line: dict[str, Json] = {"input": to_text(listing.name), "would_submit": size.videos}
+        _print_count(line | {"size_bytes": size.size_bytes}, is_json=is_json)
+        return
+    for taken in intake.submit_listing(listing, order):
+        _print_taken(taken.source, taken, is_json=is_json)
 
 
-def _submit_prefix(place: Place, address: str, options: Options) -> None:
-    bucket, _, prefix = address.removeprefix("s3://").partition("/")
-
-    def find() -> Iterator[NewJob]:
-        for facts in place.open_objects().list_objects(bucket, prefix):
-            if not facts.ref.key.endswith("/") and not facts.ref.key.startswith(OWN_PREFIX):
-                yield NewJob(place.tenant_id, facts.ref, options.lane, deadline_s=options.deadline_s)
-
-    jobs = list(find())
-    if not jobs:
-        raise NothingMatched(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
-    _submit_list(place, address, jobs, None, options)
-
-
-def _submit_manifest(place: Place, given: str, options: Options) -> None:
-    found: Manifest
-    if is_address(given):
-        found = fetch_manifest(place.open_objects(), _parse(given))
+def _print_count(line: dict[str, Json], *, is_json: bool) -> None:
+    if is_json:
+        print_json(line)
     else:
-        found = read_manifest(Path(given))
-    jobs = list(found.make_jobs(place.tenant_id, options.lane))
-    _submit_list(place, given, jobs, f"manifest:{found.sha256}:{options.lane}", options)
+        typer.echo(f"would submit {line['would_submit']}  {escape_for_terminal(str(line['input']))}")
 
 
-def _submit_list(place: Place, name: str, jobs: list[NewJob], key: str | None, options: Options) -> None:
-    """Submit a list as one batch; the same list under the same key is completed, not submitted twice."""
-    if options.is_dry:
-        _tell(name, len(jobs), options)
+def _print_taken(given: str, taken: TakenJob, *, is_json: bool) -> None:
+    if not is_json:
+        known = "  (submitted before)" if taken.is_new is False else ""
+        typer.echo(f"{taken.job_id}  {escape_for_terminal(given)}{known}")
         return
-    batch = NewBatch(place.tenant_id, name[-200:], options.lane, idempotency_key=key)
-    done = submit_batch(place.store, batch, jobs)
-    for job, submitted in zip(jobs, done.jobs, strict=True):
-        _print(job.source.uri, job.source, submitted, done.batch_id, options)
-
-
-def _parse(address: str) -> VideoRef:
-    try:
-        return VideoRef.parse_uri(address)
-    except ValueError as fault:
-        raise RequestRefused(Reason.INVALID_REQUEST, str(fault)) from fault
-
-
-def _tell(given: str, count: int, options: Options) -> None:
-    if options.is_json:
-        print_json({"input": to_text(given), "would_submit": count})
-    else:
-        typer.echo(f"would submit {count}  {escape_for_terminal(given)}")
-
-
-def _print(given: str, ref: VideoRef, done: Submitted, batch_id: str | None, options: Options) -> None:
-    if not options.is_json:
-        typer.echo(
-            f"{done.job_id}  {escape_for_terminal(given)}" + ("" if done.is_new else "  (submitted before)")
-        )
-        return
-    line: dict[str, Json] = {
-        "input": to_text(given),
-        "job_id": done.job_id,
-        "is_new": done.is_new,
-        "source": ref.uri,
-        "batch_id": batch_id,
-    }
-    print_json(line)
+    print_json(
+        {
+            "input": to_text(given),
+            "job_id": taken.job_id,
+            "is_new": taken.is_new,
+            "source": taken.source,
+            "batch_id": taken.batch_id,
+        }
+    )

@@ -12,13 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from fakesieve.errors import RequestRefused
-from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import NewJob
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.texts import is_storable
 from fakesieve.values.jobs import KEY_LENGTH_MAX
-from fakesieve.values.videos import SourceKind
 
 ROWS_MAX = 100_000
 FILE_BYTES_MAX = 256 << 20
@@ -48,13 +45,6 @@ class Manifest:
 
     rows: tuple[ManifestRow, ...]
     sha256: str
-
-    def make_jobs(self, tenant_id: str, lane: Lane = Lane.BULK) -> Iterator[NewJob]:
-        """Yield the jobs in the order of the lines, for ``submit_batch``."""
-        for row in self.rows:
-            yield NewJob(
-                tenant_id, row.ref, lane, external_id=row.external_id, source_kind=SourceKind.MANIFEST
-            )
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 from sqlalchemy.types import Double
 
-from engine.results import EvidenceReason, MediaWarning, Outcome, VerdictReason, VerdictValue
+from engine.results import EvidenceReason, MediaWarning, VerdictReason
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.filters.order import NEWEST_FIRST, Order
 from fakesieve.filters.tree import FilterInvalid
@@ -24,49 +24,11 @@ from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import NO_SCORE, Standing
 from fakesieve.records.tags import read_tags
 from fakesieve.records.videos import Video
+from fakesieve.values.analysis_lines import AnalysisLine, Position
 
 PAGE_MAX = 1000
 QUERY_MS_MAX = 15_000
 _CANCELED = "57014"
-
-Position = tuple[datetime | str | int | float, ...]
-"""The keys of a line in the order of its list, its id last."""
-
-
-@dataclass(frozen=True)
-class AnalysisLine:
-    """One analysis in short, with the verdict that holds. Scores are P(manipulated), 0 to 1."""
-
-    id: str
-    video_id: str
-    external_id: str | None
-    create_time: datetime
-    outcome: Outcome
-    score_raw: float | None
-    score_calibrated: float | None
-    score_low: float | None
-    score_high: float | None
-    verdict: VerdictValue | None
-    verdict_reasons: tuple[VerdictReason, ...]
-    policy: str
-    policy_version: int
-    low: float
-    high: float
-    coverage_ratio: float
-    scored_us: int
-    total_us: int
-    faces_scored: int
-    duration_us: int | None
-    reasons: tuple[EvidenceReason, ...]
-    warnings: tuple[MediaWarning, ...]
-    model_id: str
-    model: str
-    weights_sha256: str
-    engine: str
-    precision: str
-    fingerprint: str
-    tags: tuple[tuple[str, str], ...]
-    position: Position
 
 
 @dataclass(frozen=True)

@@ -1,95 +1,19 @@
 """Jobs as people look at them: lists, and one with its work. Nothing here changes a row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.states import RETRY_STATES, JobState, Lane, ShardState, WorkKind
+from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.objects import VideoRef
-from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Attempt, Job, Shard
-from fakesieve.records.table import JsonObject, is_at_hand
-from fakesieve.values.jobs import AttemptEnd
+from fakesieve.records.table import is_at_hand
+from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
 
 PAGE_MAX = 1000
-
-
-@dataclass(frozen=True)
-class JobFault:
-    """Why a job has no result."""
-
-    reason: Reason
-    message: str | None
-    hint: str
-
-
-@dataclass(frozen=True)
-class JobLine:
-    """One job in short. ``n_done`` of ``n_shards`` pieces are screened; both are 0 before it is planned."""
-
-    id: str
-    state: JobState
-    lane: Lane
-    source: VideoRef
-    create_time: datetime
-    start_time: datetime | None
-    end_time: datetime | None
-    deadline: datetime
-    n_shards: int
-    n_done: int
-    batch_id: str | None
-    external_id: str | None
-    video_id: str | None
-    analysis_id: str | None
-    reused_analysis: bool
-    fault: JobFault | None
-
-
-@dataclass(frozen=True)
-class AttemptLine:
-    """One claim of a piece of work; ``end`` is None while it runs."""
-
-    shard: int
-    kind: WorkKind
-    number: int
-    owner: str
-    start_time: datetime
-    end_time: datetime | None
-    end: AttemptEnd | None
-    reason: Reason | None
-    message: str | None
-
-
-@dataclass(frozen=True)
-class ShardLine:
-    """One piece of a job's work. ``deliveries`` counts claims, ``attempts`` those that ended badly or run."""
-
-    index: int
-    kind: WorkKind
-    state: ShardState
-    attempts: int
-    deliveries: int
-    owner: str | None
-
-
-@dataclass(frozen=True)
-class JobDetail:
-    """A job with its work. ``media`` is the probe's answer, None before it was looked at."""
-
-    line: JobLine
-    fingerprint: str | None
-    media: JsonObject | None
-    shards: tuple[ShardLine, ...]
-    attempts: tuple[AttemptLine, ...]
-
-    @property
-    def attempt_count(self) -> int:
-        """How often the piece of work that was tried most was tried."""
-        return max((shard.attempts for shard in self.shards), default=0)
 
 
 def list_jobs(

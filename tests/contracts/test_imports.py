@@ -107,3 +107,9 @@ def test_the_api_loads_nothing_heavy_and_no_queue(module: str) -> None:
 
 def test_the_client_loads_no_server() -> None:
     assert not loaded_by("import api.client") & {"fastapi", "uvicorn", "boto3"}
+
+
+def test_commands_over_the_api_load_no_database() -> None:
+    commands = ", ".join(f"fakesieve.cli.{name}" for name in ("jobs", "submit", "watch", "one_result"))
+    loaded = loaded_by(f"import {commands}, api.cli.results, api.cli.keys, api.cli.remote.fleet")
+    assert not loaded & {"sqlalchemy", "psycopg", "boto3", "fastapi"}

@@ -13,6 +13,7 @@ from engine.results import RejectReason
 from fakesieve import __main__ as command
 from fakesieve.__main__ import COMMANDS, Command, escape_line, main
 from fakesieve.errors import NothingMatched, RequestRefused, Unavailable
+from fakesieve.reach import is_remote
 from fakesieve.reasons import Reason
 
 
@@ -165,4 +166,4 @@ def test_a_failure_ends_with_the_code_of_its_kind(monkeypatch, fault: Exception,
     ],
 )
 def test_who_has_the_database_uses_it(environment: dict[str, str], is_over_api: bool) -> None:
-    assert command.is_remote(environment) is is_over_api
+    assert is_remote(environment) is is_over_api

@@ -53,6 +53,7 @@ def test_a_prefix_is_one_batch_and_may_be_counted_first(remote: Remote, clip) ->
         clip(f"cli-prefix/{name}.mp4")
     would = remote.run("submit", "s3://videos/cli-prefix/", "--dry-run", "--json").lines()
     assert would == [{"input": "s3://videos/cli-prefix/", "would_submit": 2, "size_bytes": 36}]
+    assert remote.run_direct("submit", "s3://videos/cli-prefix/", "--dry-run", "--json").lines() == would
     assert remote.run("jobs", "ls", "--json").out == ""
     lines = remote.run("submit", "s3://videos/cli-prefix/", "--json").lines()
     assert [line["input"] for line in lines] == [f"s3://videos/cli-prefix/{name}.mp4" for name in ("a", "b")]
@@ -74,6 +75,7 @@ def test_a_manifest_of_this_machine_is_not_submitted_twice(remote: Remote, clip,
     first = remote.run("submit", "--manifest", str(manifest), "--json").lines()
     again = remote.run("submit", "--manifest", str(manifest), "--json").lines()
     assert [line["job_id"] for line in first] == [line["job_id"] for line in again]
+    assert [line["is_new"] for line in again] == [None, None]
     (job,) = remote.run("jobs", "show", first[0]["job_id"], "--json").lines()
     assert (job["external_id"], job["lane"]) == ("case a", "bulk")
     manifest.write_text("uri\nhttp://videos/a.mp4\n")
@@ -97,8 +99,9 @@ def test_nothing_is_submitted_under_another_policy(remote: Remote, clip) -> None
 def test_both_ways_print_the_same_of_a_job(remote: Remote, clip) -> None:
     done, waiting = submit(remote, clip("cli/done.mp4"), clip("cli/waiting.mp4"))
     finish(remote, done)
-    for command in (["jobs", "ls", "--json"], ["jobs", "ls", "--csv"], ["jobs", "ls", "--state", "queued"]):
-        assert remote.run(*command).out.split() == remote.run_direct(*command).out.split(), command
+    lists = (["jobs", "ls", "--json"], ["jobs", "ls", "--csv"], ["jobs", "ls", "--state", "queued"])
+    for command in (*lists, ["jobs", "show", done]):
+        assert remote.run(*command).out == remote.run_direct(*command).out, command
     over_api, direct = (
         run("jobs", "show", done, "--json").lines()[0] for run in (remote.run, remote.run_direct)
     )

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_a_manifest_is_one_batch_and_is_not_submitted_twice(fleet: Fleet, tmp_pa
     assert [line["is_new"] for line in first + again] == [True, True, False, False]
     jobs = [fleet.read_job(line["job_id"]) for line in first]
     assert [(job.external_id, job.lane) for job in jobs] == [("first", Lane.BULK), ("second", Lane.BULK)]
+
+
+def test_a_deadline_holds_for_every_job_of_a_manifest(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri\ns3://videos/a.mp4\n")
+    ran = fleet.run("submit", "--manifest", str(manifest), "--deadline-h", "2", "--json")
+    job = fleet.read_job(json.loads(ran.out)["job_id"])
+    assert job.deadline - job.create_time == timedelta(hours=2)
 
 
 def test_a_bad_manifest_names_its_line(fleet: Fleet, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from fakesieve.ingest.manifest import (
     parse_manifest,
     read_manifest,
 )
-from fakesieve.jobs.states import Lane
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
@@ -153,11 +152,9 @@ def test_a_manifest_that_is_not_there_is_told(tmp_path: Path) -> None:
         fetch_manifest(store, VideoRef("lists", "list.csv"))
 
 
-def test_jobs_keep_the_order_of_the_lines() -> None:
+def test_rows_keep_the_order_of_the_lines() -> None:
     found = parse_manifest(b"uri,external_id\ns3://b/z,1\ns3://b/a,2\n", CSV, "list")
-    jobs = list(found.make_jobs("ten_x"))
-    assert [(job.source.key, job.external_id) for job in jobs] == [("z", "1"), ("a", "2")]
-    assert {(job.tenant_id, job.lane) for job in jobs} == {("ten_x", Lane.BULK)}
+    assert [(row.ref.key, row.external_id) for row in found.rows] == [("z", "1"), ("a", "2")]
 
 
 KEYS = st.lists(
