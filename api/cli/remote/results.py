@@ -32,7 +32,7 @@ class RemoteResults:
         job = self._client.job(name)
         if not job.is_terminal:
             raise RequestRefused(
-                Reason.NOT_FOUND,
+                Reason.STATE_CONFLICT,
                 f"{name} has not ended, it is {job.state.value}",
                 f"wait for it: fakesieve watch {name}",
             )
