@@ -52,6 +52,7 @@ class Fault:
     share: float = 1.0
     on_ranges: bool = False
     n_done: int = 0
+    is_over: threading.Event = field(default_factory=threading.Event)  # ends a stall before the proxy ends
 
     def takes(self, method: str, path: str, asked_range: str | None, draw: float) -> bool:
         is_over = self.until_s is not None and time.monotonic() > self.until_s
@@ -237,8 +238,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(payload[:cut])
             self.wfile.flush()
             self.close_connection = True
-            if kind is Kind.STALL:
-                self.server.proxy.wait(3600)
+            while fault and kind is Kind.STALL and not self.server.proxy.is_closing:
+                if fault.is_over.wait(0.05):
+                    break
         elif kind is Kind.SLOW:
             self._drip(payload, fault.rate)
         else:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.waiting import PATIENCE_S
+
 LOCAL_NETWORKS = ("127.0.0.0/8",)
 
 
@@ -40,7 +42,7 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.messages.append(Message(self.path, dict(self.headers), body))
             if receiver.pause is not None:
-                receiver.pause.wait(10)
+                receiver.pause.wait(PATIENCE_S)
             status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
             self.send_response(status)
             for name, value in receiver.answer_headers.items():

@@ -49,7 +49,7 @@ class Program:
     owner: Owner | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_s: float = 20.0
-    start_s: float = 60.0
+    start_s: float = 120.0
     is_ready: Callable[[], bool] | None = None
     leftovers: tuple[Path, ...] = ()  # files that it may leave behind outside of its folder
 

@@ -14,8 +14,9 @@ from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S
 
-SILENCE_S = 1.5
+SILENCE_S = 3.0  # a busy machine may say nothing for a second or two, and is there all the same
 
 
 class FreezingRelay:
@@ -90,7 +91,7 @@ def test_a_statement_that_is_not_answered_ends_and_the_next_one_works(
     with pytest.raises(Unavailable) as caught:
         ask(behind)
     assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
-    assert time.monotonic() - begun_s < SILENCE_S + 7.0  # and the time in which a new connection is tried
+    assert time.monotonic() - begun_s < PATIENCE_S
     relay.thaw()
     assert ask(behind) == 7
 
@@ -104,14 +105,14 @@ def test_a_commit_that_is_not_answered_ends(behind: Database, relay: FreezingRel
     begun_s = time.monotonic()
     with pytest.raises(Unavailable):
         commit()
-    assert time.monotonic() - begun_s < SILENCE_S + 2.0
+    assert time.monotonic() - begun_s < PATIENCE_S
 
 
 def test_a_slow_statement_is_ended_by_the_server_and_the_connection_is_kept(behind: Database) -> None:
     with behind.transaction(tenant_id=None) as session:
         backend = session.scalar(text("SELECT pg_backend_pid()"))
     with pytest.raises(Unavailable, match="QueryCanceled"), behind.transaction(tenant_id=None) as session:
-        session.execute(text("SELECT pg_sleep(5)"))
+        session.execute(text("SELECT pg_sleep(600)"))
     with behind.transaction(tenant_id=None) as session:
         assert session.scalar(text("SELECT pg_backend_pid()")) == backend
 
@@ -119,5 +120,5 @@ def test_a_slow_statement_is_ended_by_the_server_and_the_connection_is_kept(behi
 def test_rows_that_keep_coming_are_no_silence(behind: Database) -> None:
     with behind.transaction(tenant_id=None) as session:
         session.execute(text("SET LOCAL statement_timeout = 0"))
-        slowly = text("SELECT n, repeat('x', 20000), pg_sleep(0.02) FROM generate_series(1, 120) AS n")
+        slowly = text("SELECT n, repeat('x', 20000), pg_sleep(0.03) FROM generate_series(1, 120) AS n")
         assert len(session.execute(slowly).all()) == 120

@@ -13,6 +13,7 @@ from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
 from fakesieve.reasons import Reason
 from tests.factories import make_tenant
+from tests.waiting import PATIENCE_S
 
 INSERT = text("INSERT INTO tenant (id, name) VALUES (:id, :id)")
 COUNT = text("SELECT count(*) FROM tenant")
@@ -65,7 +66,7 @@ def test_a_lost_connection_is_unavailable_and_the_next_transaction_works(
         with database.transaction(tenant_id=None) as session:
             backend = session.scalar(text("SELECT pg_backend_pid()"))
             with postgres.connect(database_name) as root:
-                root.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+                root.execute("SELECT pg_terminate_backend(%s, 300000)", (backend,))
             session.execute(COUNT)
 
     with pytest.raises(Unavailable) as caught:
@@ -131,7 +132,7 @@ def test_two_in_a_deadlock_both_come_through(database: Database) -> None:
     for name in ("ten_a", "ten_b"):
         with database.transaction(tenant_id=None) as session:
             session.execute(INSERT, {"id": name})
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=PATIENCE_S)
     first_runs = threading.local()
 
     def run(order: tuple[str, str]) -> None:
@@ -150,7 +151,7 @@ def test_two_in_a_deadlock_both_come_through(database: Database) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     with database.transaction(tenant_id=None) as session:
         assert session.scalars(text("SELECT weight FROM tenant")).all() == [3, 3]
 

@@ -10,18 +10,19 @@ import pytest
 from fakesieve.embedded.program import Program
 from fakesieve.errors import Unavailable
 from fakesieve.supervise import FIRST_PAUSE_S, LAST_PAUSE_S, STEADY_S, Supervisor, choose_pause
+from tests.waiting import PATIENCE_S, wait_until
 
-SLEEP = "import time; time.sleep(60)"
+SLEEP = "import time; time.sleep(600)"
 
 
 class SteppedClock:
-    """Seconds since the real clock's now, plus what a test adds."""
+    """The real clock as it stood at the beginning, plus what a test adds: no pause ends by itself."""
 
     def __init__(self) -> None:
-        self.added = 0.0
+        self.begun, self.added = time.monotonic(), 0.0
 
     def __call__(self) -> float:
-        return time.monotonic() + self.added
+        return self.begun + self.added
 
 
 class Watched:
@@ -39,12 +40,11 @@ class Watched:
         return Program(role, command, self.folder, self.folder / f"{role}.log", **more)
 
     def watch_until(self, is_done: Callable[[], bool]) -> None:
-        for _ in range(500):
+        def look() -> bool:
             self.supervisor.watch()
-            if is_done():
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"did not come: {self.said}, {self.supervisor.pids}")
+            return is_done()
+
+        wait_until(look, lambda: f"{self.said}, {self.supervisor.pids}")
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_last_started_ends_first(watched: Watched) -> None:
         "import signal, sys, time\n"
         "def end(*_):\n"
         f"    open({str(order)!r}, 'a').write(ROLE); sys.exit()\n"
-        "signal.signal(15, end); open(ROLE, 'w'); time.sleep(60)"
+        "signal.signal(15, end); open(ROLE, 'w'); time.sleep(600)"
     )
     for role in "abc":
         program = watched.program(role, f"ROLE = {role!r}\n{code}", is_ready=(watched.folder / role).exists)
@@ -120,10 +120,12 @@ def test_the_last_started_ends_first(watched: Watched) -> None:
 
 def test_a_hurried_stop_does_not_wait(watched: Watched) -> None:
     code = f"import signal; signal.signal(15, signal.SIG_IGN); open('up', 'w'); {SLEEP}"
-    watched.supervisor.start(watched.program("worker", code, is_ready=(watched.folder / "up").exists))
+    watched.supervisor.start(
+        watched.program("worker", code, is_ready=(watched.folder / "up").exists, stop_s=3600)
+    )
     pid, started = watched.supervisor.pids["worker"], time.monotonic()
     watched.supervisor.stop(lambda: True)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < PATIENCE_S
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -137,7 +139,7 @@ def test_one_that_does_not_get_ready_is_ended_with_the_rest(watched: Watched) ->
 def test_one_that_cannot_be_started_again_is_tried_later(watched: Watched) -> None:
     program = watched.program("worker")
     script = watched.folder / "worker"
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    script.write_text("#!/bin/sh\nexec sleep 600\n")
     script.chmod(0o755)
     watched.supervisor.start(Program("worker", (str(script),), watched.folder, program.log))
     script.unlink()

@@ -11,6 +11,7 @@ from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.fakes import MemoryJobStore
+from tests.waiting import PATIENCE_S
 from tests.workers.conftest import SteppedClock
 from workers import leases as module
 from workers.leases import Heartbeat, Leases, keep_trying
@@ -157,7 +158,7 @@ def test_heartbeat_beats_at_once_and_ends_when_closed():
     beaten = threading.Event()
     heartbeat = Heartbeat(beaten.set, 3600.0)
     heartbeat.start()
-    assert beaten.wait(5.0)
+    assert beaten.wait(PATIENCE_S)
     heartbeat.close()
 
 
@@ -172,7 +173,7 @@ def test_heart_goes_on_after_a_bad_beat():
 
     heartbeat = Heartbeat(beat, 0.001)
     heartbeat.start()
-    assert enough.wait(5.0)
+    assert enough.wait(PATIENCE_S)
     heartbeat.close()
 
 
@@ -186,7 +187,7 @@ def test_database_that_comes_back_is_written_to(monkeypatch):
             raise answer
         return answer
 
-    assert keep_trying(write, 5.0) == "written"
+    assert keep_trying(write, PATIENCE_S) == "written"
 
 
 def test_patience_ends(monkeypatch):

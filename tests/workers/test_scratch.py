@@ -16,6 +16,7 @@ from fakesieve.errors import FleetError, SourceRefused, Unavailable
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import Downloaded, VideoRef
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S, wait_until
 from workers.scratch import FOLDER_PREFIX, Scratch
 
 
@@ -31,7 +32,7 @@ class CountingObjects(FolderObjects):
 
     def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
         self.n_downloads += 1
-        assert self.gate.wait(10)
+        assert self.gate.wait(PATIENCE_S)
         if self.error:
             raise self.error
         return super().download(ref, target, limit_bytes=limit_bytes)
@@ -72,7 +73,7 @@ def test_slots_that_ask_at_once_share_one_download(host: Host) -> None:
 
         waiting = [pool.submit(read) for _ in range(4)]
         host.store.gate.set()
-        results = [future.result(10) for future in waiting]
+        results = [future.result(PATIENCE_S) for future in waiting]
     assert host.store.n_downloads == 1
     assert {body for _, body in results} == {b"x" * 1000}
     assert len({path for path, _ in results}) == 1
@@ -191,11 +192,9 @@ def test_those_who_wait_get_the_error_and_the_next_begins_anew(host: Host) -> No
                 return fault.reason
 
         waiting = [pool.submit(read) for _ in range(3)]
-        while host.store.n_downloads == 0:
-            threading.Event().wait(0.01)
-        threading.Event().wait(0.1)
+        wait_until(lambda: [entry.n_holders for entry in scratch._entries.values()] == [3])
         host.store.gate.set()
-        assert {future.result(10) for future in waiting} == {Reason.SOURCE_CHANGED}
+        assert {future.result(PATIENCE_S) for future in waiting} == {Reason.SOURCE_CHANGED}
         assert host.store.n_downloads == 1
         host.store.error = None
         assert read() is None

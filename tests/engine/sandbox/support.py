@@ -4,10 +4,10 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable
 
 import psutil
+
+from tests.waiting import PATIENCE_S
 
 _FRAME = """
 import ctypes, errno, os, resource, signal, socket, sys, threading, time
@@ -25,7 +25,7 @@ def in_locked_child(lines: str) -> str:
         file.write(b"12345678")
         file.flush()
         command = [sys.executable, "-c", program, file.name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -36,11 +36,3 @@ def is_gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until ``condition`` holds; fail when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

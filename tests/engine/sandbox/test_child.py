@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 PROGRAM = """
 import os, sys
 from engine.sandbox.child import _take_descriptors
@@ -28,5 +30,5 @@ os.write(200, found)
 @pytest.mark.parametrize("first", [3, 7, 50, 98, 100, 150])
 def test_a_child_gets_its_four_descriptors_wherever_they_were(first: int) -> None:
     command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(first)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.stdout, done.stderr) == ("0 1 2 3", "")

@@ -30,8 +30,9 @@ from engine.sandbox.handle import (
     SandboxState,
 )
 from engine.sandbox.slabs import MAX_SLOTS
-from tests.engine.sandbox.support import is_gone, wait_for
+from tests.engine.sandbox.support import is_gone
 from tests.media import draw_clip
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +81,11 @@ def test_no_zombies_and_no_descriptors_are_left(clip: Path, sandbox: Sandbox) ->
     zygote = zygote_of(sandbox)
     probe = probe_video(clip, sandbox=sandbox)
     targets = plan_samples(probe).targets
-    wait_for(lambda: not children_of(zygote))
+    wait_until(lambda: not children_of(zygote))
     before = descriptors("self"), descriptors(zygote)
     for _ in range(10):
         list(decode_samples(clip, probe, targets, sandbox=sandbox))
-    wait_for(lambda: not children_of(zygote))
+    wait_until(lambda: not children_of(zygote))
     assert (descriptors("self"), descriptors(zygote)) == before
 
 
@@ -95,7 +96,7 @@ def test_a_stream_that_is_dropped_ends_its_child(clip: Path, sandbox: Sandbox) -
     next(stream)
     assert children_of(zygote)
     stream.close()
-    wait_for(lambda: not children_of(zygote))
+    wait_until(lambda: not children_of(zygote))
 
 
 def test_many_threads_share_one_zygote(clip: Path, sandbox: Sandbox) -> None:
@@ -156,7 +157,7 @@ def test_children_die_with_their_zygote(clip: Path) -> None:
         children = children_of(zygote_of(started))
         assert children
         started.close()
-        wait_for(lambda: all(is_gone(child.pid) for child in children))
+        wait_until(lambda: all(is_gone(child.pid) for child in children))
         stream.close()
 
 
@@ -251,7 +252,7 @@ def test_a_child_that_does_not_read_cannot_hold_its_parent() -> None:
 
     parent = threading.Thread(target=answer, daemon=True)
     parent.start()
-    parent.join(30)
+    parent.join(PATIENCE_S)
     assert not parent.is_alive()
     with liar.call, pytest.raises(CallTimedOut):
         liar.call.receive()

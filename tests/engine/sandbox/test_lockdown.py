@@ -10,7 +10,8 @@ import textwrap
 import pytest
 
 from engine.sandbox.landlock import landlock_abi
-from tests.engine.sandbox.support import in_locked_child, is_gone, wait_for
+from tests.engine.sandbox.support import in_locked_child, is_gone
+from tests.waiting import PATIENCE_S, wait_until
 
 HAS_LANDLOCK = landlock_abi() > 0
 
@@ -114,7 +115,7 @@ def test_a_child_dies_with_its_parent() -> None:
         child = os.fork()
         if child == 0:
             die_with_parent(parent)
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
         print(child, flush=True)
         time.sleep(0.2)
@@ -122,7 +123,7 @@ def test_a_child_dies_with_its_parent() -> None:
         """
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    wait_for(lambda: is_gone(int(done.stdout)))
+    wait_until(lambda: is_gone(int(done.stdout)))
 
 
 def test_the_limits_of_this_process_are_untouched() -> None:
@@ -139,5 +140,5 @@ def test_limits_that_are_tighter_already_stay() -> None:
         print(resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.stdout.strip(), done.stderr) == ("(7, 7) 16", "")

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,19 +9,12 @@ import pytest
 from fakesieve.embedded.program import Owner, Program, Running, read_tail, run_to_end
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
+from tests.waiting import wait_until
 
 
 def make_program(folder: Path, code: str, **more: object) -> Program:
     command = (sys.executable, "-c", code)
     return Program("worker", command, folder, folder / "worker.log", {"PATH": os.environ["PATH"]}, **more)
-
-
-def wait_for(path: Path) -> None:
-    for _ in range(500):
-        if path.exists():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{path} did not appear")
 
 
 def is_alive(pid: int) -> bool:
@@ -35,13 +27,14 @@ def is_alive(pid: int) -> bool:
 def test_it_ends_by_its_signal_and_takes_its_children_with_it(tmp_path: Path) -> None:
     code = (
         "import subprocess, pathlib, time, sys\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
         "pathlib.Path('child').write_text(str(child.pid))\n"
-        "time.sleep(60)"
+        "time.sleep(600)"
     )
     running = Running(make_program(tmp_path, code, is_ready=(tmp_path / "child").exists))
     running.wait_ready()
-    child = int((tmp_path / "child").read_text() or "0")
+    wait_until((tmp_path / "child").read_text)
+    child = int((tmp_path / "child").read_text())
     assert os.getpgid(running.pid) == running.pid
     running.stop()
     assert running.poll() == -signal.SIGTERM
@@ -51,7 +44,7 @@ def test_it_ends_by_its_signal_and_takes_its_children_with_it(tmp_path: Path) ->
 def test_what_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
     code = (
         "import signal, pathlib, time\n"
-        "signal.signal(15, signal.SIG_IGN); pathlib.Path('up').touch(); time.sleep(60)"
+        "signal.signal(15, signal.SIG_IGN); pathlib.Path('up').touch(); time.sleep(600)"
     )
     running = Running(make_program(tmp_path, code, is_ready=(tmp_path / "up").exists, stop_s=0.2))
     running.wait_ready()
@@ -68,7 +61,7 @@ def test_one_that_ends_before_it_is_ready_says_its_last_words(tmp_path: Path) ->
 
 def test_one_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
     running = Running(
-        make_program(tmp_path, "import time; time.sleep(60)", is_ready=lambda: False, start_s=0.2)
+        make_program(tmp_path, "import time; time.sleep(600)", is_ready=lambda: False, start_s=0.2)
     )
     with pytest.raises(Unavailable, match=r"was not ready after 0\.2 s"):
         running.wait_ready()
@@ -80,19 +73,15 @@ def test_it_ends_when_the_one_who_started_it_is_killed(tmp_path: Path) -> None:
         "from pathlib import Path; import sys, time\n"
         "from fakesieve.embedded.program import Program, Running\n"
         f"folder = Path({str(tmp_path)!r})\n"
-        "running = Running(Program('worker', ('/bin/sleep', '60'), folder, folder / 'log'))\n"
-        "(folder / 'pid').write_text(str(running.pid)); time.sleep(60)"
+        "running = Running(Program('worker', ('/bin/sleep', '600'), folder, folder / 'log'))\n"
+        "(folder / 'pid').write_text(str(running.pid)); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
-    wait_for(tmp_path / "pid")
-    time.sleep(0.1)
+    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     child = int((tmp_path / "pid").read_text())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
-    while is_alive(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not is_alive(child)
+    wait_until(lambda: not is_alive(child))
 
 
 def test_files_that_it_leaves_elsewhere_are_removed(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ import os
 import re
 import socket
 import stat
-import time
 from pathlib import Path
 
 import boto3
@@ -144,7 +143,6 @@ def test_seaweedfs_leaves_no_port_and_no_socket(servers_folder: Path) -> None:
     with SeaweedServer(servers_folder / "short") as server:
         ports = json.loads((server.folder / "ports.json").read_text()).values()
         assert listens(server.port)
-    time.sleep(0.1)
     assert [port for port in ports if listens(port)] == []
     assert [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")] == []
 

@@ -15,6 +15,7 @@ from fakesieve.object_stores.s3_client import S3Options, find_md5, pin_ref, read
 from fakesieve.object_stores.select import open_objects
 from fakesieve.objects import VideoRef
 from fakesieve.settings import Settings
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def bucket(store: S3Objects) -> Iterator[str]:
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return answer.read()
 
 
@@ -48,7 +49,7 @@ def post(form: PostForm, body: bytes, **changes: str) -> int:
         form.url, b"".join(parts), {"Content-Type": f"multipart/form-data; boundary={mark}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status
     except urllib.error.HTTPError as fault:
         return fault.code
