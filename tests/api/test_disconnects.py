@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from api.app import create_app
 from api.services import Services
 from tests.api.callers import Caller, make_caller, make_settings
 from tests.api.served import serve_app
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,12 @@ def served(postgres, s3, module_database_name, module_database, store) -> Iterat
         yield Served(url, app.state.services, caller)
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    for _ in range(200):
-        if is_so():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come to be")
-
-
 def test_a_stream_that_nobody_reads_any_more_is_given_up(served, clip):
     job = served.caller.post("/v1/jobs", {"uri": clip("left/one.mp4")}).json()["id"]
     streams = served.services.limits.streams
-    with httpx2.stream("GET", f"{served.url}/v1/jobs/{job}/events", headers=served.headers) as answer:
+    with httpx2.stream(
+        "GET", f"{served.url}/v1/jobs/{job}/events", headers=served.headers, timeout=PATIENCE_S
+    ) as answer:
         lines = answer.iter_lines()  # kept: the connection goes with an iterator that nobody holds
         assert next(lines) == "retry: 2000"
         assert streams.count(served.caller.tenant_id) == 1
@@ -66,8 +61,8 @@ def test_a_body_that_breaks_off_is_no_fault_of_ours(served):
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.caller.secret}\r\n"
         "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     )
-    with socket.create_connection((place.hostname, place.port), timeout=10) as line:
+    with socket.create_connection((place.hostname, place.port), timeout=PATIENCE_S) as line:
         line.sendall(head.encode())
         time.sleep(0.5)
-    wait_until(lambda: httpx2.get(f"{served.url}/health/live").is_success)
+    assert httpx2.get(f"{served.url}/health/live", timeout=PATIENCE_S).is_success
     assert served.count_faults() == 0

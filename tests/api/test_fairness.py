@@ -1,7 +1,6 @@
 """One tenant's slow requests, and strangers, leave others their turns."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +13,7 @@ from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from tests.api.callers import make_caller, make_settings, reason_of
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -23,6 +23,13 @@ def client(postgres: PostgresServer, s3: SeaweedServer, module_database_name: st
         create_app(make_settings(postgres, s3, module_database_name, database_connections=5))
     ) as client:
         yield client
+
+
+def count_waiting(database: Database) -> int:
+    """Return how many connections wait for the lock on the table of batches."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'batch'::regclass")
+    with database.transaction(tenant_id=None) as session:
+        return session.scalar(waiting)
 
 
 def test_slow_requests_of_one_tenant_leave_others_a_turn(
@@ -38,7 +45,7 @@ def test_slow_requests_of_one_tenant_leave_others_a_turn(
         session.execute(text("LOCK TABLE batch IN ACCESS EXCLUSIVE MODE"))
         for thread in threads:
             thread.start()
-        time.sleep(0.5)
+        wait_until(lambda: count_waiting(module_database))
         assert quick.get("/v1/whoami").status_code == 200
         assert quick.get("/v1/videos").status_code == 200
         ended = len(statuses)
@@ -54,9 +61,11 @@ def test_wrong_keys_stop_neither_known_keys_nor_new_ones(
     known = make_caller(client, module_database)
     assert known.get("/v1/whoami").status_code == 200
     wrong = {"Authorization": "Bearer fsk_" + "0" * 64}
-    answers = [client.get("/v1/whoami", headers=wrong) for _ in range(MISSES_BURST + 10)]
-    assert reason_of(answers[0]) == (401, "UNAUTHENTICATED")
-    assert reason_of(answers[-1]) == (429, "RATE_LIMITED")
+    assert reason_of(client.get("/v1/whoami", headers=wrong)) == (401, "UNAUTHENTICATED")
+    for _ in range(10 * MISSES_BURST):  # some are forgiven each second, however slow this machine is
+        if (answer := client.get("/v1/whoami", headers=wrong)).status_code == 429:
+            break
+    assert reason_of(answer) == (429, "RATE_LIMITED")
     assert known.get("/v1/whoami").status_code == 200
     assert make_caller(client, module_database).get("/v1/whoami").status_code == 200
 

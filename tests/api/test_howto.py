@@ -19,6 +19,7 @@ from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller, make_settings
 from tests.api.served import serve_app
 from tests.factories import make_record, make_video
+from tests.waiting import PATIENCE_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-api.md"
 _END = text(
@@ -86,7 +87,7 @@ def test_the_blocks_for_the_shell_run_in_their_order(environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=2 * PATIENCE_S,
     )
     assert run.returncode == 0, run.stderr
     assert "problem" not in run.stdout

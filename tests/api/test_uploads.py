@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from tests.api.callers import reason_of
+from tests.waiting import PATIENCE_S
 
 CLIP = b"these are the bytes of a clip"
 SHA256 = hashlib.sha256(CLIP).hexdigest()
@@ -42,7 +43,7 @@ def post_file(form: dict, body: bytes = CLIP, **changes: str) -> int:
         form["url"], b"".join(parts), {"Content-Type": f"multipart/form-data; boundary={mark}"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status
     except urllib.error.HTTPError as fault:
         return fault.code

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 QUEUE = {"celery", "kombu", "redis"}
 HEAVY = {"numpy", "torch", "av", "cv2", "onnxruntime", "openvino", "decord", "onnx", "matplotlib"}
 
@@ -24,7 +26,7 @@ def loaded_by(statement: str) -> set[str]:
         [sys.executable, "-W", "error", "-c", _REPORT.format(statement=statement)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert run.returncode == 0, run.stderr

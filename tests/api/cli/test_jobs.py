@@ -116,7 +116,7 @@ def test_a_watch_ends_with_the_last_job_and_says_whether_all_have_scores(remote:
     finish(remote, one)
     later = threading.Timer(0.5, cancel_job, (SqlJobStore(remote.database, remote.tenant_id), two))
     later.start()
-    ran = remote.run("watch", one, two, "--json", "--timeout", "30")
+    ran = remote.run("watch", one, two, "--json", "--timeout", "300")
     later.join()
     assert [(line["id"], line["state"]) for line in ran.lines()] == [(one, "succeeded"), (two, "cancelled")]
     assert ran.code == 3

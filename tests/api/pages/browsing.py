@@ -11,10 +11,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import PASSWORD, Scene
+from tests.waiting import PATIENCE_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FAR_HOSTS = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-WAIT_MS = 60_000  # a shared core may be busy; a quiet machine never waits so long
+WAIT_MS = 1000 * PATIENCE_S
 
 
 def find_chromium() -> str:
@@ -30,7 +31,7 @@ def launch() -> Iterator[Browser]:
     with sync_playwright() as driver:
         # A sandbox of its own needs rights that containers lack; the pages are ours and nothing else loads.
         arguments = [FAR_HOSTS] + (["--no-sandbox"] if os.geteuid() == 0 else [])
-        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        browser = driver.chromium.launch(executable_path=path, args=arguments, timeout=WAIT_MS)
         yield browser
         browser.close()
 
@@ -64,6 +65,7 @@ def enter(page: Page, scene: Scene, role: UserRole, to: str) -> None:
 
 def focus(page: Page, name: str) -> None:
     """Press Tab until the element of a name has the focus."""
+    page.wait_for_load_state()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("(document.activeElement.textContent || '').trim()") == name:
@@ -73,8 +75,21 @@ def focus(page: Page, name: str) -> None:
 
 def focus_field(page: Page, name: str) -> None:
     """Press Tab until the field of a name has the focus."""
+    page.wait_for_load_state()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.name || ''") == name:
             return
     raise AssertionError(f"the field {name} cannot be reached with Tab")
+
+
+def choose(page: Page, label: str) -> None:
+    """Go down the list that has the focus to the choice whose label begins so.
+
+    Typing the label would do it too, unless a busy machine takes a second from one letter to the next.
+    """
+    for _ in range(60):
+        if page.evaluate("document.activeElement.selectedOptions[0].label").lower().startswith(label):
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"no choice begins with {label}")

@@ -9,15 +9,18 @@ from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page
 
 from api.app import create_app
+from api.pages import items
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.select import read_options
+from fakesieve.reviews import decide
 from tests.api.pages.browsing import find_chromium, launch, open_page
 from tests.api.pages.stage import BUCKET, RATE, Scene, make_scene, make_settings, serve
 from tests.media import draw_clip
 from tests.receivers import LOCAL_NETWORKS
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,13 @@ def client(app: FastAPI) -> Iterator[TestClient]:
     """A browser without its scripts; nobody has signed in."""
     with TestClient(app, headers={"Accept": "text/html"}) as found:
         yield found
+
+
+@pytest.fixture
+def long_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time to take a decision back on a busy machine, where ten seconds may be too short."""
+    for module in (items, decide):
+        monkeypatch.setattr(module, "UNDO_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from fakesieve.settings import Settings
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import QueueDraft, QueueRule
 from tests.factories import MEDIA, hash_text, make_record, make_tenant
+from tests.waiting import PATIENCE_S, wait_until
 
 PASSWORD = "correct horse battery"
 BUCKET = "console"
@@ -120,8 +120,7 @@ def serve(app: FastAPI) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        while not server.started:
-            time.sleep(0.02)
+        wait_until(lambda: server.started)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_S)
