@@ -14,7 +14,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Quota, load_quota
-from fakesieve.records.uploads import load_upload, read_upload_ref
+from fakesieve.records.uploads import read_upload_ref, use_upload
 from fakesieve.values.videos import SourceKind
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ def find_source(session: Session, places: Places, source: JobSource) -> tuple[Vi
     """Return the object that a caller means, and how it came. Raises ``Problem``."""
     if source.upload_id is None:
         return check_place(places, source.read_ref()), SourceKind.API
-    upload = load_upload(session, source.upload_id)
+    upload = use_upload(session, source.upload_id)
     if upload is None:
         raise not_found("upload", source.upload_id)
     ref = read_upload_ref(upload)

@@ -135,7 +135,7 @@ _HINTS: dict[Reason, str] = {
     Reason.OBJECT_STORE_UNAVAILABLE: "check that FAKESIEVE_S3_ENDPOINT answers; work goes on when it does",
     Reason.DATABASE_UNAVAILABLE: "check that FAKESIEVE_DATABASE_URL answers; work goes on when it does",
     Reason.BROKER_UNAVAILABLE: "check that FAKESIEVE_BROKER_URL answers; work goes on when it does",
-    Reason.NO_SPACE: "free space on the worker's disk, see FAKESIEVE_SCRATCH_DIR",
+    Reason.NO_SPACE: "free space on the disk of the worker or of the API, see FAKESIEVE_SCRATCH_DIR",
     Reason.LEASE_LOST: "another worker has taken the work over; nothing is to be done",
     Reason.ATTEMPTS_EXHAUSTED: "every attempt failed, see 'fakesieve jobs show'; then retry the job",
     Reason.DEADLINE_EXCEEDED: "submit it again with a later deadline, or add workers",

@@ -33,7 +33,7 @@ def read_result(session: Session, name: str) -> Result:
     job = _find_job(session, name)
     if not job.line.state.is_terminal:
         raise RequestRefused(
-            Reason.NOT_FOUND,
+            Reason.STATE_CONFLICT,
             f"{job.line.id} has not ended, it is {job.line.state.value}",
             f"wait for it: fakesieve watch {job.line.id}",
         )

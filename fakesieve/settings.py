@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     ] = None
 
     scratch_dir: Annotated[
-        Path, Field(description="Where downloads lie while they are decoded; a fast disk of the machine.")
+        Path,
+        Field(description="Where downloads lie while they are decoded, and exports while they are written."),
     ] = Path(tempfile.gettempdir())
     slots: Annotated[
         Count | None, Field(description="Shards at a time on a host; absent is one for each core.")
@@ -154,6 +155,7 @@ class Settings(BaseSettings):
         Count, Field(description="Largest file that a form of POST /v1/uploads lets through.")
     ] = 4 << 30
     upload_s: Annotated[Seconds, Field(description="How long such a form may be used.")] = 900
+    export_s: Annotated[Seconds, Field(description="How long a file of POST /v1/exports stays.")] = 86_400
 
     oidc_issuer: Annotated[
         str | None,

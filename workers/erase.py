@@ -1,10 +1,12 @@
-"""Erasures that nobody asks for just now: of videos whose time is over, and those left unfinished."""
+"""What nobody asks for just now: erasing videos and files whose time is over, and finishing erasures."""
 
 import time
 
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, erase_video, take_unfinished
+from fakesieve.erasure.exports import purge_exports
 from fakesieve.erasure.retention import DueErasure, find_due
+from fakesieve.erasure.uploads import purge_uploads
 from fakesieve.errors import FleetError, RequestRefused
 from fakesieve.logging import get_logger
 from fakesieve.objects import ObjectStore
@@ -15,6 +17,7 @@ _log = get_logger(__name__)
 FLEET_ACTOR = "fleet"
 SWEEP_S = 60.0
 AT_ONCE = 20
+FILES_AT_ONCE = 100
 
 
 class Eraser:
@@ -43,9 +46,22 @@ class Eraser:
             begun += [left for left in take_unfinished(session, AT_ONCE) if left not in begun]
         for erasure in begun:
             self._finish(erasure)
-        if len(due) == AT_ONCE:
+        n_files = self._purge_files()
+        if len(due) == AT_ONCE or n_files >= FILES_AT_ONCE:
             self._due_s = 0.0  # more is waiting
         return len(begun)
+
+    def _purge_files(self) -> int:
+        """Remove exports and uploads whose time is over; return how many there were of the more numerous."""
+        try:
+            exports = purge_exports(self._database, self._objects, FILES_AT_ONCE)
+            uploads = purge_uploads(self._database, self._objects, FILES_AT_ONCE)
+        except FleetError as fault:  # the next turn goes on with them
+            _log.warning("purge.put_off", reason=fault.reason, seen=fault.seen)
+            return 0
+        if exports or uploads:
+            _log.info("purge.done", exports=exports, uploads=uploads)
+        return max(exports, uploads)
 
     def _begin(self, video: DueErasure) -> tuple[str, str] | None:
         try:

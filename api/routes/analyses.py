@@ -277,11 +277,11 @@ def _link_video(
 def _find_line(session: Transaction, caller: Caller, analysis_id: str) -> AnalysisLine:
     line = find_line(session, caller.tenant_id, analysis_id)
     if line is None:
-        raise _refuse(session, analysis_id)
+        raise refuse_absent(session, analysis_id)
     return line
 
 
-def _refuse(session: Transaction, analysis_id: str) -> Problem:
+def refuse_absent(session: Transaction, analysis_id: str) -> Problem:
     """Say why nothing is shown: there is nothing, or the caller is to judge it without what was found."""
     if is_kept(session, analysis_id):
         return Problem(

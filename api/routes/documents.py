@@ -6,20 +6,23 @@ from fastapi import Query
 from sqlalchemy.orm import Session
 
 from api.dependencies import CallerDep, Transaction, require_scope
-from api.problems import not_found
+from api.problems import describe_responses, not_found
 from api.router import ApiRouter
+from api.routes.analyses import refuse_absent
 from api.schemas.analyses import Document
 from fakesieve.ids import IdPrefix
+from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import find_line
 from fakesieve.result_documents import build_form, read_result
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]
+_CONFLICT = describe_responses(Reason.STATE_CONFLICT)
 Patches = Annotated[bool, Query(description="With the patch maps, as base64.")]
 
 
-@router.get("/v1/jobs/{job_id}/document", dependencies=_READ)
+@router.get("/v1/jobs/{job_id}/document", dependencies=_READ, responses=_CONFLICT)
 def show_document_of_job(
     job_id: str, caller: CallerDep, session: Transaction, *, patches: Patches = False
 ) -> Document:
@@ -29,7 +32,7 @@ def show_document_of_job(
     return _read(session, caller.tenant_id, job_id, patches=patches)
 
 
-@router.get("/v1/analyses/{analysis_id}/document", dependencies=_READ)
+@router.get("/v1/analyses/{analysis_id}/document", dependencies=_READ, responses=_CONFLICT)
 def show_document(
     analysis_id: str, caller: CallerDep, session: Transaction, *, patches: Patches = False
 ) -> Document:
@@ -40,9 +43,9 @@ def show_document(
 
 
 def _read(session: Session, tenant_id: str, name: str, *, patches: bool) -> Document:
-    """Return a document. Raises ``Problem`` for a video that was deleted, as every list does."""
+    """Return a document. Raises ``Problem`` for a video that was deleted or is kept from the caller."""
     found = read_result(session, name)
-    analysis_id = found.job.line.analysis_id
-    if found.record is not None and find_line(session, tenant_id, str(analysis_id)) is None:
-        raise not_found("result of", name)
+    analysis_id = str(found.job.line.analysis_id)
+    if found.record is not None and find_line(session, tenant_id, analysis_id) is None:
+        raise refuse_absent(session, analysis_id)
     return cast("Document", build_form(found, with_patches=patches))

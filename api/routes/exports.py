@@ -1,16 +1,18 @@
 """Counts of results, and results as files: streamed, or written to the object store."""
 
-import re
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, cast
 
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
 from api.files import PAUSE, send_file
@@ -23,8 +25,8 @@ from api.schemas.exports import ExportOut, NewExportBody
 from api.services import Services
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
-from fakesieve.ids import IdPrefix, new_id
-from fakesieve.objects import VideoRef
+from fakesieve.object_stores.faults import explain_disk
+from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_counts import BY_MAX, CountBy, count_analyses, count_faults
 from fakesieve.records.analysis_lists import (
@@ -34,16 +36,26 @@ from fakesieve.records.analysis_lists import (
     count_up_to,
     list_analyses,
 )
+from fakesieve.records.audit import record_audit
+from fakesieve.records.exports import (
+    Export,
+    begin_export,
+    finish_export,
+    forget_exports,
+    hold_export,
+    load_export,
+    note_videos,
+)
 from fakesieve.records.tenants import Caller
 from fakesieve.result_files import check_format, write_csv, write_jsonl, write_parquet, write_parquet_groups
 from fakesieve.scopes import Scope
 from fakesieve.values.files import FileFormat
 
+PageReader = Callable[[Session, AnalysisQuery], Sequence[AnalysisLine]]
+
 router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]
 ROWS_MAX = 200_000
-_FOLDER = "exports"
-_ID = re.compile(rf"{IdPrefix.EXPORT}_[0-9a-z]{{26}}")
 _COPY_BYTES = 1 << 16
 _EXPORT_RESPONSES = describe_responses(Reason.REQUEST_TOO_LARGE, Reason.UNSUPPORTED_MEDIA_TYPE)
 _FILES: dict[int | str, dict[str, Any]] = {
@@ -106,8 +118,16 @@ def export_results(
     if form is FileFormat.PARQUET:
         _check_count(services, query, caller)
     lines = _begin(walk_lines(services, query, caller))
+    with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        _note(session, caller, "results.exported", caller.tenant_id, {"format": form.value})
     name = f"results.{form.value}"
-    return send_file(_write(lines, form), caller, services, media_type=form.media_type, name=name)
+    return send_file(
+        _write(lines, form, services.settings.scratch_dir),
+        caller,
+        services,
+        media_type=form.media_type,
+        name=name,
+    )
 
 
 def _check_count(services: Services, query: AnalysisQuery, caller: Caller) -> None:
@@ -116,15 +136,17 @@ def _check_count(services: Services, query: AnalysisQuery, caller: Caller) -> No
             raise _refuse_size()
 
 
-def walk_lines(services: Services, query: AnalysisQuery, caller: Caller) -> Generator[AnalysisLine]:
+def walk_lines(
+    services: Services, query: AnalysisQuery, caller: Caller, read: PageReader = list_analyses
+) -> Generator[AnalysisLine]:
     """Yield all lines, each page in a transaction of its own: a slow reader holds none open."""
     while True:
         with services.database.transaction(tenant_id=query.tenant_id, viewer=caller.key_id) as session:
-            page = list_analyses(session, query)
+            page = read(session, query)
         yield from page
         if len(page) < query.limit:
             return
-        query = AnalysisQuery(query.tenant_id, query.wanted, query.order, page[-1].position, query.limit)
+        query = replace(query, after=page[-1].position)
 
 
 def _begin(lines: Iterator[AnalysisLine]) -> Iterator[AnalysisLine]:
@@ -132,23 +154,34 @@ def _begin(lines: Iterator[AnalysisLine]) -> Iterator[AnalysisLine]:
     return chain([first for first in [next(lines, None)] if first is not None], lines)
 
 
-def _write(lines: Iterator[AnalysisLine], form: FileFormat) -> Iterator[bytes]:
+def _write(lines: Iterator[AnalysisLine], form: FileFormat, folder: Path) -> Iterator[bytes]:
     if form is FileFormat.CSV:
         return write_csv(lines)
-    return write_jsonl(lines) if form is FileFormat.JSONL else _write_parquet(lines)
+    return write_jsonl(lines) if form is FileFormat.JSONL else _write_parquet(lines, folder)
 
 
-def _write_parquet(lines: Iterator[AnalysisLine]) -> Iterator[bytes]:
+def _write_parquet(lines: Iterator[AnalysisLine], folder: Path) -> Iterator[bytes]:
     """Write the file first: its end says where its parts are."""
-    with tempfile.TemporaryFile() as file:
-        for _ in write_parquet_groups(
-            lines,
-            file,  # pyright: ignore[reportArgumentType] - a wrapper of a BinaryIO
-        ):
+    with _open_file(folder) as file:
+        for _ in write_parquet_groups(lines, file):
             yield PAUSE
         file.seek(0)
         while part := file.read(_COPY_BYTES):
             yield part
+
+
+@contextmanager
+def _open_file(folder: Path) -> Generator[BinaryIO]:
+    """Give a file without a name, of which nothing is left whatever becomes of this process.
+
+    Raises Unavailable (NO_SPACE) where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield cast("BinaryIO", file)
+    except OSError as fault:
+        raise explain_disk(fault, "a file of results") from fault
 
 
 @router.post("/v1/exports", status_code=201, dependencies=_READ, responses=_EXPORT_RESPONSES)
@@ -168,21 +201,73 @@ def create_export(
     query = AnalysisQuery(
         caller.tenant_id, read_filter(body.filter), read_order(body.order_by), limit=PAGE_MAX
     )
-    export_id = new_id(IdPrefix.EXPORT)
-    bucket, key = services.settings.bucket, f"{_FOLDER}/{caller.tenant_id}/{export_id}.{body.format.value}"
-    counter = _Counter(_begin(walk_lines(services, query, caller)))
-    with _hold_export(services, caller), tempfile.TemporaryDirectory(prefix="fakesieve-export-") as folder:
-        path = Path(folder) / "results"
-        with path.open("wb") as file:
-            if body.format is FileFormat.PARQUET:
-                write_parquet(counter, file)
-            else:
-                file.writelines(_write(counter, body.format))
-        facts = objects.upload(path, bucket, key, content_type=body.format.media_type)
-    response.headers["Location"] = f"/v1/exports/{export_id}"
-    made = _describe(services, export_id, VideoRef(bucket, key), facts.size_bytes, counter.count)
+    check_format(body.format)
+    with _hold_export(services, caller):
+        export = _write_export(services, objects, caller, query, body.format)
+    response.headers["Location"] = f"/v1/exports/{export.id}"
+    made = _describe(services, export)
     keep_instead(request, made.model_copy(update={"href": None, "expire_time": None}))
     return made
+
+
+def _write_export(
+    services: Services, objects: ObjectStore, caller: Caller, query: AnalysisQuery, form: FileFormat
+) -> Export:
+    """Write a file and return its row. Of one that cannot be finished neither object nor row stays."""
+    begin = partial(services.database.transaction, tenant_id=caller.tenant_id)
+    with begin() as session:
+        export = begin_export(session, caller.tenant_id, services.settings.bucket, form, caller.key_id)
+    ref = VideoRef(export.bucket, export.key)
+    with ExitStack() as undo:
+        undo.callback(_drop, begin, objects, export.id, ref)
+        lines = _Counter(walk_lines(services, query, caller, _PageKeeper(export)))
+        with _open_file(services.settings.scratch_dir) as file:
+            if form is FileFormat.PARQUET:
+                write_parquet(lines, file)
+            else:
+                file.writelines(_write(lines, form, services.settings.scratch_dir))
+            file.flush()
+            with begin() as session:
+                hold_export(session, export.id)
+            # The path of an open file, as the store reads files by their names.
+            place = Path(f"/dev/fd/{file.fileno()}")
+            facts = objects.upload(place, ref.bucket, ref.key, content_type=form.media_type)
+        with begin() as session:
+            done = finish_export(
+                session, export.id, lines.count, facts.size_bytes, services.settings.export_s
+            )
+            _note(session, caller, "export.created", export.id, {"format": form.value, "rows": lines.count})
+        undo.pop_all()
+    return done
+
+
+def _drop(
+    begin: Callable[[], AbstractContextManager[Session]], objects: ObjectStore, export_id: str, ref: VideoRef
+) -> None:
+    objects.delete(ref)
+    with begin() as session:
+        forget_exports(session, [export_id])
+
+
+class _PageKeeper:
+    """Reads the pages of an export and notes which videos each tells of."""
+
+    def __init__(self, export: Export) -> None:
+        self._export, self._pages = export, 0
+
+    def __call__(self, session: Session, query: AnalysisQuery) -> Sequence[AnalysisLine]:
+        export = self._export
+        hold_export(session, export.id)
+        page = list_analyses(session, query)
+        note_videos(session, export.tenant_id, export.id, self._pages, [line.video_id for line in page])
+        self._pages += 1
+        return page
+
+
+def _note(session: Session, caller: Caller, action: str, subject: str, details: Mapping[str, object]) -> None:
+    """Note who has taken results out, without the filter: it may name what an erasure has to remove."""
+    owner = {"tenant_id": caller.tenant_id, "actor": caller.key_id}
+    record_audit(session, **owner, action=action, subject=subject, details=details)
 
 
 @contextmanager
@@ -221,30 +306,25 @@ def _refuse_size() -> Problem:
 
 
 @router.get("/v1/exports/{export_id}", dependencies=_READ)
-def show_export(
-    export_id: str, response: Response, caller: CallerDep, services: ServicesDep, objects: Objects
-) -> ExportOut:
-    """Show an export of the tenant, with a new link."""
+def show_export(export_id: str, response: Response, caller: CallerDep, services: ServicesDep) -> ExportOut:
+    """Show an export of the tenant, with a new link, until `purge_time`."""
     response.headers["Cache-Control"] = NO_STORE
-    if not _ID.fullmatch(export_id):
+    with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        export = load_export(session, export_id)
+    if export is None:
         raise not_found("export", export_id)
-    prefix = f"{_FOLDER}/{caller.tenant_id}/{export_id}."
-    found = next(iter(objects.list_objects(services.settings.bucket, prefix)), None)
-    if found is None:
-        raise not_found("export", export_id)
-    return _describe(services, export_id, found.ref.loosen(), found.size_bytes, None)
+    return _describe(services, export)
 
 
-def _describe(
-    services: Services, export_id: str, ref: VideoRef, size_bytes: int, rows: int | None
-) -> ExportOut:
-    links = services.links
+def _describe(services: Services, export: Export) -> ExportOut:
+    links, ref = services.links, VideoRef(export.bucket, export.key)
     return ExportOut(
-        id=export_id,
-        format=FileFormat(ref.key.rpartition(".")[2]),
+        id=export.id,
+        format=export.format,
         uri=ref.uri,
-        size_bytes=size_bytes,
-        rows=rows,
+        size_bytes=export.size_bytes or 0,
+        rows=export.n_rows or 0,
+        purge_time=export.purge_time,
         href=None if links is None else links.link_get(ref, expire_s=LINK_S),
         expire_time=None if links is None else datetime.now(UTC) + timedelta(seconds=LINK_S),
     )

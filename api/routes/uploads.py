@@ -18,6 +18,7 @@ from fakesieve.object_stores.s3 import PostForm
 from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.uploads import (
+    UNUSED,
     Upload,
     UploadDraft,
     complete_upload,
@@ -81,6 +82,7 @@ def sign_upload(upload_id: str, request: Request, services: ServicesDep, session
     if upload.complete_time is not None:
         raise Problem(Reason.STATE_CONFLICT, f"{upload_id} is complete")
     upload.expire_time = datetime.now(UTC) + timedelta(seconds=services.settings.upload_s)
+    upload.purge_time = upload.expire_time + UNUSED
     session.flush()
     return _answer_with_form(request, services, upload)
 

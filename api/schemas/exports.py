@@ -26,6 +26,7 @@ class ExportOut(Answer):
     format: FileFormat
     uri: str
     size_bytes: int
-    rows: Annotated[int | None, Field(description="Null when it is looked at again.")]
+    rows: int
+    purge_time: Annotated[Time, Field(description="When the file is removed.")]
     href: Annotated[str | None, Field(description="Null where objects lie in a folder and have no links.")]
-    expire_time: Time | None
+    expire_time: Annotated[Time | None, Field(description="When the link stops working.")]

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
+from fakesieve.erasure.exports import ClearedExports, clear_exports
 from fakesieve.erasure.objects import Removal, clear_objects
 from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, make_plan
 from fakesieve.erasure.retention import check_hold, lock_video
@@ -50,7 +51,7 @@ def erase_video(
     Args:
         database: of the fleet or of the API.
         objects: the object store.
-        bucket: the fleet's own, where exports lie.
+        bucket: the fleet's own, where uploads and exports lie.
         begun: the tenant and the id that ``begin_erasure`` gave.
 
     Raises:
@@ -61,17 +62,20 @@ def erase_video(
         erasure = load_erasure(session, erasure_id)
         if erasure.plan is None:
             return erasure
-        since, plan = erasure.create_time, ErasurePlan.from_json(erasure.plan)
-        is_cleared = "objects" in erasure.stores
-    removed = None if is_cleared else clear_objects(objects, bucket, tenant_id, plan, since)
+        video_id, plan = erasure.video_id, ErasurePlan.from_json(erasure.plan)
+        are_gone, are_told = "objects" in erasure.stores, _has_exports(erasure)
+    removed = None if are_gone else clear_objects(objects, bucket, plan)
+    told = None if are_told else clear_exports(database, objects, bucket, tenant_id, video_id)
 
     def work(session: Session) -> Erasure:
         erasure = _lock(session, erasure_id)
-        if erasure.plan is not None and removed is not None:
+        if erasure.plan is not None:
             if "database" not in erasure.stores:
                 _clear_database(session, erasure, plan)
-            if "objects" not in erasure.stores and not removed.left:
+            if removed is not None and "objects" not in erasure.stores and not removed.left:
                 _note_objects(session, erasure, plan, removed)
+            if told is not None:
+                _note_exports(session, erasure, told)
         complete_erasure(session, erasure)
         return erasure
 
@@ -160,10 +164,11 @@ def take_unfinished(session: Session, limit: int) -> list[tuple[str, str]]:
 
 
 def complete_erasure(session: Session, erasure: Erasure) -> bool:
-    """Complete the receipt if all stores are cleared; False while a worker host still has to say so."""
+    """Complete the receipt if all stores are cleared; False while somebody still has to let go of a copy."""
     if erasure.state is ErasureState.COMPLETED:
         return True
-    if "objects" not in erasure.stores or _count_waiting(session, erasure.id):
+    is_cleared = "objects" in erasure.stores and _has_exports(erasure)
+    if not is_cleared or _count_waiting(session, erasure.id):
         return False
     stores = dict(erasure.stores)
     stores["scratch"] = {"state": "cleared", "hosts": _count_hosts(session, erasure.id)}
@@ -210,7 +215,6 @@ def _clear_database(session: Session, erasure: Erasure, plan: ErasurePlan) -> No
 def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed: Removal) -> None:
     stores = dict(erasure.stores)
     stores["objects"] = {"state": "cleared", "objects": removed.objects}
-    stores["exports"] = {"state": "cleared", "objects": removed.exports}
     kept = dict(cast("Mapping[str, object]", stores["kept"]))
     if plan.n_kept:
         why = "they lie in your own buckets"
@@ -221,6 +225,20 @@ def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed
         kept["refused"] = {"state": "refused", "objects": count, "reasons": reasons, "why": why}
     stores["kept"] = kept
     erasure.stores = stores
+    session.flush()
+
+
+def _has_exports(erasure: Erasure) -> bool:
+    """Whether all exports that tell of the video are gone."""
+    said = cast("Mapping[str, object]", erasure.stores.get("exports", {}))
+    return said.get("state") == "cleared"
+
+
+def _note_exports(session: Session, erasure: Erasure, told: ClearedExports) -> None:
+    """Add what was removed now to what earlier tries have removed."""
+    said = cast("Mapping[str, int]", erasure.stores.get("exports", {}))
+    state, count = "waiting" if told.waiting else "cleared", said.get("objects", 0) + told.removed
+    erasure.stores = {**erasure.stores, "exports": {"state": state, "objects": count}}
     session.flush()
 
 

@@ -1,17 +1,14 @@
-"""Removing a video's objects, and the exports that may name it."""
+"""Removing a video's objects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.errors import SourceRefused
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 
-EXPORTS_PREFIX = "exports/"
 _GONE = frozenset({Reason.SOURCE_NOT_FOUND, Reason.SOURCE_CHANGED})
-_SKEW = timedelta(minutes=10)  # between the clocks of the database and of the object store
 
 
 @dataclass(frozen=True)
@@ -22,19 +19,15 @@ class Removal:
     """
 
     objects: int
-    exports: int
     refused: Mapping[str, int]
     left: int
 
 
-def clear_objects(
-    objects: ObjectStore, bucket: str, tenant_id: str, plan: ErasurePlan, since: datetime
-) -> Removal:
-    """Remove what the plan lists and the tenant's exports, and say what came of it.
+def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Removal:
+    """Remove what the plan lists, and say what came of it.
 
     Bytes that somebody has put in the place of the video's are left alone. What the fleet has no right to
-    remove keeps nothing else from being removed. Exports are copies of rows that can be made again, so all
-    that were there when the erasure began go, whichever videos they name.
+    remove keeps nothing else from being removed.
     """
     removed, left, refused = 0, 0, dict[str, int]()
     for ref in plan.objects:
@@ -45,13 +38,7 @@ def clear_objects(
                 left += 1
             else:
                 refused[fault.reason.value] = refused.get(fault.reason.value, 0) + 1
-    prefix = f"{EXPORTS_PREFIX}{tenant_id}/"
-    old = [
-        facts.ref for facts in objects.list_objects(bucket, prefix) if facts.modified_time <= since + _SKEW
-    ]
-    for ref in old:
-        objects.delete(ref.loosen())
-    return Removal(removed, len(old), refused, left)
+    return Removal(removed, refused, left)
 
 
 def _remove(objects: ObjectStore, ref: VideoRef) -> int:

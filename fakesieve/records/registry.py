@@ -5,6 +5,7 @@ from fakesieve.records import (
     audit,
     calibrations,
     erasure,
+    exports,
     idempotency,
     jobs,
     models,
@@ -40,6 +41,7 @@ MODULES = (
     calibrations,
     webhooks,
     erasure,
+    exports,
     audit,
 )
 METADATA = Base.metadata

@@ -1,9 +1,9 @@
 """Uploads that callers were given a form for: what was promised, and what came."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, Index, func, select, update
+from sqlalchemy import CheckConstraint, Index, case, func, null, select, text, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fakesieve.ids import IdPrefix, new_id
@@ -11,10 +11,17 @@ from fakesieve.objects import VideoRef
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
 
 UPLOADS_PREFIX = "uploads/"
+UNUSED = timedelta(days=1)
+"""How long an upload stays of which nobody makes a job, from the last word about it."""
+_PLAIN = {"synchronize_session": False}
 
 
 class Upload(TenantOwned, CreateTime, Base):
-    """A place that one file may be put to. ``size_bytes`` and ``etag`` are known once it was looked at."""
+    """A place that one file may be put to. ``size_bytes`` and ``etag`` are known once it was looked at.
+
+    At ``purge_time`` it goes with its object, unless a job names it. Once a video has come of it, its time is
+    the video's and this one is null. ``is_withdrawn``: it is being removed and nobody can use it any more.
+    """
 
     __tablename__ = "upload"
     __table_args__ = (
@@ -24,6 +31,7 @@ class Upload(TenantOwned, CreateTime, Base):
         CheckConstraint("(complete_time IS NULL) = (etag IS NULL)", name="etag"),
         CheckConstraint("(complete_time IS NULL) = (size_bytes IS NULL)", name="size_bytes"),
         Index(None, "tenant_id", "create_time"),
+        Index(None, "purge_time", postgresql_where=text("purge_time IS NOT NULL")),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.UPLOAD)
@@ -38,6 +46,8 @@ class Upload(TenantOwned, CreateTime, Base):
     etag: Mapped[str | None]
     version_id: Mapped[str | None]
     size_bytes: Mapped[int | None]
+    purge_time: Mapped[datetime | None] = mapped_column(server_default=text("(now() + interval '1 day')"))
+    is_withdrawn: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,17 @@ def create_upload(session: Session, tenant_id: str, draft: UploadDraft) -> Uploa
 
 def load_upload(session: Session, upload_id: str) -> Upload | None:
     """Return an upload of the tenant at hand."""
-    return session.get(Upload, upload_id)
+    upload = session.get(Upload, upload_id)
+    return None if upload is None or upload.is_withdrawn else upload
+
+
+def use_upload(session: Session, upload_id: str) -> Upload | None:
+    """Return an upload of which a job is about to be made: it stays a day more for that."""
+    used = update(Upload).where(Upload.id == upload_id, Upload.is_withdrawn.is_(False))
+    return session.scalar(used.values(purge_time=_STAY).returning(Upload), execution_options=_PLAIN)
+
+
+_STAY = case((Upload.purge_time.is_(None), null()), else_=func.now() + UNUSED)
 
 
 def count_open_uploads(session: Session, tenant_id: str) -> int:
@@ -91,10 +111,11 @@ def count_open_uploads(session: Session, tenant_id: str) -> int:
 
 def complete_upload(session: Session, upload_id: str, ref: VideoRef) -> None:
     """Note the bytes that came. A second look changes nothing: the first pinned them."""
+    found = {"etag": ref.etag, "version_id": ref.version_id, "size_bytes": ref.size_bytes}
     session.execute(
         update(Upload)
-        .where(Upload.id == upload_id, Upload.complete_time.is_(None))
-        .values(complete_time=func.now(), etag=ref.etag, version_id=ref.version_id, size_bytes=ref.size_bytes)
+        .where(Upload.id == upload_id, Upload.complete_time.is_(None), Upload.is_withdrawn.is_(False))
+        .values(complete_time=func.now(), purge_time=_STAY, **found)
     )
 
 

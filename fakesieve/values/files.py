@@ -1,4 +1,4 @@
-"""Forms of files of results."""
+"""Forms of files of results, and where one stands."""
 
 from enum import StrEnum
 
@@ -14,6 +14,14 @@ class FileFormat(StrEnum):
     def media_type(self) -> str:
         """The content type of such a file."""
         return _MEDIA_TYPES[self]
+
+
+class ExportState(StrEnum):
+    """Where a file in the object store stands. One that is revoked is about to be removed."""
+
+    WRITING = "writing"
+    READY = "ready"
+    REVOKED = "revoked"
 
 
 _MEDIA_TYPES = {

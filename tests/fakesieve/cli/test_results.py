@@ -74,7 +74,7 @@ def test_a_job_that_runs_has_no_result_yet(fleet: Fleet) -> None:
     ran = fleet.run("results", "show", job_id)
     assert ran.code == 1
     assert ran.err == (
-        f"error: NOT_FOUND: {job_id} has not ended, it is queued\n"
+        f"error: STATE_CONFLICT: {job_id} has not ended, it is queued\n"
         f"hint: wait for it: fakesieve watch {job_id}\n"
     )
 

@@ -17,12 +17,12 @@ from fakesieve.erasure.erase import (
     begin_erasure,
     erase_video,
 )
-from fakesieve.erasure.objects import EXPORTS_PREFIX
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.objects import VideoRef
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.erasure import Erasure
+from fakesieve.records.exports import tenant_folder
 from fakesieve.records.idempotency import KeptAnswer, keep_answer
 from fakesieve.records.tags import set_tags
 from fakesieve.records.uploads import UploadDraft, complete_upload, create_upload
@@ -137,7 +137,7 @@ def make_case(database: Database, objects: S3Objects, folder: Path) -> Case:
         give_feedback(session, tenant_id, analysis_id, "key_a", FeedbackCategory.OTHER, note)
     with database.transaction(tenant_id=None) as session:
         publish_events(session)
-    put(objects, folder, f"{EXPORTS_PREFIX}{tenant_id}/results.csv", f"{video_id},{mark}".encode())
+    put(objects, folder, f"{tenant_folder(tenant_id)}results.csv", f"{video_id},{mark}".encode())
     return Case(
         database, objects, tenant_id, video_id, analysis_id, job_id, upload.key, content, (mark, sha256)
     )
