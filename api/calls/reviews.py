@@ -125,6 +125,6 @@ class Reviews:
         """Yield who did what."""
         return self._sender.pages("/v1/audit-log", AuditOut, {"subject": subject})
 
-    def check_audit(self) -> AuditCheckOut:
-        """Recompute the hashes of the audit log."""
-        return self._sender.get("/v1/audit-log:check", AuditCheckOut)
+    def check_audit(self, after: int = 0) -> AuditCheckOut:
+        """Recompute the hashes of a piece of the audit log; the next one begins at ``next_after``."""
+        return self._sender.get("/v1/audit-log:check", AuditCheckOut, {"after": after})

@@ -332,9 +332,13 @@ class AuditOut(Answer):
 
 
 class AuditCheckOut(Answer):
-    """Whether the log is whole. With ``head_sha256`` kept elsewhere, nobody shortens it unseen."""
+    """Whether a piece of the log is whole. With ``head_sha256`` kept elsewhere, nobody shortens it unseen."""
 
     object: Literal["audit_check"] = "audit_check"
     entries: int
     broken_at: int | None
+    after_sha256: Annotated[
+        str | None, Field(description="Hash of the entry `after`: compare it with the one that you kept.")
+    ]
     head_sha256: str | None
+    next_after: Annotated[int | None, Field(description="Where to go on; null at the end of the log.")]

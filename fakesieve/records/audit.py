@@ -15,6 +15,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from fakesieve.records.table import Base, Id, JsonObject, TenantOwned
 
 PAGE_MAX = 1000
+CHECK_MAX = 100_000
+"""Entries that one check recomputes: a second or two, whatever the length of the log."""
 
 
 class AuditEntry(TenantOwned, Base):
@@ -53,11 +55,18 @@ class AuditLine:
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """Whether a tenant's log is whole. ``broken_at`` is the first entry that does not fit, None if all do."""
+    """Whether a piece of a tenant's log is whole.
+
+    ``broken_at`` is the first entry that does not fit, None if all do. ``after_sha256`` is the hash of the
+    entry before the piece, ``head_sha256`` that of the last one in it. ``next_after`` is where the next piece
+    begins, None at the end of the log.
+    """
 
     entries: int
     broken_at: int | None
+    after_sha256: str | None
     head_sha256: str | None
+    next_after: int | None
 
 
 def record_audit(
@@ -100,25 +109,33 @@ def list_audit(
     return [AuditLine(*row) for row in rows]
 
 
+# The entry before the piece is read with it, as the first of the piece has to fit it.
 _CHECK = text("""
-SELECT count(*) AS entries,
-       min(sequence) FILTER (WHERE NOT is_whole) AS broken_at,
-       (array_agg(sha256 ORDER BY sequence DESC))[1] AS head
+SELECT count(*) FILTER (WHERE sequence > :after) AS entries,
+       min(sequence) FILTER (WHERE sequence > :after AND NOT is_whole) AS broken_at,
+       min(sha256) FILTER (WHERE sequence = :after) AS after_sha256,
+       max(sha256) FILTER (WHERE sequence > :after AND is_last) AS head
 FROM (
-    SELECT sequence, sha256,
+    SELECT sequence, sha256, lead(sequence) OVER chain IS NULL AS is_last,
            sha256 = audit_log_sha256(audit_log)
            AND previous_sha256 = coalesce(lag(sha256) OVER chain, repeat('0', 64))
            AND sequence = coalesce(lag(sequence) OVER chain, 0) + 1 AS is_whole
-    FROM audit_log WHERE tenant_id = :tenant_id
+    FROM audit_log WHERE tenant_id = :tenant_id AND sequence BETWEEN :after AND :last
     WINDOW chain AS (ORDER BY sequence)
 ) AS checked
 """)
+_HAS_MORE = text("SELECT EXISTS (SELECT FROM audit_log WHERE tenant_id = :tenant_id AND sequence > :last)")
 
 
-def check_chain(session: Session, tenant_id: str) -> ChainCheck:
-    """Recompute every hash of a tenant's log.
+def check_chain(session: Session, tenant_id: str, *, after: int = 0, limit: int = CHECK_MAX) -> ChainCheck:
+    """Recompute the hashes of a tenant's log behind an entry, up to ``limit`` of them.
 
-    A tail that was cut off shows only beside a head that was noted elsewhere: keep ``head_sha256``.
+    A tail that was cut off shows only beside a head that was noted elsewhere: keep ``head_sha256`` with its
+    number, and see that ``after_sha256`` is still the same when the next check begins there.
     """
-    row = session.execute(_CHECK, {"tenant_id": tenant_id}).one()
-    return ChainCheck(row.entries, row.broken_at, row.head)
+    values = {"tenant_id": tenant_id, "after": after, "last": after + limit}
+    row = session.execute(_CHECK, values).one()
+    has_more = session.scalar(_HAS_MORE, values)
+    return ChainCheck(
+        row.entries, row.broken_at, row.after_sha256, row.head, after + limit if has_more else None
+    )

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
-from fakesieve.records.audit import check_chain, list_audit, record_audit
+from fakesieve.records.audit import ChainCheck, check_chain, list_audit, record_audit
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
@@ -338,6 +338,33 @@ def test_the_chain_shows_an_entry_that_was_changed(
         superuser.execute("ALTER TABLE audit_log ENABLE TRIGGER ALL")
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         assert check_chain(session, desk.tenant_id).broken_at == 3
+
+
+def test_the_chain_is_checked_piece_by_piece(desk: Desk, postgres: object, module_database_name: str) -> None:
+    def check(after: int) -> ChainCheck:
+        with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+            return check_chain(session, desk.tenant_id, after=after, limit=2)
+
+    for number in range(4):
+        with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+            record_audit(
+                session, tenant_id=desk.tenant_id, actor="usr_a", action="key.made", subject=f"key_{number}"
+            )
+    pieces = [check(after) for after in (0, 2, 4)]  # the first entry is the making of the queue
+    assert [(piece.entries, piece.broken_at, piece.next_after) for piece in pieces] == [
+        (2, None, 2),
+        (2, None, 4),
+        (1, None, None),
+    ]
+    assert [piece.after_sha256 for piece in pieces] == [None, *(piece.head_sha256 for piece in pieces[:2])]
+    with postgres.connect(module_database_name) as superuser:
+        superuser.execute("ALTER TABLE audit_log DISABLE TRIGGER ALL")
+        superuser.execute(
+            "DELETE FROM audit_log WHERE sequence IN (2, 3) AND tenant_id = %s", (desk.tenant_id,)
+        )
+        superuser.execute("ALTER TABLE audit_log ENABLE TRIGGER ALL")
+    # What was taken out shows at what came after it, in whichever piece.
+    assert [check(after).broken_at for after in (0, 2)] == [None, 4]
 
 
 def test_each_tenant_has_a_chain_of_its_own(desk: Desk) -> None:
