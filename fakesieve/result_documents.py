@@ -1,18 +1,19 @@
 """Results out of the database as documents: the job, what its bytes are, and the analysis if there is one."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from engine.result_forms import Json, JsonObject
+from engine.result_forms import JsonObject
 from fakesieve.documents import VideoFacts, build_document, build_failed_document
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
+from fakesieve.job_forms import form_error, form_job
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, load_analysis
-from fakesieve.records.job_lists import JobDetail, JobLine, find_job_of_analysis, load_job
+from fakesieve.records.job_lists import find_job_of_analysis, load_job
 from fakesieve.records.videos import load_video
+from fakesieve.values.job_lines import JobDetail
 
 
 @dataclass(frozen=True)
@@ -67,43 +68,3 @@ def build_form(found: Result, *, with_patches: bool = False) -> JsonObject:
     if found.record is not None:
         return build_document(found.video, found.record, job, with_patches=with_patches)
     return build_failed_document(found.video, job, form_error(line), found.job.fingerprint)
-
-
-def form_job(line: JobLine, attempts: int | None = None) -> dict[str, Json]:
-    """Return a job as JSON; ``attempts`` stands in it where it is known."""
-    known: dict[str, Json] = {} if attempts is None else {"attempts": attempts}
-    return {
-        "id": line.id,
-        "state": line.state.value,
-        **known,
-        "lane": line.lane.value,
-        "source": line.source.uri,
-        "external_id": line.external_id,
-        "batch_id": line.batch_id,
-        "video_id": line.video_id,
-        "analysis_id": line.analysis_id,
-        "reused_analysis": line.reused_analysis,
-        "shards": {"total": line.n_shards, "done": line.n_done},
-        "create_time": form_time(line.create_time),
-        "start_time": form_time(line.start_time),
-        "end_time": form_time(line.end_time),
-        "deadline": form_time(line.deadline),
-        "error": form_error(line),
-    }
-
-
-def form_error(line: JobLine) -> dict[str, Json] | None:
-    """Return why a job has no result, as ``scan`` writes it; None where it has one or may get one."""
-    fault = line.fault
-    if fault is None:
-        return None
-    return {
-        "reason": fault.reason.value,
-        "message": fault.message or fault.reason.value,
-        "hint": fault.hint,
-    }
-
-
-def form_time(time: datetime | None) -> str | None:
-    """Return a time as RFC 3339 in UTC."""
-    return None if time is None else time.isoformat().replace("+00:00", "Z")

@@ -46,9 +46,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps, load_analysis, load_maps
 from fakesieve.records.analysis_lists import (
-    AnalysisLine,
     AnalysisQuery,
-    Position,
     find_line,
     find_video_id,
     list_analyses,
@@ -60,6 +58,7 @@ from fakesieve.records.frame_lists import find_track_ids, list_frames
 from fakesieve.records.tenants import Caller, load_quota
 from fakesieve.records.videos import list_sources
 from fakesieve.scopes import Scope
+from fakesieve.values.analysis_lines import AnalysisLine, Position
 
 router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]

@@ -31,7 +31,6 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analysis_counts import BY_MAX, CountBy, count_analyses, count_faults
 from fakesieve.records.analysis_lists import (
     PAGE_MAX,
-    AnalysisLine,
     AnalysisQuery,
     count_up_to,
     list_analyses,
@@ -49,6 +48,7 @@ from fakesieve.records.exports import (
 from fakesieve.records.tenants import Caller
 from fakesieve.result_files import check_format, write_csv, write_jsonl, write_parquet, write_parquet_groups
 from fakesieve.scopes import Scope
+from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.files import FileFormat
 
 PageReader = Callable[[Session, AnalysisQuery], Sequence[AnalysisLine]]
