@@ -119,6 +119,13 @@ def test_drawings_have_a_name_for_screen_readers() -> None:
     assert all(tag["aria-label"] for tag in drawings)
 
 
+def test_every_cell_of_a_table_that_becomes_cards_on_a_phone_has_its_label() -> None:
+    html = render_report(make_result(), BUNDLE, ())
+    (table,) = re.findall(r'<table class="cards">(.*?)</table>', html, re.DOTALL)
+    assert re.findall(r"<th[^>]*>([^<]*)", table) == re.findall(r'<td[^>]* data-label="([^"]*)"', table)
+    assert 'class="scroll timeline"' in html  # too small to read if it were shrunk to a phone's width
+
+
 def test_without_a_face_the_reason_is_hatched_and_told() -> None:
     html = render_report(make_faceless_result(), BUNDLE, ())
     assert "no verdict: no face found" in html
