@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fakesieve.embedded import ports
 from tests.databases import (
     database,
     database_name,
@@ -42,6 +43,13 @@ settings.register_profile(
     "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fixed")
+
+
+# Two processes that share the tests never choose the same port in the moment before a server listens there.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    half = (ports.HIGHEST - ports.LOWEST) // 2
+    ports.LOWEST += half * (int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % 2)
+    ports.HIGHEST = ports.LOWEST + half
 
 
 class NetworkForbidden(RuntimeError):

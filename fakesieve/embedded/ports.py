@@ -15,16 +15,22 @@ LOWEST, HIGHEST = 16_000, 32_000
 _TRIES = 2_000
 HOST = "127.0.0.1"
 
+_given = set[int]()
+
 
 def find_ports(count: int) -> tuple[int, ...]:
-    """Return that many different TCP ports on which nothing listens."""
+    """Return that many different TCP ports on which nothing listens.
+
+    None is given twice by this process: whoever has it may not listen yet.
+    """
     found: list[int] = []
     for _ in range(_TRIES):
         if len(found) == count:
             return tuple(found)
         port = LOWEST + secrets.randbelow(HIGHEST - LOWEST)
-        if port not in found and is_free(port):
+        if port not in _given and is_free(port):
             found.append(port)
+            _given.add(port)
     raise Unavailable(
         Reason.INTERNAL,
         f"no {count} free ports between {LOWEST} and {HIGHEST}",

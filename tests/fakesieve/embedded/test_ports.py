@@ -14,6 +14,11 @@ def test_ports_are_different_free_and_below_those_of_clients() -> None:
     assert all(LOWEST <= port < HIGHEST and is_free(port) for port in ports)
 
 
+def test_no_port_is_given_twice_before_it_is_used() -> None:
+    ports = [port for _ in range(50) for port in find_ports(10)]
+    assert len(set(ports)) == len(ports)
+
+
 def test_a_port_is_kept_while_it_is_free(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = keep_ports(file, ("http", "grpc"))
