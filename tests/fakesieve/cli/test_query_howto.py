@@ -1,6 +1,7 @@
 """The ten questions of docs/howto/query.md, each asked of rows that are made for it."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,12 +70,14 @@ def test_1_forged_mouths(fleet: Fleet) -> None:
 
 
 def test_2_outcomes_by_day(fleet: Fleet) -> None:
+    days, videos = {datetime.now(UTC).date()}, Counter[tuple[object, object]]()
     for name in ("a", "b"):
         fleet.add_result(name)
     fleet.add_result("c", make_empty_score())
-    today = datetime.now(UTC).date()
-    rows = [(row["day"], row["outcome"], row["verdict"], row["videos"]) for row in ask(fleet, 2)]
-    assert rows == [(today, "partially_scored", "inconclusive", 2), (today, "no_face", None, 1)]
+    for row in ask(fleet, 2):
+        assert row["day"] in days | {datetime.now(UTC).date()}  # midnight may have passed
+        videos[row["outcome"], row["verdict"]] += row["videos"]
+    assert videos == {("partially_scored", "inconclusive"): 2, ("no_face", None): 1}
 
 
 def test_3_what_waits(fleet: Fleet) -> None:

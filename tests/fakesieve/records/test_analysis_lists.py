@@ -225,7 +225,7 @@ def test_a_filter_that_takes_too_long_is_blamed(module_database: Database, tenan
         session.execute(text("SELECT pg_sleep(5)"))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(wanted=filter_texts())
 def test_a_filter_and_its_negation_part_all_results(names: Lister, wanted: str) -> None:
     found, rest = names(wanted), names(f"NOT ({wanted})")

@@ -44,7 +44,7 @@ def test_a_message_that_was_changed_is_refused(change: dict[str, str]) -> None:
         Webhook(secret).verify(BODY, headers)
 
 
-@pytest.mark.parametrize("age_s", [301, -301])
+@pytest.mark.parametrize("age_s", [400, -400])
 def test_a57_a_message_of_another_time_is_refused_by_the_receiver(age_s: int) -> None:
     secret = make_secret()
     headers = sign_message([secret], "evt_1", int(time.time()) - age_s, BODY)
