@@ -14,6 +14,7 @@ from typing import Any
 from fakesieve.embedded.program import Program
 from fakesieve.embedded.wheels import find_postgres, find_seaweed, find_valkey
 from tests.deploy.manifests import ROOT
+from tests.waiting import PATIENCE_S
 
 _NAMED_HOST = re.compile(r"@?\b(postgres|valkey|seaweedfs):(5432|6379|8333)\b")
 
@@ -90,8 +91,8 @@ class Machine:
             log=self.folder / f"{name}.log",
             environment=self.environment(service) | dict(environment or {}),
             stop_signal=signal.Signals[service.get("stop_signal", "SIGTERM")],
-            stop_s=60.0,
-            start_s=90.0,
+            stop_s=PATIENCE_S,
+            start_s=PATIENCE_S,
             is_ready=is_ready,
         )
 

@@ -16,6 +16,7 @@ from api.metrics import ApiMetrics
 from engine.results import Outcome
 from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S
 from workers.metrics import FleetMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def find_tool(name: str) -> str:
 def make_secrets() -> dict[str, str]:
     """What deploy/make-env.sh writes, as variables."""
     made = subprocess.run(
-        ["sh", str(DEPLOY / "make-env.sh")], capture_output=True, text=True, check=True, timeout=20
+        ["sh", str(DEPLOY / "make-env.sh")], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     return dict(line.split("=", 1) for line in made.stdout.splitlines())
 
@@ -53,7 +54,7 @@ def run_compose(folder: Path, secrets: Mapping[str, str]) -> "subprocess.Complet
     command += ["--profile", "*", "config", "--format", "json"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False, timeout=60, cwd=folder
+        command, capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE_S, cwd=folder
     )
 
 

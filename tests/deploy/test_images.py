@@ -8,6 +8,7 @@ import pytest
 
 from fakesieve.__main__ import COMMANDS
 from tests.deploy.manifests import ROOT, find_tool
+from tests.waiting import PATIENCE_S
 
 DOCKERFILE = ROOT / "Dockerfile"
 
@@ -21,7 +22,11 @@ def read_targets() -> dict[str, str]:
 
 def test_hadolint_finds_nothing() -> None:
     run = subprocess.run(
-        [find_tool("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False, timeout=60
+        [find_tool("hadolint"), str(DOCKERFILE)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert (run.returncode, run.stdout) == (0, "")
 

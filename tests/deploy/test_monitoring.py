@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy.manifests import DEPLOY, KUBERNETES, LABEL_VALUES, list_samples, make_secrets, read_compose
+from tests.waiting import PATIENCE_S
 
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "fleet.json"
@@ -108,7 +109,12 @@ def test_each_page_has_a_unit_test() -> None:
 @pytest.mark.parametrize("command", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")])
 def test_promtool_agrees(command: tuple[str, ...]) -> None:
     run = subprocess.run(
-        ["promtool", *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False, timeout=60
+        ["promtool", *command],
+        cwd=PROMETHEUS,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == 0, run.stdout + run.stderr
 

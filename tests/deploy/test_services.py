@@ -6,7 +6,6 @@ of this machine, and ports come as further arguments. Images, limits and network
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from fakesieve.webhooks.events import record_event
 from tests.deploy.containers import Machine, command_of
 from tests.deploy.manifests import make_secrets, read_compose
 from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S, wait_until
 from workers.startup import check_broker
 
 ROLES = ("fakesieve_app", "fakesieve_fleet", "fakesieve_owner")
@@ -92,7 +92,7 @@ def roles(machine: Machine, compose: dict[str, Any], bare_postgres: BarePostgres
     # The image runs it like this if it may be executed.
     assert os.access(script["source"], os.X_OK)
     run = subprocess.run(
-        [script["source"]], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [script["source"]], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     return environment
@@ -108,7 +108,7 @@ def migrated(machine: Machine, compose: dict[str, Any], roles: dict[str, str]) -
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == 0, run.stderr
     assert "went from revision none to" in run.stdout
@@ -163,7 +163,10 @@ def objects(machine: Machine, compose: dict[str, Any]) -> Iterator[str]:
 
     def is_ready() -> bool:
         return (
-            subprocess.run(["sh", "-c", check], check=False, capture_output=True, timeout=20).returncode == 0
+            subprocess.run(
+                ["sh", "-c", check], check=False, capture_output=True, timeout=PATIENCE_S
+            ).returncode
+            == 0
         )
 
     # Killed: it would take 17 s to end by itself, and nobody misses its data.
@@ -222,7 +225,7 @@ def test_postgres_is_healthy_for_the_check_and_starts_with_its_options(
 ) -> None:
     kind, *check = compose["postgres"]["healthcheck"]["test"]
     assert kind == "CMD"
-    run = subprocess.run([*check, f"--port={bare_postgres.port}"], env=roles, check=False, timeout=20)
+    run = subprocess.run([*check, f"--port={bare_postgres.port}"], env=roles, check=False, timeout=PATIENCE_S)
     assert run.returncode == 0
     # Every option that the service gives is one that the server knows.
     options = [word for word in compose["postgres"]["command"] if "=" in word]
@@ -293,15 +296,17 @@ def test_it_starts_answers_its_health_check_and_ends(
 
     program = machine.program(name, service, command_of(service), is_ready, changed)
     process = Running(program)
+
+    def is_healthy() -> bool:
+        assert process.poll() is None, log.read_text()
+        run = subprocess.run(
+            check, env=program.environment, capture_output=True, check=False, timeout=PATIENCE_S
+        )
+        return run.returncode == 0
+
     try:
         process.wait_ready()
-        deadline = time.monotonic() + 60
-        while subprocess.run(
-            check, env=program.environment, capture_output=True, check=False, timeout=30
-        ).returncode:
-            assert time.monotonic() < deadline, log.read_text()
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
+        wait_until(is_healthy, log.read_text, every_s=0.2)
     finally:
         process.stop()
     # 143 is the command's own answer to SIGTERM, as long as Celery does not listen for it yet.
@@ -323,7 +328,7 @@ def test_a_first_key_is_made_and_jobs_are_listed(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -349,10 +354,7 @@ def test_the_sender_of_compose_takes_a_message_to_its_receiver(
         changed = {"FAKESIEVE_WEBHOOK_NETWORKS": ",".join(LOCAL_NETWORKS), "FAKESIEVE_METRICS_PORT": "0"}
         process = Running(machine.program("sender-posts", service, command_of(service), None, changed))
         try:
-            deadline = time.monotonic() + 60
-            while not receiver.messages:
-                assert time.monotonic() < deadline, (machine.folder / "sender-posts.log").read_text()
-                time.sleep(0.1)
+            wait_until(lambda: receiver.messages, (machine.folder / "sender-posts.log").read_text)
         finally:
             process.stop()
     database.close()
@@ -368,7 +370,7 @@ def test_help_is_what_the_command_line_prints_first(compose: dict[str, Any], mac
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == 0
     assert run.stdout.startswith("Usage: fakesieve COMMAND")

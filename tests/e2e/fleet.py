@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import ObjectStore
 from fakesieve.records.tenants import ensure_tenant
 from tests.e2e.processes import descendants, heed_interrupts
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @dataclass
@@ -81,16 +81,13 @@ class FleetProcesses:
         """The shard as it is now, if there is one yet."""
         return self.store.run(lambda tx: tx.read_shard(ShardKey(job_id, index)))
 
-    def wait(self, condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; show the logs if it does not."""
-        until = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < until, f"it did not come in time\n{self.read_logs()}"
-            time.sleep(0.02)
+        wait_until(condition, self.read_logs)
 
-    def wait_ended(self, job_id: str, timeout_s: float = 120.0) -> JobRow:
+    def wait_ended(self, job_id: str) -> JobRow:
         """Wait until a job has ended and return it."""
-        self.wait(lambda: self.read(job_id).state.is_terminal, timeout_s)
+        self.wait(lambda: self.read(job_id).state.is_terminal)
         return self.read(job_id)
 
     def read_logs(self) -> str:
@@ -100,7 +97,7 @@ class FleetProcesses:
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End a process as a power cut would: nothing of it gets to do anything."""
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
     def stop(self) -> None:
         """End all that still runs."""
@@ -109,7 +106,7 @@ class FleetProcesses:
                 process.terminate()
         for process in self.running:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+                process.wait(PATIENCE_S)
                 continue
             process.kill()
             process.wait()

@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
+
 COMMAND = [sys.executable, "-m", "fakesieve"]
 
 
-def run(*arguments: object, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, timeout: float = 2 * PATIENCE_S, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end with pipes for stdout and stderr."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
@@ -41,7 +45,9 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def run_on_terminal(*arguments: object, timeout: float = 120, **environment: str) -> tuple[int, str, str]:
+def run_on_terminal(
+    *arguments: object, timeout: float = PATIENCE_S, **environment: str
+) -> tuple[int, str, str]:
     """Run a command whose stderr is a terminal; returns code, stdout and what the terminal was sent."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -51,10 +57,10 @@ def run_on_terminal(*arguments: object, timeout: float = 120, **environment: str
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"} | environment,
     ) as process:
         os.close(theirs)
-        shown = _drain(ours, time.monotonic() + timeout)
+        shown = _drain(ours, time.monotonic() + PATIENCE_S)
         assert process.stdout is not None
         out = process.stdout.read().decode()
-        code = process.wait(timeout)
+        code = process.wait(PATIENCE_S)
     os.close(ours)
     return code, out, shown
 
@@ -93,11 +99,3 @@ def descendants(pid: int) -> dict[int, str]:
         found |= {child: table[child][1] for child in children}
         waiting += children
     return found
-
-
-def wait_for(condition, timeout: float = 60) -> None:
-    """Wait until a condition holds."""
-    until = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < until, "it did not come in time"
-        time.sleep(0.05)

@@ -10,8 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.assets import pyfeat_clip
-from tests.e2e.processes import COMMAND, descendants, run, run_on_terminal, start, wait_for
+from tests.e2e.processes import COMMAND, descendants, run, run_on_terminal, start
 from tests.models import compact_bundle
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -76,22 +77,22 @@ def test_a_stopped_scan_leaves_no_process_and_no_half_file(
 ) -> None:
     arguments = ("scan", *[clip] * 6, "--model", model, "--overlay", "--out", tmp_path, "--jobs", 2, "--json")
     process = start(*arguments)
-    wait_for(lambda: (tmp_path / "clip.mp4.json").exists() or process.poll() is not None)
+    wait_until(lambda: (tmp_path / "clip.mp4.json").exists() or process.poll() is not None)
     children = descendants(process.pid)
     assert children
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
     assert len(json.loads(out)) < 6
-    wait_for(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], timeout=10)
+    wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
 def test_a_scan_that_is_stopped_while_it_loads_says_nothing(model: Path, clip: Path) -> None:
     process = start("scan", clip, "--model", model)
-    wait_for(lambda: b"fakesieve" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
+    wait_until(lambda: b"fakesieve" in Path(f"/proc/{process.pid}/cmdline").read_bytes())
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode in (143, -signal.SIGTERM)
     assert out == ""
 
@@ -101,7 +102,7 @@ def test_a_reader_that_goes_away_does_not_leave_children(model: Path, clip: Path
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE_S) == 1
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
 
@@ -114,7 +115,7 @@ def test_scanning_writes_nothing_unless_asked(model: Path, clip: Path, tmp_path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.returncode == 0, done.stderr

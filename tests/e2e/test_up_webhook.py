@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from fakesieve.cli.down import end_fleet
 from fakesieve.embedded.run_folder import RunFolder
-from tests.receivers import LOCAL_NETWORKS, Receiver, receiving
-
-START_S, TELL_S = 120.0, 60.0
+from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def fleet() -> Iterator[RunFolder]:
         command = [sys.executable, "-P", "-m", "fakesieve", "up", "--dir", name, "--detach"]
         changes = {"FAKESIEVE_WEBHOOK_NETWORKS": ",".join(LOCAL_NETWORKS), "FAKESIEVE_SLOTS": "1"}
         done = subprocess.run(
-            command, env=inherited | changes, capture_output=True, text=True, check=False, timeout=START_S
+            command, env=inherited | changes, capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
         try:
             assert done.returncode == 0, done.stderr
@@ -43,11 +41,8 @@ def caller(fleet: RunFolder) -> Iterator[httpx2.Client]:
     """A client with the fleet's own key, once the API answers."""
     values = fleet.read_environment()
     key = {"Authorization": f"Bearer {values['FAKESIEVE_API_KEY']}"}
-    with httpx2.Client(base_url=values["FAKESIEVE_API_URL"], headers=key, timeout=30) as client:
-        deadline = time.monotonic() + START_S
-        while not answers(client):
-            assert time.monotonic() < deadline, (fleet.logs / "api.log").read_text()
-            time.sleep(0.2)
+    with httpx2.Client(base_url=values["FAKESIEVE_API_URL"], headers=key, timeout=PATIENCE_S) as client:
+        wait_until(lambda: answers(client), (fleet.logs / "api.log").read_text)
         yield client
 
 
@@ -63,19 +58,13 @@ def submit_junk(client: httpx2.Client) -> str:
     content = b"this is no video"
     asked = {"content_type": "video/mp4", "size_bytes": len(content), "name": "clip.mp4"}
     made = client.post("/v1/uploads", json=asked).json()
-    sent = httpx2.post(made["form"]["url"], data=made["form"]["fields"], files={"file": content})
+    form = made["form"]
+    sent = httpx2.post(form["url"], data=form["fields"], files={"file": content}, timeout=PATIENCE_S)
     assert sent.status_code < 300, sent.text
     assert client.post(f"/v1/uploads/{made['id']}:complete").status_code == 200
     job = client.post("/v1/jobs", json={"upload_id": made["id"]})
     assert job.status_code == 202, job.text
     return str(job.json()["id"])
-
-
-def wait_for_message(receiver: Receiver, fleet: RunFolder) -> None:
-    deadline = time.monotonic() + TELL_S
-    while not receiver.messages:
-        assert time.monotonic() < deadline, (fleet.logs / "sender.log").read_text()
-        time.sleep(0.1)
 
 
 def test_each_process_of_the_fleet_runs(fleet: RunFolder, caller: httpx2.Client) -> None:
@@ -89,7 +78,7 @@ def test_a_receiver_is_told_of_a_job_and_can_verify_it(fleet: RunFolder, caller:
         made = caller.post("/v1/webhooks", json={"url": receiver.url, "event_types": ["job.failed"]})
         assert made.status_code == 201, made.text
         job_id = submit_junk(caller)
-        wait_for_message(receiver, fleet)
+        wait_until(lambda: receiver.messages, (fleet.logs / "sender.log").read_text)
         (message,) = receiver.messages
         told = Webhook(made.json()["secret"]).verify(message.body, dict(message.headers))
     assert (told["type"], told["data"]["job_id"]) == ("job.failed", job_id)

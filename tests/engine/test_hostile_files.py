@@ -19,8 +19,9 @@ from engine.results import MediaWarning, RejectReason
 from engine.sampling import SampleTarget, plan_samples
 from engine.sandbox.handle import Sandbox
 from tests.hostile import Corpus, shared_corpus
+from tests.waiting import PATIENCE_S
 
-HANG_S = 60  # far above the slowest answer (3 s for 300,000 frames), also on a busy machine
+HANG_S = PATIENCE_S  # far above the slowest answer (3 s for 300,000 frames), also on a busy machine
 R, W = RejectReason, MediaWarning
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile import shared_corpus
+from tests.waiting import PATIENCE_S
 
 MIB = 1 << 20
 
@@ -48,7 +49,7 @@ def peaks_bytes(*rows: str) -> tuple[int, int]:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *paths],
-        cwd=root, capture_output=True, text=True, timeout=180, check=True,
+        cwd=root, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
     before, after, children = json.loads(done.stdout)
     return (after - before) * 1024, children * 1024

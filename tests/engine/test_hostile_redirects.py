@@ -15,6 +15,7 @@ from tests.engine.test_hostile_files import ACCEPTED, REFUSED, look
 from tests.hostile import Corpus
 from tests.hostile_recipes.redirects import redirect_recipes
 from tests.hostile_recipes.watching import HitCounter, ReadWatch
+from tests.waiting import PATIENCE_S
 
 ROWS = tuple(redirect_recipes("http://127.0.0.1:9", Path("/outside")))
 
@@ -91,7 +92,7 @@ def test_watch_and_counter_would_have_noticed(corpus: Corpus, server: HitCounter
     watch = ReadWatch([corpus.outside])
     corpus.outside.read_bytes()
     with contextlib.suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{server.address}/control", timeout=10)
+        urllib.request.urlopen(f"{server.address}/control", timeout=PATIENCE_S)
     assert watch.touched() == {corpus.outside.name}
     assert server.paths[-1] == "/control"
     watch.close()

@@ -17,6 +17,7 @@ from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, fail_scan
 from tests.engine.fakes import fake_tools
+from tests.waiting import PATIENCE_S
 
 
 class FakeSandbox:
@@ -67,7 +68,7 @@ def test_results_come_in_the_order_of_inputs(scan, jobs: int) -> None:
 
 
 def test_jobs_run_at_the_same_time_each_with_its_own_tools(scan) -> None:
-    barrier = threading.Barrier(3, timeout=20)
+    barrier = threading.Barrier(3, timeout=PATIENCE_S)
     scan(lambda number: barrier.wait() if number < 3 else None)
     assert len(run(5, 3)) == 5
 
