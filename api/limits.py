@@ -14,6 +14,8 @@ from threading import Lock
 
 _BUCKETS_MAX = 10_000
 MISSES_BURST, MISSES_PER_S = 100, 1.0
+GUESSES_BURST, GUESSES_WINDOW_S = 10, 900.0
+"""Wrong passwords of one account from one address, and the time after which as many more are taken."""
 EXPORTS_MAX = 2
 """Files for the object store that are written for a tenant at a time, each for up to a minute."""
 
@@ -144,7 +146,7 @@ class Counts:
 @dataclass(frozen=True)
 class RequestLimits:
     """The limits of this process: requests and misses by key, wrong keys by address, streams and exports by
-    tenant.
+    tenant, wrong passwords by address and account.
 
     A miss is an id that the tenant does not have. Who guesses ids runs out of them long before requests.
     ``known`` are digests of keys that were right: strangers at the same address do not stop them.
@@ -153,6 +155,7 @@ class RequestLimits:
     requests: Buckets
     misses: Buckets
     strangers: Buckets
+    guesses: Buckets
     streams: Counts
     exports: Counts
     known: Names
@@ -165,6 +168,7 @@ class RequestLimits:
             Buckets(rate),
             Buckets(misses),
             Buckets(misses),
+            Buckets(Rate(GUESSES_BURST, GUESSES_BURST / GUESSES_WINDOW_S)),
             Counts(streams_max),
             Counts(EXPORTS_MAX),
             Names(),

@@ -30,6 +30,12 @@ class ApiMetrics:
             "fakesieve_api_streams", "Event streams and long polls that are open.", registry=self.registry
         )
 
+        self.lost_sightings = Counter(
+            "fakesieve_api_lost_sightings",
+            "Review pages shown whose line in the audit log could not be written; the process's log has it.",
+            registry=self.registry,
+        )
+
     def note_answer(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answer. ``route`` is the path with names in place of ids."""
         self._answers.labels(method, route, str(status)).inc()

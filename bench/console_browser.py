@@ -95,6 +95,7 @@ def list_addresses(filled: Filled) -> Sequence[tuple[str, str]]:
         ("webhooks", "/webhooks"),
         ("a webhook", f"/webhooks/{filled.webhook_id}"),
         ("keys and usage", "/keys"),
+        ("people", "/people"),
         ("health", "/status"),
         ("review of a clip of 10 s", f"/r/{filled.short_id}"),
         ("review of a video of 3 h", f"/r/{filled.long_id}"),

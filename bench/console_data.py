@@ -36,9 +36,10 @@ from fakesieve.records.analyses import AnalysisRecord, TrackMaps, store_analysis
 from fakesieve.records.model_lists import set_alias
 from fakesieve.records.models import ModelFacts, ensure_model
 from fakesieve.records.revision import migrate_database
-from fakesieve.records.tenants import ensure_tenant
+from fakesieve.records.tenants import add_places, ensure_tenant
 from fakesieve.records.videos import record_source, upsert_video
-from fakesieve.reviews.queues import create_queue, fill_queue
+from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.queues import create_queue
 from fakesieve.values.models import ModelAlias
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import QueueDraft, QueueRule
@@ -83,6 +84,7 @@ def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Pat
     with closing(open_database(server.url())) as database, server.connect() as connection:
         with database.transaction(tenant_id=None) as session:
             tenant_id = ensure_tenant(session, TENANT)
+            add_places(session, tenant_id, [f"s3://{BUCKET}/"])
         screened = screen_clips(work)
         job_ids = _copy_jobs(connection, database, screened, tenant_id, analyses)
         pairs = _judge_again(connection, database, tenant_id)

@@ -11,7 +11,7 @@ from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.policies import activate_policy, ensure_policy, hold_policy
+from fakesieve.records.policies import activate_policy, begin_judging, ensure_policy, hold_policy
 from fakesieve.records.policy_sql import APPLY_AT_ONCE, Applied, Moved, apply_policy
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_events
@@ -42,16 +42,16 @@ def change_policy(
     step on, so that none is missed. Each verdict that moves is told as ``analysis.verdict_changed`` to those
     who want that, and the audit log has an entry for the begin and one for the end.
 
-    Raises RequestRefused (STATE_CONFLICT) where the tenant takes up another policy meanwhile: that change
-    judges what this one has judged again, and this one must not go on behind it.
+    Raises RequestRefused (STATE_CONFLICT) where another change of the tenant begins meanwhile, one that
+    activates nothing too: that one judges what this one has judged again, and this one must not go on behind
+    it.
     """
 
-    def begin(session: Session) -> tuple[str, int | None]:
-        use = (
-            activate_policy(session, tenant_id, policy, actor=actor)
-            if is_activated
-            else hold_policy(session, tenant_id)
-        )
+    def begin(session: Session) -> tuple[str, int]:
+        if is_activated:
+            use = activate_policy(session, tenant_id, policy, actor=actor)
+        else:
+            use = begin_judging(session, tenant_id, actor=actor)
         policy_id = ensure_policy(session, policy)
         _note(session, tenant_id, policy, actor, "policy.apply_begun", {"is_active": is_activated})
         return policy_id, use
@@ -63,7 +63,7 @@ def change_policy(
         if hold_policy(session, tenant_id) != use:
             raise RequestRefused(
                 Reason.STATE_CONFLICT,
-                f"another policy took the place of {policy.name}@{policy.version} while it was applied",
+                f"another change began while {policy.name}@{policy.version} was applied",
                 "look which one is active; apply again what shall hold",
             )
         done = apply_policy(session, tenant_id, policy, policy_id, wanted, after_id=last_id, limit=step)

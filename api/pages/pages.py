@@ -9,6 +9,7 @@ from api.pages.routes import (
     log,
     models,
     notes,
+    people,
     policy,
     provider,
     queue,
@@ -44,5 +45,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     upload.router,
     webhooks.router,
     keys.router,
+    people.router,
     status.router,
 )

@@ -20,7 +20,7 @@ from api.pages.forms import read_form
 from api.pages.headers import guard
 from api.pages.people import FORM_FIELD, FORM_HEADER, Person, PersonDep, is_own_form, read_cookie
 from api.pages.templates import render
-from api.problems import Problem, find_status, write_problem
+from api.problems import RETRY_S, Problem, find_status, write_problem
 from api.services import Services
 from api.slots import STRANGERS
 from fakesieve.errors import FleetError
@@ -157,9 +157,10 @@ def show_fault(request: Request, fault: Exception) -> Response:
     request.state.reason = problem.reason
     if "text/html" not in request.headers.get("accept", ""):
         return write_problem(request, problem)
-    headers = {"Retry-After": "5"} if problem.status == find_status(Reason.DATABASE_UNAVAILABLE) else {}
     page = render(request, "fault.html", status=problem.status, problem=problem)
-    page.headers.update(headers)
+    if problem.status == find_status(Reason.DATABASE_UNAVAILABLE):
+        page.headers["Retry-After"] = str(RETRY_S)
+    page.headers.update(problem.headers)
     return page
 
 

@@ -36,6 +36,7 @@ PLACES: tuple[Place, ...] = (
     Place("/upload", "Upload", UserRole.REVIEWER),
     Place("/webhooks", "Webhooks", UserRole.ADMIN),
     Place("/keys", "Keys", UserRole.ADMIN),
+    Place("/people", "People", UserRole.ADMIN),
     Place("/status", "Health"),
 )
 

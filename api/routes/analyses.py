@@ -1,18 +1,17 @@
 """Analyses: what was found, in lists by filter and one by one, with faces, spans and patch maps."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
 from fastapi import Query
 from fastapi.responses import JSONResponse, Response
 
-from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, ServicesDep, Transaction, Transactions, require_scope
 from api.masks import LETTERS_MAX as FIELDS_LETTERS_MAX
 from api.masks import apply_mask, read_mask
 from api.pagination import BoundPage, Page, PageQuery
 from api.problems import Problem, not_found
-from api.request_jobs import read_places
 from api.router import NO_STORE, ApiRouter
 from api.schemas.analyses import (
     AnalysisOut,
@@ -27,6 +26,7 @@ from api.schemas.analyses import (
     View,
 )
 from api.services import Services
+from api.video_links import find_places, link_video
 from api.writing_results import (
     write_frame,
     write_full,
@@ -37,6 +37,7 @@ from api.writing_results import (
     write_tracks,
 )
 from fakesieve.documents import unpack_maps
+from fakesieve.errors import SourceRefused
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.lexer import LETTERS_MAX as FILTER_LETTERS_MAX
 from fakesieve.filters.order import LETTERS_MAX as ORDER_LETTERS_MAX
@@ -55,14 +56,12 @@ from fakesieve.records.analysis_lists import (
 )
 from fakesieve.records.blind import is_kept
 from fakesieve.records.frame_lists import find_track_ids, list_frames
-from fakesieve.records.tenants import Caller, load_quota
-from fakesieve.records.videos import list_sources
+from fakesieve.records.tenants import Caller
 from fakesieve.scopes import Scope
 from fakesieve.values.analysis_lines import AnalysisLine, Position
 
 router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]
-LINK_S = 900
 _US_MAX = 2**62
 
 FilterText = Annotated[
@@ -227,17 +226,20 @@ def _send_file(maps: TrackMaps, chosen: list[int], form: MapFormat) -> Response:
 
 @router.get("/v1/analyses/{analysis_id}/artifacts", dependencies=_READ)
 def list_artifacts(
-    analysis_id: str, response: Response, caller: CallerDep, services: ServicesDep, session: Transaction
+    analysis_id: str, response: Response, caller: CallerDep, services: ServicesDep, begin: Transactions
 ) -> Page[ArtifactOut]:
     """List what can be fetched beside an analysis. The link to the video is made now and works 15 minutes.
 
-    While the caller holds it for a blind review, that is the video alone.
+    It leads to the newest place that the tenant may name and that still holds the object that was screened;
+    without one there is none. While the caller holds it for a blind review, that is the video alone.
     """
     response.headers["Cache-Control"] = NO_STORE
-    video_id = find_video_id(session, analysis_id)
-    if video_id is None:
-        raise not_found("analysis", analysis_id)
-    shown = () if is_kept(session, analysis_id) else load_maps(session, analysis_id)
+    with begin() as session:
+        video_id = find_video_id(session, analysis_id)
+        if video_id is None:
+            raise not_found("analysis", analysis_id)
+        shown = () if is_kept(session, analysis_id) else load_maps(session, analysis_id)
+        refs = find_places(session, services.settings.bucket, caller.tenant_id, video_id)
     found = [
         ArtifactOut(
             kind=ArtifactKind.PATCH_MAPS,
@@ -248,29 +250,26 @@ def list_artifacts(
         )
         for maps in shown
     ]
-    video = _link_video(session, services, caller, video_id)
-    return Page[ArtifactOut](data=found if video is None else [video, *found])
+    return Page[ArtifactOut](data=[*_link(services, refs), *found])
 
 
-def _link_video(
-    session: Transaction, services: Services, caller: Caller, video_id: str
-) -> ArtifactOut | None:
-    """Return a link to the newest place of a video that the tenant may still name."""
-    quota = load_quota(session, caller.tenant_id)
+def _link(services: Services, refs: Sequence[VideoRef]) -> list[ArtifactOut]:
+    """Return the link to a video; none where it lies nowhere any more, or only where it may not be read."""
     if services.links is None:
-        return None
-    places = read_places(quota, services.settings.bucket)
-    for source in reversed(list_sources(session, video_id)):
-        ref = VideoRef(source.bucket, source.key, source.version_id)
-        if places.may_read(ref):
-            return ArtifactOut(
-                kind=ArtifactKind.VIDEO,
-                track=None,
-                media_type="application/octet-stream",
-                href=services.links.link_get(ref, expire_s=LINK_S),
-                expire_time=datetime.now(UTC) + timedelta(seconds=LINK_S),
-            )
-    return None
+        return []
+    try:
+        link = link_video(services, refs)
+    except (SourceRefused, Problem):
+        return []
+    return [
+        ArtifactOut(
+            kind=ArtifactKind.VIDEO,
+            track=None,
+            media_type="application/octet-stream",
+            href=link.url,
+            expire_time=link.expire_time,
+        )
+    ]
 
 
 def _find_line(session: Transaction, caller: Caller, analysis_id: str) -> AnalysisLine:

@@ -19,10 +19,11 @@ from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
 from api.router import NO_STORE, ApiRouter
-from api.routes.analyses import LINK_S, FilterText, OrderText
+from api.routes.analyses import FilterText, OrderText
 from api.schemas.analyses import CountsOut, GroupOut
 from api.schemas.exports import ExportOut, NewExportBody
 from api.services import Services
+from api.video_links import LINK_S
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.object_stores.faults import explain_disk

@@ -26,12 +26,10 @@ from fakesieve.model_changes import change_alias, go_back
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
+from fakesieve.records.model_comparisons import FLIPS_MAX, Comparison, compare_models
 from fakesieve.records.model_lists import (
-    FLIPS_MAX,
-    Comparison,
     ModelLine,
     Target,
-    compare_models,
     count_hosts,
     find_model_line,
     find_targets,

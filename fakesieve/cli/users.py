@@ -5,14 +5,20 @@ from typing import Annotated
 
 import typer
 
+from fakesieve.cli.place import open_all_tenants
 from fakesieve.cli.printing import print_json
-from fakesieve.database import Database, open_database
 from fakesieve.errors import RequestRefused
-from fakesieve.people.accounts import change_password, create_user, disable_user, find_tenant, list_users
+from fakesieve.people.accounts import (
+    change_password,
+    change_role,
+    create_user,
+    disable_user,
+    find_tenant,
+    find_user,
+    list_users,
+)
 from fakesieve.reasons import Reason
-from fakesieve.records.revision import check_revision
 from fakesieve.records.tenants import ensure_tenant
-from fakesieve.settings import read_settings
 from fakesieve.values.people import UserRole
 
 _ACTOR = "command"
@@ -38,7 +44,7 @@ def create(
 ) -> None:
     """Make an account. The password is asked for, or read from standard input where that is no terminal."""
     password = None if by_provider else _read_password()
-    with _Fleet() as database, database.transaction(tenant_id=None) as session:
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
         owner = ensure_tenant(session, tenant)
         made = create_user(session, owner, email=email, name=name, role=role, password=password, actor=_ACTOR)
     typer.echo(made)
@@ -51,7 +57,7 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the accounts of an organisation."""
-    with _Fleet() as database, database.transaction(tenant_id=None) as session:
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
         people = list_users(session, find_tenant(session, tenant))
     for person in people:
         state = "disabled" if person.is_disabled else "active"
@@ -64,7 +70,7 @@ def ls(
 @users.command()
 def disable(email: _EMAIL, *, tenant: _KNOWN) -> None:
     """Close an account and end its sessions. A new password opens it again."""
-    with _Fleet() as database, database.transaction(tenant_id=None) as session:
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
         disable_user(session, find_tenant(session, tenant), email, actor=_ACTOR)
     typer.echo(f"{email} is disabled")
 
@@ -73,24 +79,23 @@ def disable(email: _EMAIL, *, tenant: _KNOWN) -> None:
 def password(email: _EMAIL, *, tenant: _KNOWN) -> None:
     """Give an account another password and end its sessions."""
     chosen = _read_password()
-    with _Fleet() as database, database.transaction(tenant_id=None) as session:
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
         change_password(session, find_tenant(session, tenant), email, chosen, actor=_ACTOR)
     typer.echo(f"{email} has a new password")
 
 
-class _Fleet:
-    """The database of the environment for all tenants, open during a block."""
-
-    def __init__(self) -> None:
-        url = read_settings().database_url.get_secret_value()
-        self._database = open_database(url, connections_max=1)
-
-    def __enter__(self) -> Database:
-        check_revision(self._database)
-        return self._database
-
-    def __exit__(self, *_: object) -> None:
-        self._database.close()
+@users.command()
+def role(
+    email: _EMAIL,
+    role: Annotated[UserRole, typer.Argument(help="What they may do from now on.")],
+    *,
+    tenant: _KNOWN,
+) -> None:
+    """Let a person do more or less, from their next request on."""
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
+        owner = find_tenant(session, tenant)
+        change_role(session, owner, find_user(session, owner, email), role, actor=_ACTOR)
+    typer.echo(f"{email} is {role} now")
 
 
 def _read_password() -> str:

@@ -14,7 +14,7 @@ from fakesieve.people.passwords import hash_password
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
 from fakesieve.records.tenants import Tenant
-from fakesieve.records.users import AppSession, AppUser
+from fakesieve.records.users import AppSession, AppUser, KnownAddress
 from fakesieve.texts import is_storable
 from fakesieve.values.people import UserRole
 
@@ -99,19 +99,51 @@ def list_users(session: Session, tenant_id: str) -> list[Account]:
 
 def disable_user(session: Session, tenant_id: str, email: str, *, actor: str) -> str:
     """Close an account and end its sessions. Raises RequestRefused (NOT_FOUND)."""
-    user_id = _find(session, tenant_id, email)
+    user_id = find_user(session, tenant_id, email)
     session.execute(update(AppUser).where(AppUser.id == user_id).values(is_disabled=True))
     _end_sessions(session, user_id)
     record_audit(session, tenant_id=tenant_id, actor=actor, action="user.disabled", subject=user_id)
     return user_id
 
 
+def change_role(session: Session, tenant_id: str, user_id: str, role: UserRole, *, actor: str) -> None:
+    """Let a person do more or less from their next request on.
+
+    Raises RequestRefused: NOT_FOUND, or STATE_CONFLICT where the tenant would be left without an admin.
+    """
+    own = (AppUser.tenant_id == tenant_id) & ~AppUser.is_disabled
+    admins = session.scalars(select(AppUser.id).where(own, AppUser.role == UserRole.ADMIN).with_for_update())
+    others = set(admins) - {user_id}
+    before = session.scalar(
+        select(AppUser.role).where(AppUser.tenant_id == tenant_id, AppUser.id == user_id).with_for_update()
+    )
+    if before is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no account {user_id}")
+    if before is UserRole.ADMIN and role is not before and not others:
+        seen = "that is the last admin of the organisation"
+        raise RequestRefused(Reason.STATE_CONFLICT, seen, "make somebody else one first")
+    session.execute(update(AppUser).where(AppUser.id == user_id).values(role=role))
+    act = {"actor": actor, "action": "user.role_changed", "subject": user_id}
+    record_audit(session, tenant_id=tenant_id, **act, details={"before": before, "role": role})
+
+
+def find_user(session: Session, tenant_id: str, email: str) -> str:
+    """Return the id of an account by its address of e-mail. Raises RequestRefused (NOT_FOUND)."""
+    address = email.strip().lower()
+    wanted = select(AppUser.id).where(AppUser.tenant_id == tenant_id, AppUser.email == address)
+    found = session.scalar(wanted) if is_storable(address) else None
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, "the tenant has no account of this address")
+    return found
+
+
 def change_password(session: Session, tenant_id: str, email: str, password: str, *, actor: str) -> str:
     """Give an account another password, open it again and end its sessions. Raises RequestRefused."""
-    user_id = _find(session, tenant_id, email)
+    user_id = find_user(session, tenant_id, email)
     values = {"password_hash": hash_password(password), "failures": 0, "locked_until": None}
     session.execute(update(AppUser).where(AppUser.id == user_id).values(is_disabled=False, **values))
     _end_sessions(session, user_id)
+    session.execute(delete(KnownAddress).where(KnownAddress.user_id == user_id))
     record_audit(session, tenant_id=tenant_id, actor=actor, action="user.password_changed", subject=user_id)
     return user_id
 
@@ -150,15 +182,6 @@ def read_email(email: str) -> str:
     if not user or not domain or len(address) > LETTERS_MAX or not address.isprintable() or " " in address:
         raise RequestRefused(Reason.INVALID_REQUEST, "that is no address of e-mail", "write it as name@host")
     return address
-
-
-def _find(session: Session, tenant_id: str, email: str) -> str:
-    address = email.strip().lower()
-    wanted = select(AppUser.id).where(AppUser.tenant_id == tenant_id, AppUser.email == address)
-    found = session.scalar(wanted) if is_storable(address) else None
-    if found is None:
-        raise RequestRefused(Reason.NOT_FOUND, "the tenant has no account of this address")
-    return found
 
 
 def _end_sessions(session: Session, user_id: str) -> None:

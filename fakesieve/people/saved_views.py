@@ -49,7 +49,8 @@ class ViewLine:
 
 def save_view(session: Session, tenant_id: str, user_id: str, draft: ViewDraft) -> None:
     """Keep a filter; one of the same name takes its place. Raises RequestRefused (QUOTA_EXCEEDED)."""
-    mine = select(func.count()).select_from(SavedView).where(SavedView.user_id == user_id)
+    is_same = (SavedView.page == draft.page) & (SavedView.name == draft.name)
+    mine = select(func.count()).select_from(SavedView).where(SavedView.user_id == user_id, ~is_same)
     if (session.scalar(mine) or 0) >= VIEWS_MAX:
         seen = f"you have {VIEWS_MAX} saved filters already"
         raise RequestRefused(Reason.QUOTA_EXCEEDED, seen, "remove one that you do not need")

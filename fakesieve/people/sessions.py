@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, text, update
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
+from fakesieve.people.addresses import count_known_failure, is_known, keep_address
 from fakesieve.people.passwords import hash_password, is_outdated, is_password
 from fakesieve.records.audit import record_audit
 from fakesieve.records.users import AppSession, AppUser
@@ -19,9 +20,14 @@ SESSION_S = 12 * 3600
 """A session ends after this, however busy."""
 IDLE_S = 2 * 3600.0
 """A session ends after this without a request."""
-FAILURES_MAX = 10
+FAILURES_MAX = 100
 LOCK_S = 900.0
-"""After so many wrong passwords in a row the account stays shut for so long."""
+"""After so many wrong passwords in a row an account is shut for so long at addresses that are not known.
+
+Each further one shuts it as long again, so a guesser has 96 tries a day (NIST SP 800-63B allows a hundred in
+a row). Where a person has signed in of late they still may: nobody shuts somebody out by guessing. How often
+one address may guess is bounded before that, see ``api/limits.py``.
+"""
 _TOUCH_S = 60.0
 _FIELD_LETTERS_MAX = 200
 _FIND_LOGIN = text(
@@ -50,8 +56,10 @@ class SignedIn:
     name: str
 
 
-def sign_in(database: Database, tenant: str, email: str, password: str) -> NewSession | None:
-    """Begin a session for whoever knows the password.
+def sign_in(
+    database: Database, tenant: str, email: str, password: str, address: str | None = None
+) -> NewSession | None:
+    """Begin a session for whoever knows the password; ``address`` is that of their network.
 
     None is all that anybody learns of a wrong tenant, address or password, a closed account, or one that
     too many wrong passwords have shut; each takes as long as the others.
@@ -65,11 +73,13 @@ def sign_in(database: Database, tenant: str, email: str, password: str) -> NewSe
     if found is None:
         return None
     with database.transaction(tenant_id=found.tenant_id) as session:
-        if found.is_locked or not found.is_open:
+        is_own = is_known(session, found.user_id, address)
+        if not found.is_open or (found.is_locked and not is_own):
             return None
         if not is_right:
-            _count_failure(session, found.tenant_id, found.user_id)
+            _count_failure(session, found.tenant_id, found.user_id, address if is_own else None)
             return None
+        keep_address(session, found.tenant_id, found.user_id, address)
         if is_outdated(found.password_hash):
             _set(session, found.user_id, {"password_hash": hash_password(password)})
         _set(session, found.user_id, {"failures": 0, "locked_until": None})
@@ -109,8 +119,14 @@ def end_session(session: Session, token: str) -> None:
     session.execute(delete(AppSession).where(AppSession.token_sha256 == _hash(token)))
 
 
-def _count_failure(session: Session, tenant_id: str, user_id: str) -> None:
-    """Count a wrong password, and shut the account for a while after too many of them."""
+def _count_failure(session: Session, tenant_id: str, user_id: str, known: str | None) -> None:
+    """Count a wrong password: at a known address for that alone, else for all others together."""
+    if known is not None:
+        if count_known_failure(session, user_id, known, FAILURES_MAX):
+            record_audit(
+                session, tenant_id=tenant_id, actor=user_id, action="user.address_forgotten", subject=user_id
+            )
+        return
     failures = session.scalar(
         update(AppUser)
         .where(AppUser.id == user_id)
@@ -119,7 +135,7 @@ def _count_failure(session: Session, tenant_id: str, user_id: str) -> None:
     )
     if (failures or 0) >= FAILURES_MAX:
         until = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, LOCK_S)
-        _set(session, user_id, {"failures": 0, "locked_until": until})
+        _set(session, user_id, {"locked_until": until})
         record_audit(session, tenant_id=tenant_id, actor=user_id, action="user.locked", subject=user_id)
 
 

@@ -4,9 +4,11 @@ The database numbers the entries of a tenant and chains them: each holds the has
 own. Nobody has the right to change or to remove one, and a trigger refuses it to the owner of the table too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import CheckConstraint, Index, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -17,6 +19,7 @@ from fakesieve.records.table import Base, Id, JsonObject, TenantOwned
 PAGE_MAX = 1000
 CHECK_MAX = 100_000
 """Entries that one check recomputes: a second or two, whatever the length of the log."""
+_GATHERED = "entries of the audit log that wait"
 
 
 class AuditEntry(TenantOwned, Base):
@@ -84,7 +87,28 @@ def record_audit(
     until it commits. ``details`` must hold nothing that an erasure has to remove: ids and closed words only.
     """
     values = {"tenant_id": tenant_id, "actor": actor, "action": action, "subject": subject}
-    session.execute(insert(AuditEntry).values(**values, details=dict(details or {})).inline())
+    entry = {**values, "details": dict(details or {})}
+    gathered = cast("list[dict[str, object]] | None", session.info.get(_GATHERED))
+    if gathered is not None:
+        gathered.append(entry)
+        return
+    session.execute(insert(AuditEntry).values(entry).inline())
+
+
+@contextmanager
+def gather_audit(session: Session) -> Generator[None]:
+    """Write the entries of a block together at its end, in their order.
+
+    For many acts in one transaction: the others of the tenant then wait for its last moment alone.
+    """
+    gathered = list[dict[str, object]]()
+    session.info[_GATHERED] = gathered
+    try:
+        yield
+    finally:
+        del session.info[_GATHERED]
+    if gathered:
+        session.execute(insert(AuditEntry).inline(), gathered)
 
 
 def list_audit(

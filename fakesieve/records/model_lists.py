@@ -1,28 +1,24 @@
-"""Models as a tenant sees them: what they are used for, which hosts run them, how two of them differ."""
+"""Models as a tenant sees them: what they are used for, which hosts run them, what they have yet to score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import CTE, String, case, cast, func, select
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from engine.results import VerdictValue
-from fakesieve.filters.check import EVERYTHING, Filter
+from fakesieve.filters.check import Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source, compile_filter
 from fakesieve.records.jobs import WorkerHost
 from fakesieve.records.models import AliasChange, Model, ModelCard
-from fakesieve.records.standings import Standing
 from fakesieve.records.table import JsonObject
 from fakesieve.records.videos import Video
 from fakesieve.values.models import ModelAlias
 
 HOST_SILENCE_S = 120
-FLIPS_MAX = 1000
 
 
 @dataclass(frozen=True)
@@ -36,39 +32,6 @@ class ModelLine:
     aliases: tuple[ModelAlias, ...]
     hosts: int
     card: JsonObject | None
-
-
-@dataclass(frozen=True)
-class Flip:
-    """One video of which two models lead to different verdicts."""
-
-    video_id: str
-    base_id: str
-    other_id: str
-    base: VerdictValue | None
-    other: VerdictValue | None
-    base_score: float | None
-    other_score: float | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models over the videos that both have judged. ``mean_difference`` is other - base, of scores."""
-
-    counts: tuple[tuple[VerdictValue | None, VerdictValue | None, int], ...]
-    mean_difference: float | None
-    mean_distance: float | None
-    flips: tuple[Flip, ...]
-
-    @property
-    def video_count(self) -> int:
-        """Videos that both have judged."""
-        return sum(count for _, _, count in self.counts)
-
-    @property
-    def flip_count(self) -> int:
-        """Videos whose verdict differs."""
-        return sum(count for base, other, count in self.counts if base is not other)
 
 
 def list_models(session: Session, tenant_id: str) -> list[ModelLine]:
@@ -167,95 +130,6 @@ def _replay(changes: Sequence[AliasChange]) -> list[tuple[int, str]]:
         elif change.model_id is not None:
             stack.append((change.id, change.model_id))
     return stack
-
-
-def pair_judgements(tenant_id: str, base_id: str, other_id: str, wanted: Filter) -> tuple[CTE, CTE]:
-    """Return what two models say of a tenant's videos: analysis_id, video_id, verdict and score of each.
-
-    The filter is about the base's analyses. Of several by one model the newest counts.
-    """
-    base = (
-        select_standing(
-            compile_filter(wanted, tenant_id),
-            tenant_id,
-            Analysis.video_id.label("video_id"),
-            cast(Standing.verdict, String()).label("verdict"),
-            Standing.score.label("score"),
-            needs=(Source.ANALYSIS,),
-        )
-        .where(Analysis.model_id == base_id)
-        .ext(distinct_on(Analysis.video_id))
-        .order_by(Analysis.video_id, Standing.create_time.desc())
-        .cte("base")
-    )
-    analysis, standing = aliased(Analysis), aliased(Standing)
-    other = (
-        select(
-            standing.analysis_id,
-            analysis.video_id,
-            cast(standing.verdict, String()).label("verdict"),
-            standing.score,
-        )
-        .join(analysis, analysis.id == standing.analysis_id)
-        .where(standing.tenant_id == tenant_id, analysis.model_id == other_id)
-        .ext(distinct_on(analysis.video_id))
-        .order_by(analysis.video_id, standing.create_time.desc())
-        .cte("other")
-    )
-    return base, other
-
-
-def compare_models(
-    session: Session,
-    tenant_id: str,
-    base_id: str,
-    other_id: str,
-    wanted: Filter = EVERYTHING,
-    *,
-    flips_max: int = 100,
-) -> Comparison:
-    """Hold two models against each other on the videos of a tenant that both have judged.
-
-    The filter is about the base's analyses. Of several by one model, as after a change of the pipeline, the
-    newest counts. Flips begin with those whose scores lie farthest apart.
-    """
-    base, other = pair_judgements(tenant_id, base_id, other_id, wanted)
-    pairs = base.c.video_id == other.c.video_id
-    difference = other.c.score - base.c.score
-    with bounded(session):
-        counts = session.execute(
-            select(base.c.verdict, other.c.verdict, func.count())
-            .select_from(base.join(other, pairs))
-            .group_by(base.c.verdict, other.c.verdict)
-            .order_by(base.c.verdict, other.c.verdict)
-        ).all()
-        means = session.execute(
-            select(func.avg(difference), func.avg(func.abs(difference))).select_from(base.join(other, pairs))
-        ).one()
-        flips = session.execute(
-            select(
-                base.c.video_id, base.c.analysis_id, other.c.analysis_id,
-                base.c.verdict, other.c.verdict, base.c.score, other.c.score,
-            )
-            .select_from(base.join(other, pairs))
-            .where(base.c.verdict.is_distinct_from(other.c.verdict))
-            .order_by(case((difference.is_(None), 1.0), else_=func.abs(difference)).desc(), base.c.video_id)
-            .limit(min(flips_max, FLIPS_MAX))
-        ).all()  # fmt: skip
-    return Comparison(
-        tuple((_read(row[0]), _read(row[1]), row[2]) for row in counts),
-        means[0],
-        means[1],
-        tuple(_read_flip(row) for row in flips),
-    )
-
-
-def _read(value: str | None) -> VerdictValue | None:
-    return None if value is None else VerdictValue(value)
-
-
-def _read_flip(row: Any) -> Flip:
-    return Flip(row[0], row[1], row[2], _read(row[3]), _read(row[4]), row[5], row[6])
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,18 @@ def hold_policy(session: Session, tenant_id: str) -> int | None:
     return session.scalar(select(func.max(PolicyUse.id)).where(PolicyUse.tenant_id == tenant_id))
 
 
+def begin_judging(session: Session, tenant_id: str, *, actor: str) -> int:
+    """Keep the tenant's choice as it is, and say that a change of history begins; return which use it is now.
+
+    A change that began before and still runs finds itself overtaken, and stops.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(tenant_id))))
+    newest = select(PolicyUse.policy_id).where(PolicyUse.tenant_id == tenant_id)
+    policy_id = session.scalar(newest.order_by(PolicyUse.id.desc()).limit(1))
+    row = insert(PolicyUse).values(tenant_id=tenant_id, policy_id=policy_id, actor=actor)
+    return session.scalars(row.returning(PolicyUse.id)).one()
+
+
 def activate_policy(session: Session, tenant_id: str, policy: Policy | None, *, actor: str) -> int:
     """Judge a tenant's analyses with a policy from now on; None is with the one that each model brings.
 

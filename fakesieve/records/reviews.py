@@ -118,6 +118,8 @@ class ReviewItem(TenantOwned, CreateTime, Base):
     claimed_by: Mapped[str | None]
     claim_time: Mapped[datetime | None]
     claim_until: Mapped[datetime | None]
+    released_by: Mapped[str | None]  # who gave it back last: they are offered others first
+    reopen_time: Mapped[datetime | None]  # skips before it count no more
     reveal_time: Mapped[datetime | None]  # when the score was shown to who claimed a blind item
     decision_id: Mapped[Id | None]
     disposition: Mapped[Disposition | None] = mapped_column(choice(Disposition))

@@ -198,6 +198,11 @@ def load_quota(session: Session, tenant_id: str) -> Quota:
     )
 
 
+def load_places(session: Session, tenant_id: str) -> tuple[str, ...]:
+    """Return the places that the tenant at hand may name objects of."""
+    return tuple(session.scalars(select(Tenant.places).where(Tenant.id == tenant_id)).one())
+
+
 def add_places(session: Session, tenant_id: str, places: Sequence[str]) -> None:
     """Let a tenant name objects under more places, as ``fakesieve/places.py`` reads them.
 

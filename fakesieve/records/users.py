@@ -41,8 +41,27 @@ class AppUser(TenantOwned, CreateTime, Base):
     oidc_subject: Mapped[str | None]
     preferences: Mapped[JsonObject] = mapped_column(server_default=text("'{}'"))  # how pages look to them
     is_disabled: Mapped[bool] = mapped_column(server_default=false())
-    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # since the last success
+    # Since the last success, from addresses that are not known; while it is shut, it is so for those alone.
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     locked_until: Mapped[datetime | None]
+
+
+class KnownAddress(TenantOwned, Base):
+    """An address of the network from which a person has signed in, as a hash that is theirs alone.
+
+    Wrong passwords that come from elsewhere do not keep them out there.
+    """
+
+    __tablename__ = "known_address"
+    __table_args__ = (
+        CheckConstraint("address_sha256 ~ '^[0-9a-f]{64}$'", name="address_sha256"),
+        CheckConstraint("failures >= 0", name="failures"),
+    )
+
+    user_id: Mapped[Id] = mapped_column(ForeignKey("app_user.id", ondelete="CASCADE"), primary_key=True)
+    address_sha256: Mapped[str] = mapped_column(primary_key=True)
+    use_time: Mapped[datetime] = mapped_column(server_default=func.now())
+    failures: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # since the last success
 
 
 class AppSession(TenantOwned, CreateTime, Base):

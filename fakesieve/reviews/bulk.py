@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import gather_audit
 from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.reviews.claim import claim_item, is_offered_to
@@ -43,9 +44,10 @@ def decide_many(
     if len(found) != expected or not found:
         seen = f"{len(found)} items fit now, and {expected} were to be decided"
         raise RequestRefused(Reason.STATE_CONFLICT, seen, "look at the list again")
-    for item_id in found:
-        claim_item(session, item_id, reviewer)
-        decide_item(session, item_id, reviewer, draft)
+    with gather_audit(session):
+        for item_id in found:
+            claim_item(session, item_id, reviewer)
+            decide_item(session, item_id, reviewer, draft)
     return len(found)
 
 

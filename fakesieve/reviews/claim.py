@@ -10,8 +10,9 @@ from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import has_said
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import lock_item
-from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.reviews.queues import load_queue
 from fakesieve.reviews.states import Act, move
 from fakesieve.values.reviews import EntryKind, ReviewKind, ReviewState
 
@@ -25,7 +26,8 @@ def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
     """Give the reviewer the first item of a queue that is free for them; None when there is none.
 
     Whoever holds one already gets that one again, with a new lease. Nobody gets what they have skipped, nor
-    a second look at what they decided themselves. Two who ask at once never get the same item.
+    a second look at what they decided themselves; what they gave back comes after all others. Two who ask at
+    once never get the same item.
     """
     queue = load_queue(session, queue_id)
     held = session.scalar(
@@ -46,13 +48,15 @@ def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
     if not queue.is_active:
         raise RequestRefused(Reason.STATE_CONFLICT, f"the queue {queue_id} is closed")
     fill_queue(session, queue)
-    item = session.scalar(
+    offered = (
         select(ReviewItem)
         .where(ReviewItem.queue_id == queue_id, is_offered_to(reviewer))
         .order_by(ReviewItem.rank, ReviewItem.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
+    item = session.scalar(offered.where(ReviewItem.released_by.is_distinct_from(reviewer)))
+    item = session.scalar(offered) if item is None else item
     if item is None:
         return None
     _lease(session, item, reviewer, queue.lease_s)
@@ -95,6 +99,7 @@ def release_item(session: Session, item_id: str, reviewer: str) -> None:
     """Give an item back without a word. Raises RequestRefused (STATE_CONFLICT) where it is not theirs."""
     item = lock_held(session, item_id, reviewer, Act.RELEASE)
     put_back(item, ReviewState.OPEN)
+    item.released_by = reviewer
     session.flush()
     _note(session, item, reviewer, "review.released")
 
@@ -150,8 +155,14 @@ def _is_for(reviewer: str) -> ColumnElement[bool]:
         ReviewDecision.item_id == ReviewItem.id,
         ReviewDecision.kind == EntryKind.SKIP,
         ReviewDecision.reviewer == reviewer,
+        is_skip_counted(),
     )
     return ~skipped & _is_independent(reviewer)
+
+
+def is_skip_counted() -> ColumnElement[bool]:
+    """The condition that a skip is newer than the moment when somebody opened its item again, if any did."""
+    return or_(ReviewItem.reopen_time.is_(None), ReviewDecision.create_time > ReviewItem.reopen_time)
 
 
 def _is_independent(reviewer: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from fakesieve.records.analysis_tables import Analysis, FaceTrack
 from fakesieve.records.audit import record_audit
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue, TrackDecision
 from fakesieve.reviews.again import open_again
-from fakesieve.reviews.claim import lock_held, put_back
+from fakesieve.reviews.claim import is_skip_counted, lock_held, put_back
 from fakesieve.reviews.items import lock_item
 from fakesieve.reviews.states import Act, move
 from fakesieve.reviews.values import UNDO_S
@@ -44,7 +44,7 @@ def reveal_score(session: Session, item_id: str, reviewer: str, disposition: Dis
     if not item.is_blind or item.reveal_time is not None:
         raise RequestRefused(Reason.STATE_CONFLICT, f"{item_id} hides no score from you")
     entry = _make_entry(item, reviewer, EntryKind.BLIND)
-    entry.disposition, entry.is_blind = disposition, True
+    entry.disposition, entry.is_blind = disposition, _is_person(reviewer)
     session.add(entry)
     item.reveal_time = func.now()
     session.flush()
@@ -63,7 +63,7 @@ def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDr
     entry.disposition, entry.reason_code = draft.disposition, draft.reason_code
     entry.comment, entry.policy_ref = draft.comment, draft.policy_ref
     entry.automated_means = draft.automated_means
-    entry.is_blind = item.is_blind and item.reveal_time is None
+    entry.is_blind = item.is_blind and item.reveal_time is None and _is_person(reviewer)
     session.add(entry)
     session.flush()
     _add_tracks(session, entry, draft)
@@ -90,9 +90,9 @@ def skip_item(
     session.add(entry)
     session.flush()
     people = session.scalar(
-        select(func.count(ReviewDecision.reviewer.distinct())).where(
-            ReviewDecision.item_id == item.id, ReviewDecision.kind == EntryKind.SKIP
-        )
+        select(func.count(ReviewDecision.reviewer.distinct()))
+        .join(ReviewItem, ReviewItem.id == ReviewDecision.item_id)
+        .where(ReviewItem.id == item.id, ReviewDecision.kind == EntryKind.SKIP, is_skip_counted())
     )
     state = ReviewState.SKIPPED if (people or 0) >= SKIPS_MAX else ReviewState.OPEN
     put_back(item, state)
@@ -102,9 +102,10 @@ def skip_item(
 
 
 def reopen_item(session: Session, item_id: str, actor: str) -> None:
-    """Offer an item again that too many people have passed over."""
+    """Offer an item again that too many people have passed over, to them too."""
     item = lock_item(session, item_id)
     item.state = move(item.state, Act.REOPEN)
+    item.reopen_time = func.now()
     session.flush()
     _note(session, item, actor, "review.reopened")
 
@@ -134,6 +135,14 @@ def undo_decision(session: Session, item_id: str, reviewer: str) -> None:
     session.flush()
     withdraw_event(session, "decision_id", decision_id)
     _note(session, item, reviewer, "review.undone", {"decision_id": decision_id})
+
+
+def _is_person(reviewer: str) -> bool:
+    """Whether somebody is kept from the score until they have said a word.
+
+    A key is not: it reads whatever its tenant may read while it holds no item, so its word is never blind.
+    """
+    return reviewer.startswith(f"{IdPrefix.USER}_")
 
 
 def _make_entry(item: ReviewItem, reviewer: str, kind: EntryKind) -> ReviewDecision:

@@ -1,28 +1,18 @@
-"""Queues: made, changed, and filled with items for the analyses that match."""
+"""Queues: made, changed, listed and counted. How they are filled is in ``fill.py``."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, func, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from sqlalchemy.types import Double
 
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
-from fakesieve.records.standings import Standing
-from fakesieve.reviews.rules import match_rule
-from fakesieve.values.reviews import QueueDraft, QueueOrder, QueueRule, ReviewKind, ReviewState
-
-FILL_S = 5.0
-"""A queue looks for new matches when somebody asks it for work, but not more often than this."""
-FILL_ROWS = 500
-FILL_BELOW = 100
-"""While so many items wait, no more are added: who works on them would not get to the new ones."""
+from fakesieve.values.reviews import QueueDraft, ReviewState
 
 
 def create_queue(session: Session, tenant_id: str, draft: QueueDraft, *, actor: str) -> ReviewQueue:
@@ -92,62 +82,3 @@ def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapp
         state = ReviewState.OPEN if row.is_over else row.state
         counts[row.queue_id][state] = counts[row.queue_id].get(state, 0) + row.items
     return counts
-
-
-def fill_queue(session: Session, queue: ReviewQueue) -> int:
-    """Add items for analyses that match and have none yet, the newest first; return how many.
-
-    Of two that fill a queue at once, one passes. Nothing is done while enough items wait.
-    """
-    if not queue.is_active or not _begin_filling(session, queue.id):
-        return 0
-    rule = QueueRule.from_json(queue.rule)
-    has_item = exists().where(
-        ReviewItem.queue_id == queue.id,
-        ReviewItem.analysis_id == Standing.analysis_id,
-        ReviewItem.kind == ReviewKind.FIRST,
-    )
-    matches = session.execute(
-        select(Standing.analysis_id, _rank(queue.order).label("rank"))
-        .where(Standing.tenant_id == queue.tenant_id, match_rule(rule), ~has_item)
-        .order_by(Standing.create_time.desc(), Standing.analysis_id.desc())
-        .limit(FILL_ROWS)
-    ).all()
-    owned = {"tenant_id": queue.tenant_id, "queue_id": queue.id, "is_blind": queue.is_blind}
-    rows = [
-        {"id": new_id(IdPrefix.REVIEW), "analysis_id": match.analysis_id, "rank": match.rank, **owned}
-        for match in matches
-    ]
-    if rows:
-        session.execute(insert(ReviewItem).on_conflict_do_nothing(), rows)
-    return len(rows)
-
-
-def _begin_filling(session: Session, queue_id: str) -> bool:
-    """Say that this transaction fills the queue; False where somebody does or just did, or enough waits."""
-    waiting = (
-        select(literal(1))
-        .where(ReviewItem.queue_id == queue_id, ReviewItem.state == ReviewState.OPEN)
-        .limit(FILL_BELOW)
-        .subquery()
-    )
-    if (session.scalar(select(func.count()).select_from(waiting)) or 0) >= FILL_BELOW:
-        return False
-    is_due = func.coalesce(
-        ReviewQueue.fill_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, FILL_S), True
-    )
-    free = select(ReviewQueue.id).where(ReviewQueue.id == queue_id, is_due).with_for_update(skip_locked=True)
-    begun = update(ReviewQueue).where(ReviewQueue.id.in_(free)).values(fill_time=func.now())
-    done = session.scalar(begun.returning(ReviewQueue.id), execution_options={"synchronize_session": False})
-    return done is not None
-
-
-def _rank(order: QueueOrder) -> ColumnElement[float]:
-    score = func.coalesce(Standing.score, 0.0)
-    match order:
-        case QueueOrder.OLDEST:
-            return func.extract("epoch", Standing.create_time).cast(Double)
-        case QueueOrder.HIGHEST_SCORE:
-            return -score
-        case QueueOrder.NEAREST_MIDDLE:
-            return func.abs(score - 0.5)

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from fakesieve.database import Database
+from fakesieve.errors import Unavailable
 from fakesieve.records.audit import AuditEntry, record_audit
 
 SITTING_S = 600.0
 """Who loads a page again within this time is not written down again."""
+_BE_SHORT = text("SET LOCAL lock_timeout = '1s'")
 VIEWED, VIEWED_BLINDLY = "analysis.viewed", "analysis.viewed_blindly"
 
 
@@ -39,6 +42,23 @@ def note_sighting(
     )
     if session.scalar(known.limit(1)) is None:
         record_audit(session, tenant_id=tenant_id, actor=user_id, action=action, subject=analysis_id)
+
+
+def keep_sighting(
+    database: Database, tenant_id: str, analysis_id: str, user_id: str, *, is_hidden: bool
+) -> bool:
+    """Do what :func:`note_sighting` does in a transaction of its own, which waits for the log a second only.
+
+    False where it could not be written: whoever looks is shown the page all the same, and the caller says
+    in its own log who has looked.
+    """
+    try:
+        with database.transaction(tenant_id=tenant_id) as session:
+            session.execute(_BE_SHORT)
+            note_sighting(session, tenant_id, analysis_id, user_id, is_hidden=is_hidden)
+    except Unavailable:
+        return False
+    return True
 
 
 def list_sightings(session: Session, tenant_id: str, analysis_id: str, limit: int = 50) -> list[Sighting]:

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -196,14 +197,22 @@ def _first_pixels(png: bytes) -> list[int]:
     return [line[3 + 4 * x] for x in range(0, width, width // GRID)]
 
 
+def see(database: Database, caller: Caller, analysis_id: str, ref: VideoRef) -> None:
+    video_id = caller.get(f"/v1/analyses/{analysis_id}").json()["video_id"]
+    with database.transaction(tenant_id=caller.tenant_id) as session:
+        record_source(session, tenant_id=caller.tenant_id, video_id=video_id, ref=ref)
+
+
+def list_kinds(caller: Caller, analysis_id: str) -> list[str]:
+    found = caller.get(f"/v1/analyses/{analysis_id}/artifacts").json()["data"]
+    return [each["kind"] for each in found]
+
+
 def test_the_link_to_a_video_is_made_when_asked_for(
-    module_database: Database, store: S3Objects, acme: Caller, ids: Ids
+    module_database: Database, store: S3Objects, acme: Caller, ids: Ids, clip: Callable[[str], str]
 ) -> None:
-    video_id = acme.get(f"/v1/analyses/{ids['high']}").json()["video_id"]
-    with module_database.transaction(tenant_id=acme.tenant_id) as session:
-        for key in ("clips/one.mp4", "exports/ten_other/one.csv"):
-            ref = VideoRef("videos", key, None, "e")
-            record_source(session, tenant_id=acme.tenant_id, video_id=video_id, ref=ref)
+    for key in ("clips/one.mp4", "exports/ten_other/one.csv"):
+        see(module_database, acme, ids["high"], store.head(VideoRef.parse_uri(clip(key))).ref)
     found = acme.get(f"/v1/analyses/{ids['high']}/artifacts").json()["data"]
     assert [each["kind"] for each in found] == ["video", "patch_maps"]
     assert "clips/one.mp4" in found[0]["href"]  # and not what lies in another tenant's folder
@@ -211,6 +220,32 @@ def test_the_link_to_a_video_is_made_when_asked_for(
     link = acme.get(f"/v1/analyses/{ids['high']}/artifacts")
     assert (link.headers["cache-control"], link.headers.get("etag")) == ("no-store", None)
     assert found[0]["expire_time"].endswith("Z")
+
+
+def test_a_link_never_leads_to_other_bytes_than_those_that_were_screened(
+    module_database: Database, store: S3Objects, acme: Caller, ids: Ids, clip: Callable[..., str]
+) -> None:
+    older = store.head(VideoRef.parse_uri(clip("clips/older.mp4"))).ref
+    newer = store.head(VideoRef.parse_uri(clip("clips/newer.mp4"))).ref
+    for ref in (older, newer):
+        see(module_database, acme, ids["high"], ref)
+    clip("clips/newer.mp4", b"somebody has put another video here")
+    assert (
+        "clips/older.mp4"
+        in acme.get(f"/v1/analyses/{ids['high']}/artifacts").json()["data"][0]["href"].partition("?")[0]
+    )
+    store.delete(older.loosen())
+    assert list_kinds(acme, ids["high"]) == ["patch_maps"]
+
+
+def test_a_place_that_was_taken_from_a_tenant_is_linked_to_no_more(
+    module_database: Database, store: S3Objects, acme: Caller, ids: Ids, clip: Callable[[str], str]
+) -> None:
+    see(module_database, acme, ids["high"], store.head(VideoRef.parse_uri(clip("clips/lent.mp4"))).ref)
+    assert list_kinds(acme, ids["high"]) == ["video", "patch_maps"]
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET places = '{}' WHERE id = :id"), {"id": acme.tenant_id})
+    assert list_kinds(acme, ids["high"]) == ["patch_maps"]
 
 
 def test_counts_by_what_was_asked(acme: Caller, ids: Ids) -> None:

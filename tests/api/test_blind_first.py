@@ -15,7 +15,7 @@ from fakesieve.filters.order import read_order
 from fakesieve.records.analysis_counts import CountBy, count_analyses
 from fakesieve.records.analysis_lists import AnalysisQuery, count_up_to, find_line, list_analyses
 from fakesieve.records.blind import count_kept, is_kept
-from fakesieve.records.model_lists import compare_models
+from fakesieve.records.model_comparisons import compare_models
 from fakesieve.records.policy_sql import preview_policy
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item

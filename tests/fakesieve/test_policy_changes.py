@@ -60,12 +60,31 @@ def test_a_change_behind_which_another_one_begins_stops_and_says_so(
         change_policy(database, tenant_id, STRICT, actor="key_b")
 
     watched = Watched(database, 2, overtake)  # after its begin and its first step
-    with pytest.raises(RequestRefused, match="took the place of loose@1") as refused:
+    with pytest.raises(RequestRefused, match="another change began while loose@1") as refused:
         change_policy(watched, tenant_id, LOOSE, actor="key_a", step=1)
     assert refused.value.reason is Reason.STATE_CONFLICT
     assert list_policies_used(database, tenant_id) == {"strict"}
     with database.transaction(tenant_id=tenant_id) as session:
         assert show_active_policy(session, tenant_id) == STRICT
+
+
+def test_of_two_changes_that_activate_nothing_the_later_one_holds(database: Database, tenant_id: str) -> None:
+    def overtake() -> None:
+        change_policy(database, tenant_id, STRICT, actor="key_b", is_activated=False)
+
+    watched = Watched(database, 2, overtake)
+    with pytest.raises(RequestRefused, match="another change began while loose@1"):
+        change_policy(watched, tenant_id, LOOSE, actor="key_a", is_activated=False, step=1)
+    assert list_policies_used(database, tenant_id) == {"strict"}
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert show_active_policy(session, tenant_id) is None
+
+
+def test_a_change_that_activates_nothing_leaves_the_active_policy(database: Database, tenant_id: str) -> None:
+    change_policy(database, tenant_id, LOOSE, actor="key_a")
+    change_policy(database, tenant_id, STRICT, actor="key_a", is_activated=False)
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert show_active_policy(session, tenant_id) == LOOSE
 
 
 def test_begin_and_end_of_a_change_are_in_the_log(database: Database, tenant_id: str) -> None:

@@ -1,11 +1,11 @@
 """What a person does with the item before them: take it, say, decide, skip, take back, ask somebody else."""
 
 from fastapi import Response
-from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.pages.forms import Form, FormDep
-from api.pages.people import PersonDep
+from api.pages.notices import go_back
+from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.problems import Problem
 from fakesieve.reasons import Reason
@@ -27,7 +27,7 @@ def take_item(analysis_id: str, form: FormDep, person: PersonDep, session: PageT
     """Give the item to the person."""
     item = _find(session, analysis_id, form)
     claim_item(session, item.id, person.id)
-    return _back(analysis_id, "claimed")
+    return _back(person, analysis_id, "claimed")
 
 
 @router.post("/r/{analysis_id}/release", dependencies=_REVIEWER)
@@ -35,7 +35,7 @@ def give_item_back(analysis_id: str, form: FormDep, person: PersonDep, session: 
     """Put the item back without a word."""
     item = _find(session, analysis_id, form)
     release_item(session, item.id, person.id)
-    return _back(analysis_id, "released")
+    return _back(person, analysis_id, "released")
 
 
 @router.post("/r/{analysis_id}/reveal", dependencies=_REVIEWER)
@@ -43,7 +43,7 @@ def take_blind_word(analysis_id: str, form: FormDep, person: PersonDep, session:
     """Keep what the person says without the score, and show it from now on."""
     item = _find(session, analysis_id, form)
     reveal_score(session, item.id, person.id, form.read_choice("disposition", Disposition))
-    return _back(analysis_id, "revealed")
+    return _back(person, analysis_id, "revealed")
 
 
 @router.post("/r/{analysis_id}/decide", dependencies=_REVIEWER)
@@ -54,7 +54,7 @@ def take_decision(analysis_id: str, form: FormDep, person: PersonDep, session: P
         raise Problem(Reason.STATE_CONFLICT, "say first what you see without the score")
     draft = read_draft(form, list_ordinals(session, analysis_id))
     decide_item(session, item.id, person.id, draft)
-    return _back(analysis_id, "decided")
+    return _back(person, analysis_id, "decided")
 
 
 @router.post("/r/{analysis_id}/skip", dependencies=_REVIEWER)
@@ -66,7 +66,7 @@ def take_skip(analysis_id: str, form: FormDep, person: PersonDep, session: PageT
         skip_item(session, item.id, person.id, reason, form.read("comment") or None)
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
-    return RedirectResponse("/queue?done=skipped", 303)
+    return go_back(person, "/queue", "skipped")
 
 
 @router.post("/r/{analysis_id}/undo", dependencies=_REVIEWER)
@@ -74,7 +74,7 @@ def take_undo(analysis_id: str, form: FormDep, person: PersonDep, session: PageT
     """Take a decision back."""
     item = _find(session, analysis_id, form)
     undo_decision(session, item.id, person.id)
-    return _back(analysis_id, "undone")
+    return _back(person, analysis_id, "undone")
 
 
 @router.post("/r/{analysis_id}/second", dependencies=_REVIEWER)
@@ -82,7 +82,7 @@ def take_question(analysis_id: str, form: FormDep, person: PersonDep, session: P
     """Have somebody else look at what was decided."""
     item = _find(session, analysis_id, form)
     ask_second_opinion(session, item.id, person.id)
-    return _back(analysis_id, "asked")
+    return _back(person, analysis_id, "asked")
 
 
 def read_draft(form: Form, ordinals: list[int]) -> DecisionDraft:
@@ -110,5 +110,5 @@ def _find(session: Session, analysis_id: str, form: Form) -> ReviewView:
     return item
 
 
-def _back(analysis_id: str, done: str) -> Response:
-    return RedirectResponse(f"/r/{analysis_id}?done={done}", 303)
+def _back(person: Person, analysis_id: str, act: str) -> Response:
+    return go_back(person, f"/r/{analysis_id}", act)

@@ -1,13 +1,12 @@
 """Keys of programs, and what the tenant has used of what it may use."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
 
-from fastapi import Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import Request, Response
 
 from api.dependencies import ServicesDep
 from api.pages.forms import Form, FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.paging import LINES, PageToken, open_paging
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
@@ -21,6 +20,7 @@ from fakesieve.scopes import Scope
 from fakesieve.values.people import UserRole
 
 DAYS = 31
+_NOTICES = {"revoked": "The key works no more."}
 _ADMIN = [require_role(UserRole.ADMIN)]
 _SCOPES = {
     Scope.JOBS_WRITE: "upload, submit, cancel and retry",
@@ -30,7 +30,6 @@ _SCOPES = {
     Scope.MODELS_ADMIN: "promote models and roll back",
     Scope.REVIEW_READ: "see queues and what was decided",
     Scope.REVIEW_WRITE: "claim, decide and give feedback",
-    Scope.REVIEW_ADMIN: "make, open and close queues of review",
     Scope.REVIEW_ADMIN: "make and change queues",
     Scope.WEBHOOKS_WRITE: "change webhooks",
     Scope.KEYS_ADMIN: "make, rotate and revoke keys",
@@ -47,8 +46,8 @@ def show_keys(
     person: PersonDep,
     services: ServicesDep,
     session: PageTransaction,
+    done: DoneDep,
     token: PageToken = "",
-    done: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
     """Show the keys, newest first, and the usage of the last month."""
     paging = open_paging(services, person, "keys", {}, token)
@@ -66,7 +65,7 @@ def show_keys(
         days=fill_days(used, datetime.now(UTC).date()),
         peak=max((each.video_ms for each in used), default=0),
         rate=(services.settings.api_burst, services.settings.api_rate_per_s),
-        notice="The key works no more." if done == "revoked" else "",
+        notice=done.say(_NOTICES),
     )
 
 
@@ -93,7 +92,7 @@ def take_rotation(key_id: str, request: Request, person: PersonDep, session: Pag
 def take_end(key_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """End a key at once."""
     end_key(session, person.tenant_id, key_id, actor=person.id)
-    return RedirectResponse("/keys?done=revoked", 303)
+    return go_back(person, "/keys", "revoked")
 
 
 def say_state(key: ApiKey) -> str:

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.pages.forms import FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
 from api.pages.review_words import list_card
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import not_found
-from fakesieve.model_changes import change_alias, go_back
-from fakesieve.records.model_lists import Comparison, ModelLine, compare_models, find_model_line, list_models
-from fakesieve.records.model_pairs import BINS, PairCell, draw_pairs
+from fakesieve.model_changes import change_alias
+from fakesieve.model_changes import go_back as go_back_to
+from fakesieve.records.blind import count_kept
+from fakesieve.records.model_comparisons import BINS, Comparison, PairCell, compare_models
+from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.models import ModelAlias
 from fakesieve.values.people import UserRole
@@ -32,7 +34,6 @@ _NOTICES = {
 }
 ModelName = Annotated[str, Path(max_length=100)]
 ModelQuery = Annotated[str, Query(max_length=100)]
-Done = Annotated[str, Query(max_length=20)]
 
 router = PageRouter()
 
@@ -49,7 +50,7 @@ class Square:
 
 
 @router.get("/models")
-def show_models(request: Request, person: PersonDep, session: PageTransaction, done: Done = "") -> Response:
+def show_models(request: Request, person: PersonDep, session: PageTransaction, done: DoneDep) -> Response:
     """Show all models and what the tenant uses them for."""
     lines = list_models(session, person.tenant_id)
     used = {alias: line for line in lines for alias in line.aliases}
@@ -59,7 +60,7 @@ def show_models(request: Request, person: PersonDep, session: PageTransaction, d
         lines=lines,
         uses=tuple(ModelAlias),
         used=used,
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
 
 
@@ -75,10 +76,8 @@ def show_comparison(
     lines = list_models(session, person.tenant_id)
     first, second = _pick(lines, base), _pick(lines, other)
     found: Comparison | None = None
-    squares: Sequence[Square] = ()
     if first is not None and second is not None and first.id != second.id:
         found = compare_models(session, person.tenant_id, first.id, second.id, flips_max=FLIPS_SHOWN)
-        squares = place_cells(draw_pairs(session, person.tenant_id, first.id, second.id))
     return render(
         request,
         "compare.html",
@@ -87,8 +86,9 @@ def show_comparison(
         other=second,
         asked=(base, other),
         found=found,
-        squares=squares,
+        squares=place_cells(found.cells) if found else (),
         width=BINS * SIDE,
+        kept=count_kept(session),
         names=name_videos(session, [flip.video_id for flip in found.flips]) if found else {},
     )
 
@@ -99,14 +99,14 @@ def ask_roll_back(
 ) -> Response:
     """Ask whether the model before is to be used again."""
     line = find_model_line(session, person.tenant_id, alias.value)
-    return render(request, "promote.html", alias=alias, line=None, now=line, found=None)
+    return render(request, "promote.html", alias=alias, line=None, now=line, found=None, kept=0)
 
 
 @router.post("/models/rollback", dependencies=_ADMIN)
 def take_roll_back(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Use the model before again."""
-    go_back(session, person.tenant_id, form.read_choice("alias", ModelAlias), actor=person.id)
-    return RedirectResponse("/models?done=back", 303)
+    go_back_to(session, person.tenant_id, form.read_choice("alias", ModelAlias), actor=person.id)
+    return go_back(person, "/models", "back")
 
 
 @router.get("/models/{model}")
@@ -126,7 +126,8 @@ def ask_promotion(
     found = None
     if now is not None and now.id != line.id:
         found = compare_models(session, person.tenant_id, now.id, line.id, flips_max=0)
-    return render(request, "promote.html", alias=alias, line=line, now=now, found=found)
+    kept = count_kept(session)
+    return render(request, "promote.html", alias=alias, line=line, now=now, found=found, kept=kept)
 
 
 @router.post("/models/{model}/promote", dependencies=_ADMIN)
@@ -134,7 +135,7 @@ def take_promotion(model: ModelName, form: FormDep, person: PersonDep, session: 
     """Use a model so from now on."""
     line, alias = _find(session, person, model), form.read_choice("alias", ModelAlias)
     is_new = change_alias(session, person.tenant_id, line, alias, actor=person.id)
-    return RedirectResponse(f"/models?done={'promoted' if is_new else 'same'}", 303)
+    return go_back(person, "/models", "promoted" if is_new else "same")
 
 
 def place_cells(cells: Sequence[PairCell]) -> list[Square]:

@@ -1,10 +1,10 @@
 """Notes on spans of a video, kept and removed from the review page."""
 
 from fastapi import Response
-from fastapi.responses import RedirectResponse
 
 from api.pages.forms import Form, FormDep
 from api.pages.items import find_item
+from api.pages.notices import go_back
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.problems import Problem
@@ -26,14 +26,16 @@ def take_note(analysis_id: str, form: FormDep, person: PersonDep, session: PageT
         raise Problem(Reason.STATE_CONFLICT, "say first what you see without the score")
     draft = _read_draft(form)
     add_note(session, analysis_id, person.id, draft)
-    return _back(analysis_id, "noted", draft.start_us, draft.ordinal)
+    place = {"t": f"{draft.start_us / _US:.3f}"}
+    track = {} if draft.ordinal is None else {"track": str(draft.ordinal)}
+    return go_back(person, f"/r/{analysis_id}", "noted", query=place | track)
 
 
 @router.post("/r/{analysis_id}/notes/{note_id}/remove", dependencies=_REVIEWER)
 def drop_note(analysis_id: str, note_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Remove a note: one's own, or as an admin anybody's."""
     remove_note(session, analysis_id, note_id, person.id, is_admin=person.may(UserRole.ADMIN))
-    return RedirectResponse(f"/r/{analysis_id}?done=unnoted", 303)
+    return go_back(person, f"/r/{analysis_id}", "unnoted")
 
 
 def _read_draft(form: Form) -> NoteDraft:
@@ -44,8 +46,3 @@ def _read_draft(form: Form) -> NoteDraft:
         return NoteDraft(start_us, end_us, form.read("text"), int(track) if track else None)
     except (ValueError, OverflowError) as fault:
         raise Problem(Reason.INVALID_REQUEST, f"the note cannot be read: {fault}") from fault
-
-
-def _back(analysis_id: str, done: str, start_us: int, track: int | None) -> Response:
-    place = f"?done={done}&t={start_us / _US:.3f}" + ("" if track is None else f"&track={track}")
-    return RedirectResponse(f"/r/{analysis_id}{place}", 303)

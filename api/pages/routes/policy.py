@@ -1,15 +1,15 @@
 """What other thresholds would change: verdicts that move and hours that people spend, and applying them."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Query, Request, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from api.dependencies import ServicesDep
 from api.pages.forms import Form, FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
@@ -20,6 +20,7 @@ from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
+from fakesieve.records.blind import count_kept
 from fakesieve.records.policies import create_policy, find_policy_line, list_policies, show_active_policy
 from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.values.people import UserRole
@@ -34,16 +35,9 @@ _Threshold = Annotated[float | None, Query(gt=0, le=1, allow_inf_nan=False)]
 router = PageRouter()
 
 
-class Done(StrEnum):
-    """What was just done, as the page is told: never a sentence, which a link of anybody could bring."""
-
-    KEPT = "kept"
-    APPLIED = "applied"
-
-
 _NOTICES = {
-    Done.KEPT: "The policy is kept. It judges nothing before it is applied.",
-    Done.APPLIED: "The policy judges from now on. {moved:,} verdicts have moved.",
+    "kept": "The policy is kept. It judges nothing before it is applied.",
+    "applied": "The policy judges from now on. {count:,} verdicts have moved.",
 }
 
 
@@ -52,10 +46,9 @@ def show_policies(
     request: Request,
     person: PersonDep,
     session: PageTransaction,
+    done: DoneDep,
     low: _Threshold = None,
     high: _Threshold = None,
-    done: Done | None = None,
-    moved: Annotated[int, Query(ge=0)] = 0,
 ) -> Response:
     """Show the policies, and what two thresholds would change over all that is stored."""
     active = show_active_policy(session, person.tenant_id)
@@ -73,7 +66,8 @@ def show_policies(
         peak=max(1, *found.histogram),
         minutes=MINUTES_EACH,
         reviewed=REVIEWED,
-        notice="" if done is None else _NOTICES[done].format(moved=moved),
+        kept=count_kept(session),
+        notice=done.say(_NOTICES),
     )
 
 
@@ -96,19 +90,19 @@ def send_preview(
 def keep_policy(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Keep two thresholds under a name; nothing is judged by them yet."""
     create_policy(session, person.tenant_id, _read_policy(form), form.read("note") or None, actor=person.id)
-    return _tell(Done.KEPT)
+    return go_back(person, "/policies", "kept")
 
 
 @router.post("/policies/{policy}/apply", dependencies=_ADMIN)
-def apply_from_page(
-    policy: str, person: PersonDep, services: ServicesDep, session: PageTransaction
-) -> Response:
+def apply_from_page(policy: str, person: PersonDep, services: ServicesDep) -> Response:
     """Judge what is stored again by a policy, and from now on what comes."""
-    line = find_policy_line(session, policy)
+    # A transaction of its own: the change has many, and this one would wait idle beside them.
+    with services.database.transaction(tenant_id=person.tenant_id) as session:
+        line = find_policy_line(session, policy)
     if line is None:
         raise not_found("policy", policy)
     change = change_policy(services.database, person.tenant_id, line.policy, actor=person.id)
-    return _tell(Done.APPLIED, change.moved)
+    return go_back(person, "/policies", "applied", change.moved)
 
 
 def tell_preview(found: Preview) -> Mapping[str, float]:
@@ -125,10 +119,6 @@ def tell_preview(found: Preview) -> Mapping[str, float]:
         "hours_before": round(before * MINUTES_EACH / _MINUTES_AN_HOUR, 1),
         "hours_after": round(after * MINUTES_EACH / _MINUTES_AN_HOUR, 1),
     }
-
-
-def _tell(done: Done, moved: int = 0) -> Response:
-    return RedirectResponse(f"/policies?done={done}&moved={moved}", 303)
 
 
 def _make_rules(low: float, high: float, like: Policy) -> Policy:

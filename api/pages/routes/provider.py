@@ -9,16 +9,15 @@ from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.dependencies import ServicesDep
-from api.pages.people import drop_ticket, read_ticket, set_cookie, set_ticket
+from api.pages.people import drop_ticket, read_ticket, set_ticket
 from api.pages.router import PageRouter
-from api.pages.routes.sign_in import check_tries, choose_target, show_form
+from api.pages.routes.sign_in import begin_session, check_tries, choose_target, show_form
 from api.pagination import read_token, sign_token
 from api.problems import Problem, not_found
 from api.services import Services
 from api.tickets import ProviderAway, SignInProvider, Ticket
 from fakesieve.errors import RequestRefused
 from fakesieve.people.provider import sign_in_by_provider
-from fakesieve.people.sessions import SESSION_S
 
 TICKET_S = 600
 """How long somebody may take at the provider."""
@@ -83,8 +82,7 @@ def take_answer(
     except RequestRefused as fault:
         said = f"{fault.seen[:1].upper()}{fault.seen[1:]}: {fault.hint}."
         return _refuse(request, services, way.target, said, 401)
-    answer = RedirectResponse(way.target, 303)
-    set_cookie(request, answer, begun.token, SESSION_S)
+    answer = begin_session(request, services, begun, way.target)
     drop_ticket(request, answer)
     return answer
 

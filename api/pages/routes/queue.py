@@ -1,23 +1,23 @@
 """The queues: what waits, what is being looked at, and the way to the next item."""
 
-from typing import Annotated
-
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy.orm import Session
 
 from api.pages.forms import FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.people import PersonDep
 from api.pages.review_words import write_entry
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.routes.views import list_links
 from api.pages.templates import format_code, render
 from api.problems import Problem
-from engine.results import VerdictValue
+from engine.results import FaceRegion, VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
+from fakesieve.records.blind import count_kept
 from fakesieve.records.reviews import ReviewQueue
 from fakesieve.records.saved_views import ViewPage
+from fakesieve.reviews.agreement import PAIRS_MIN, list_pairs, measure, measure_people, measure_queues
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.items import view_item
@@ -46,13 +46,15 @@ def show_queues(
     request: Request,
     person: PersonDep,
     session: PageTransaction,
-    done: Annotated[str, Query(max_length=20)] = "",
+    done: DoneDep,
 ) -> Response:
     """Show the queues with what is in them, and what was decided last."""
     queues = list_queues(session)
     counts = count_items(session, [queue.id for queue in queues])
     entries = list_entries(session, kinds=(EntryKind.DECISION, EntryKind.SKIP), limit=RECENT)
-    names = name_people(session, {entry.reviewer for entry in entries})
+    pairs = list_pairs(session)
+    people = measure_people(pairs)
+    names = name_people(session, {entry.reviewer for entry in entries} | set(people))
     return render(
         request,
         "queue.html",
@@ -60,9 +62,15 @@ def show_queues(
         states=tuple(ReviewState),
         recent=[(entry, write_entry(entry, names)) for entry in entries],
         links=list_links(session, person, ViewPage.QUEUE),
+        kept=count_kept(session),
+        agreement=measure(pairs),
+        by_queue=measure_queues(pairs),
+        by_person=[(names.get(who, who), found) for who, found in people.items()],
+        pairs_min=PAIRS_MIN,
         verdicts=tuple(VerdictValue),
+        regions=tuple(FaceRegion),
         orders=_ORDERS,
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
 
 
@@ -76,6 +84,10 @@ def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Re
                 verdicts=tuple(VerdictValue(value) for value in form.fields.get("verdict", ())),
                 score_min=_read_share(form.read("score_min")),
                 score_max=_read_share(form.read("score_max")),
+                coverage_max=_read_share(form.read("coverage_max")),
+                region=form.find_choice("region", FaceRegion),
+                tags=_read_tag(form.read("tag")),
+                sample_rate=_read_rate(form.read("sample_rate")),
             ),
             order=form.read_choice("order", QueueOrder),
             is_blind=form.read("blind") == "yes",
@@ -84,29 +96,38 @@ def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Re
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
     create_queue(session, person.tenant_id, draft, actor=person.id)
-    return RedirectResponse("/queue?done=made", 303)
+    return go_back(person, "/queue", "made")
 
 
 @router.post("/queue/{queue_id}/active", dependencies=[require_role(UserRole.ADMIN)])
 def switch_queue(queue_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Open or close a queue."""
     change_queue(session, queue_id, is_active=form.read("active") == "yes", actor=person.id)
-    return RedirectResponse("/queue?done=changed", 303)
+    return go_back(person, "/queue", "changed")
 
 
 @router.post("/queue/{queue_id}/next", dependencies=[require_role(UserRole.REVIEWER)])
 def take_next(queue_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Give the person the next item and go to its page."""
-    return RedirectResponse(_find_next(session, queue_id, person.id), 303)
-
-
-def _find_next(session: Session, queue_id: str, reviewer: str) -> str:
-    item_id = claim_next(session, queue_id, reviewer)
-    return "/queue?done=empty" if item_id is None else f"/r/{view_item(session, item_id).analysis_id}"
+    item_id = claim_next(session, queue_id, person.id)
+    if item_id is None:
+        return go_back(person, "/queue", "empty")
+    return RedirectResponse(f"/r/{view_item(session, item_id).analysis_id}", 303)
 
 
 def _read_share(text: str) -> float | None:
     return float(text) if text else None
+
+
+def _read_rate(text: str) -> float:
+    return float(text) if text else 1.0
+
+
+def _read_tag(text: str) -> tuple[tuple[str, str], ...]:
+    name, mark, value = (part.strip() for part in text.partition("="))
+    if text and not (name and mark and value):
+        raise ValueError("a tag is written as name=value")
+    return ((name, value),) if text else ()
 
 
 def _say_rule(queue: ReviewQueue) -> str:

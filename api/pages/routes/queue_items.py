@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
 from api.pages.forms import Form, FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.paging import LINES, PageToken, Paging, open_paging
 from api.pages.people import Person, PersonDep
 from api.pages.review_words import DISPOSITIONS, REASONS
@@ -23,12 +23,14 @@ from fakesieve.reasons import Reason
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.bulk import BULK_MAX, count_decidable, decide_many
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.narrow import Narrowing, find_place, list_matches
-from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.reviews.queues import load_queue
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import DecisionDraft, Disposition, QueueRule, ReasonCode, ReviewState
 
 _REVIEWER = [require_role(UserRole.REVIEWER)]
+_NOTICES = {"filled": "{count:,} matches were taken in.", "decided": "{count:,} items were decided."}
 _HOURS_MAX = 24 * 366 * 10
 Share = Annotated[str, Query(max_length=10)]
 
@@ -79,8 +81,8 @@ def show_items(
     person: PersonDep,
     services: ServicesDep,
     session: PageTransaction,
+    done: DoneDep,
     token: PageToken = "",
-    done: Annotated[str, Query(max_length=20)] = "",
 ) -> Response:
     """Show the items of a queue that fit a filter, and how many a decision on all of them would touch."""
     queue, only = load_queue(session, queue_id), read_narrowing(asked)
@@ -108,15 +110,15 @@ def show_items(
         dispositions=DISPOSITIONS,
         reasons=REASONS,
         links=list_links(session, person, ViewPage.QUEUE),
-        notice=_say_done(done),
+        notice=done.say(_NOTICES),
     )
 
 
 @router.post("/queue/{queue_id}/fill", dependencies=_REVIEWER)
-def take_in(queue_id: str, session: PageTransaction) -> Response:
+def take_in(queue_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Add items for analyses that match the queue and have none yet."""
     count = fill_queue(session, load_queue(session, queue_id))
-    return RedirectResponse(f"/queue/{queue_id}?done=filled-{count}", 303)
+    return go_back(person, f"/queue/{queue_id}", "filled", count)
 
 
 @router.post("/queue/{queue_id}/decide", dependencies=_REVIEWER)
@@ -124,7 +126,7 @@ def decide_all(queue_id: str, form: FormDep, person: PersonDep, session: PageTra
     """Decide all items that fit, if they are still as many as the page has said."""
     asked = Asked(**{name: form.read(name) for name in vars(Asked())})
     count = _decide(session, queue_id, asked, form, person)
-    return RedirectResponse(f"/queue/{queue_id}?done=decided-{count}", 303)
+    return go_back(person, f"/queue/{queue_id}", "decided", count)
 
 
 def read_narrowing(asked: Asked) -> Narrowing:
@@ -182,12 +184,3 @@ def _read_place(paging: Paging) -> tuple[float, str] | None:
         return None
     rank, item_id = paging.position
     return float(rank or 0.0), str(item_id)
-
-
-def _say_done(done: str) -> str:
-    act, _, count = done.partition("-")
-    if not count.isdecimal():
-        return ""
-    return {"filled": f"{count} matches were taken in.", "decided": f"{count} items were decided."}.get(
-        act, ""
-    )

@@ -21,15 +21,16 @@ from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import (
-    AnalysisLine,
     AnalysisQuery,
     list_analyses,
     read_position,
     write_position,
 )
+from fakesieve.records.blind import count_kept
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.items import find_dispositions
+from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.reviews import Disposition
 
 LINES = 50
@@ -92,6 +93,7 @@ def show_results(
         examples=[(text, words, urlencode({"filter": text})) for text, words in EXAMPLES],
         more=more,
         is_first=not page,
+        kept=count_kept(session),
         links=list_links(session, person, ViewPage.RESULTS),
     )
 

@@ -2,34 +2,32 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
-from urllib.parse import urlsplit
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
 from api.pages import review_words
 from api.pages.headers import write_policy
 from api.pages.items import Before, find_item
+from api.pages.notices import DoneDep
 from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import render
 from api.problems import not_found
+from api.video_links import find_origins, find_places
 from engine.output import words
 from engine.results import EvidenceReason, FaceRegion
-from fakesieve.object_stores.s3 import S3Objects
-from fakesieve.objects import VideoRef
+from fakesieve.logging import get_logger
 from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
-from fakesieve.reviews.sightings import Sighting, list_sightings, note_sighting
+from fakesieve.reviews.sightings import Sighting, keep_sighting, list_sightings
 
 SEGMENT_US = 120_000_000
 """Boxes and maps are sent in pieces of so much video."""
-LINK_S = 900
 ENTRIES_MAX = 50
 _DISPOSITIONS = tuple(
     (value.value, text, str(key)) for key, (value, text) in enumerate(review_words.DISPOSITIONS.items(), 1)
@@ -46,6 +44,7 @@ _NOTICES = {
     "unnoted": "The note was removed.",
 }
 
+_log = get_logger(__name__)
 router = PageRouter()
 
 
@@ -56,7 +55,7 @@ def show_review(
     person: PersonDep,
     session: PageTransaction,
     services: ServicesDep,
-    done: Annotated[str, Query(max_length=20)] = "",
+    done: DoneDep,
 ) -> Response:
     """Show one analysis. ``t`` and ``track`` of the address are for the browser alone."""
     evidence = load_evidence(session, analysis_id)
@@ -66,10 +65,11 @@ def show_review(
     hidden = before.is_hidden
     spans = review_words.list_spans(evidence.segments)
     notes: Sequence[ReviewNote] = () if hidden else list_notes(session, analysis_id)
+    refs = find_places(session, services.settings.bucket, person.tenant_id, evidence.video.id)
     page = render(
         request,
         "review.html",
-        policy=write_policy(media=find_origin(evidence, services.links)),
+        policy=write_policy(media=find_origins(services, refs)),
         evidence=evidence,
         facts=json.dumps(write_facts(evidence, spans, before, notes)),
         headline=review_words.say_headline(evidence),
@@ -97,9 +97,11 @@ def show_review(
         may_ask=before.item is not None and before.item.parent_id is None,
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
-    note_sighting(session, person.tenant_id, analysis_id, person.id, is_hidden=hidden)
+    if not keep_sighting(services.database, person.tenant_id, analysis_id, person.id, is_hidden=hidden):
+        services.metrics.lost_sightings.inc()
+        _log.error("sighting.lost", analysis=analysis_id, person=person.id, is_hidden=hidden)
     return page
 
 
@@ -116,6 +118,7 @@ def write_facts(
         "codec": f"{video.container or 'unknown container'}, {video.codec or 'unknown codec'}",
         "duration_us": duration_us,
         "segment_us": SEGMENT_US,
+        "frame_us": find_frame(evidence),
         "low": policy.low,
         "high": policy.high,
         "hidden": before.is_hidden,
@@ -157,21 +160,10 @@ def find_duration(evidence: Evidence) -> int:
     return max(evidence.video.duration_us or 0, evidence.analysis.total_us, last)
 
 
-def find_origin(evidence: Evidence, links: S3Objects | None) -> str:
-    """Return the origin from which the video of a page comes, for its content security policy."""
-    link = make_link(evidence, links)
-    if link is None:
-        return ""
-    parts = urlsplit(link)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def make_link(evidence: Evidence, links: S3Objects | None) -> str | None:
-    """Return a link to the video that works for a quarter of an hour, None where the store gives none."""
-    if not evidence.sources or links is None:
-        return None
-    source = evidence.sources[-1]
-    return links.link_get(VideoRef(source.bucket, source.key, source.version_id), expire_s=LINK_S)
+def find_frame(evidence: Evidence) -> int | None:
+    """Return about how long a frame of the video lasts; None where it is not known."""
+    frames = evidence.analysis.frames_in_video
+    return round(find_duration(evidence) / frames) if frames else None
 
 
 def _list_sightings(

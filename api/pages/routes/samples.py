@@ -11,11 +11,13 @@ from api.pages.items import find_item
 from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes, pack_regions
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction
-from api.pages.routes.review import LINK_S, SEGMENT_US, make_link
+from api.pages.routes.review import SEGMENT_US
 from api.problems import Problem, not_found
+from api.video_links import LINK_S, find_places, link_video
 from fakesieve.people.accounts import Preferences, store_preferences
 from fakesieve.reasons import Reason
-from fakesieve.records.evidence import load_evidence, load_faces, load_points, load_regions
+from fakesieve.records.analysis_lists import find_video_id
+from fakesieve.records.evidence import load_faces, load_points, load_regions
 from fakesieve.reviews.notes import find_noted
 
 SEGMENTS_MAX = 100_000
@@ -60,23 +62,16 @@ def send_faces(
 
 
 @router.get("/r/{analysis_id}/video")
-def send_link(analysis_id: str, session: PageTransaction, services: ServicesDep) -> JSONResponse:
+def send_link(analysis_id: str, person: PersonDep, services: ServicesDep) -> JSONResponse:
     """Send a link under which the browser gets the video from the object store for a while."""
-    evidence = load_evidence(session, analysis_id)
-    if evidence is None:
-        raise not_found("analysis", analysis_id)
-    if not evidence.sources:
-        raise Problem(
-            Reason.SOURCE_NOT_FOUND, "it is not known where the video lies", hint="submit the video again"
-        )
-    link = make_link(evidence, services.links)
-    if link is None:
-        raise Problem(
-            Reason.OBJECT_STORE_UNAVAILABLE,
-            "this installation keeps objects in a folder, which browsers cannot reach",
-            hint="open the file on that machine",
-        )
-    return JSONResponse({"url": link, "expire_s": LINK_S})
+    # A transaction of its own, which is over when the store is asked.
+    with services.database.transaction(tenant_id=person.tenant_id) as session:
+        video_id = find_video_id(session, analysis_id)
+        if video_id is None:
+            raise not_found("analysis", analysis_id)
+        refs = find_places(session, services.settings.bucket, person.tenant_id, video_id)
+    link = link_video(services, refs)
+    return JSONResponse({"url": link.url, "expire_s": LINK_S})
 
 
 @router.post("/preferences")

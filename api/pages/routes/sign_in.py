@@ -9,18 +9,20 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, set_cookie
-from api.pages.router import PageRouter, PageTransaction
+from api.pages.router import PageRouter, PageTransaction, find_person
 from api.pages.templates import PLACES, render
 from api.problems import Problem
 from api.router import find_address
 from api.services import Services
-from fakesieve.people.sessions import SESSION_S, end_session, sign_in
+from fakesieve.people.sessions import SESSION_S, NewSession, end_session, sign_in
 from fakesieve.reasons import Reason
 
 _FORM_S = 3600
+_GUESS_LETTERS_MAX = 500
 _REFUSAL = (
     "That is not right: check the organisation, the address and the password. "
-    "After too many wrong passwords an account stays shut for a quarter of an hour."
+    "After too many wrong passwords an account stays shut for a while, except where its person has signed in "
+    "of late."
 )
 
 open_router = PageRouter(is_open=True)
@@ -33,7 +35,9 @@ def show_sign_in(
     services: ServicesDep,
     next_: Annotated[str, Query(alias="next", max_length=2000)] = "/",
 ) -> Response:
-    """Show the form. A browser that we do not know yet gets a token to bind it to."""
+    """Show the form; who has signed in already goes on to where they wanted to go."""
+    if find_person(request, services) is not None:
+        return RedirectResponse(choose_target(next_), 303)
     return show_form(request, services, to=next_)
 
 
@@ -43,16 +47,24 @@ def take_sign_in(request: Request, form: FormDep, services: ServicesDep) -> Resp
     check_tries(request, services)
     organisation, email = form.read("organisation"), form.read("email")
     password = form.fields.get("password", ("",))[0]
-    begun = sign_in(services.database, organisation, email, password)
+    address = find_address(request)
+    guess = f"{address} {organisation} {email.lower()}"[:_GUESS_LETTERS_MAX]
+    if services.limits.guesses.is_empty(guess):
+        raise Problem(
+            Reason.RATE_LIMITED,
+            "too many wrong passwords for this account from your network",
+            hint="come back in a few minutes, or ask an admin for a new password",
+            headers={"Retry-After": "90"},
+        )
+    begun = sign_in(services.database, organisation, email, password, address)
     if begun is None:
+        services.limits.guesses.take(guess)
         page = show_form(
             request, services, to=form.read("next"), organisation=organisation, email=email, refusal=_REFUSAL
         )
         page.status_code = 401
         return page
-    answer = RedirectResponse(choose_target(form.read("next")), 303)
-    set_cookie(request, answer, begun.token, SESSION_S)
-    return answer
+    return begin_session(request, services, begun, form.read("next"))
 
 
 @router.post("/sign-out")
@@ -69,6 +81,17 @@ def take_sign_out(request: Request, person: PersonDep, session: PageTransaction)
 def show_first(person: PersonDep) -> Response:
     """Go to the first page of the person's navigation."""
     return RedirectResponse(next(place.address for place in PLACES if person.may(place.role)), 303)
+
+
+def begin_session(request: Request, services: Services, begun: NewSession, to: str) -> Response:
+    """Give the browser a session that has begun, in place of the one that it may hold, which ends."""
+    before = find_person(request, services)
+    if before is not None:
+        with services.database.transaction(tenant_id=before.tenant_id) as session:
+            end_session(session, before.token)
+    answer = RedirectResponse(choose_target(to), 303)
+    set_cookie(request, answer, begun.token, SESSION_S)
+    return answer
 
 
 def choose_target(wanted: str) -> str:
@@ -97,7 +120,10 @@ def show_form(
     email: str = "",
     refusal: str = "",
 ) -> HTMLResponse:
-    """Return the page with the form, and the way to the identity provider where there is one."""
+    """Return the page with the form, and the way to the identity provider where there is one.
+
+    A browser that we do not know yet gets a token to bind the form to; one with a session keeps it as it is.
+    """
     token = read_cookie(request) or make_token()
     page = render(
         request,
@@ -110,5 +136,6 @@ def show_form(
         provider=None if services.provider is None else services.provider.label,
         provider_query=urlencode({"next": choose_target(to)}),
     )
-    set_cookie(request, page, token, _FORM_S)
+    if find_person(request, services) is None:
+        set_cookie(request, page, token, _FORM_S)
     return page

@@ -1,15 +1,14 @@
 """Webhooks: addresses that are told of events, their secrets, and the log of telling them."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from fastapi import Query, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import Request, Response
 
 from api.dependencies import ServicesDep
 from api.pages.forms import Form, FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.paging import LINES, PageToken, open_paging
-from api.pages.people import PersonDep
+from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import Problem
@@ -62,13 +61,12 @@ FAULTS: Mapping[AttemptFault, str] = {
     AttemptFault.STATUS: "it refused",
     AttemptFault.LOST: "the sender died; whether it arrived is unknown",
 }
-Done = Annotated[str, Query(max_length=20)]
 
 router = PageRouter()
 
 
 @router.get("/webhooks", dependencies=_ADMIN)
-def show_webhooks(request: Request, session: PageTransaction, done: Done = "") -> Response:
+def show_webhooks(request: Request, session: PageTransaction, done: DoneDep) -> Response:
     """Show the addresses."""
     return render(
         request,
@@ -76,7 +74,7 @@ def show_webhooks(request: Request, session: PageTransaction, done: Done = "") -
         endpoints=list_endpoints(session),
         types=tuple(EventType),
         disabled=DISABLED,
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
 
 
@@ -100,9 +98,9 @@ def show_webhook(
     person: PersonDep,
     services: ServicesDep,
     session: PageTransaction,
+    done: DoneDep,
     state: DeliveryState | None = None,
     token: PageToken = "",
-    done: Done = "",
 ) -> Response:
     """Show one address with the log of its deliveries, newest first."""
     endpoint = load_endpoint(session, webhook_id)
@@ -125,7 +123,7 @@ def show_webhook(
         state=state,
         ended=(DeliveryState.SUCCEEDED, DeliveryState.FAILED),
         more=None if last is None else paging.write_next([last.create_time.isoformat(), last.id]),
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
 
 
@@ -135,7 +133,7 @@ def take_change(
 ) -> Response:
     """Replace address, types and description; the secret stays."""
     change_endpoint(session, webhook_id, person.id, _read_draft(form), read_rules(services))
-    return _back(webhook_id, "changed")
+    return _back(person, webhook_id, "changed")
 
 
 @router.post("/webhooks/{webhook_id}/rotate", dependencies=_ADMIN)
@@ -157,37 +155,37 @@ def take_rotation(webhook_id: str, request: Request, person: PersonDep, session:
 def take_test(webhook_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Send a test event to this address alone."""
     send_test(session, person.tenant_id, webhook_id)
-    return _back(webhook_id, "test")
+    return _back(person, webhook_id, "test")
 
 
 @router.post("/webhooks/{webhook_id}/enable", dependencies=_ADMIN)
 def take_enabling(webhook_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Tell the address again of what happens from now on."""
     enable_endpoint(session, webhook_id, person.id)
-    return _back(webhook_id, "enabled")
+    return _back(person, webhook_id, "enabled")
 
 
 @router.post("/webhooks/{webhook_id}/disable", dependencies=_ADMIN)
 def take_disabling(webhook_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Tell the address nothing more."""
     disable_endpoint(session, webhook_id, person.id)
-    return _back(webhook_id, "disabled")
+    return _back(person, webhook_id, "disabled")
 
 
 @router.post("/webhooks/{webhook_id}/remove", dependencies=_ADMIN)
 def take_removal(webhook_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Remove the address with its log."""
     remove_endpoint(session, webhook_id, person.id)
-    return RedirectResponse("/webhooks?done=removed", 303)
+    return go_back(person, "/webhooks", "removed")
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/again", dependencies=_ADMIN)
-def take_redelivery(delivery_id: str, session: PageTransaction) -> Response:
+def take_redelivery(delivery_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Send an ended delivery again."""
     line = load_delivery(session, delivery_id)
     if not redeliver(session, delivery_id):
         raise Problem(Reason.STATE_CONFLICT, f"{delivery_id} is on its way, or its webhook is switched off")
-    return _back(line.delivery.endpoint_id, "again")
+    return _back(person, line.delivery.endpoint_id, "again")
 
 
 def _read_draft(form: Form) -> EndpointDraft:
@@ -198,5 +196,5 @@ def _read_draft(form: Form) -> EndpointDraft:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
 
 
-def _back(webhook_id: str, done: str) -> Response:
-    return RedirectResponse(f"/webhooks/{webhook_id}?done={done}", 303)
+def _back(person: Person, webhook_id: str, act: str) -> Response:
+    return go_back(person, f"/webhooks/{webhook_id}", act)

@@ -7,10 +7,10 @@ from typing import Annotated, Protocol
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
-from fastapi.responses import RedirectResponse
 
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
+from api.pages.notices import DoneDep, go_back
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
@@ -30,7 +30,7 @@ _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "cancelled": "It was cancelled.",
     "retried": "It starts again.",
-    "uploaded": "The video is uploaded and its job is queued.",
+    "restarted": "{count:,} jobs start again.",
 }
 
 router = PageRouter()
@@ -73,9 +73,7 @@ def show_jobs(
 
 
 @router.get("/jobs/{job_id}")
-def show_job(
-    job_id: str, request: Request, session: PageTransaction, done: Annotated[str, Query(max_length=20)] = ""
-) -> Response:
+def show_job(job_id: str, request: Request, session: PageTransaction, done: DoneDep) -> Response:
     """Show one job with its pieces of work and every try."""
     found = load_job(session, job_id)
     if found is None:
@@ -86,30 +84,27 @@ def show_job(
         job=found,
         line=found.line,
         may_retry=found.line.state in RETRY_STATES,
-        notice=_NOTICES.get(done, ""),
+        notice=done.say(_NOTICES),
     )
 
 
 @router.get("/batches/{batch_id}")
-def show_batch(
-    batch_id: str, request: Request, session: PageTransaction, done: Annotated[str, Query(max_length=40)] = ""
-) -> Response:
+def show_batch(batch_id: str, request: Request, session: PageTransaction, done: DoneDep) -> Response:
     """Show one batch: counts, and failures by their reason."""
     found = load_batch(session, batch_id)
     if found is None:
         raise not_found("batch", batch_id)
-    notice = f"{done} jobs start again." if done.isdecimal() else ""
-    return render(request, "batch.html", batch=found, states=tuple(JobState), notice=notice)
+    return render(request, "batch.html", batch=found, states=tuple(JobState), notice=done.say(_NOTICES))
 
 
 @router.post("/jobs/{job_id}/cancel", dependencies=_ADMIN)
-def cancel_from_page(job_id: str, session: PageTransaction) -> Response:
+def cancel_from_page(job_id: str, person: PersonDep, session: PageTransaction) -> Response:
     """Cancel a job that has not ended."""
     if load_job(session, job_id) is None:
         raise not_found("job", job_id)
     if not cancel_job(RequestJobs(session), job_id, "cancelled on its page"):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} has ended already")
-    return RedirectResponse(f"/jobs/{job_id}?done=cancelled", 303)
+    return go_back(person, f"/jobs/{job_id}", "cancelled")
 
 
 @router.post("/jobs/{job_id}/retry", dependencies=_ADMIN)
@@ -120,7 +115,7 @@ def retry_from_page(job_id: str, person: PersonDep, session: PageTransaction) ->
     open_quota(session, person.tenant_id, wanted=1)
     if not retry_job(RequestJobs(session), job_id):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} cannot be started again as it stands")
-    return RedirectResponse(f"/jobs/{job_id}?done=retried", 303)
+    return go_back(person, f"/jobs/{job_id}", "retried")
 
 
 @router.post("/batches/{batch_id}/retry", dependencies=_ADMIN)
@@ -132,7 +127,7 @@ def retry_by_reason(batch_id: str, form: FormDep, person: PersonDep, session: Pa
     wanted = find_retryable_jobs(session, batch_id, [reason], RETRIES_AT_ONCE)
     open_quota(session, person.tenant_id, wanted=len(wanted))
     count = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
-    return RedirectResponse(f"/batches/{batch_id}?done={count}", 303)
+    return go_back(person, f"/batches/{batch_id}", "restarted", count)
 
 
 def _read_position(keys: Sequence[Key]) -> tuple[datetime, str]:

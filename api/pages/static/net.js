@@ -40,8 +40,9 @@ export async function getBuffer(address) {
   return (await send(address, { headers: { Accept: "application/octet-stream" } })).arrayBuffer();
 }
 
-export async function postForm(address, fields) {
+// ``keepalive`` lets the request end after its page is left.
+export async function postForm(address, fields, { keepalive = false } = {}) {
   const token = document.querySelector('input[name="form_token"]').value;
   const headers = { Accept: "application/json", "X-Form-Token": token };
-  return send(address, { method: "POST", headers, body: new URLSearchParams(fields) });
+  return send(address, { method: "POST", headers, keepalive, body: new URLSearchParams(fields) });
 }

@@ -36,6 +36,11 @@ async function ask() {
   }
 }
 
+// Moved before this module was there, or put back by the browser where they were.
+const isMoved = [low, high].filter((slider) => slider.value !== slider.defaultValue);
+isMoved.forEach(move);
+if (isMoved.length) ask();
+
 for (const slider of [low, high]) {
   slider.addEventListener("input", () => {
     if (Number(low.value) > Number(high.value)) {

@@ -44,7 +44,7 @@ function redraw() {
   find("time").textContent = formatClock(us);
   find("seek").value = String(us);
   find("seek").setAttribute("aria-valuetext", formatClock(us));
-  find("play").textContent = isPlaying ? "Pause" : "Play";
+  find("play").textContent = player.isPlaying ? "Pause" : "Play";
   const at = findNearest(player.samples, us);
   const isSample = at >= 0 && Math.abs(player.samples[at] - us) <= NOW_US;
   find("sample").textContent = player.samples.length ? (isSample ? `sample ${at + 1} of ${player.samples.length}` : "between samples") : "";
@@ -65,14 +65,18 @@ function pick(ordinal) {
 }
 
 async function openLanes() {
-  if (facts.hidden) return;
+  if (facts.hidden) {
+    player.setSamples(new Float64Array(0));
+    return;
+  }
   try {
     lanes = readLanes(await getBuffer(`/r/${facts.analysis}/lanes`));
   } catch (fault) {
     sayLanes(`The scores over time cannot be shown. ${fault.message}`);
+    player.setSamples(new Float64Array(0));
     return;
   }
-  player.samples = joinTimes([...lanes.values()]);
+  player.setSamples(joinTimes([...lanes.values()]));
   if (!lanes.size) {
     sayLanes("No timeline is stored for this analysis: no sample could be judged.");
     find("lanes").hidden = true;
@@ -88,6 +92,7 @@ async function openLanes() {
     },
     onSpan: notes.isOpen ? (start, end, ordinal) => notes.open(start, end, ordinal) : null,
   });
+  for (const id of ["zoom-in", "zoom-out", "zoom-all"]) find(id).disabled = false;
   await openRegions();
   fillTable();
   redraw();
@@ -184,13 +189,19 @@ function bindWellness() {
     stage.closest(".review").classList.toggle("is-grey", isOn("grey"));
     player.video.muted = isOn("mute");
   };
-  const keep = async () => {
-    apply();
+  // One after the other, so that of two quick presses the later one is kept.
+  let last = Promise.resolve();
+  const store = async (wanted) => {
     try {
-      await postForm("/preferences", { blur: isOn("blur"), grey: isOn("grey"), mute: isOn("mute") });
+      await postForm("/preferences", wanted, { keepalive: true });
     } catch (fault) {
       sayStage(`What you prefer could not be stored. ${fault.message}`);
     }
+  };
+  const keep = () => {
+    apply();
+    const wanted = { blur: isOn("blur"), grey: isOn("grey"), mute: isOn("mute") };
+    last = last.then(() => store(wanted));
   };
   for (const id of ["blur", "grey", "mute"]) toggle(id, null, keep);
   apply();
@@ -212,6 +223,8 @@ function bindKeys() {
     [",", () => player.previous()],
     [".", () => player.next()],
     [" ", () => player.toggle()],
+    ["ArrowLeft", () => player.stepFrame(-1)],
+    ["ArrowRight", () => player.stepFrame(1)],
     ["[", () => jump(-1)],
     ["]", () => jump(1)],
     ["f", () => {
@@ -226,6 +239,8 @@ function bindKeys() {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const isText = target.matches("textarea, select, input:not([type=radio]):not([type=range]):not([type=checkbox])");
     const isPressed = target.matches("button, a, summary") && (key === "Enter" || key === " ");
+    const hasArrows = target.matches("input, [tabindex]"); // sliders, choices and what scrolls use them
+    if (hasArrows && key.startsWith("Arrow")) return;
     if (isPressed || (isText && !(key === "Enter" && target.matches("select, input")))) return;
     const act = keys.get(key);
     if (!act) return;
@@ -238,6 +253,9 @@ function bindPage() {
   find("play").addEventListener("click", () => player.toggle());
   find("previous").addEventListener("click", () => player.previous());
   find("next").addEventListener("click", () => player.next());
+  find("frame-back").addEventListener("click", () => player.stepFrame(-1));
+  find("frame-on").addEventListener("click", () => player.stepFrame(1));
+  for (const id of ["frame-back", "frame-on"]) find(id).disabled = !player.canStepFrames;
   find("seek").addEventListener("input", () => player.seek(Number(find("seek").value)));
   player.video.addEventListener("pause", redraw);
   toggle("boxes", "b", (isOn) => { overlay.shows.boxes = isOn; });

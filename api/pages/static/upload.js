@@ -5,6 +5,7 @@ import { postForm } from "./net.js";
 const form = document.getElementById("drop");
 const list = document.getElementById("list");
 let last = Promise.resolve();
+let waiting = 0;
 
 function addLine(file) {
   const line = document.createElement("li");
@@ -65,13 +66,23 @@ async function upload(file, { bar, said }) {
 function take(files) {
   for (const file of files) {
     const line = addLine(file);
-    last = last.then(() => upload(file, line));
+    waiting += 1;
+    last = last.then(() => upload(file, line)).finally(() => { waiting -= 1; });
   }
 }
 
 if (form) {
   form.addEventListener("submit", (event) => event.preventDefault());
-  document.getElementById("files").addEventListener("change", (event) => take([...event.target.files]));
+  const chosen = document.getElementById("files");
+  const takeChosen = () => {
+    take([...chosen.files]);
+    chosen.value = ""; // so that the same file can be chosen again
+  };
+  chosen.addEventListener("change", takeChosen);
+  if (chosen.files.length) takeChosen(); // chosen before this module was there
+  window.addEventListener("beforeunload", (event) => {
+    if (waiting) event.preventDefault();
+  });
   for (const name of ["dragover", "dragenter"]) {
     form.addEventListener(name, (event) => {
       event.preventDefault();

@@ -14,6 +14,7 @@ from fakesieve.database import Database
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import create_user
 from fakesieve.records.analyses import AnalysisRecord, store_analysis
+from fakesieve.records.tenants import add_places
 from fakesieve.records.videos import record_source, upsert_video
 from fakesieve.reviews.queues import create_queue
 from fakesieve.settings import Settings
@@ -52,6 +53,8 @@ def make_scene(
 ) -> Scene:
     """Make a tenant, a person of each role, a video with its analysis, and a queue of everything."""
     tenant_id = make_tenant(database, tenant)
+    with database.transaction(tenant_id=None) as session:
+        add_places(session, tenant_id, [f"s3://{BUCKET}/"])
     with database.transaction(tenant_id=tenant_id) as session:
         video_id = upsert_video(
             session, tenant_id=tenant_id, sha256=hash_text(key), size_bytes=10_000, media=media

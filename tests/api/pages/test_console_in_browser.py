@@ -5,9 +5,9 @@ import re
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,14 +18,16 @@ from fakesieve.database import Database
 from fakesieve.embedded.postgres import FLEET_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.records.analyses import store_analysis
+from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.values.people import UserRole
-from tests.api.pages.browsing import enter, focus, focus_field
+from tests.api.pages.browsing import choose, enter, focus, focus_field
 from tests.api.pages.stage import BUCKET, Scene, make_scene
 from tests.factories import MEDIA, make_record, make_score, make_video
-from tests.receivers import LOCAL_NETWORKS, Receiver, receiving
+from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S, wait_until
 
 NEWER = ModelFacts("lv-next", "cd" * 32, "onnxruntime-cpu", "f32")
 
@@ -60,7 +62,7 @@ def test_a_span_is_noted_by_keyboard_alone(page: Page, own: Scene, module_databa
 
 def test_a_drag_over_a_lane_notes_a_span_of_its_face(page: Page, own: Scene):
     enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
-    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    expect(page.locator("[data-stripe='0'] canvas")).to_be_visible()  # nothing moves the lanes any more
     first, second = (point_at(page, share) for share in (1 / 3, 2 / 3))
     page.mouse.move(*first)
     page.mouse.down()
@@ -126,9 +128,9 @@ def test_many_items_are_decided_by_keyboard_alone(page: Page, own: Scene, module
     page.keyboard.press("Enter")
     expect(page.locator(".notice")).to_have_text("2 matches were taken in.")
     focus_field(page, "disposition")
-    page.keyboard.type("auth")
+    choose(page, "auth")
     page.keyboard.press("Tab")
-    page.keyboard.type("no sign")
+    choose(page, "no sign")
     focus(page, "Decide 2")
     page.keyboard.press("Enter")
     expect(page.locator(".notice")).to_have_text("2 items were decided.")
@@ -181,13 +183,7 @@ def run_sender(postgres: PostgresServer, s3: SeaweedServer, database_name: str) 
         yield
     finally:
         process.terminate()
-        process.wait(30)
-
-
-def wait_for_message(receiver: Receiver) -> None:
-    end = time.monotonic() + 60
-    while not receiver.messages and time.monotonic() < end:
-        time.sleep(0.05)
+        process.wait(PATIENCE_S)
 
 
 def test_a_webhook_of_the_console_is_seen_by_a_real_receiver(
@@ -201,10 +197,68 @@ def test_a_webhook_of_the_console_is_seen_by_a_real_receiver(
         page.get_by_role("link", name="I have kept it").click()
         page.get_by_role("button", name="Send a test event").click()
         expect(page.locator(".notice")).to_contain_text("on its way")
-        wait_for_message(receiver)
+        wait_until(lambda: receiver.messages)
         (message,) = receiver.messages
         assert Webhook(secret).verify(message.body, dict(message.headers))["type"] == "webhook.test"
-        end = time.monotonic() + 30
-        while not page.get_by_text("HTTP 204").count() and time.monotonic() < end:
+
+        def is_told() -> int:
             page.reload()
+            return page.get_by_text("HTTP 204").count()
+
+        wait_until(is_told)
         expect(page.locator(".try").first).to_contain_text("HTTP 204")
+
+
+_DROP = """(content) => {
+  const files = new DataTransfer();
+  files.items.add(new File([content], "dropped.mp4", { type: "video/mp4" }));
+  const event = new DragEvent("drop", { dataTransfer: files, bubbles: true });
+  document.getElementById("drop").dispatchEvent(event);
+}"""
+
+
+def list_sources(database: Database, own: Scene) -> set[str]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return set(session.scalars(select(Job.source_key).where(Job.tenant_id == own.tenant_id)))
+
+
+def test_videos_go_from_the_browser_straight_to_the_store(
+    page: Page, own: Scene, tmp_path: Path, module_database: Database
+):
+    clip = tmp_path / "chosen.mp4"
+    clip.write_bytes(b"not really a video " * 5000)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.post_data_buffer else None)
+    enter(page, own, UserRole.REVIEWER, "/upload")
+    page.locator("#files").set_input_files(clip)
+    page.evaluate(_DROP, "x" * 1000)
+    done = page.get_by_role("link", name="is queued: see its job")
+    expect(done).to_have_count(2)
+    for bar in page.locator("#list progress").all():
+        assert bar.evaluate("bar => bar.value === bar.max")
+    assert page.locator("#list").inner_text().index("chosen.mp4") >= 0
+    keys = list_sources(module_database, own)
+    assert len(keys) == 2
+    assert all(key.startswith(f"uploads/{own.tenant_id}/") for key in keys)
+    done.first.click()
+    page.wait_for_url("**/jobs/job_**")
+    expect(page.locator("main")).to_contain_text("queued")
+
+
+def test_sliders_tell_what_would_move_and_what_is_kept_can_be_applied(page: Page, own: Scene):
+    enter(page, own, UserRole.ADMIN, "/policies")
+    expect(page.locator("[data-told=analyses]")).to_have_text("1")
+    for slider, value in (("low", "0.05"), ("high", "0.10"), ("high", "0.99"), ("low", "0.90")):
+        with page.expect_response(lambda answer: "/policies/preview" in answer.url) as waited:
+            page.locator(f"#{slider}").fill(value)
+        told = waited.value.json()
+        for name, count in told.items():
+            shown = re.compile(f"^{count:g}$" if isinstance(count, float) else f"^{count:,}$")
+            expect(page.locator(f"[data-told={name}]")).to_have_text(shown)
+    assert told["analyses"] == 1
+    page.get_by_label("name").fill("strict-here")
+    page.get_by_role("button", name="Keep as a policy").click()
+    expect(page.get_by_role("status").first).to_contain_text("The policy is kept.")
+    page.get_by_role("button", name="Apply strict-here@1").click()
+    expect(page.get_by_role("status").first).to_contain_text("The policy judges from now on.")
+    expect(page.locator("main")).to_contain_text("Judging now: strict-here@1.")

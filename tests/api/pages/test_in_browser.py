@@ -10,7 +10,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import select
 
-from api.pages import items
 from api.pages.templates import PLACES
 from fakesieve.database import Database
 from fakesieve.jobs.sql.store import SqlJobStore
@@ -18,10 +17,11 @@ from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.key_changes import KeyDraft, create_tenant_key
 from fakesieve.objects import VideoRef
+from fakesieve.people.accounts import Preferences, find_user, load_preferences
 from fakesieve.records.reviews import ReviewDecision
-from fakesieve.reviews import decide
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.notes import NoteDraft, add_note
-from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.reviews.queues import load_queue
 from fakesieve.scopes import Scope
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind
@@ -29,10 +29,11 @@ from fakesieve.values.webhooks import EndpointDraft
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.endpoints import create_endpoint
 from fakesieve.webhooks.log import send_test
-from tests.api.pages.browsing import WAIT_MS, enter, focus
+from tests.api.pages.browsing import WAIT_MS, choose, enter, focus
 from tests.api.pages.stage import BUCKET, RATE, Scene, make_scene
 from tests.factories import MEDIA
 from tests.media import read_index
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -62,16 +63,35 @@ def read_frame(page: Page) -> int:
 
 
 def wait_for_frame(page: Page, wanted: int) -> int:
-    """Return the number of the frame that is shown, once it is the wanted one or has not been for 5 s."""
-    end = time.monotonic() + 5
+    """Return the number of the frame that is shown, once it is the wanted one or has not been for long."""
+    end = time.monotonic() + PATIENCE_S
     while (seen := read_frame(page)) != wanted and time.monotonic() < end:
         page.wait_for_timeout(100)
     return seen
 
 
+def hold(page: Page, address: str) -> list[Route]:
+    """Hold requests to an address back, as a slow server would; gives those that wait."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(address, keep)
+    return held
+
+
+def let_go(page: Page, held: list[Route]) -> None:
+    """Send the one request that waits."""
+    while not held:
+        page.wait_for_timeout(20)
+    assert len(held) == 1
+    held.pop().continue_()
+
+
 def test_stepping_shows_the_very_frame_that_was_scored(page: Page, own: Scene):
     enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
-    expect(page.locator("#sample")).to_have_text("sample 1 of 3", timeout=WAIT_MS)
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
     for step, (key, frame, clock) in enumerate(
         [(".", RATE, "0:01.000"), (".", 2 * RATE, "0:02.000"), (",", RATE, "0:01.000")]
     ):
@@ -81,17 +101,75 @@ def test_stepping_shows_the_very_frame_that_was_scored(page: Page, own: Scene):
         assert wait_for_frame(page, frame) == frame, step
 
 
+def test_the_arrow_keys_step_by_single_frames(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=1.000")
+    expect(page.locator("#sample")).to_have_text("sample 2 of 3")
+    wait_for_picture(page)
+    assert wait_for_frame(page, RATE) == RATE
+    page.locator("#time").click()  # away from the buttons
+    for key, frame, clock in (
+        ("ArrowRight", RATE + 1, "0:01.040"),
+        ("ArrowRight", RATE + 2, "0:01.080"),
+        ("ArrowLeft", RATE + 1, "0:01.040"),
+        ("ArrowLeft", RATE, "0:01.000"),
+        ("ArrowLeft", RATE - 1, "0:00.960"),
+    ):
+        page.keyboard.press(key)
+        expect(page.locator("#time")).to_have_text(clock)
+        assert wait_for_frame(page, frame) == frame
+    expect(page.locator("#sample")).to_have_text("between samples")
+
+
 def test_a_step_taken_before_the_link_has_come_is_kept(page: Page, own: Scene):
-    held: list[Route] = []
-    page.route(f"**/r/{own.analysis_id}/video", lambda route: held.append(route))
+    held = hold(page, f"**/r/{own.analysis_id}/video")
     enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
-    expect(page.locator("#sample")).to_have_text("sample 1 of 3", timeout=WAIT_MS)
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
     page.keyboard.press(".")
     expect(page.locator("#time")).to_have_text("0:01.000")
-    held[0].continue_()
+    let_go(page, held)
     wait_for_picture(page)
     assert wait_for_frame(page, RATE) == RATE
     expect(page.locator("#time")).to_have_text("0:01.000")
+
+
+def test_a_step_taken_before_the_samples_have_come_is_kept(page: Page, own: Scene):
+    held = hold(page, f"**/r/{own.analysis_id}/lanes")
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#time")).to_have_text("0:00.000")
+    wait_for_picture(page)
+    for key in "..,.":
+        page.keyboard.press(key)
+    expect(page.locator("#zoom-in")).to_be_disabled()
+    let_go(page, held)
+    expect(page.locator("#sample")).to_have_text("sample 3 of 3")
+    expect(page.locator("#zoom-in")).to_be_enabled()
+
+
+def test_a_wish_to_play_before_the_link_has_come_is_kept(page: Page, own: Scene):
+    held = hold(page, f"**/r/{own.analysis_id}/video")
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    page.locator("#play").click()
+    expect(page.locator("#play")).to_have_text("Pause")
+    let_go(page, held)
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0.2")
+    assert "does not play" not in page.locator("#stage-message").inner_text()
+
+
+def test_of_two_quick_choices_the_later_one_is_stored(page: Page, own: Scene, module_database: Database):
+    held = hold(page, "**/preferences")
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.locator("#blur").click()
+    page.locator("#grey").click()
+    page.locator("#blur").click()
+    for _ in range(3):  # each is sent when the one before is stored
+        with page.expect_response("**/preferences"):
+            let_go(page, held)
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        reviewer = find_user(session, own.tenant_id, own.email(UserRole.REVIEWER))
+        assert load_preferences(session, reviewer) == Preferences(
+            is_blurred=False, is_grey=True, is_muted=True
+        )
 
 
 def test_a_deep_link_opens_at_its_time_and_face(page: Page, own: Scene):
@@ -105,12 +183,11 @@ def test_the_map_lies_where_its_matrix_says_and_goes_by_key(page: Page, own: Sce
     wait_for_picture(page)
     page.locator("#boxes").click()
     page.locator("#threshold").fill("0")
-    page.wait_for_timeout(300)
-    box = page.evaluate(BOX_OF_INK)
     # Crops of 64 pixels, 1.5 times as large in the frame, from (240.25, 90.125); one cell is always clear.
-    assert box == pytest.approx([240.25, 90.125, 336.25, 186.125], abs=2.5)
+    wanted = pytest.approx([240.25, 90.125, 336.25, 186.125], abs=2.5)
+    wait_until(lambda: page.evaluate(BOX_OF_INK) == wanted, lambda: page.evaluate(BOX_OF_INK))
     page.keyboard.press("h")
-    assert page.evaluate(BOX_OF_INK) is None
+    wait_until(lambda: page.evaluate(BOX_OF_INK) is None)
     expect(page.locator("#smooth")).to_have_attribute("aria-pressed", "false")
 
 
@@ -134,11 +211,7 @@ BOX_OF_INK = """() => {
 }"""
 
 
-def test_a_blind_review_by_keyboard_alone(
-    page: Page, own: Scene, module_database: Database, monkeypatch: pytest.MonkeyPatch
-):
-    for module in (items, decide):  # a busy machine takes longer than the ten seconds in which an undo counts
-        monkeypatch.setattr(module, "UNDO_S", 120.0)
+def test_a_blind_review_by_keyboard_alone(page: Page, own: Scene, module_database: Database, long_undo: None):
     enter(page, own, UserRole.REVIEWER, "/queue")
     focus(page, "Review the next")
     page.keyboard.press("Enter")
@@ -146,20 +219,20 @@ def test_a_blind_review_by_keyboard_alone(
     expect(page.locator("h1")).to_have_text("Score hidden until you have said what you see")
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    page.wait_for_url("**done=revealed")
+    page.wait_for_url("**done=revealed**")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     expect(page.locator("#decision-message")).to_have_text("Choose a reason.")
-    page.keyboard.type("artefacts")
+    choose(page, "artefacts")
     page.keyboard.press("Enter")
-    page.wait_for_url("**done=decided")
+    page.wait_for_url("**done=decided**")
     page.keyboard.press("u")
-    page.wait_for_url("**done=undone")
+    page.wait_for_url("**done=undone**")
     page.keyboard.press("3")
     page.keyboard.press("r")
-    page.keyboard.type("the quality")
+    choose(page, "the quality")
     page.keyboard.press("Enter")
-    page.wait_for_url("**done=decided")
+    page.wait_for_url("**done=decided**")
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         rows = session.scalars(select(ReviewDecision).order_by(ReviewDecision.id)).all()
         said = [(row.kind, row.disposition, row.reason_code) for row in rows]

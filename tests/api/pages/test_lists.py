@@ -9,12 +9,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from api.pages.routes.views import write_address
+from engine.results import FaceRegion
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.values.people import UserRole
-from fakesieve.values.reviews import ReviewState
+from fakesieve.values.reviews import QueueRule, ReviewState
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 from tests.factories import make_empty_score, make_record, make_score, make_video
 
@@ -177,3 +178,30 @@ def test_all_that_was_said_is_listed_and_sent_as_a_file(reviewer: TestClient, ow
     assert "Nothing yet." in reviewer.get("/decisions?kind=skip").text
     rows = list(csv.DictReader(io.StringIO(reviewer.get("/decisions.csv").text)))
     assert [row["comment"] for row in rows] == ["'=1+1"] * 3
+
+
+@pytest.mark.parametrize("address", ["/results", "/policies", "/queue"])
+def test_what_is_left_out_of_a_blind_reviewers_numbers_is_said(client: TestClient, own: Scene, address: str):
+    enter(client, own, UserRole.REVIEWER)
+    assert "left out here for you" not in client.get(address).text
+    post(client, "/queue", f"/queue/{own.queue_id}/fill")
+    page = client.get(address).text
+    assert "3 analyses are left out here for you: their videos wait until you have said" in page
+    enter(client, own, UserRole.VIEWER)  # reviews nothing, so nothing is kept from them
+    assert "left out here for you" not in client.get(address).text
+
+
+def test_a_queue_is_made_with_every_part_of_a_rule(client: TestClient, own: Scene, module_database: Database):
+    enter(client, own, UserRole.ADMIN)
+    fields = {"name": "near misses", "order": "highest_score", "score_max": "0.5", "coverage_max": "0.9"}
+    more = {"region": "mouth", "tag": "kind = advert", "sample_rate": "0.25"}
+    page = post(client, "/queue", "/queue", **fields, **more).text
+    assert "coverage to 90%, mouth from" in page
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        kept = session.scalars(select(ReviewQueue).where(ReviewQueue.name == "near misses")).one()
+        rule = QueueRule.from_json(kept.rule)
+    assert (rule.score_max, rule.coverage_max, rule.region, rule.tags, rule.sample_rate) == (
+        0.5, 0.9, FaceRegion.MOUTH, (("kind", "advert"),), 0.25,
+    )  # fmt: skip
+    wrong = post(client, "/queue", "/queue", **fields | {"name": "wrong"}, tag="advert")
+    assert (wrong.status_code, "written as name=value" in wrong.text) == (422, True)

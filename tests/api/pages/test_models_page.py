@@ -8,7 +8,7 @@ from api.pages.routes.models import SIDE, place_cells
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.audit import list_audit
-from fakesieve.records.model_pairs import BINS, PairCell
+from fakesieve.records.model_comparisons import BINS, PairCell
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
 from fakesieve.records.webhooks import Event
 from fakesieve.values.people import UserRole

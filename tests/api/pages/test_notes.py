@@ -35,7 +35,10 @@ def test_a_note_is_kept_shown_and_removed_by_its_author(
     client: TestClient, own: Scene, module_database: Database
 ):
     enter(client, own, UserRole.REVIEWER)
-    assert note(client, own).headers["location"] == f"/r/{own.analysis_id}?done=noted&t=0.500&track=0"
+    told = note(client, own).headers["location"]
+    assert told.startswith(f"/r/{own.analysis_id}?done=noted&")
+    assert told.endswith("&t=0.500&track=0")
+    assert "Your note is kept." in client.get(told).text
     page = client.get(f"/r/{own.analysis_id}").text
     assert "the lips &lt;b&gt;slip&lt;/b&gt;" in page
     with module_database.transaction(tenant_id=own.tenant_id) as session:

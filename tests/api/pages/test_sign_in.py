@@ -1,6 +1,8 @@
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from api.limits import GUESSES_BURST
 from api.pages.routes.sign_in import choose_target
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import PASSWORD, Scene, enter, find_token
@@ -41,6 +43,54 @@ def test_signing_in_gives_a_new_token_that_no_script_reads(client: TestClient, s
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Secure" not in cookie  # plain HTTP, as on one machine
+
+
+def test_who_has_signed_in_keeps_the_whole_session_at_the_form(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    token = find_token(client.get("/queue").text)
+    shown = client.get("/sign-in?next=/results", follow_redirects=False)
+    assert (shown.status_code, shown.headers["location"]) == (303, "/results")
+    assert "set-cookie" not in shown.headers
+    wrong = {"form_token": token, "organisation": scene.tenant, "email": "x@y.example", "password": "wrong"}
+    refused = client.post("/sign-in", data=wrong)
+    assert (refused.status_code, refused.headers.get("set-cookie")) == (401, None)
+    assert client.get("/queue", follow_redirects=False).status_code == 200
+
+
+def test_signing_in_again_ends_the_session_before(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    kept, token = client.cookies["fakesieve"], find_token(client.get("/queue").text)
+    form = {"organisation": scene.tenant, "email": scene.email(UserRole.ADMIN), "password": PASSWORD}
+    assert client.post("/sign-in", data=form | {"form_token": token}).status_code == 200
+    assert client.cookies["fakesieve"] != kept
+    client.cookies.clear()
+    client.cookies.set("fakesieve", kept)
+    assert client.get("/queue", follow_redirects=False).status_code == 303
+
+
+def test_too_many_tries_say_on_the_page_when_to_come_again(scene: Scene, app: FastAPI):
+    with TestClient(app, client=("192.0.2.7", 1), headers={"Accept": "text/html"}) as stranger:
+        for _ in range(50):  # one more try is let in each second, which a slow machine may need for this one
+            while not app.state.services.limits.strangers.take("192.0.2.7").is_refused:
+                pass
+            refused = give(stranger, scene)
+            stranger.cookies.clear()
+            if refused.status_code == 429:
+                break
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_wrong_passwords_from_one_network_keep_no_other_one_out(scene: Scene, app: FastAPI):
+    guesser = TestClient(app, client=("198.51.100.8", 1), headers={"Accept": "text/html"})
+    with guesser, TestClient(app, client=("198.51.100.9", 1), headers={"Accept": "text/html"}) as other:
+        tries = 0
+        while give(guesser, scene, password="wrong password").status_code == 401:
+            tries += 1
+            assert tries < 3 * GUESSES_BURST  # a few come back while a slow machine compares passwords
+        assert tries >= GUESSES_BURST
+        assert give(guesser, scene, email=scene.email(UserRole.ADMIN)).status_code == 303
+        assert give(other, scene).status_code == 303
 
 
 def test_over_tls_the_cookie_is_bound_to_the_host(client: TestClient):

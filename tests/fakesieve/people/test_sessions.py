@@ -9,16 +9,20 @@ from fakesieve.errors import RequestRefused
 from fakesieve.people.accounts import (
     Preferences,
     change_password,
+    change_role,
     create_user,
     disable_user,
+    find_user,
     list_users,
     load_preferences,
     store_preferences,
 )
+from fakesieve.people.addresses import KNOWN_S
 from fakesieve.people.passwords import hash_password, is_password
 from fakesieve.people.sessions import FAILURES_MAX, IDLE_S, end_session, find_session, sign_in
 from fakesieve.reasons import Reason
-from fakesieve.records.users import AppSession, AppUser
+from fakesieve.records.audit import list_audit
+from fakesieve.records.users import AppSession, AppUser, KnownAddress
 from fakesieve.values.people import UserRole
 from tests.databases import opened
 from tests.factories import make_tenant
@@ -108,13 +112,77 @@ def test_use_keeps_a_session_awake(app: Database, database: Database, tenant: st
     assert idle < timedelta(minutes=1)
 
 
-def test_many_wrong_passwords_shut_the_account(app: Database, database: Database, tenant: str):
-    for _ in range(FAILURES_MAX):
-        assert sign_in(app, "acme", "ana@example.com", "wrong") is None
-    assert sign_in(app, "acme", "ana@example.com", PASSWORD) is None
+def guess(app: Database, times: int = 1, address: str | None = None) -> None:
+    for _ in range(times):
+        assert sign_in(app, "acme", "ana@example.com", "wrong", address) is None
+
+
+def set_user(database: Database, tenant: str, **values: object) -> None:
     with database.transaction(tenant_id=tenant) as session:
-        session.execute(update(AppUser).values(locked_until=func.now() - timedelta(seconds=1)))
-    assert sign_in(app, "acme", "ana@example.com", PASSWORD) is not None
+        session.execute(update(AppUser).values(**values))
+
+
+def test_many_wrong_passwords_shut_the_account_and_each_further_one_again(
+    app: Database, database: Database, tenant: str
+):
+    set_user(database, tenant, failures=FAILURES_MAX - 2)
+    guess(app)
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is not None  # counts from 0 again
+    set_user(database, tenant, failures=FAILURES_MAX - 1)
+    guess(app)
+    for _ in range(2):
+        assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.9") is None
+        set_user(database, tenant, locked_until=func.now() - timedelta(seconds=1))
+        guess(app)
+    set_user(database, tenant, locked_until=func.now() - timedelta(seconds=1))
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.9") is not None
+
+
+def test_nobody_shuts_a_person_out_where_they_have_signed_in_before(
+    app: Database, database: Database, tenant: str
+):
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is not None
+    set_user(database, tenant, failures=FAILURES_MAX - 1)
+    guess(app, address="198.51.100.7")
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "198.51.100.7") is None
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is not None
+    with database.transaction(tenant_id=tenant) as session:
+        assert "192.0.2.1" not in session.scalars(select(KnownAddress.address_sha256)).one()
+        old = func.now() - timedelta(seconds=KNOWN_S + 1)
+        session.execute(update(KnownAddress).values(use_time=old))
+        session.execute(update(AppUser).values(locked_until=func.now() + timedelta(minutes=5)))
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is None
+
+
+def test_wrong_passwords_from_a_known_address_are_counted_for_it_alone(
+    app: Database, database: Database, tenant: str
+):
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is not None
+    with database.transaction(tenant_id=tenant) as session:
+        session.execute(update(KnownAddress).values(failures=FAILURES_MAX - 1))
+    guess(app, address="192.0.2.1")
+    with database.transaction(tenant_id=tenant) as session:
+        assert session.scalars(select(AppUser.failures)).one() == 0
+        assert session.scalars(select(KnownAddress.user_id)).all() == []
+        assert list_audit(session)[0].action == "user.address_forgotten"
+
+
+def test_a_role_is_changed_in_the_log_and_the_last_admin_stays_one(database: Database, tenant: str):
+    with database.transaction(tenant_id=tenant) as session:
+        ana = find_user(session, tenant, "ana@example.com")
+        change_role(session, tenant, ana, UserRole.ADMIN, actor="command")
+        line = list_audit(session)[0]
+        assert (line.action, line.actor, line.subject) == ("user.role_changed", "command", ana)
+        assert line.details == {"before": "reviewer", "role": "admin"}
+    with (
+        pytest.raises(RequestRefused, match="last admin"),
+        database.transaction(tenant_id=tenant) as session,
+    ):
+        change_role(session, tenant, ana, UserRole.VIEWER, actor="command")
+    with database.transaction(tenant_id=tenant) as session:
+        assert list_users(session, tenant)[0].role is UserRole.ADMIN
+        with pytest.raises(RequestRefused, match="no account usr_none"):
+            change_role(session, tenant, "usr_none", UserRole.VIEWER, actor="command")
 
 
 def test_a_closed_account_is_out_at_once(app: Database, database: Database, tenant: str):

@@ -12,9 +12,10 @@ from fakesieve.reasons import Reason
 from fakesieve.records.tags import set_tags
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item
-from fakesieve.reviews.decide import decide_item, skip_item
+from fakesieve.reviews.decide import decide_item, reopen_item, skip_item
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import ItemFilter, list_items, view_item
-from fakesieve.reviews.queues import change_queue, count_items, fill_queue, load_queue
+from fakesieve.reviews.queues import change_queue, count_items, load_queue
 from fakesieve.values.reviews import (
     DecisionDraft,
     Disposition,
@@ -105,6 +106,35 @@ def test_an_item_can_be_claimed_by_its_id_and_given_back(desk: Desk) -> None:
             claim_item(session, other.id, "usr_c")
         release_item(session, other.id, "usr_b")
         assert view_item(session, other.id).state is ReviewState.OPEN
+
+
+def test_what_somebody_gave_back_comes_after_all_others_for_them(desk: Desk) -> None:
+    first = claim(desk, "usr_a")
+    assert first is not None
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        release_item(session, first, "usr_a")
+    second = claim(desk, "usr_a")
+    assert second not in (None, first)
+    assert claim(desk, "usr_b") == first  # for others it is the first as before
+    end_lease(desk, first)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        decide_item(session, str(second), "usr_a", REAL)
+        decide_item(session, str(claim_next(session, desk.queue_id, "usr_a")), "usr_a", REAL)
+    assert claim(desk, "usr_a") == first  # and in the end for them too
+
+
+def test_who_skipped_an_item_that_was_opened_again_counts_no_more(desk: Desk) -> None:
+    item = str(claim(desk, "usr_a"))
+    for number, reviewer in enumerate(("usr_a", "usr_b", "usr_c")):
+        with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+            claim_item(session, item, reviewer)
+            state = skip_item(session, item, reviewer, ReasonCode.NEEDS_EXPERT)
+        assert state is (ReviewState.SKIPPED if number == 2 else ReviewState.OPEN)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        reopen_item(session, item, "usr_boss")
+    assert claim(desk, "usr_a") == item
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        assert skip_item(session, item, "usr_a", ReasonCode.NEEDS_EXPERT) is ReviewState.OPEN
 
 
 def test_what_somebody_skipped_is_offered_to_others_alone(desk: Desk) -> None:

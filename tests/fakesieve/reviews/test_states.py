@@ -13,8 +13,9 @@ from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, release_item
 from fakesieve.reviews.decide import decide_item, reopen_item, skip_item, undo_decision
 from fakesieve.reviews.entries import list_entries
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import view_item
-from fakesieve.reviews.queues import fill_queue, load_queue
+from fakesieve.reviews.queues import load_queue
 from fakesieve.reviews.states import MOVES, Act, move
 from fakesieve.values.reviews import DecisionDraft, Disposition, EntryKind, ReasonCode, ReviewState
 from tests.factories import make_tenant
