@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +20,7 @@ from engine.results import RejectReason
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 MANIFEST, WEIGHTS, GRAPH, TRIAGE_GRAPH = "manifest.json", "weights.safetensors", "model.onnx", "triage.onnx"
+SIGNATURE = "manifest.sig"  # beside the manifest, where somebody signed it
 SCHEMA_VERSION = 1
 _MANIFEST_BYTES_MAX = 1 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -40,12 +41,15 @@ class ModelBundle:
     calibration: Calibration | None = None  # null: scores of this model are not probabilities
     thresholds: tuple[Threshold, ...] = ()
     card: Mapping[str, str] = field(default_factory=dict[str, str])  # what a reader should know, by subject
+    # How it was read, not what it says: so no part of whether two are the same.
+    manifest_sha256: str = field(default="", compare=False)  # of the manifest's bytes
+    signed_by: str | None = field(default=None, compare=False)  # id of a trusted key, if one was asked for
 
     def __post_init__(self) -> None:
         if not self.name or not self.network or self.input_size < 1 or self.grid < 1:
             raise ValueError("a bundle has a name, a network and sizes from one")
         for name, digest in self.files.items():
-            if not _FILE_NAME.fullmatch(name) or name == MANIFEST:
+            if not _FILE_NAME.fullmatch(name) or name in (MANIFEST, SIGNATURE):
                 raise ValueError(f"{name!r} is no name of a file of a bundle")
             if not _SHA256.fullmatch(digest):
                 raise ValueError(f"the hash of {name} is not 64 hexadecimal digits")
@@ -64,13 +68,15 @@ class ModelBundle:
         return self.directory / file
 
 
-def load_bundle(name_or_dir: str | Path = DEFAULT_MODEL) -> ModelBundle:
+def load_bundle(name_or_dir: str | Path = DEFAULT_MODEL, trusted: Path | None = None) -> ModelBundle:
     """Read and verify a bundle: a name that ``list_bundles`` gives, or a folder.
 
-    Raises BundleInvalid naming the file that is missing, altered or malformed.
+    ``trusted`` is a PEM file of public keys, one of which must have signed the manifest; without it any
+    bundle that is whole will do. Raises BundleInvalid naming the file that is missing, altered, malformed or
+    not signed.
     """
     directory = find_bundle(name_or_dir)
-    bundle = read_manifest(directory)
+    bundle = read_manifest(directory, trusted)
     for file, digest in bundle.files.items():
         _verify_file(directory / file, digest)
     for file in bundle.files:
@@ -103,17 +109,26 @@ def list_bundles(folder: Path = MODELS_FOLDER) -> tuple[str, ...]:
     return tuple(sorted(manifest.parent.name for manifest in folder.glob(f"*/{MANIFEST}")))
 
 
-def read_manifest(directory: Path) -> ModelBundle:
-    """Read the manifest without looking at the other files. Raises BundleInvalid if it is malformed."""
+def read_manifest(directory: Path, trusted: Path | None = None) -> ModelBundle:
+    """Read the manifest without looking at the other files. Raises BundleInvalid as ``load_bundle`` does."""
     path = directory / MANIFEST
     try:
         with path.open("rb") as stream:
             text = stream.read(_MANIFEST_BYTES_MAX + 1)
         if len(text) > _MANIFEST_BYTES_MAX:
             raise ValueError(f"larger than {_MANIFEST_BYTES_MAX} bytes")
-        return _bundle_from_json(directory, json.loads(text))
+        signed_by = None if trusted is None else _find_signer(text, directory, trusted)
+        bundle = _bundle_from_json(directory, json.loads(text))
+        return replace(bundle, manifest_sha256=hashlib.sha256(text).hexdigest(), signed_by=signed_by)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise _invalid(f"{path} cannot be read: {fault!r}", "import or train the model again") from fault
+
+
+def _find_signer(manifest: bytes, directory: Path, trusted: Path) -> str:
+    # Lazy: most scans ask for no signature, and the library takes a while to load.
+    from engine.signature import check_signature
+
+    return check_signature(manifest, directory / SIGNATURE, trusted)
 
 
 def _bundle_from_json(directory: Path, form: Mapping[str, object]) -> ModelBundle:
@@ -156,6 +171,7 @@ def write_manifest(bundle: ModelBundle) -> None:
     }
     partial = bundle.directory / f"{MANIFEST}.partial"
     partial.write_text(json.dumps(form, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (bundle.directory / SIGNATURE).unlink(missing_ok=True)  # it was of another manifest
     partial.replace(bundle.directory / MANIFEST)
 
 

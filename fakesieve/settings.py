@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     model: Annotated[str, Field(description="Name or folder of the model, part of the fingerprint.")] = (
         "lv-compact"
     )
+    model_keys: Annotated[
+        Path | None,
+        Field(description="PEM file of public keys; a worker runs only models that one of them signed."),
+    ] = None
     engine: Annotated[
         str, Field(description="What runs the network; `auto` takes the fastest that passes its check.")
     ] = "auto"

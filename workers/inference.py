@@ -369,7 +369,9 @@ def make_launch(
 ) -> InferenceLaunch:
     """Say how the inference process of a host with ``slots`` slots is started."""
     layout = SlabLayout(slots, crops, bundle.input_size, bundle.grid)
-    return InferenceLaunch(str(bundle.directory), engine, threads, asdict(layout), max_wait_s)
+    return InferenceLaunch(
+        str(bundle.directory), engine, threads, asdict(layout), max_wait_s, bundle.manifest_sha256
+    )
 
 
 def _failed(seen: str) -> BackendFailed:

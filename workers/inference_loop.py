@@ -20,9 +20,10 @@ from engine.arrays import F32, U8
 from engine.backends.parity import probe_crops
 from engine.backends.protocol import Backend
 from engine.backends.select import choose_backend
-from engine.bundle import load_bundle
-from engine.errors import BackendFailed, EngineError
+from engine.bundle import ModelBundle, load_bundle
+from engine.errors import BackendFailed, BundleInvalid, EngineError
 from engine.predict import split_batch
+from engine.results import RejectReason
 from workers.batching import Batcher, BatchRules, Ticket
 from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refused, Request, receive, send
 from workers.slabs import SlabMemory
@@ -41,7 +42,7 @@ def main() -> None:
     launch = InferenceLaunch(**json.loads(sys.argv[3]))
     memory = SlabMemory(int(sys.argv[2]), launch.slab_layout)
     try:
-        bundle = load_bundle(launch.model)
+        bundle = _load_checked(launch)
         backend = choose_backend(bundle, launch.engine, launch.threads)
         batch_s = _warm_up(backend)
     except EngineError as fault:
@@ -61,6 +62,17 @@ def main() -> None:
         ),
     )
     _Server(channel, memory, backend, BatchRules(ladder, launch.max_wait_s)).serve()
+
+
+def _load_checked(launch: InferenceLaunch) -> ModelBundle:
+    bundle = load_bundle(launch.model)
+    if bundle.manifest_sha256 != launch.manifest_sha256:
+        raise BundleInvalid(
+            RejectReason.MODEL_INVALID,
+            f"the manifest of {launch.model} was replaced after the host had checked it",
+            "start the host again",
+        )
+    return bundle
 
 
 def _warm_up(backend: Backend) -> float:

@@ -27,6 +27,7 @@ class InferenceLaunch:
     threads: int
     layout: Mapping[str, int]  # fields of SlabLayout
     max_wait_s: float
+    manifest_sha256: str  # of the model as its host checked it, signature included
 
     @property
     def slab_layout(self) -> SlabLayout:

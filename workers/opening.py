@@ -43,9 +43,10 @@ def run_worker(
 
     With a database it lets go of copies of what is being erased.
 
-    Raises BundleInvalid for a model without its hashes, SetupRefused for a broker that evicts.
+    Raises BundleInvalid for a model that is not whole or not signed as asked for, SetupRefused for a broker
+    that evicts.
     """
-    bundle = load_bundle(settings.model)
+    bundle = load_bundle(settings.model, settings.model_keys)
     broker_url = settings.broker_url.get_secret_value()
     check_broker(broker_url)
     slots = settings.slots or default_threads()

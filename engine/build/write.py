@@ -16,6 +16,7 @@ from engine.build.shared import SharedWeights
 from engine.bundle import (
     GRAPH,
     MANIFEST,
+    SIGNATURE,
     TRIAGE_GRAPH,
     WEIGHTS,
     ModelBundle,
@@ -110,7 +111,7 @@ def _refuse_foreign(directory: Path) -> None:
     if not directory.exists():
         return
     found = {path.name for path in directory.iterdir()} if directory.is_dir() else {directory.name}
-    own = {MANIFEST, *read_manifest(directory).files} if MANIFEST in found else set[str]()
+    own = {MANIFEST, SIGNATURE, *read_manifest(directory).files} if MANIFEST in found else set[str]()
     if found - own:
         raise BundleInvalid(
             RejectReason.OUTPUT_FAILED,

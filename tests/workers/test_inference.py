@@ -227,6 +227,14 @@ def test_wrong_model_hash_is_refused_at_the_start(bundle):
     process.close()
 
 
+def test_manifest_that_is_not_the_one_its_host_checked_is_refused(bundle):
+    launch = make_launch(bundle, engine="onnxruntime", threads=1, slots=1, crops=4, max_wait_s=0.05)
+    process = InferenceProcess(bundle, replace(launch, manifest_sha256="0" * 64))
+    with pytest.raises(BundleInvalid, match="was replaced after the host had checked it"):
+        process.start()
+    process.close()
+
+
 def test_model_that_cannot_be_loaded_is_refused_with_the_engines_reason(bundle, tmp_path):
     launch = make_launch(bundle, engine="onnxruntime", threads=1, slots=1, crops=4, max_wait_s=0.05)
     process = InferenceProcess(bundle, replace(launch, model=str(tmp_path)))
