@@ -12,9 +12,7 @@ from fakesieve.records.audit import record_audit
 from fakesieve.records.tenants import ApiKey, NewKey, create_key, load_key, revoke_key, rotate_key
 from fakesieve.scopes import Scope
 from fakesieve.texts import is_storable
-
-NAME_LETTERS_MAX = 100
-OVERLAP_S, OVERLAP_S_MAX = 86_400, 30 * 86_400
+from fakesieve.values.keys import NAME_LETTERS_MAX, OVERLAP_S, OVERLAP_S_MAX
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import typer
 
 from fakesieve.cli.printing import print_json
 from fakesieve.scopes import DEFAULT_SCOPES, read_scopes
+from fakesieve.values.keys import OVERLAP_S, OVERLAP_S_MAX
 
+_OVERLAP_H_MAX = OVERLAP_S_MAX / 3600
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="As create --json and list print it.")]
 NameOption = Annotated[str, typer.Option(help="What the key is for, to tell it from others.")]
 ScopeOption = Annotated[
@@ -19,10 +21,13 @@ DaysOption = Annotated[
     int | None, typer.Option(min=1, help="Days until it expires; absent is never.", show_default=False)
 ]
 OverlapOption = Annotated[
-    float, typer.Option(min=0, help="Hours in which the old key still works beside the new one.")
+    float,
+    typer.Option(
+        min=0, max=_OVERLAP_H_MAX, help="Hours in which the old key still works beside the new one."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, with the id beside the key.")]
-NAME, OVERLAP_H = "command line", 24.0
+NAME, OVERLAP_H = "command line", OVERLAP_S / 3600
 
 
 def choose_scopes(given: Sequence[str] | None) -> frozenset[str]:

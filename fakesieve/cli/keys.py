@@ -1,8 +1,6 @@
 """``fakesieve keys``: make, list, rotate and revoke the keys of tenants, and say what tenants may name."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -20,22 +18,15 @@ from fakesieve.cli.key_options import (
     choose_scopes,
     print_key,
 )
-from fakesieve.cli.place import not_found
+from fakesieve.cli.place import open_all_tenants
 from fakesieve.cli.printing import Json, print_json
-from fakesieve.database import Database, open_database
-from fakesieve.records.revision import check_revision
-from fakesieve.records.tenants import (
-    ApiKey,
-    add_places,
-    create_key,
-    ensure_tenant,
-    list_keys,
-    revoke_key,
-    rotate_key,
-)
-from fakesieve.settings import read_settings
+from fakesieve.key_changes import KeyDraft, create_tenant_key, end_key, find_key, renew_key
+from fakesieve.people.accounts import find_tenant
+from fakesieve.records.tenants import ApiKey, add_places, ensure_tenant, list_keys
+from fakesieve.scopes import Scope
 
 _LISTED_MAX = 1000
+_ACTOR = "command"
 
 keys = typer.Typer(
     add_completion=False,
@@ -59,13 +50,14 @@ def create(
 ) -> None:
     """Print a new key, which is shown this once: the database keeps its hash."""
     scopes = choose_scopes(scope)
-    with _open_fleet() as database, database.transaction(tenant_id=None) as session:
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
         owner = ensure_tenant(session, tenant)
         try:
             add_places(session, owner, place or [])
+            draft = KeyDraft(name, frozenset(map(Scope, scopes)), choose_end(days))
         except ValueError as fault:
             raise typer.BadParameter(str(fault)) from fault
-        made = create_key(session, owner, name, scopes, choose_end(days))
+        made = create_tenant_key(session, owner, draft, actor=_ACTOR)
     print_key(made.id, owner, made.secret, as_json=as_json)
 
 
@@ -76,9 +68,9 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """Print the keys of a tenant, newest first, without their secrets."""
-    with _open_fleet() as database:
+    with open_all_tenants() as database:
         with database.transaction(tenant_id=None) as session:
-            owner = ensure_tenant(session, tenant)
+            owner = find_tenant(session, tenant)
         with database.transaction(tenant_id=owner) as session:
             rows = list_keys(session, None, _LISTED_MAX)
     for row in rows:
@@ -96,20 +88,17 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Print a new key with the scopes of another one, which ends after the overlap."""
-    with _open_fleet() as database, database.transaction(tenant_id=None) as session:
-        made = rotate_key(session, key_id, timedelta(hours=overlap_h))
-        if made is None:
-            raise not_found("key in force", key_id)
-        row = session.get_one(ApiKey, made.id)
-    print_key(made.id, row.tenant_id, made.secret, as_json=as_json)
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
+        owner = find_key(session, key_id).tenant_id
+        made = renew_key(session, owner, key_id, actor=_ACTOR, overlap_s=round(overlap_h * 3600))
+    print_key(made.id, owner, made.secret, as_json=as_json)
 
 
 @keys.command()
 def revoke(key_id: KeyId) -> None:
     """End a key at once."""
-    with _open_fleet() as database, database.transaction(tenant_id=None) as session:
-        if not revoke_key(session, key_id):
-            raise not_found("key in force", key_id)
+    with open_all_tenants() as database, database.transaction(tenant_id=None) as session:
+        end_key(session, find_key(session, key_id).tenant_id, key_id, actor=_ACTOR)
     typer.echo(f"{key_id} is revoked")
 
 
@@ -130,14 +119,3 @@ def _describe(row: ApiKey) -> dict[str, Json]:
         "scopes": list(row.scopes),
         "next_key_id": row.next_key_id,
     }
-
-
-@contextmanager
-def _open_fleet() -> Generator[Database]:
-    """Open the database of the environment for all tenants, and close it after the block."""
-    database = open_database(read_settings().database_url.get_secret_value(), connections_max=1)
-    try:
-        check_revision(database)
-        yield database
-    finally:
-        database.close()

@@ -13,6 +13,7 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.object_stores.select import PROMPT, open_objects
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
+from fakesieve.records.revision import check_revision
 from fakesieve.records.tenants import Tenant, find_caller
 from fakesieve.settings import Settings, read_settings
 
@@ -49,6 +50,21 @@ def open_place() -> Generator[Place]:
     database = open_database(settings.database_url.get_secret_value(), connections_max=2)
     try:
         yield Place(settings, database, _find_tenant(database, settings))
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_all_tenants() -> Generator[Database]:
+    """Open the database of the environment for whoever runs the fleet, and close it after the block.
+
+    Raises SetupRefused where variables are missing or the database lacks migrations, Unavailable
+    without one.
+    """
+    database = open_database(read_settings().database_url.get_secret_value(), connections_max=1)
+    try:
+        check_revision(database)
+        yield database
     finally:
         database.close()
 

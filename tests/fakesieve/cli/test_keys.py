@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import text
 
 from fakesieve.__main__ import main
 from fakesieve.database import Database
@@ -60,10 +61,34 @@ def test_two_keys_of_one_name_belong_to_one_tenant(run: Run, database: Database)
     assert callers[0].key_id != callers[1].key_id
 
 
-def test_a_key_that_is_not_in_force_is_not_found(run: Run) -> None:
+def test_a_key_that_is_not_there_or_ended_cannot_be_revoked(run: Run) -> None:
     code, out, err = run("revoke", "key_aaaaaaaaaaaaaaaaaaaaaaaaaa")
     assert (code, out) == (1, "")
-    assert "NOT_FOUND" in err
+    assert "NOT_FOUND: there is no key key_aaa" in err
+    made = json.loads(run("create", "--tenant", "press", "--json")[1])
+    run("revoke", made["id"])
+    code, _, err = run("revoke", made["id"])
+    assert (code, f"STATE_CONFLICT: {made['id']} is revoked already" in err) == (1, True)
+
+
+def test_what_the_command_does_with_keys_stands_in_the_audit_log(run: Run, database: Database) -> None:
+    made = json.loads(run("create", "--tenant", "press", "--json")[1])
+    new = json.loads(run("rotate", made["id"], "--json")[1])
+    run("revoke", new["id"])
+    with database.transaction(tenant_id=made["tenant"]) as session:
+        rows = session.execute(text("SELECT actor, action, subject FROM audit_log ORDER BY sequence")).all()
+    assert [tuple(row) for row in rows] == [
+        ("command", "key.created", made["id"]),
+        ("command", "key.rotated", made["id"]),
+        ("command", "key.revoked", new["id"]),
+    ]
+
+
+def test_a_list_of_keys_makes_no_tenant(run: Run, database: Database) -> None:
+    code, _, err = run("list", "--tenant", "pres")
+    assert (code, "NOT_FOUND: there is no organisation named 'pres'" in err) == (1, True)
+    with database.transaction(tenant_id=None) as session:
+        assert session.scalar(text("SELECT count(*) FROM tenant WHERE name = 'pres'")) == 0
 
 
 def test_a_key_has_the_scopes_and_its_tenant_the_places_that_are_asked_for(
