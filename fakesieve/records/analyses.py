@@ -21,9 +21,10 @@ from engine.results import (
 from fakesieve.records.analysis_insert import build_parts, insert_analysis
 from fakesieve.records.analysis_rows import Row, as_float32, build_score_row, read_score, read_track
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
+from fakesieve.records.judgements import load_judgement
 from fakesieve.records.models import Model, ModelFacts, ensure_model
-from fakesieve.records.policies import PolicyVersion, choose_policy
-from fakesieve.records.standings import Standing, build_standing_row, set_standing
+from fakesieve.records.policies import choose_policy
+from fakesieve.records.standings import build_standing_row, set_standing
 
 Matrix = tuple[float, float, float, float, float, float]
 _MATRIX = 6
@@ -226,17 +227,8 @@ def _load_tracks(session: Session, analysis: Analysis) -> list[TrackScore]:
 
 
 def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerdict]:
-    found = session.execute(
-        select(Verdict, PolicyVersion)
-        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
-        .join(
-            Standing,
-            (Standing.analysis_id == Verdict.analysis_id) & (Standing.policy_id == Verdict.policy_id),
-        )
-        .where(Verdict.analysis_id == analysis_id)
-    ).one()
-    row, version = found
-    policy = version.to_policy()
+    found = load_judgement(session, analysis_id)
+    row, policy = found.verdict, found.policy.to_policy()
     return policy, VideoVerdict(
         value=row.value,
         policy=policy.name,

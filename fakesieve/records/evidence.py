@@ -10,9 +10,9 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from engine.results import EvidenceReason, FaceRegion, SegmentKind, VerdictValue
-from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment
+from fakesieve.records.judgements import Judgement, load_judgement
 from fakesieve.records.models import Model, ModelCard
-from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import JsonObject
 from fakesieve.records.videos import Source, Video, list_sources
@@ -20,14 +20,6 @@ from fakesieve.records.videos import Source, Video, list_sources
 TRACKS_MAX = 100
 SPANS_MAX = 2000
 EARLIER_MAX = 20
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict that holds, and the policy that gave it."""
-
-    verdict: Verdict
-    policy: PolicyVersion
 
 
 @dataclass(frozen=True)
@@ -131,7 +123,7 @@ def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
         video=video,
         model=model,
         card=card,
-        judgement=_load_judgement(session, analysis_id),
+        judgement=load_judgement(session, analysis_id),
         tracks=session.scalars(tracks.limit(TRACKS_MAX)).all(),
         segments=session.scalars(segments.limit(SPANS_MAX)).all(),
         sources=list_sources(session, video.id),
@@ -235,19 +227,6 @@ def _find(session: Session, analysis_id: str) -> Analysis | None:
         .join(Video, Video.id == Analysis.video_id)
         .where(Analysis.id == analysis_id, Video.delete_time.is_(None))
     )
-
-
-def _load_judgement(session: Session, analysis_id: str) -> Judgement:
-    verdict, policy = session.execute(
-        select(Verdict, PolicyVersion)
-        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
-        .join(
-            Standing,
-            (Standing.analysis_id == Verdict.analysis_id) & (Standing.policy_id == Verdict.policy_id),
-        )
-        .where(Verdict.analysis_id == analysis_id)
-    ).one()
-    return Judgement(verdict, policy)
 
 
 def _list_others(session: Session, analysis: Analysis) -> list[EarlierAnalysis]:

@@ -1,0 +1,33 @@
+"""The verdict on an analysis that holds, with the policy that gave it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fakesieve.records.analysis_tables import Verdict
+from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.standings import Standing
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict that holds, and the policy that gave it."""
+
+    verdict: Verdict
+    policy: PolicyVersion
+
+
+def load_judgement(session: Session, analysis_id: str) -> Judgement:
+    """Return the judgement that holds of an analysis, which always has one."""
+    wanted = (
+        select(Verdict, PolicyVersion)
+        .join(PolicyVersion, PolicyVersion.id == Verdict.policy_id)
+        .join(
+            Standing,
+            (Standing.analysis_id == Verdict.analysis_id) & (Standing.policy_id == Verdict.policy_id),
+        )
+        .where(Verdict.analysis_id == analysis_id)
+    )
+    verdict, policy = session.execute(wanted).one()
+    return Judgement(verdict, policy)
