@@ -129,11 +129,6 @@ class InferenceProcess:
             fault = None if self._fault is None else str(self._fault)
             return InferenceHealth(self._ready is not None, max(0, self._restarts), len(self._pending), fault)
 
-    @property
-    def free_slabs(self) -> int:
-        """How many shards could begin at once."""
-        return self._ring.free_count
-
     @contextmanager
     def lend(
         self, lane: Lane, timeout_s: float, *, subject: str = "", is_suspect: bool = False

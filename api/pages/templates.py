@@ -83,11 +83,6 @@ def format_code(text: str) -> str:
     return str(text).replace("_", " ").lower()
 
 
-def format_count(count: int, one: str, many: str) -> str:
-    """Return a number with its noun."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
 def format_bytes(count: int) -> str:
     """Return a size in the largest unit of 1000 that leaves a digit before the point."""
     units: Sequence[str] = ("B", "kB", "MB", "GB", "TB")

@@ -31,7 +31,6 @@ from fakesieve.records.tenants import ensure_tenant
 SERVER = {"shared_buffers": "2GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min"}
 _LONG_S = 400 * 86_400.0
 _LIVE_BATCH_JOBS = 20
-_RUNNING_SHARE = 0.02  # of the backlog
 _EXPIRED_LEASES = 100
 # One of so many analyses has its wide rows too: faces in frames, maps, evidence. With all it is 58 GB.
 WHOLE_EVERY = 10
