@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Interval, Select, Text, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import CTE, Interval, Select, Text, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from fakesieve.jobs.limits import JobLimits
@@ -57,7 +57,13 @@ _ATTEMPT_KEY = (Attempt.job_id, Attempt.shard_index)
 
 def _build_lease() -> Select[*tuple[Any, ...]]:
     """Return the claim statement: the lease, and in its wake the job's start and the log of attempts."""
-    leased = (
+    leased = _lease_shard()
+    return select(leased).add_cte(_start_job(leased), _end_lost_attempt(leased), _log_attempt(leased))
+
+
+def _lease_shard() -> CTE:
+    """Take the shard if it may be taken, under the next fence."""
+    return (
         update(Shard)
         .where(
             Shard.job_id == bindparam("of_job"),
@@ -81,13 +87,21 @@ def _build_lease() -> Select[*tuple[Any, ...]]:
         .returning(Shard.job_id, Shard.index, *_CLAIM_COLUMNS)
         .cte("leased")
     )
-    started = (
+
+
+def _start_job(leased: CTE) -> CTE:
+    """Let a job that waited run from now on."""
+    return (
         update(Job)
         .where(Job.id == leased.c.job_id, Job.state == JobState.QUEUED)
         .values(state=JobState.RUNNING, start_time=func.coalesce(Job.start_time, func.now()))
         .cte("started")
     )
-    lost = (
+
+
+def _end_lost_attempt(leased: CTE) -> CTE:
+    """End the attempt of an earlier holder whose lease ran out."""
+    return (
         update(Attempt)
         .where(
             Attempt.job_id == leased.c.job_id,
@@ -98,6 +112,10 @@ def _build_lease() -> Select[*tuple[Any, ...]]:
         .values(attempt_end=AttemptEnd.LOST, end_time=func.now(), reason=Reason.LEASE_LOST)
         .cte("lost")
     )
+
+
+def _log_attempt(leased: CTE) -> CTE:
+    """Write down that this attempt has begun."""
     noted = select(
         leased.c.tenant_id,
         leased.c.job_id,
@@ -108,8 +126,7 @@ def _build_lease() -> Select[*tuple[Any, ...]]:
         bindparam("by_owner", type_=Text()),
     )
     columns = ["tenant_id", "job_id", "shard_index", "fence", "kind", "number", "owner"]
-    logged = insert(Attempt).from_select(columns, noted).cte("logged")
-    return select(leased).add_cte(started, lost, logged)
+    return insert(Attempt).from_select(columns, noted).cte("logged")
 
 
 _LEASE = _build_lease()
