@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,42 +20,49 @@ from engine.sampling import Sampling
 from engine.score import ScoringParams
 from fakesieve.__main__ import COMMANDS
 from tests.assets import pyfeat_dir
+from tests.e2e.blocks import (
+    ALONE,
+    BLOCK,
+    CODE,
+    PAGES,
+    ROOT,
+    RUN_BY,
+    Block,
+    list_blocks,
+    read_blocks,
+    read_lines,
+)
 
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^```(?P<kind>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<picture>[^)\s]+)\)")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page; ``kind`` is what stands behind the fence."""
-
-    page: Path
-    line: int
-    kind: str
-    body: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks() -> Iterator[Block]:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in BLOCK.finditer(text):
-            line = text.count("\n", 0, match.start()) + 1
-            yield Block(page, line, match["kind"].strip(), match["body"])
-
-
 def commands() -> Iterator[tuple[Block, list[str]]]:
-    """Each ``fakesieve`` command of each shell block, continued lines joined, as words."""
-    for block in blocks():
-        if block.kind.split()[:1] == ["shell"]:
-            for line in block.body.replace("\\\n", " ").splitlines():
-                words = line.split("#")[0].split()
-                if words[:1] == ["fakesieve"]:
+    """Each ``fakesieve`` command of each shell block, as words."""
+    for block in read_blocks():
+        if block.language == "shell":
+            for line in read_lines(block):
+                words = line.split()
+                if words[0] == "fakesieve":
                     yield block, words[1:]
+
+
+@pytest.mark.parametrize("block", [b for b in read_blocks() if b.language in CODE], ids=str)
+def test_something_runs_each_block_of_code(block: Block) -> None:
+    by = block.run_by
+    assert by is not None, "mark it runnable, or name in tests/e2e/blocks.py what runs it"
+    if by.startswith("tests/"):
+        assert (ROOT / by).exists()
+
+
+def test_what_is_said_to_run_blocks_is_of_use() -> None:
+    """A page or text that is gone would leave its entry behind."""
+    stale = set(RUN_BY) - {
+        (str(block.page.relative_to(ROOT)), part)
+        for block in read_blocks()
+        for name, part in RUN_BY
+        if name == str(block.page.relative_to(ROOT)) and part in block.body
+    }
+    assert stale == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -148,7 +154,7 @@ def test_the_limits_page_names_every_codec_and_container() -> None:
 def test_make_targets_that_pages_name_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     known = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
-    shells = [b.body for b in blocks() if b.kind.split()[:1] == ["shell"]]
+    shells = [block.body for block in read_blocks() if block.language == "shell"]
     named = {m for body in shells for m in re.findall(r"^make ([a-z]+)", body, re.MULTILINE)}
     assert named <= known
 
@@ -215,14 +221,17 @@ def test_the_page_of_commands_names_every_option(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what runnable blocks may use: clip.mp4 and a folder of videos."""
+    """A folder with what runnable blocks may use: clip.mp4, a folder of videos, and results of both."""
     folder = tmp_path_factory.mktemp("docs")
     videos = folder / "videos"
     videos.mkdir()
     (folder / "clip.mp4").write_bytes((pyfeat_dir() / "single_face.mp4").read_bytes())
     (videos / "first.mp4").write_bytes((pyfeat_dir() / "single_face.mp4").read_bytes())
     (videos / "broken.mp4").write_bytes(b"not a video")
-    assert run_in(folder, ["fakesieve", "scan", "videos", "--jsonl"], folder / "results.jsonl") == 3
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "activate").write_text("# the environment of this test is active\n")
+    scan = ["fakesieve", "scan", "clip.mp4", "videos", "--jsonl", "--out", "results"]
+    assert run_in(folder, scan, folder / "results.jsonl") == 3
     return folder
 
 
@@ -236,7 +245,7 @@ def run_in(folder: Path, command: list[str], stdout: Path) -> int:
             stdout=out,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
             env={
                 "PATH": f"{scripts}:/usr/bin:/bin",
@@ -249,13 +258,13 @@ def run_in(folder: Path, command: list[str], stdout: Path) -> int:
     return run.returncode
 
 
-@pytest.mark.parametrize("block", [b for b in blocks() if b.kind == "shell runnable"], ids=str)
+@pytest.mark.parametrize("block", list_blocks(ALONE, "shell"), ids=str)
 def test_runnable_shell_blocks_run(block: Block, workplace: Path) -> None:
     """A block may end with 3: one input of the example folder is broken and has no score."""
     assert run_in(workplace, ["sh", "-c", block.body], workplace / "stdout.txt") in (0, 3)
 
 
-@pytest.mark.parametrize("block", [b for b in blocks() if b.kind == "python runnable"], ids=str)
+@pytest.mark.parametrize("block", list_blocks(ALONE, "python"), ids=str)
 def test_runnable_python_blocks_print_something(block: Block, workplace: Path) -> None:
     stdout = workplace / "stdout.txt"
     assert run_in(workplace, [sys.executable, "-c", block.body], stdout) == 0
