@@ -106,7 +106,9 @@ class TablePrinter:
         self._rows.append(table_cells(result))
 
     def close(self) -> None:
-        """Print the table."""
+        """Print the table; nothing where the run was broken off before its first row."""
+        if not self._rows:
+            return
         with _translate_faults():
             data_console().print(build_table(self._rows))
             sys.stdout.flush()

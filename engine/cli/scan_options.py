@@ -50,7 +50,9 @@ class PolicyName(StrEnum):
     STRICT = "strict"
 
 
-Paths = Annotated[list[str], typer.Argument(help="Files, folders and patterns.", show_default=False)]
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH", help="Files, folders and patterns.", show_default=False)
+]
 
 # What is written.
 AsJson = Annotated[bool, typer.Option("--json", help="Print an array of documents.", rich_help_panel=_OUTPUT)]

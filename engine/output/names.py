@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\0")
-_UNSAFE_IN_FILES = re.compile(r"[^A-Za-z0-9._-]+")
-_STEM_LONGEST = 80
+_UNSAFE_IN_FILES = re.compile(r"[^\w.-]+")
+_UNSAFE_WITHOUT_UNICODE = re.compile(r"[^\w.-]+", re.ASCII)
+_STEM_LONGEST_BYTES = 120  # a name has 255 at most, endings included
 
 
 def to_text(path: str | PurePath) -> str:
@@ -64,7 +65,14 @@ def choose_stems(paths: Sequence[str | PurePath]) -> list[str]:
 
 
 def _make_safe(name: str) -> str:
-    return _UNSAFE_IN_FILES.sub("_", to_text(name))[:_STEM_LONGEST].strip("._-") or "input"
+    """Return a stem of letters, digits and ``._-``, in any script: a name must still tell its input."""
+    text, unsafe = unicodedata.normalize("NFC", to_text(name)), _UNSAFE_IN_FILES
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # this system's file names have another encoding, as Latin-1
+        unsafe = _UNSAFE_WITHOUT_UNICODE
+    whole = unsafe.sub("_", text)
+    return whole.encode()[:_STEM_LONGEST_BYTES].decode("utf-8", "ignore").strip("._-") or "input"
 
 
 def _make_unique(stem: str, taken: set[str]) -> str:

@@ -24,6 +24,7 @@ BACKGROUND: Colour = (22, 24, 28)
 _DIM: Colour = (95, 100, 108)
 _PLOT_PX = 84
 _MARGIN_PX = 8
+_LABEL_PX = 11  # between two labels of levels: what is nearer cannot be read
 _CAVEAT = "a reason to look closer, not proof"
 
 
@@ -89,21 +90,25 @@ class TimePanel:
                 self._base[bottom + 1 : bottom + 4, self._x(span.start_us) : self._x(span.end_us)] = HOT
         for cut_us in timeline.cuts_us:
             draw_dashed(self._base, (self._x(cut_us), self._top), (self._x(cut_us), bottom), GREY, dash_px=2)
-        for score in (0.0, 1.0):
-            self._draw_level(score, f"{score:.0f}", is_threshold=False)
+        labelled: list[int] = []
         for score in dict.fromkeys((timeline.low, timeline.high)):
-            self._draw_level(score, f"{score:.2f}", is_threshold=True)
+            self._draw_level(score, f"{score:.2f}", labelled, is_threshold=True)
+        for score in (0.0, 1.0):
+            self._draw_level(score, f"{score:.0f}", labelled, is_threshold=False)
         for lane in timeline.lanes:
             self._draw_lane(lane)
 
-    def _draw_level(self, score: float, label: str, *, is_threshold: bool) -> None:
+    def _draw_level(self, score: float, label: str, labelled: list[int], *, is_threshold: bool) -> None:
+        """Draw a level across the plot, and its label unless one of ``labelled`` is too near."""
         y = self._y(score)
         if is_threshold:
             draw_dashed(self._base, (self._left, y), (self._right - 1, y), WHITE)
         else:
             self._base[y, self._left : self._right] = _DIM
-        place = (_MARGIN_PX, min(self._top + _PLOT_PX, y + 4))
-        draw_text(self._base, label, place, 0.8 * self._scale, GREY)
+        if all(abs(y - other) >= _LABEL_PX for other in labelled):
+            labelled.append(y)
+            place = (_MARGIN_PX, min(self._top + _PLOT_PX, y + 4))
+            draw_text(self._base, label, place, 0.8 * self._scale, GREY)
 
     def _draw_lane(self, lane: Lane) -> None:
         colour = track_colour(lane.ordinal)

@@ -67,10 +67,15 @@ class FacePath:
         if not 0 < after < len(self._times):
             return None
         first, last = int(self._times[after - 1]), int(self._times[after])
-        if last - first > MAX_BRIDGE_US:
+        if last - first > MAX_BRIDGE_US or self._was_missed(first, last):
             return None
         share = (time_us - first) / (last - first)
         return self._boxes[after - 1] * (1 - share) + self._boxes[after] * share
+
+    def _was_missed(self, first_us: int, last_us: int) -> bool:
+        """Whether a sample between two others was looked at and the face not found there."""
+        first, last = np.searchsorted(self._evidence.samples_us, [first_us + 1, last_us])
+        return bool(last > first)
 
     def _place_map(self, row: int, sampled: F64, box: F64) -> PatchMap:
         """Return the patch map, moved along with the box from where it was sampled."""

@@ -30,7 +30,9 @@ def print_nothing(kind: str) -> None:
     elif kind == "json":
         JsonPrinter(with_patches=False).close()
     else:
-        TablePrinter().close()
+        printer = TablePrinter()
+        printer.add(make_failed_result())
+        printer.close()
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "table"])
@@ -55,3 +57,10 @@ def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.Monkey
     printing.add(make_failed_result(Path("née.mp4")))
     printing.close()
     assert b"n\\xe9e.mp4" in written.getvalue()
+
+
+def test_a_run_that_broke_off_before_its_first_row_prints_no_empty_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    TablePrinter().close()
+    assert capsys.readouterr().out == ""

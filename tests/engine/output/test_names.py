@@ -1,5 +1,6 @@
 """Names that steer terminals, spreadsheets or folders are shown and kept harmless."""
 
+import os
 import re
 import string
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_stems_drop_the_extension_where_that_is_clear() -> None:
     assert choose_stems(["x/clip.mp4", "y/other.mov"]) == ["clip", "other"]
 
 
+def test_stems_keep_letters_of_every_script_and_fit_into_a_file_name() -> None:
+    stems = choose_stems(["übergröße 人物 \N{CLAPPER BOARD}.mp4", f"{'人' * 200}.mp4"])
+    assert stems == ["übergröße_人物", "人" * 40]
+
+
+def test_where_file_names_are_not_unicode_stems_are_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsencode", lambda name: str(name).encode("latin-1"))
+    names = [name.encode().decode("latin-1") for name in ("größe.mp4", "人物 7.mp4")]  # as it reads them
+    assert choose_stems(names) == ["größe", "7"]
+
+
 def test_stems_of_equal_names_are_told_apart() -> None:
     paths = ["a/clip.mp4", "b/clip.mov", "c/CLIP.mp4", "d/clip.mp4"]
     assert choose_stems(paths) == ["clip.mp4", "clip.mov", "CLIP.mp4-2", "clip.mp4-3"]
@@ -60,4 +72,4 @@ def test_stems_of_equal_names_are_told_apart() -> None:
 def test_stems_are_plain_file_names_and_never_equal(names: list[str]) -> None:
     stems = choose_stems(names)
     assert len({stem.lower() for stem in stems}) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,90}", stem) for stem in stems)
+    assert all(re.fullmatch(r"[^\W_][\w.-]*", stem) and len(stem.encode()) <= 130 for stem in stems)

@@ -65,6 +65,13 @@ def test_nobody_knows_where_a_face_is_between_distant_samples() -> None:
     assert path.at(4_000_000 + HOLD_US).box[0] == 0.0
 
 
+def test_no_box_is_drawn_across_a_sample_in_which_the_face_was_not_found() -> None:
+    path = path_of(moving(cells=(2.0, 2.0, None, *(2.0,) * 7)))
+    assert path.at(1_500_000 + HOLD_US).box[0] == pytest.approx(0.1)
+    assert path.at(2_500_000) is None
+    assert path.at(3_000_000) is None
+
+
 def test_before_and_after_its_samples_a_face_is_not_drawn() -> None:
     path = path_of(moving())
     assert path.at(0) is None
