@@ -36,6 +36,8 @@ _NEEDS = {
     "torch": ("torch", "safetensors"),
 }
 
+_EXTRAS = {"openvino": "openvino", "torch": "train", "safetensors": "train"}  # that bring a package
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,7 +77,8 @@ def _status(name: str) -> EngineStatus:
         return _gpu_status(name)
     for package in _NEEDS[name]:
         if find_spec(package) is None:
-            hint = f"pip install {package}, or use --engine onnxruntime"
+            wanted = f"'fakesieve[{_EXTRAS[package]}]'" if package in _EXTRAS else package
+            hint = f"pip install {wanted}, or use --engine onnxruntime"
             return EngineStatus(name, None, f"the package {package} is not installed", hint)
     try:
         return EngineStatus(name, version(name), None, None)

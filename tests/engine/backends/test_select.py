@@ -51,7 +51,7 @@ def test_an_engine_asked_for_by_name_is_not_replaced(
     uninstall(monkeypatch, "safetensors")
     with pytest.raises(BackendMissing, match="torch: the package safetensors is not installed") as refusal:
         choose_backend(bundle, "torch")
-    assert "pip install safetensors" in refusal.value.hint
+    assert "pip install 'fakesieve[train]'" in refusal.value.hint
 
 
 def test_all_refusals_are_named_when_there_is_no_engine(
