@@ -86,8 +86,8 @@ def record_audit(
     Call it last: to number the entries the database lets one transaction of a tenant at a time past here,
     until it commits. ``details`` must hold nothing that an erasure has to remove: ids and closed words only.
     """
-    values = {"tenant_id": tenant_id, "actor": actor, "action": action, "subject": subject}
-    entry = {**values, "details": dict(details or {})}
+    entry: dict[str, object] = {"tenant_id": tenant_id, "actor": actor, "action": action, "subject": subject}
+    entry["details"] = dict(details or {})
     gathered = cast("list[dict[str, object]] | None", session.info.get(_GATHERED))
     if gathered is not None:
         gathered.append(entry)

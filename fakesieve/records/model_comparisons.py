@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    Double,
     Integer,
     Row,
     Select,
@@ -164,7 +163,7 @@ def _count(pairs: CTE) -> Select[Any]:
     keys = [pairs.c.base, pairs.c.other, _bin(pairs.c.base_score), _bin(pairs.c.other_score)]
     sums = [func.count(), func.count(difference), func.sum(difference), func.sum(func.abs(difference))]
     nothing = [cast(null(), Text()).label(name) for name in ("video_id", "base_id", "other_id")]
-    scores = [cast(null(), Double()).label(name) for name in ("base_score", "other_score")]
+    scores = [cast(null(), Standing.score.type).label(name) for name in ("base_score", "other_score")]
     names = ("base", "other", "base_bin", "other_bin", "n", "n_scored", "difference", "distance")
     found = [column.label(name) for name, column in zip(names, [*keys, *sums], strict=True)]
     return select(*nothing, *scores, *found).group_by(*keys)
@@ -174,7 +173,7 @@ def _find_flips(pairs: CTE, limit: int) -> Any:
     """Return the pairs whose verdicts differ, in the columns of the counts, the farthest apart first."""
     distance = func.abs(pairs.c.other_score - pairs.c.base_score)
     whole = cast(null(), Integer())
-    number = cast(null(), Double())
+    number = cast(null(), Standing.score.type)
     return (
         select(
             pairs.c.video_id, pairs.c.base_id, pairs.c.other_id, pairs.c.base_score, pairs.c.other_score,

@@ -87,7 +87,7 @@ def _find_bound(session: Session, queue_id: str) -> float | None:
     return session.scalar(waiting.order_by(ReviewItem.rank, ReviewItem.id).offset(FILL_BELOW - 1).limit(1))
 
 
-def _select_first(queue: ReviewQueue, bound: float | None) -> Select[Any]:
+def _select_first(queue: ReviewQueue, bound: float | None) -> Select[Any, Any]:
     """Return the statement that gives the first matches of a queue, with their ranks, the lowest first."""
     match queue.order:
         case QueueOrder.OLDEST:
@@ -105,7 +105,7 @@ def _select_first(queue: ReviewQueue, bound: float | None) -> Select[Any]:
             return _select_nearest(queue, bound)
 
 
-def _select_nearest(queue: ReviewQueue, bound: float | None) -> Select[Any]:
+def _select_nearest(queue: ReviewQueue, bound: float | None) -> Select[Any, Any]:
     """Return the same by the distance from the middle: the first on each side, and of these the first."""
     distance = func.coalesce(func.abs(Standing.score - _MIDDLE), literal(_LAST, Double()))
     above = _select_matches(queue, distance).where(_score_key >= _MIDDLE)
@@ -120,7 +120,7 @@ def _select_nearest(queue: ReviewQueue, bound: float | None) -> Select[Any]:
     return select(both.c.analysis_id, both.c.rank).order_by(both.c.rank, both.c.analysis_id).limit(FILL_ROWS)
 
 
-def _select_matches(queue: ReviewQueue, rank: ColumnElement[Any]) -> Select[Any]:
+def _select_matches(queue: ReviewQueue, rank: ColumnElement[Any]) -> Select[Any, Any]:
     has_item = exists().where(
         ReviewItem.queue_id == queue.id,
         ReviewItem.analysis_id == Standing.analysis_id,

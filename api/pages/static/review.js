@@ -239,7 +239,7 @@ function bindKeys() {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const isText = target.matches("textarea, select, input:not([type=radio]):not([type=range]):not([type=checkbox])");
     const isPressed = target.matches("button, a, summary") && (key === "Enter" || key === " ");
-    const hasArrows = target.matches("input, [tabindex]"); // sliders, choices and what scrolls use them
+    const hasArrows = target.matches("input, [tabindex=\"0\"]"); // sliders, choices and what scrolls use them
     if (hasArrows && key.startsWith("Arrow")) return;
     if (isPressed || (isText && !(key === "Enter" && target.matches("select, input")))) return;
     const act = keys.get(key);
