@@ -14,7 +14,7 @@ from api.schemas.erasure import ErasureOut
 from engine.output.names import escape_for_terminal
 from fakesieve.cli.lists import AsJson
 from fakesieve.cli.printing import dump_line, open_output
-from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.errors import FleetError, RequestRefused, Unavailable
 from fakesieve.reasons import Reason
 from fakesieve.values.erasure import ErasureState
 
@@ -42,7 +42,7 @@ def erase(
             return
         if not yes:
             _ask(len(ids))
-        done = [client.videos.erase(each, with_sources=with_sources) for each in ids]
+        done, refused = _begin(client, ids, with_sources=with_sources)
         if receipt is not None:
             done = _wait(client, done, timeout)
             with open_output(receipt) as output:
@@ -50,6 +50,24 @@ def erase(
     for each in done:
         lines = {"video": each.video_id, "erasure": each.id, "state": each.state, "sha256": each.sha256}
         show_one(each, lines, as_json=as_json)
+    if refused:
+        seen = "; ".join(f"{name}: {fault.seen}" for name, fault in refused.items())
+        raise RequestRefused(
+            next(iter(refused.values())).reason, seen, "erase these again when nothing holds them"
+        )
+
+
+def _begin(
+    client: Client, ids: list[str], *, with_sources: bool
+) -> tuple[list[ErasureOut], dict[str, FleetError]]:
+    """Begin every erasure that may begin; returns those, and what was said against the others by video."""
+    begun, refused = list[ErasureOut](), dict[str, FleetError]()
+    for each in ids:
+        try:
+            begun.append(client.videos.erase(each, with_sources=with_sources))
+        except FleetError as fault:  # what was begun has no way back: its receipt is told all the same
+            refused[each] = fault
+    return begun, refused
 
 
 def _announce(client: Client, ids: list[str], *, with_sources: bool) -> None:

@@ -10,6 +10,8 @@ from api.cli.shown import DryRun, show_answers, show_one
 from api.schemas.webhooks import DeliveryOut, WebhookOut
 from fakesieve.cli.lists import LIMIT, AsCsv, AsJson, Columns, Limit, read_form
 from fakesieve.cli.printing import end_list
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
 from fakesieve.values.webhooks import DeliveryState, EventType
 
 webhooks = typer.Typer(
@@ -43,6 +45,9 @@ def create(
     """Register a webhook; its secret is shown this once."""
     with open_client() as client:
         made = client.webhooks.create(url, event or [], description)
+    if made.secret is None:
+        seen = f"{made.id} was made, and its secret got lost on the way"
+        raise Unavailable(Reason.INTERNAL, seen, f"fakesieve webhooks remove {made.id}, and make another")
     show_one(made, {"webhook": made.id, "url": made.url, "secret": made.secret}, as_json=as_json)
 
 

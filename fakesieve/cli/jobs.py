@@ -12,7 +12,7 @@ from fakesieve.cli.printing import end_list, print_json
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.job_forms import form_attempt, form_detail, form_job
-from fakesieve.jobs.states import JobState
+from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.reasons import Reason
 from fakesieve.values.job_lines import JobDetail
 
@@ -85,7 +85,13 @@ def _cancel_job(fleet: Fleet, job_id: str, *, dry_run: bool) -> str:
 
 
 @jobs.command()
-def retry(ids: Ids) -> None:
+def retry(
+    ids: Ids,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which jobs would be started, and start none.")
+    ] = False,
+) -> None:
     """Start failed, cancelled or expired jobs again from the beginning.
 
     Raises RequestRefused for jobs in another state, after the others were started.
@@ -93,7 +99,9 @@ def retry(ids: Ids) -> None:
     refused: list[str] = []
     with open_fleet() as fleet:
         for job in fleet.jobs.load_jobs(ids):
-            if fleet.jobs.retry_job(job.line.id):
+            if dry_run and job.line.state in RETRY_STATES:
+                typer.echo(f"{job.line.id}  would be queued again")
+            elif not dry_run and fleet.jobs.retry_job(job.line.id):
                 typer.echo(f"{job.line.id}  queued again")
             else:
                 refused.append(f"{job.line.id} is {job.line.state.value}")

@@ -130,6 +130,15 @@ def test_an_erasure_leaves_its_receipt_in_a_file(remote: Remote, video: str, tmp
     assert remote.caller.get(f"/v1/videos/{video}").status_code == 404
 
 
+def test_what_may_be_erased_is_erased_and_told_beside_what_may_not(remote: Remote, video: str) -> None:
+    held = remote.caller.get("/v1/videos", external_id="middle").json()["data"][0]["id"]
+    assert remote.caller.post(f"/v1/videos/{held}:hold").status_code == 200
+    ran = remote.run("erase", held, video, "--yes", "--json")
+    assert ran.code == 1
+    assert [line["video_id"] for line in ran.lines()] == [video]
+    assert ran.err.splitlines()[-2].startswith(f"error: LEGAL_HOLD: {held}: ")
+
+
 def test_keys_of_the_tenant_are_made_rotated_and_revoked(remote: Remote, app_client: TestClient) -> None:
     def whoami(secret: str) -> int:
         return app_client.get("/v1/whoami", headers={"Authorization": f"Bearer {secret}"}).status_code

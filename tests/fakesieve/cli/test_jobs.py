@@ -65,8 +65,11 @@ def test_cancel_and_retry(fleet: Fleet) -> None:
     job = fleet.read_job(job_id)
     assert (job.state, job.error_reason) == (JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
     assert fleet.run("jobs", "cancel", job_id).out == f"{job_id}  had ended: cancelled\n"
+    assert fleet.run("jobs", "retry", job_id, "--dry-run").out == f"{job_id}  would be queued again\n"
+    assert fleet.read_job(job_id).state is JobState.CANCELLED
     assert fleet.run("jobs", "retry", job_id).out == f"{job_id}  queued again\n"
     assert fleet.read_job(job_id).state is JobState.QUEUED
+    assert fleet.run("jobs", "retry", job_id, "--dry-run").code == 1
     refused = fleet.run("jobs", "retry", job_id)
     assert refused.code == 1
     assert f"{job_id} is queued" in refused.err
