@@ -1,6 +1,5 @@
 """The command line over a served API: a tenant, its key in the environment, and no database there."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ import pytest
 import structlog
 
 from api.app import create_app
-from fakesieve.__main__ import main
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
@@ -17,19 +15,7 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.settings import Settings
 from tests.api.callers import Caller
 from tests.api.served import serve_app
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    def lines(self) -> list[dict]:
-        """Return what it printed with ``--json``."""
-        return [json.loads(line) for line in self.out.splitlines()]
+from tests.commands import Ran, run_command
 
 
 @dataclass(frozen=True)
@@ -83,14 +69,7 @@ def remote(
     }
 
     def run(*arguments: str) -> Ran:
-        capfd.readouterr()
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        said = capfd.readouterr()
-        return Ran(code, said.out, said.err)
+        return run_command(capfd, *arguments)
 
     def run_direct(*arguments: str) -> Ran:
         with pytest.MonkeyPatch.context() as patch:

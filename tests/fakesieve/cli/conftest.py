@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import func
 
 from engine.results import VideoScore
-from fakesieve.__main__ import main
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.jobs.states import JobState, Lane
@@ -19,6 +18,7 @@ from fakesieve.records.jobs import Job
 from fakesieve.records.tenants import create_key, ensure_tenant
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.videos import SourceKind
+from tests.commands import Ran, run_command
 from tests.factories import SECOND_US, hash_text, make_record, make_score
 
 MEDIA: dict[str, object] = {
@@ -47,15 +47,6 @@ MEDIA: dict[str, object] = {
     "attached_pictures": 0,
     "warnings": [],
 }
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -152,14 +143,7 @@ def fleet(
     monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
 
     def run(*arguments: str) -> Ran:
-        capfd.readouterr()
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        said = capfd.readouterr()
-        return Ran(code, said.out, said.err)
+        return run_command(capfd, *arguments)
 
     yield Fleet(database, tenant_id, objects, run)
     database.close()
