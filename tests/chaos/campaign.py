@@ -22,6 +22,7 @@ from tests.chaos import scenarios_broker as broker
 from tests.chaos import scenarios_database as database
 from tests.chaos import scenarios_failover as failover
 from tests.chaos import scenarios_hosts as hosts
+from tests.chaos import scenarios_http as http
 from tests.chaos import scenarios_machine as machine
 from tests.chaos import scenarios_objects as objects
 from tests.chaos import scenarios_requests as requests
@@ -128,6 +129,7 @@ def full_lanes(times: int = 1) -> dict[str, list[Step]]:
             database.r39_partition_dropped,
             requests.r31_killed_within_submit,
             requests.r34_killed_before_reply,
+            partial(http.r34_service_killed, jobs=12 * times),
             requests.r35_fifty_at_once,
             partial(database.r17_commit_unknown, times=8 * times),
             partial(database.r16_restarted, times=2 * times),
@@ -159,6 +161,16 @@ def full_afterwards(folder: Path, times: int = 1) -> list[Step]:
         hosts.r10_endless_decode,
         failover.r19_failover,
     ]
+
+
+def choose_steps(steps: list[Step], wanted: frozenset[str]) -> list[Step]:
+    """Return the steps that are wanted by the beginning of their name, as r05; all where none is named."""
+    return [step for step in steps if not wanted or name_step(step).partition("_")[0] in wanted]
+
+
+def name_step(step: Step) -> str:
+    """Return the name of the function behind a step."""
+    return getattr(step, "func", step).__name__
 
 
 def break_objects(*steps: Callable[[Driver], objects.Settle]) -> Step:
@@ -202,7 +214,7 @@ def run_campaign(
 
 def _run_steps(d: Driver, steps: list[Step], outcome: Outcome) -> None:
     for step in steps:
-        name = getattr(step, "func", step).__name__
+        name = name_step(step)
         begun = time.monotonic()
         if begun > outcome.until_s:
             outcome.skipped.append(name)
@@ -249,6 +261,9 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="how many times as often as the table says")
     parser.add_argument("--report", type=Path, help="where a page about the run is written")
     parser.add_argument("--part", choices=("all", "lanes", "afterwards"), default="all")
+    parser.add_argument(
+        "--steps", default="", help="only these, as r05,r13; objects is R21 to R26, everything is R42"
+    )
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which nothing new is broken")
     given = parser.parse_args()
     begun, load = time.monotonic(), os.getloadavg()[0]
@@ -257,10 +272,11 @@ def main() -> None:
         lanes = fast_lanes() if given.fast else full_lanes(given.times)
         last: list[Step] = [partial(everything_at_once, for_s=60.0)]
         after = last if given.fast else full_afterwards(place, given.times)
+        wanted = frozenset(given.steps.split(",")) - {""}
         outcome = run_campaign(
             given.seed,
-            {} if given.part == "afterwards" else lanes,
-            [] if given.part == "lanes" else after,
+            {} if given.part == "afterwards" else {n: choose_steps(s, wanted) for n, s in lanes.items()},
+            [] if given.part == "lanes" else choose_steps(after, wanted),
             limit_s=60 * given.minutes,
         )
     seconds = time.monotonic() - begun

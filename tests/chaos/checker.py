@@ -25,11 +25,15 @@ _FAULT_OF = {"I1": "lost", "I2": "dup", "I4": "stuck", "I5": "stale", "I6": "stu
 
 @dataclass(frozen=True)
 class Expected:
-    """How a job must end: with the score of its clip, or in another state for a reason."""
+    """How a job must end: with the score of its clip, or in another state for a reason.
+
+    Of a clip that was not seen as a whole the score is not compared.
+    """
 
     clip: str
     state: JobState = JobState.SUCCEEDED
     reason: Reason | None = None
+    is_whole: bool = True
 
 
 @dataclass
@@ -137,7 +141,7 @@ def _compare_ends(
         if (state, reason) != (expected.state, expected.reason):
             wanted = f"{expected.state} {expected.reason}"
             report.wrong.append(f"{job_id} is {state} {reason}, not {wanted}: {message}")
-        elif analysis_id is not None:
+        elif analysis_id is not None and expected.is_whole:
             found = compare_scores(load_analysis(session, analysis_id), golden[expected.clip])
             if found:
                 report.wrong.append(f"{job_id}, {expected.clip}: {found}")

@@ -25,6 +25,7 @@ from fakesieve.records.tenants import ensure_tenant
 from tests.chaos.checker import Expected, Report, check
 from tests.chaos.clips import draw_clips
 from tests.chaos.stack import BUCKET, HOSTS, LEASE_S, Stack
+from tests.waiting import PATIENCE_S
 
 Answer = TypeVar("Answer")
 
@@ -32,7 +33,6 @@ WAIT_S = 480.0  # for anything to happen; beside a training and other test runs 
 # What one lane breaks may end in another, rightful way by what another lane breaks at that moment. So a
 # failure is tried again until it was met, but not for ever: a product that never shows it has a fault.
 TRIES = 5
-_PATIENCE_S = 120.0  # for the database to come back
 
 
 class Driver:
@@ -104,7 +104,7 @@ class Driver:
 
     def insist(self, work: Callable[[], Answer]) -> Answer:
         """Ask the database, again while it is away."""
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return work()
@@ -127,6 +127,15 @@ class Driver:
         job = self.insist(lambda: self.store.run(lambda tx: tx.read_job(job_id)))
         assert job is not None, f"{job_id} was acknowledged and is not there"
         return job
+
+    def load(self, job_id: str) -> AnalysisRecord:
+        """The analysis of a job that succeeded."""
+
+        def work() -> AnalysisRecord:
+            with self.stack.database.transaction(tenant_id=None) as session:
+                return load_analysis(session, self.read(job_id).analysis_id)
+
+        return self.insist(work)
 
     def read_shard(self, job_id: str, index: int = 1) -> ShardRow | None:
         """The shard as it is now, if there is one yet."""
@@ -226,7 +235,7 @@ class Driver:
                 self.golden[name] = load_analysis(session, job.analysis_id)
             assert self.golden[name].score.raw is not None, f"{name} shows no face, so it proves nothing"
 
-    def settle(self, limit_s: float = 240.0) -> float:
+    def settle(self, limit_s: float = WAIT_S) -> float:
         """Wait until every job has ended; return the seconds. What has not is the checker's to tell."""
         begun = time.monotonic()
         live = "SELECT count(*) FROM job WHERE state IN ('queued', 'running')"

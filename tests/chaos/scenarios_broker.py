@@ -9,8 +9,9 @@ import redis
 
 from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason
-from tests.chaos.driver import TRIES, Driver, is_stopped
+from tests.chaos.driver import TRIES, WAIT_S, Driver, is_stopped
 from tests.chaos.stack import HOSTS
+from tests.waiting import PATIENCE_S
 
 _REFUSED = 78  # EX_CONFIG: starting again without a change is of no use
 _QUEUES = tuple(lane.value for lane in Lane)
@@ -58,7 +59,7 @@ def r12_flushed(d: Driver, times: int, every_s: float) -> None:
         while turns < times or (taken == 0 and turns < times + TRIES):
             turns += 1
             jobs += [d.submit() for _ in range(3)]
-            _try_until(lambda broker=broker: _count_messages(broker) > 0, 1.0)
+            _try_until(lambda broker=broker: _count_messages(broker) > 0, 5.0)
             taken += _count_messages(broker)
             broker.flushall()
             time.sleep(every_s)
@@ -100,10 +101,10 @@ def r14_half_open(d: Driver, for_s: float) -> None:
     proxy.is_swallowing = True
     jobs = [d.submit() for _ in range(3)]
     time.sleep(for_s)
-    d.note("R14 packets vanished", d.comes(lambda: proxy.counts.swallowed > swallowed, 30.0))
+    d.note("R14 packets vanished", d.comes(lambda: proxy.counts.swallowed > swallowed, WAIT_S))
     proxy.is_swallowing = False
     waited_s = d.wait_ended(*jobs)
-    d.note("R14 connected anew", d.comes(lambda: proxy.counts.accepted > accepted, 60.0))
+    d.note("R14 connected anew", d.comes(lambda: proxy.counts.accepted > accepted, WAIT_S))
     d.tell("R14", f"{for_s:.0f} s; jobs ended {waited_s:.0f} s later")
 
 
@@ -161,7 +162,7 @@ def copy_messages(d: Driver, times: int) -> int:
         d.stack.signal_role(host, signal.SIGSTOP)
     try:
         with d.stack.broker() as broker, suppress(redis.RedisError):
-            _try_until(lambda: any(broker.llen(queue) for queue in _QUEUES), 1.0)
+            _try_until(lambda: any(broker.llen(queue) for queue in _QUEUES), 3.0)
             for queue in _QUEUES:
                 for message in set(broker.lrange(queue, 0, -1)):  # not copies of copies
                     broker.lpush(queue, *[message] * times)
@@ -194,7 +195,7 @@ def r28_stale_doorbells(d: Driver) -> None:
         env=dict(program.environment),
         cwd=program.folder,
         input=lines.encode(),
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     seen = [job for job, _ in ended]
@@ -222,7 +223,7 @@ def r33_broker_lost_after_commit(d: Driver, refuse_s: float) -> None:
     jobs = [job_id, d.submit(), d.submit()]
     time.sleep(refuse_s)
     # The relay may still be starting, and the hosts may be on their way too.
-    d.note("R33 broker refused connections", d.comes(lambda: proxy.counts.refused > before, 60.0))
+    d.note("R33 broker refused connections", d.comes(lambda: proxy.counts.refused > before, WAIT_S))
     proxy.is_refusing = False
     waited_s = d.wait_ended(*jobs)
     d.tell("R33", f"refused for {refuse_s:.0f} s; jobs ended {waited_s:.0f} s later")

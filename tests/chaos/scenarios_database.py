@@ -42,7 +42,7 @@ def r17_commit_unknown(d: Driver, times: int) -> None:
     """The connection breaks after the database has committed a result and before it could say so."""
     proxy = d.stack.proxies["database"]
     before = proxy.counts.cut_commits
-    until = time.monotonic() + 60 * times
+    until = time.monotonic() + 120 * times
     jobs: list[str] = []
     cut = 0
     while cut < times or not d.stack.has_seen("repeated_commit"):
@@ -64,7 +64,7 @@ def r18_deadlocks(d: Driver, times: int) -> None:
         job_id, _ = d.meet("finishing", "hold")
         _lock_head_on(d, job_id)
         d.wait_ended(job_id)
-    d.wait(lambda: _count_deadlocks(d) > 0, "a deadlock in the statistics", 60.0)
+    d.wait(lambda: _count_deadlocks(d) > 0, "a deadlock in the statistics")
     d.note("R18 transactions met head-on", was_met=True)
     d.tell("R18", f"{times} times; {_count_deadlocks(d)} deadlocks by the database's own count")
 

@@ -12,6 +12,7 @@ from fakesieve.embedded.program import Program, run_to_end
 from fakesieve.objects import VideoRef
 from tests.chaos.driver import Driver
 from tests.chaos.fault_proxy import FaultProxy
+from tests.waiting import PATIENCE_S
 
 
 class _Replica(PostgresServer):
@@ -98,7 +99,7 @@ def _follow(d: Driver, link: FaultProxy, name: str) -> _Replica:
         log=folder / "basebackup.log",
         environment={"LC_ALL": "C", "PGPASSWORD": primary._secrets[SUPERUSER]},
         owner=owner,
-        start_s=120.0,
+        start_s=PATIENCE_S,
     )
     run_to_end(copy)
     replica = _Replica(folder, name)
@@ -113,20 +114,20 @@ def _wait_for_replica(d: Driver) -> None:
         superuser.execute("ALTER SYSTEM SET synchronous_commit TO 'remote_apply'")
         superuser.execute("SELECT pg_reload_conf()")
         is_followed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-        d.wait(lambda: superuser.execute(is_followed).fetchone() == (1,), "a synchronous replica", 60.0)
+        d.wait(lambda: superuser.execute(is_followed).fetchone() == (1,), "a synchronous replica")
 
 
 def _wait_until_seen(d: Driver, replica: _Replica, jobs: list[str]) -> None:
     count = "SELECT count(*) FROM job WHERE id = ANY(%s)"
     with replica.connect() as superuser:
-        d.wait(lambda: superuser.execute(count, (jobs,)).fetchone() == (len(jobs),), "the replica", 60.0)
+        d.wait(lambda: superuser.execute(count, (jobs,)).fetchone() == (len(jobs),), "the replica")
 
 
 def _lose_primary(d: Driver, replica: _Replica) -> None:
     """Kill the primary, promote the replica, and lead everybody to it."""
     d.stack.end_server(d.stack.postgres, signal.SIGKILL)
     with replica.connect("postgres") as superuser:
-        assert superuser.execute("SELECT pg_promote(true, 60)").fetchone() == (True,)
+        assert superuser.execute("SELECT pg_promote(true, 300)").fetchone() == (True,)
     d.stack.replace_postgres(replica)
     d.reconnect()
 

@@ -9,13 +9,14 @@ from contextlib import suppress
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.states import JobState, ShardState
 from fakesieve.reasons import Reason
+from tests.chaos.checker import Expected
 from tests.chaos.driver import Driver, find_decoders, find_inference
 from tests.chaos.stack import DRAIN_S, HOSTS
 
 KILL_POINTS = ("delivered", "claimed", "decoding", "finishing", "finished")
 SCORE_POINTS = ("scoring", "scored")
 FAN_OUT_POINTS = ("planned", "shards_written", "doorbells_written")
-_LATE_S = 30.0  # for a writer that was woken to come to its write
+_LATE_S = 60.0  # for a writer that was woken to come to its write
 
 
 def r01_decoder_killed(d: Driver, times: int) -> None:
@@ -147,8 +148,12 @@ def r08_inference_dies(d: Driver, times: int) -> None:
 
 
 def r09_poison(d: Driver) -> None:
-    """Every decoder that touches one video dies of a segmentation fault."""
-    job_id = d.submit("long", state=JobState.FAILED, reason=Reason.DECODER_CRASHED)
+    """Every decoder of one video dies of a segmentation fault after its first samples.
+
+    After three attempts it is the video's fault: what was decoded is all there is, and the result says so.
+    """
+    job_id = d.submit("long")
+    d.promise(job_id, Expected("long", is_whole=False))
     others = [d.submit("short") for _ in range(3)]
     stop = threading.Event()
 
@@ -171,8 +176,16 @@ def r09_poison(d: Driver) -> None:
         stop.set()
         shooter.join()
         d.stack.release("decoding", job_id)
+    crashed = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODER_CRASHED'"
+    coverage = d.load(job_id).score.coverage
     shard = d.read_shard(job_id)
-    d.note("R09 poison video failed after three attempts", shard is not None and shard.attempts == 3)
+    d.note("R09 poison video given up after three attempts", shard is not None and shard.attempts == 3)
+    d.note("R09 poison video kept what was decoded", 0 < coverage.frames_decoded < coverage.frames_sampled)
+    d.tell(
+        "R09",
+        f"{d.ask(crashed, job=job_id)[0][0]} attempts given back, then {coverage.frames_decoded} of"
+        f" {coverage.frames_sampled} samples; three other jobs ended beside it",
+    )
 
 
 def r10_endless_decode(d: Driver) -> None:
@@ -181,7 +194,7 @@ def r10_endless_decode(d: Driver) -> None:
     for pid in find_decoders(host):
         os.kill(pid, signal.SIGSTOP)
     d.stack.release("decoding", job_id)
-    waited_s = d.wait(lambda: d.has_ended(job_id), "the time-out of a decoder", 300.0)
+    waited_s = d.wait(lambda: d.has_ended(job_id), "the time-out of a decoder")
     hung = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODE_TIMEOUT'"
     d.note("R10 decoder that stands still is ended", d.ask(hung, job=job_id)[0][0] == 1)
     d.tell("R10", f"ended after {waited_s:.0f} s")

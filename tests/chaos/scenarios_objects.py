@@ -130,7 +130,7 @@ def r26_missing(d: Driver) -> Settle:
     jobs = [_break(d, late), _break(d, never, state=JobState.FAILED, reason=Reason.SOURCE_NOT_FOUND)]
 
     def settle() -> None:
-        d.wait(lambda: d.has_ended(*jobs), "the end of an object that never comes", 400.0)
+        d.wait(lambda: d.has_ended(*jobs), "the end of an object that never comes")
         d.note("R26 object shown late", late.n_done > 0)
         d.note("R26 object never shown", never.n_done > 1)
 

@@ -9,6 +9,7 @@ from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from tests.chaos.checker import Expected
 from tests.chaos.driver import Driver
+from tests.waiting import PATIENCE_S
 
 _SUBMITTER = Path(__file__).with_name("submitter.py")
 _PREFIX = "submit-"
@@ -25,7 +26,7 @@ def _start(d: Driver, ref: VideoRef, key: str) -> str:
         cwd=d.stack.folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         start_new_session=True,
     )

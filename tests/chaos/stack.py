@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -36,6 +35,7 @@ from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.records.revision import migrate_database
 from tests.chaos.fault_proxy import FaultProxy
 from tests.flaky_s3 import FlakyS3
+from tests.waiting import PATIENCE_S, wait_until
 
 Answer = TypeVar("Answer")
 
@@ -154,7 +154,7 @@ class Stack:
         running = self.roles[server.name].running
         assert running is not None
         os.kill(running.pid, number)
-        wait_for(lambda: running.poll() is not None, 60, f"the end of {server.name}")
+        wait_until(lambda: running.poll() is not None, lambda: f"the end of {server.name}")
         running.clean_up()
 
     def replace_postgres(self, server: PostgresServer) -> None:
@@ -212,7 +212,11 @@ class Stack:
         program = self.make_program(name, **changes)
         try:
             done = subprocess.run(
-                program.command, env=dict(program.environment), capture_output=True, timeout=120, check=False
+                program.command,
+                env=dict(program.environment),
+                capture_output=True,
+                timeout=PATIENCE_S,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return None
@@ -231,7 +235,7 @@ class Stack:
         self.roles[name].is_wanted = False
         self.signal_role(name, signal.SIGKILL)
         running = self.roles[name].running
-        wait_for(lambda: running is None or running.poll() is not None, 30, f"the end of {name}")
+        wait_until(lambda: running is None or running.poll() is not None, lambda: f"the end of {name}")
 
     def let_up(self, name: str) -> None:
         """Keep a process running again."""
@@ -254,7 +258,7 @@ class Stack:
         running = self.roles[name].running
         if running is None:
             return None
-        wait_for(lambda: running.poll() is not None, 90, f"the drain of {name}")
+        wait_until(lambda: running.poll() is not None, lambda: f"the drain of {name}")
         return running.poll()
 
     def find_pid(self, name: str) -> int:
@@ -349,7 +353,7 @@ class _Keeper:
         """Have something done in the thread and return what came of it."""
         answer: Future[Answer] = Future()
         self._orders.put((work, answer))
-        return answer.result(120)
+        return answer.result(2 * PATIENCE_S)
 
     def end(self) -> None:
         """Stop everything, the last started first, and end."""
@@ -379,10 +383,3 @@ class _Keeper:
                 role.running.clean_up()
                 role.running = Running(role.program)
                 role.starts += 1
-
-
-def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
-    until = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < until, f"{what} did not come within {limit_s:.0f} s"
-        time.sleep(0.02)

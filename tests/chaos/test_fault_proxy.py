@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.fault_proxy import COMMIT, FaultProxy
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def proxy(echo_port: int) -> Iterator[FaultProxy]:
 
 
 def connect(proxy: FaultProxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_S)
 
 
 def ask(client: socket.socket, words: bytes) -> bytes:
