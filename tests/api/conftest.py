@@ -12,6 +12,7 @@ from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
+from fakesieve.object_stores.select import PROMPT
 from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller, make_settings
 
@@ -27,7 +28,8 @@ def settings(postgres: PostgresServer, s3: SeaweedServer, module_database_name: 
 @pytest.fixture(scope="module")
 def store(s3: SeaweedServer) -> S3Objects:
     """The object store as the fleet sees it, with the bucket of the fleet."""
-    objects = S3Objects(S3Options(s3.endpoint, s3.access_key, s3.secret_key))
+    options = S3Options(s3.endpoint, s3.access_key, s3.secret_key)
+    objects = S3Objects(options, retry=PROMPT)  # as the API has it: what is missing is not waited for
     objects.make_bucket(BUCKET)
     return objects
 

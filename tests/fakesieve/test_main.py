@@ -15,6 +15,7 @@ from fakesieve.__main__ import COMMANDS, Command, escape_line, main
 from fakesieve.errors import NothingMatched, RequestRefused, Unavailable
 from fakesieve.reach import is_remote
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -132,8 +133,8 @@ def test_lines_for_the_terminal_stay_lines() -> None:
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
-    shell = f"{sys.executable} -m fakesieve schema | head -c 10"
-    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=60, check=False)
+    shell = ["bash", "-c", f"{sys.executable} -m fakesieve schema | head -c 10"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.stdout == '{\n  "$sche'
     assert "Traceback" not in done.stderr
 

@@ -78,7 +78,7 @@ def settings(bundle: ModelBundle) -> ScanSettings:
 
 @pytest.fixture(scope="session")
 def screener(bundle: ModelBundle, settings: ScanSettings) -> Iterator[Screener]:
-    rules = ScreenerRules(engine="onnxruntime", slots=2, threads=1, slab_wait_s=5.0)
+    rules = ScreenerRules(engine="onnxruntime", slots=2, threads=1, slab_wait_s=60.0)
     opened = open_screener(bundle, Sandbox.start(), rules, FleetMetrics(), settings=settings)
     yield opened
     opened.close()

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-START_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("service", ["worker", "relay", "reconciler"])
 def test_service_that_is_told_to_end_while_it_starts_ends_with_zero(service: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
-        silent.settimeout(START_S)
+        silent.settimeout(PATIENCE_S)
         port = silent.getsockname()[1]
         environment = {
             **os.environ,
@@ -27,6 +27,6 @@ def test_service_that_is_told_to_end_while_it_starts_ends_with_zero(service: str
         with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE) as process:
             connection, _ = silent.accept()  # it has its settings and asks for the revision
             process.send_signal(signal.SIGTERM)
-            _, complaint = process.communicate(timeout=START_S)
+            _, complaint = process.communicate(timeout=PATIENCE_S)
             connection.close()
     assert (process.returncode, complaint) == (0, b"")

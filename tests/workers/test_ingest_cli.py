@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from fakesieve.errors import FleetError
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.records.tenants import ensure_tenant
+from tests.waiting import PATIENCE_S, wait_until
 from workers.ingest_cli import ingest
 
 JOBS = text("SELECT source_key, source_kind, lane FROM job ORDER BY source_key")
@@ -107,11 +107,9 @@ def test_events_are_taken_until_the_process_is_told_to_stop(
         [*command, "--queue-endpoint", endpoint], env=dict(os.environ), stderr=subprocess.PIPE, text=True
     )
     try:
-        deadline_s = time.monotonic() + 120
-        while not list_jobs(database) and time.monotonic() < deadline_s and process.poll() is None:
-            time.sleep(0.1)
+        wait_until(lambda: list_jobs(database) or process.poll() is not None)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
         cloud.stop()

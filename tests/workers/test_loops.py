@@ -6,6 +6,7 @@ import pytest
 
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S
 from workers.loops import LoopRules, run_loop, stop_on_signals
 
 
@@ -48,7 +49,7 @@ def test_signal_sets_the_event(number):
     try:
         stop = stop_on_signals()
         os.kill(os.getpid(), number)
-        assert stop.wait(5.0)
+        assert stop.wait(PATIENCE_S)
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine.errors import Unavailable
+from tests.waiting import PATIENCE_S
 from workers.slabs import SlabLayout, SlabMemory, SlabRing
 
 LAYOUT = SlabLayout(slabs=2, crops=3, input_size=8, grid=4)
@@ -55,14 +56,14 @@ def test_returned_slab_wakes_who_waits(ring):
     got = []
 
     def wait():
-        with ring.lease(10.0) as slab:
+        with ring.lease(PATIENCE_S) as slab:
             got.append(slab)
 
     with ring.lease(1.0):
         with ring.lease(1.0) as held:
             waiter = threading.Thread(target=wait)
             waiter.start()
-        waiter.join(10.0)
+        waiter.join(PATIENCE_S)
     assert got == [held]
 
 

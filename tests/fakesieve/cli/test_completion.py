@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from fakesieve.cli.completion import find_command
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -38,5 +39,5 @@ def test_a_shell_is_told_what_could_stand_next(words: list[str], proposed: list[
         "COMP_CWORD": str(len(words) - 1),
     }
     run = [sys.executable, "-m", "fakesieve"]
-    done = subprocess.run(run, env=asked, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(run, env=asked, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert sorted(done.stdout.split()) == sorted(proposed)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from fakesieve.cli.folder import choose_folder
 from fakesieve.cli.up import StopAsked, StopSignals
 from fakesieve.embedded.run_folder import MARK, RunFolder, is_alive
 from fakesieve.errors import RequestRefused
+from tests.waiting import PATIENCE_S, wait_until
 
 # What `fakesieve up` runs, but with programs that only wait in place of those that load a network.
 RUN = """
@@ -47,21 +47,20 @@ def start(folder: Path) -> "subprocess.Popen[str]":
 
 
 def wait_until_up(process: "subprocess.Popen[str]", folder: RunFolder) -> dict[str, int]:
-    for _ in range(1500):
-        if folder.env_file.exists() and folder.read_pids().get("up") == process.pid:
-            return folder.read_pids()
+    def is_up() -> bool:
         if process.poll() is not None:
             raise AssertionError(process.communicate())
-        time.sleep(0.05)
-    raise AssertionError("the fleet did not start")
+        return folder.env_file.exists() and folder.read_pids().get("up") == process.pid
+
+    wait_until(is_up)
+    return folder.read_pids()
 
 
 def wait_until_gone(pids: dict[str, int]) -> None:
-    for _ in range(600):
-        if not any(is_alive(pid) for pid in pids.values()):
-            return
-        time.sleep(0.05)
-    raise AssertionError([role for role, pid in pids.items() if is_alive(pid)])
+    def list_living() -> list[str]:
+        return [role for role, pid in pids.items() if is_alive(pid)]
+
+    wait_until(lambda: not list_living(), list_living)
 
 
 def list_ports(folder: RunFolder) -> list[int]:
@@ -126,11 +125,12 @@ def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
         assert connection.execute("SELECT count(*) FROM api_key").fetchone() == (1,)
     with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"]) as broker:
         assert broker.ping()
+    wait_until((folder.logs / "worker.log").read_text)  # nobody waits for a worker to be ready
     assert (folder.logs / "worker.log").read_text() == "videos\n"
 
     # A second one is refused and harms nothing.
     second = start(folder.path)
-    _, said = second.communicate(timeout=60)
+    _, said = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 1
     assert "already (process" in said
     assert "fakesieve down --dir" in said
@@ -139,15 +139,11 @@ def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
     # What dies is started again, a server under its old address.
     for role in ("worker", "valkey"):
         os.kill(pids[role], signal.SIGKILL)
-    for _ in range(600):
-        now = folder.read_pids()
-        if set(now) == ROLES and now["worker"] != pids["worker"] and now["valkey"] != pids["valkey"]:
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError(folder.read_pids())
+    killed = {pids["worker"], pids["valkey"]}
+    wait_until(lambda: set(folder.read_pids()) == ROLES and not killed & set(folder.read_pids().values()))
+    now = folder.read_pids()
     # Its new process is known before it listens; clients try again, as Celery does.
-    patient = Retry(ConstantBackoff(0.1), 100)
+    patient = Retry(ConstantBackoff(0.1), 1000)
     with redis.Redis.from_url(environment["FAKESIEVE_BROKER_URL"], retry=patient) as broker:
         assert broker.ping()
 
@@ -163,7 +159,7 @@ def test_a_fleet_runs_heals_ends_and_comes_back(place: Path) -> None:
     # Ctrl-C ends everything.
     ports = list_ports(folder)
     again.send_signal(signal.SIGINT)
-    again.communicate(timeout=60)
+    again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 130
     wait_until_gone(after)
     assert [port for port in ports if listens(port)] == []
@@ -178,7 +174,7 @@ def test_down_ends_a_fleet_and_says_where_none_runs(place: Path) -> None:
     process = start(folder.path)
     pids = wait_until_up(process, folder)
     assert end_fleet(folder)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     wait_until_gone(pids)
     assert not end_fleet(folder)
@@ -212,11 +208,11 @@ def test_a_second_signal_hurries_and_interrupts_nothing() -> None:
 
 def test_strays_are_ended_and_strangers_spared(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    stray = subprocess.Popen(["sleep", "60"], env={MARK: str(folder.path)}, start_new_session=True)
-    stranger = subprocess.Popen(["sleep", "60"], env={MARK: "/elsewhere"}, start_new_session=True)
+    stray = subprocess.Popen(["sleep", "600"], env={MARK: str(folder.path)}, start_new_session=True)
+    stranger = subprocess.Popen(["sleep", "600"], env={MARK: "/elsewhere"}, start_new_session=True)
     folder.publish_pids({"worker": stray.pid, "relay": stranger.pid})
     folder.end_strays(patience_s=0.1)
-    assert stray.wait(10) == -signal.SIGKILL
+    assert stray.wait(PATIENCE_S) == -signal.SIGKILL
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
