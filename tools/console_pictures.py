@@ -26,7 +26,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fakesieve.cli.demo_fleet import Shell
 from fakesieve.database import open_database
-from fakesieve.embedded.fleet import TENANT
+from fakesieve.embedded.fleet import BUCKET, TENANT
 from fakesieve.embedded.run_folder import RunFolder
 from fakesieve.people.accounts import create_user
 from fakesieve.records.tenants import ensure_tenant
@@ -58,6 +58,7 @@ def main() -> None:
             screen(environment, clips)
         with run_fleet(place, None) as environment, receive() as hook:
             screen(environment, clips)
+            submit_again(environment)
             add_people(environment)
             take_pictures(environment["FAKESIEVE_API_URL"], hook, given.folder, given.png)
     finally:
@@ -83,6 +84,13 @@ def screen(environment: dict[str, str], clips: list[Path]) -> None:
     shell = Shell(environment)
     told = shell.run("submit", *map(str, clips), "--json").splitlines()
     shell.run("watch", *(json.loads(line)["job_id"] for line in told), accepted=(0, 3))
+
+
+def submit_again(environment: dict[str, str]) -> None:
+    """Submit what lies in the bucket as one batch; it is answered by what was found already."""
+    shell = Shell(environment)
+    told = json.loads(shell.run("submit", f"s3://{BUCKET}/uploads/", "--json").splitlines()[0])
+    shell.run("watch", told["batch_id"], accepted=(0, 3))
 
 
 def add_people(environment: dict[str, str]) -> None:
@@ -188,7 +196,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
         "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
-        "health": "/status", "fault": "/r/ana_none",
+        "people": "/people", "health": "/status", "fault": "/r/ana_none",
     }  # fmt: skip
     if batch.count():
         pages["batch"] = batch.get_attribute("href") or ""
@@ -201,7 +209,7 @@ def make_queue(page: Page, name: str) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Blind first").check()
     page.get_by_role("button", name="Make the queue").click()
-    page.wait_for_url("**done=made")
+    page.wait_for_url("**done=made**")
 
 
 def find_forged(page: Page) -> str:
@@ -272,7 +280,7 @@ def promote(page: Page) -> tuple[str, str]:
     for address, use in ((now, "champion"), (before, "challenger")):
         page.goto(f"{address}/promote?alias={use}")
         page.get_by_role("button", name=f"Use it as {use}").click()
-        page.wait_for_url("**done=promoted")
+        page.wait_for_url("**done=promoted**")
     return now, f"{before}/promote?alias=champion"
 
 

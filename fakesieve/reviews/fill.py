@@ -51,7 +51,7 @@ def _tells_scores(queue: ReviewQueue) -> bool:
     return queue.is_blind and queue.order is not QueueOrder.OLDEST
 
 
-def _add(session: Session, queue: ReviewQueue, matches: Sequence[Row[Any]]) -> int:
+def _add(session: Session, queue: ReviewQueue, matches: Sequence[Row[Any, Any]]) -> int:
     """Add the items. Where their order would tell of hidden scores they are offered in no order at all."""
     places = [(match.analysis_id, match.rank) for match in matches]
     if _tells_scores(queue):

@@ -15,6 +15,7 @@ from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import render
 from api.problems import not_found
+from api.services import Services
 from api.video_links import find_origins, find_places
 from engine.output import words
 from engine.results import EvidenceReason, FaceRegion
@@ -93,15 +94,12 @@ def show_review(
         duration_us=find_duration(evidence),
         item=before.item,
         mode=before.mode.value,
-        may_undo=before.may_undo and before.item is not None and before.item.decided_by == person.id,
-        may_ask=before.item is not None and before.item.parent_id is None,
+        **_say_rights(before, person),
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
         notice=done.say(_NOTICES),
     )
-    if not keep_sighting(services.database, person.tenant_id, analysis_id, person.id, is_hidden=hidden):
-        services.metrics.lost_sightings.inc()
-        _log.error("sighting.lost", analysis=analysis_id, person=person.id, is_hidden=hidden)
+    _keep_sighting(services, person, analysis_id, is_hidden=hidden)
     return page
 
 
@@ -164,6 +162,22 @@ def find_frame(evidence: Evidence) -> int | None:
     """Return about how long a frame of the video lasts; None where it is not known."""
     frames = evidence.analysis.frames_in_video
     return round(find_duration(evidence) / frames) if frames else None
+
+
+def _say_rights(before: Before, person: Person) -> dict[str, bool]:
+    """Return what the bar of decisions offers beside its mode, as the template names it."""
+    item = before.item
+    return {
+        "may_undo": before.may_undo and item is not None and item.decided_by == person.id,
+        "may_ask": item is not None and item.parent_id is None,
+    }
+
+
+def _keep_sighting(services: Services, person: Person, analysis_id: str, *, is_hidden: bool) -> None:
+    """Write down who looks; where the audit log is busy the page is shown all the same (decision 0026)."""
+    if not keep_sighting(services.database, person.tenant_id, analysis_id, person.id, is_hidden=is_hidden):
+        services.metrics.lost_sightings.inc()
+        _log.error("sighting.lost", analysis=analysis_id, person=person.id, is_hidden=is_hidden)
 
 
 def _list_sightings(
