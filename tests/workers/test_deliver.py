@@ -28,10 +28,12 @@ from fakesieve.webhooks.log import DeliveryLine, list_deliveries, send_test
 from fakesieve.webhooks.publish import publish_events, purge_events, take_job_events
 from tests.factories import make_tenant
 from tests.receivers import LOCAL_NETWORKS, Receiver, receiving
+from tests.waiting import PATIENCE_S, wait_until
 from workers.deliver import Sender, SenderRules
 from workers.webhook_post import PostRules
 
 LOCAL = AddressRules.allow(LOCAL_NETWORKS)
+PATIENT = PostRules(LOCAL, PATIENCE_S, PATIENCE_S)
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Post:
 @pytest.fixture
 def post(module_database: Database) -> Iterator[Post]:
     tenant_id = make_tenant(module_database, f"tenant {secrets.token_hex(6)}")
-    with receiving() as receiver, Sender(module_database, PostRules(LOCAL, 1, 2)) as sender:
+    with receiving() as receiver, Sender(module_database, PATIENT) as sender:
         with module_database.transaction(tenant_id=tenant_id) as session:
             made = create_endpoint(session, tenant_id, "key_a", EndpointDraft(receiver.url), LOCAL)
         yield Post(module_database, tenant_id, made.endpoint.id, made.secret, receiver, sender)
@@ -99,6 +101,7 @@ def test_a_failed_try_is_made_again_under_the_same_id(post: Post) -> None:
         500,
         AttemptFault.STATUS,
     )
+    post.run("UPDATE webhook_delivery SET due_time = due_time + interval '1 h'")
     post.send()
     assert len(post.receiver.messages) == 1  # not before it is due
     post.run("UPDATE webhook_delivery SET due_time = now()")
@@ -115,7 +118,7 @@ def test_the_first_repeat_comes_after_five_seconds(post: Post) -> None:
     post.send()
     (line,) = post.lines()
     due = line.delivery.due_time - line.attempts[0].start_time
-    assert 4 <= due.total_seconds() <= 9
+    assert 4 <= due.total_seconds() <= 30  # and the time that the try itself took
 
 
 def test_after_the_last_try_a_delivery_has_failed_and_can_be_sent_by_hand(post: Post) -> None:
@@ -137,7 +140,7 @@ def test_after_the_last_try_a_delivery_has_failed_and_can_be_sent_by_hand(post: 
 
 def test_while_secrets_overlap_both_verify(post: Post) -> None:
     with post.database.transaction(tenant_id=post.tenant_id) as session:
-        new = rotate_secret(session, post.endpoint_id, "key_a", overlap_s=60)
+        new = rotate_secret(session, post.endpoint_id, "key_a", overlap_s=3600)
     post.happen()
     post.send()
     (message,) = post.receiver.messages
@@ -342,15 +345,15 @@ def test_a_slow_receiver_keeps_nobody_from_theirs(post: Post) -> None:
         with post.database.transaction(tenant_id=post.tenant_id) as session:
             create_endpoint(session, post.tenant_id, "key_a", EndpointDraft(quick.url), LOCAL)
         post.receiver.pause = threading.Event()
-        with Sender(post.database, PostRules(LOCAL, 1, 2), SenderRules(threads=3, per_endpoint=1)) as sender:
+        with Sender(post.database, PATIENT, SenderRules(threads=3, per_endpoint=1)) as sender:
             for number in range(3):
                 post.happen(n=number)
-            for _ in range(20):
+
+            def has_all() -> bool:
                 sender.take_turn()
-                if len(quick.messages) == 3:
-                    break
-                threading.Event().wait(0.05)
-            assert len(quick.messages) == 3
+                return len(quick.messages) == 3
+
+            wait_until(has_all)
             assert len(post.receiver.messages) <= 1
             post.receiver.pause.set()
 
