@@ -18,6 +18,7 @@ from engine.demo.assets import CLIPS
 from engine.demo.clips import END_US, START_US
 from tests.assets import pyfeat_clip
 from tests.e2e.processes import run
+from tests.waiting import PATIENCE_S
 
 FORGED, SOURCE = "WolfgangLanger_forged", "WolfgangLanger_Pexels"
 
@@ -164,13 +165,13 @@ def kept_fleet(demo) -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="fakesieve-kept-") as name:
         fleet = Path(name, "fleet")
         fleet.parent.chmod(0o755)  # Postgres does not run as root, and must enter its folder
-        done = run("demo-fleet", "--out", folder, "--keep", fleet, timeout=400)
+        done = run("demo-fleet", "--out", folder, "--keep", fleet, timeout=4 * PATIENCE_S)
         try:
             assert done.returncode == 0, done.stderr
             assert "$ fakesieve submit" in done.stderr
             yield done.stdout, fleet
         finally:
-            run("down", "--dir", fleet, timeout=200)
+            run("down", "--dir", fleet, timeout=PATIENCE_S)
 
 
 def test_its_clips_score_in_a_fleet_as_they_do_alone(kept_fleet) -> None:
@@ -184,7 +185,7 @@ def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
     said, fleet = kept_fleet
     page = re.search(r"http://127.0.0.1:\d+/r/ana_\w+", said)[0]
     form = dict(re.findall(r"^  (organisation|e-mail|password)\s+(\S+)$", said, re.M))
-    with httpx2.Client(follow_redirects=True, headers={"accept": "text/html"}, timeout=60) as browser:
+    with httpx2.Client(follow_redirects=True, headers={"accept": "text/html"}, timeout=PATIENCE_S) as browser:
         asked = browser.get(page)
         hidden = dict(re.findall(r'name="([\w-]+)"[^>]*value="([^"]*)"', asked.text))
         fields = {"organisation": form["organisation"], "email": form["e-mail"], "password": form["password"]}
