@@ -33,15 +33,17 @@ WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class SenderRules:
-    """How many messages are on their way at once, all in all and to one receiver."""
+    """How many messages are on their way at once: all in all, of one tenant, and to one receiver."""
 
     threads: int = 8
+    per_tenant: int = 6
     per_endpoint: int = 2
-    lease_margin_s: float = 30.0  # what a lease lasts beyond the longest that a message may take
+    lease_margin_s: float = 30.0  # what a lease lasts beyond the talk: the look-up of the name, and some
 
     def __post_init__(self) -> None:
-        if not 0 < self.per_endpoint <= self.threads or self.lease_margin_s <= 0:
-            raise ValueError("a sender has threads, a share for each receiver, and a lease")
+        shares = (self.per_endpoint, self.per_tenant)
+        if min(shares) < 1 or self.per_endpoint > self.threads or self.lease_margin_s <= 0:
+            raise ValueError("a sender has threads, a share for each tenant and each receiver, and a lease")
 
 
 class Sender:
@@ -93,6 +95,7 @@ class Sender:
             session,
             limit=self._count_free(),
             per_endpoint=self._rules.per_endpoint,
+            per_tenant=self._rules.per_tenant,
             lease_s=self._post.total_s + self._rules.lease_margin_s,
         )
 

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 
@@ -25,11 +25,11 @@ from fakesieve.webhooks.addresses import (
     Resolver,
     Target,
     check_address,
-    look_up,
     read_url,
     resolve_target,
 )
 from fakesieve.webhooks.deliveries import SendResult
+from workers.name_service import NameService
 
 USER_AGENT = "fakesieve-webhooks/1"
 ANSWER_BYTES_MAX = 1024
@@ -39,12 +39,15 @@ _RETRY_STATUSES = frozenset({429, 503})
 
 @dataclass(frozen=True)
 class PostRules:
-    """Where messages may go and how long one may take, from the look-up of the name to the answer."""
+    """Where messages may go, and how long the connection and the whole talk may take.
+
+    The look-up of the name comes before that and has the time of ``resolve``.
+    """
 
     addresses: AddressRules
     connect_s: float = 5.0
     total_s: float = 15.0
-    resolve: Resolver = look_up
+    resolve: Resolver = field(default_factory=NameService)
     tls: ssl.SSLContext | None = None  # absent is the system's own certificates
 
     def __post_init__(self) -> None:
@@ -64,6 +67,8 @@ def post_message(url: str, headers: Mapping[str, str], body: bytes, rules: PostR
         addresses = resolve_target(target, rules.addresses, rules.resolve)
     except RequestRefused:
         return _fail(AttemptFault.URL_NOT_ALLOWED, begun_s)
+    except TimeoutError:
+        return _fail(AttemptFault.TIMEOUT, begun_s)
     except (OSError, UnicodeError):
         return _fail(AttemptFault.NAME_NOT_FOUND, begun_s)
     connection = _make_connection(target, addresses[0], rules)

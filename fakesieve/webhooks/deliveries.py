@@ -61,9 +61,16 @@ class SendResult:
 
 
 # For each endpoint its own first few, so that a slow receiver with many waiting keeps nobody from theirs.
+# Tenants take turns, each up to its share of what is on its way, for the sake of many slow receivers of one.
 _FIND_DUE = text("""
-SELECT first.id
+WITH owned AS (
+    SELECT tenant_id, count(*) AS busy FROM webhook_delivery
+    WHERE state = 'leased' AND lease_until >= now() GROUP BY tenant_id
+), waiting AS (
+SELECT first.id, first.due_time, coalesce(owned.busy, 0)
+    + row_number() OVER (PARTITION BY endpoint.tenant_id ORDER BY first.due_time) AS turn
 FROM webhook_endpoint AS endpoint
+LEFT JOIN owned ON owned.tenant_id = endpoint.tenant_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS busy FROM webhook_delivery
     WHERE endpoint_id = endpoint.id AND state = 'leased' AND lease_until >= now()
@@ -79,15 +86,20 @@ CROSS JOIN LATERAL (
     ORDER BY due_time LIMIT greatest(0, :per_endpoint - held.busy)
 ) AS first
 WHERE endpoint.is_enabled
-ORDER BY first.due_time LIMIT :limit
+)
+SELECT id FROM waiting WHERE turn <= :per_tenant ORDER BY turn, due_time LIMIT :limit
 """)
 
 
 def claim_deliveries(
-    session: Session, *, limit: int, per_endpoint: int, lease_s: float
+    session: Session, *, limit: int, per_endpoint: int, per_tenant: int, lease_s: float
 ) -> list[DeliveryClaim]:
-    """Take deliveries that are due, write down that each is tried, and return what to send."""
-    due = session.scalars(_FIND_DUE, {"limit": limit, "per_endpoint": per_endpoint}).all()
+    """Take deliveries that are due, write down that each is tried, and return what to send.
+
+    At most ``limit`` now, and all in all so many on their way to an endpoint and of a tenant.
+    """
+    shares = {"limit": limit, "per_endpoint": per_endpoint, "per_tenant": per_tenant}
+    due = session.scalars(_FIND_DUE, shares).all()
     free = or_(WebhookDelivery.state == DeliveryState.PENDING, WebhookDelivery.lease_until < func.now())
     locked = (
         select(WebhookDelivery.id)

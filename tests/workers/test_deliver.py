@@ -195,7 +195,7 @@ def test_what_a_dead_sender_had_is_sent_again_and_its_try_is_lost(post: Post) ->
     post.happen()
     with post.database.transaction(tenant_id=None) as session:
         publish_events(session)
-        (claim,) = claim_deliveries(session, limit=8, per_endpoint=2, lease_s=60)
+        (claim,) = claim_deliveries(session, limit=8, per_endpoint=2, per_tenant=8, lease_s=60)
     post.send()
     assert post.receiver.messages == []  # it is somebody's
     post.run("UPDATE webhook_delivery SET lease_until = now() - interval '1 s' WHERE state = 'leased'")
@@ -212,7 +212,7 @@ def test_a_sender_that_was_overtaken_writes_nothing(post: Post) -> None:
     post.happen()
     with post.database.transaction(tenant_id=None) as session:
         publish_events(session)
-        (late,) = claim_deliveries(session, limit=8, per_endpoint=2, lease_s=60)
+        (late,) = claim_deliveries(session, limit=8, per_endpoint=2, per_tenant=8, lease_s=60)
     post.run("UPDATE webhook_delivery SET lease_until = now() - interval '1 s' WHERE state = 'leased'")
     post.send()
     with post.database.transaction(tenant_id=None) as session:
@@ -229,8 +229,8 @@ def test_of_two_senders_each_takes_its_own(post: Post) -> None:
         post.database.transaction(tenant_id=None) as one,
         post.database.transaction(tenant_id=None) as other,
     ):
-        mine = claim_deliveries(one, limit=2, per_endpoint=4, lease_s=60)
-        theirs = claim_deliveries(other, limit=4, per_endpoint=4, lease_s=60)
+        mine = claim_deliveries(one, limit=2, per_endpoint=4, per_tenant=8, lease_s=60)
+        theirs = claim_deliveries(other, limit=4, per_endpoint=4, per_tenant=8, lease_s=60)
     ids = [claim.delivery_id for claim in (*mine, *theirs)]
     assert len(ids) == len(set(ids))
     assert len(mine) == 2
@@ -241,8 +241,8 @@ def test_a_receiver_has_at_most_two_messages_at_once(post: Post) -> None:
         record_events(session, post.tenant_id, EventType.TEST, [{"n": n} for n in range(5)])
     with post.database.transaction(tenant_id=None) as session:
         publish_events(session)
-        assert len(claim_deliveries(session, limit=8, per_endpoint=2, lease_s=60)) == 2
-        assert claim_deliveries(session, limit=8, per_endpoint=2, lease_s=60) == []
+        assert len(claim_deliveries(session, limit=8, per_endpoint=2, per_tenant=8, lease_s=60)) == 2
+        assert claim_deliveries(session, limit=8, per_endpoint=2, per_tenant=8, lease_s=60) == []
 
 
 def test_an_endpoint_is_told_only_of_what_it_wants(post: Post) -> None:
@@ -358,6 +358,25 @@ def test_a_slow_receiver_keeps_nobody_from_theirs(post: Post) -> None:
             post.receiver.pause.set()
 
 
+def test_slow_receivers_of_one_tenant_leave_turns_to_others(post: Post, module_database: Database) -> None:
+    other = make_tenant(module_database, f"tenant {secrets.token_hex(6)}")
+    with module_database.transaction(tenant_id=post.tenant_id) as session:
+        for _ in range(4):
+            create_endpoint(session, post.tenant_id, "key_a", EndpointDraft(post.receiver.url), LOCAL)
+        record_events(session, post.tenant_id, EventType.TEST, [{"n": n} for n in range(4)])
+    with module_database.transaction(tenant_id=other) as session:
+        theirs = create_endpoint(session, other, "key_b", EndpointDraft(post.receiver.url), LOCAL)
+        record_events(session, other, EventType.TEST, [{"n": n} for n in range(2)])
+    with module_database.transaction(tenant_id=None) as session:
+        publish_events(session)
+        first = claim_deliveries(session, limit=4, per_endpoint=2, per_tenant=6, lease_s=60)
+        later = claim_deliveries(session, limit=9, per_endpoint=2, per_tenant=6, lease_s=60)
+        session.execute(text("DELETE FROM webhook_endpoint WHERE id = :id"), {"id": theirs.endpoint.id})
+    # In turn while there are few, and never more than its share while the rest waits.
+    assert sorted(claim.tenant_id == other for claim in first) == [False, False, True, True]
+    assert [claim.tenant_id for claim in (*first, *later)].count(post.tenant_id) == 6
+
+
 def test_no_more_than_twenty_endpoints(post: Post) -> None:
     with post.database.transaction(tenant_id=post.tenant_id) as session:
         for _ in range(19):
@@ -371,7 +390,7 @@ def test_a_secret_shows_in_no_representation(post: Post) -> None:
     post.happen()
     with post.database.transaction(tenant_id=None) as session:
         publish_events(session)
-        (claim,) = claim_deliveries(session, limit=1, per_endpoint=1, lease_s=60)
+        (claim,) = claim_deliveries(session, limit=1, per_endpoint=1, per_tenant=8, lease_s=60)
         made = create_endpoint(session, post.tenant_id, "key_a", EndpointDraft(post.receiver.url), LOCAL)
         audit = list_audit(session)
     assert claim.secrets == (post.secret,)
