@@ -7,6 +7,7 @@ kept: they did nothing, and the same request may succeed later.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from fastapi import Request, Response
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from api.problems import Problem
 from fakesieve.reasons import Reason
 from fakesieve.records.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
+from fakesieve.records.tenants import Caller, list_older_keys
 
 HEADER, REPLAYED = "idempotency-key", "idempotency-replayed"
 KEY_LETTERS_MAX = 200
@@ -33,37 +35,60 @@ def read_key(request: Request) -> str | None:
     return key
 
 
-def digest_request(request: Request, body: bytes, api_key_id: str) -> str:
-    """Return a digest of what is asked for, and by which key: answers are for whoever may ask for them."""
-    head = f"{api_key_id} {request.method} {request.url.path}?{request.url.query}\n"
-    return hashlib.sha256(head.encode() + body).hexdigest()
+@dataclass(frozen=True)
+class KeyedRequest:
+    """What is asked for under an idempotency key, and by which key of the API."""
+
+    tenant_id: str
+    api_key_id: str
+    key: str
+    content: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, request: Request, body: bytes, caller: Caller, key: str) -> "KeyedRequest":
+        """Return what a request asks for."""
+        head = f"{request.method} {request.url.path}?{request.url.query}\n"
+        return cls(caller.tenant_id, caller.key_id, key, head.encode() + body)
+
+    def digest(self, api_key_id: str | None = None) -> str:
+        """Return a digest of it, as asked by the key: answers are for whoever may ask for them."""
+        return hashlib.sha256(f"{api_key_id or self.api_key_id} ".encode() + self.content).hexdigest()
 
 
-def replay(session: Session, tenant_id: str, key: str, digest: str) -> Response | None:
+def replay(session: Session, asked: KeyedRequest) -> Response | None:
     """Take the key; return what was answered under it, None for a new one.
+
+    A key of the API that has taken over from another one is answered what that one was.
 
     Raises ``Problem``: REQUEST_IN_PROGRESS while another request has it, IDEMPOTENCY_CONFLICT where it was
     used for something else, or by another key of the tenant.
     """
+    tenant_id, key = asked.tenant_id, asked.key
     if not lock_key(session, tenant_id, key):
         raise Problem(Reason.REQUEST_IN_PROGRESS, f"a request under {key!r} is being done", headers=_WAIT)
     kept = find_answer(session, tenant_id, key)
     if kept is None:
         return None
-    if kept.request_sha256 != digest:
+    if kept.request_sha256 != asked.digest() and kept.request_sha256 not in _digest_before(session, asked):
         raise Problem(Reason.IDEMPOTENCY_CONFLICT, f"{key!r} was used for another request")
     return Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"})
+
+
+def _digest_before(session: Session, asked: KeyedRequest) -> set[str]:
+    """Return what the digest would be by the keys that the present one has taken over from."""
+    return {asked.digest(older) for older in list_older_keys(session, asked.api_key_id)}
 
 
 _WAIT: Mapping[str, str] = {"Retry-After": "1"}
 
 
-def keep(request: Request, session: Session, tenant_id: str, key: str, digest: str, answer: Response) -> None:
+def keep(request: Request, session: Session, asked: KeyedRequest, answer: Response) -> None:
     """Keep an answer under the key, in the transaction of what was done."""
     shown = cast("BaseModel | None", getattr(request.state, "kept_answer", None))
     body = bytes(answer.body) if shown is None else shown.model_dump_json().encode()
     headers = {name: answer.headers[name] for name in _KEPT_HEADERS if name in answer.headers}
-    keep_answer(session, tenant_id, key, KeptAnswer(digest, answer.status_code, headers, body))
+    kept = KeptAnswer(asked.digest(), answer.status_code, headers, body)
+    keep_answer(session, asked.tenant_id, asked.key, kept)
 
 
 def keep_instead(request: Request, answer: BaseModel) -> None:

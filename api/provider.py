@@ -24,7 +24,9 @@ from fakesieve.logging import get_logger
 from fakesieve.people.provider import Identity
 from fakesieve.reasons import Reason
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 5.0
+AWAY_S = 15.0
+"""A provider that did not answer is left alone for so long: each try holds a turn of who signs in."""
 KEEP_S = 3600.0
 """What the provider says of itself is asked for again after this."""
 KEYS_AGAIN_S = 5.0
@@ -73,6 +75,7 @@ class IdentityProvider:
         self._rules, self._clock, self._now, self._lock = rules, clock, now, Lock()
         self._facts: _Facts | None = None
         self._keys: tuple[KeySet, float] | None = None
+        self._away: tuple[ProviderAway, float] | None = None
 
     def begin(self, ticket: Ticket) -> str:
         """Return the address to send a browser to. Raises ProviderAway where the provider cannot be used."""
@@ -90,6 +93,7 @@ class IdentityProvider:
         provider, and ProviderAway where the provider cannot be used.
         """
         facts = self._find_facts()
+        self._check_away()
         self._check_answer(ticket, answer, facts)
         token = self._exchange(facts, answer["code"], ticket.verifier)
         claims = self._read_token(facts, str(token.get("id_token", "")), ticket, token.get("access_token"))
@@ -116,7 +120,7 @@ class IdentityProvider:
                     ),
                 )
         except (requests.ConnectionError, requests.Timeout) as fault:
-            raise _away(self._rules.issuer) from fault
+            raise self._note_away() from fault
         except (AuthlibBaseError, requests.RequestException, ValueError, KeyError) as fault:
             _log.warning("oidc.exchange_failed", fault=type(fault).__name__)
             raise _refuse("your provider does not take its own code back") from fault
@@ -174,6 +178,16 @@ class IdentityProvider:
             default_timeout=TIMEOUT_S,
         )
 
+    def _check_away(self) -> None:
+        """Raise what the last try came to while that was a moment ago."""
+        if self._away is not None and self._clock() - self._away[1] < AWAY_S:
+            raise ProviderAway(*self._away[0].args)
+
+    def _note_away(self) -> ProviderAway:
+        fault = _away(self._rules.issuer)
+        self._away = fault, self._clock()
+        return fault
+
     def _find_facts(self) -> _Facts:
         with self._lock:
             if self._facts is None or self._clock() - self._facts.seen_s > KEEP_S:
@@ -219,6 +233,7 @@ class IdentityProvider:
             return self._keys
 
     def _fetch(self, url: str) -> Mapping[str, object]:
+        self._check_away()
         try:
             answer = requests.get(url, timeout=TIMEOUT_S, stream=True, allow_redirects=False)
             with answer:
@@ -227,7 +242,7 @@ class IdentityProvider:
                     raise _away(self._rules.issuer, f"it answers {answer.status_code}")
                 found = cast("object", json.loads(body))
         except (requests.RequestException, OSError, ValueError) as fault:
-            raise _away(self._rules.issuer) from fault
+            raise self._note_away() from fault
         if not isinstance(found, dict):
             raise _away(self._rules.issuer, "what it says of itself cannot be read")
         return cast("Mapping[str, object]", found)

@@ -21,7 +21,7 @@ from typing_extensions import override
 from api.auth import authenticate, read_secret
 from api.bodies import StrictRequest, check_content_type
 from api.dependencies import get_services
-from api.idempotency import digest_request, keep, read_key, replay
+from api.idempotency import KeyedRequest, keep, read_key, replay
 from api.limits import RequestLimits, name_address
 from api.problems import COMMON_RESPONSES, Problem
 from api.services import Services
@@ -152,17 +152,17 @@ async def _handle_once(
     key = read_key(request) if request.method == "POST" else None
     if key is None:
         return await handle(request)
-    digest = digest_request(request, body, caller.key_id)
+    asked = KeyedRequest.read(request, body, caller, key)
     # Left before the answer is sent, so that nobody is told of work that was not committed.
     stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
     transaction = services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id)
     session = await stack.enter_async_context(contextmanager_in_threadpool(transaction))
-    before = await run_in_threadpool(replay, session, caller.tenant_id, key, digest)
+    before = await run_in_threadpool(replay, session, asked)
     if before is not None:
         return before
     request.state.session = session
     answer = await handle(request)
-    await run_in_threadpool(keep, request, session, caller.tenant_id, key, digest, answer)
+    await run_in_threadpool(keep, request, session, asked, answer)
     return answer
 
 

@@ -186,6 +186,8 @@ def write_video(video: Video, tags: Mapping[str, str], sources: list[Source] | N
         duration_us=video.duration_us,
         warnings=[str(warning) for warning in warnings],
         tags=dict(tags),
+        retention_class=video.retention_class,
+        hold_time=video.hold_time,
         sources=None if sources is None else [_write_video_source(source) for source in sources],
         create_time=video.create_time,
     )

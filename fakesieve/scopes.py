@@ -18,6 +18,7 @@ class Scope(StrEnum):
     WEBHOOKS_WRITE = "webhooks:write"
     KEYS_ADMIN = "keys:admin"
     ERASE_WRITE = "erase:write"
+    HOLD_WRITE = "hold:write"
     USAGE_READ = "usage:read"
 
 

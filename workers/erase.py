@@ -38,18 +38,21 @@ class Eraser:
         if time.monotonic() < self._due_s:
             return 0
         self._due_s = time.monotonic() + self._sweep_s
+        # What was begun comes first: finding more reads whole tables and may take too long.
+        with self._database.transaction(tenant_id=None) as session:
+            left = take_unfinished(session, AT_ONCE)
+        for erasure in left:
+            self._finish(erasure)
+        n_files = self._purge_files()
         self._database.run_transaction(purge_answers, tenant_id=None)
         with self._database.transaction(tenant_id=None) as session:
             due = find_due(session, AT_ONCE)
         begun = [found for video in due if (found := self._begin(video)) is not None]
-        with self._database.transaction(tenant_id=None) as session:
-            begun += [left for left in take_unfinished(session, AT_ONCE) if left not in begun]
         for erasure in begun:
             self._finish(erasure)
-        n_files = self._purge_files()
         if len(due) == AT_ONCE or n_files >= FILES_AT_ONCE:
             self._due_s = 0.0  # more is waiting
-        return len(begun)
+        return len(left) + len(begun)
 
     def _purge_files(self) -> int:
         """Remove exports and uploads whose time is over; return how many there were of the more numerous."""

@@ -9,6 +9,7 @@ from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 from starlette.responses import StreamingResponse
 
+from api.acts import note_act
 from api.dependencies import (
     Begin,
     CallerDep,
@@ -50,6 +51,8 @@ from fakesieve.values.videos import SourceKind
 
 ITEMS_MAX = 1000
 LISTED_MAX = 10_000
+SCANNED_MAX = 20_000
+"""Objects that are looked at below a prefix, of which some may be in folders of other tenants."""
 MANIFEST_BYTES_MAX = 8 << 20
 """Enough for as many addresses of 800 bytes; a longer file is not fetched."""
 RETRIES_AT_ONCE = 500
@@ -162,9 +165,12 @@ def _walk(address: str, objects: ObjectStore, places: Places) -> list[VideoRef]:
     if not places.may_list(bucket, prefix):
         seen = f"{address} lies outside the places of this tenant"
         raise Problem(Reason.SOURCE_ACCESS_DENIED, seen, hint="GET /v1/limits lists them; ask for more")
-    readable = (facts.ref for facts in objects.list_objects(bucket, prefix) if places.may_read(facts.ref))
-    found = list(islice(readable, LISTED_MAX + 1))
+    listed = list(islice(objects.list_objects(bucket, prefix), SCANNED_MAX + 1))
+    found = list(islice((facts.ref for facts in listed if places.may_read(facts.ref)), LISTED_MAX + 1))
     _check_count(len(found), LISTED_MAX)
+    if len(listed) > SCANNED_MAX:
+        seen = f"more than {SCANNED_MAX} objects lie under {address}, most of them others'"
+        raise Problem(Reason.REQUEST_TOO_LARGE, seen, hint="name a folder of yours below it")
     if not found:
         raise Problem(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
     return found
@@ -219,7 +225,12 @@ async def stream_batch(batch_id: str, caller: CallerDep, services: ServicesDep) 
 
 @router.post("/v1/batches/{batch_id}:cancel", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
 def cancel_list(
-    batch_id: str, jobs: Jobs, caller: CallerDep, services: ServicesDep, body: CancelBody | None = None
+    batch_id: str,
+    jobs: Jobs,
+    caller: CallerDep,
+    services: ServicesDep,
+    begin: Transactions,
+    body: CancelBody | None = None,
 ) -> BatchOut:
     """Cancel a batch and all of its jobs that have not ended."""
     read = _read_later(services, caller, batch_id)
@@ -227,6 +238,8 @@ def cancel_list(
     if before.is_terminal and before.counts.queued + before.counts.running == 0:
         raise Problem(Reason.STATE_CONFLICT, f"{batch_id} has ended: {before.state}")
     cancel_batch(jobs, batch_id, body.message if body else "")
+    with begin() as session:
+        note_act(session, caller, "batch.cancelled", batch_id)
     return read()
 
 
@@ -243,6 +256,7 @@ def retry_list(
     wanted = found[:RETRIES_AT_ONCE]
     open_quota(session, caller.tenant_id, wanted=len(wanted))
     count = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
+    note_act(session, caller, "batch.retried", batch_id, {"jobs": count})
     return RetriedOut(batch_id=batch_id, count=count, has_more=len(found) > RETRIES_AT_ONCE)
 
 

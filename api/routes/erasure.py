@@ -40,6 +40,8 @@ from fakesieve.values.erasure import ErasureState
 
 router = ApiRouter(tags=["erasure"])
 _MAY = [require_scope(Scope.ERASE_WRITE)]
+# Apart from the right to erase: whoever has that alone cannot lift the hold that stands in its way.
+_MAY_HOLD = [require_scope(Scope.HOLD_WRITE)]
 _CHANGED = describe_responses(Reason.LEGAL_HOLD, Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
 
 
@@ -62,13 +64,13 @@ def undelete_one_video(video_id: str, caller: CallerDep, session: Transaction) -
     return _write_fate(undelete_video(session, video_id, caller.key_id))
 
 
-@router.post("/v1/videos/{video_id}:hold", dependencies=_MAY, responses=_CHANGED)
+@router.post("/v1/videos/{video_id}:hold", dependencies=_MAY_HOLD, responses=_CHANGED)
 def hold_one_video(video_id: str, caller: CallerDep, session: Transaction) -> VideoFateOut:
     """Put a video under a legal hold: nothing deletes it, neither a caller nor its time."""
     return _write_fate(hold_video(session, video_id, caller.key_id, is_held=True))
 
 
-@router.post("/v1/videos/{video_id}:lift_hold", dependencies=_MAY, responses=_CHANGED)
+@router.post("/v1/videos/{video_id}:lift_hold", dependencies=_MAY_HOLD, responses=_CHANGED)
 def lift_hold_of_video(video_id: str, caller: CallerDep, session: Transaction) -> VideoFateOut:
     """Lift a legal hold."""
     return _write_fate(hold_video(session, video_id, caller.key_id, is_held=False))

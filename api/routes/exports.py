@@ -1,7 +1,7 @@
 """Counts of results, and results as files: streamed, or written to the object store."""
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
+from api.acts import note_act
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
@@ -24,6 +25,7 @@ from api.schemas.analyses import CountsOut, GroupOut
 from api.schemas.exports import ExportOut, NewExportBody
 from api.services import Services
 from api.video_links import LINK_S
+from fakesieve.erasure.objects import remove_object
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.object_stores.faults import explain_disk
@@ -36,7 +38,6 @@ from fakesieve.records.analysis_lists import (
     count_up_to,
     list_analyses,
 )
-from fakesieve.records.audit import record_audit
 from fakesieve.records.exports import (
     Export,
     begin_export,
@@ -120,7 +121,7 @@ def export_results(
         _check_count(services, query, caller)
     lines = _begin(walk_lines(services, query, caller))
     with services.database.transaction(tenant_id=caller.tenant_id) as session:
-        _note(session, caller, "results.exported", caller.tenant_id, {"format": form.value})
+        note_act(session, caller, "results.exported", caller.tenant_id, {"format": form.value})
     name = f"results.{form.value}"
     return send_file(
         _write(lines, form, services.settings.scratch_dir),
@@ -237,7 +238,9 @@ def _write_export(
             done = finish_export(
                 session, export.id, lines.count, facts.size_bytes, services.settings.export_s
             )
-            _note(session, caller, "export.created", export.id, {"format": form.value, "rows": lines.count})
+            note_act(
+                session, caller, "export.created", export.id, {"format": form.value, "rows": lines.count}
+            )
         undo.pop_all()
     return done
 
@@ -245,7 +248,7 @@ def _write_export(
 def _drop(
     begin: Callable[[], AbstractContextManager[Session]], objects: ObjectStore, export_id: str, ref: VideoRef
 ) -> None:
-    objects.delete(ref)
+    remove_object(objects, ref)
     with begin() as session:
         forget_exports(session, [export_id])
 
@@ -263,12 +266,6 @@ class _PageKeeper:
         note_videos(session, export.tenant_id, export.id, self._pages, [line.video_id for line in page])
         self._pages += 1
         return page
-
-
-def _note(session: Session, caller: Caller, action: str, subject: str, details: Mapping[str, object]) -> None:
-    """Note who has taken results out, without the filter: it may name what an erasure has to remove."""
-    owner = {"tenant_id": caller.tenant_id, "actor": caller.key_id}
-    record_audit(session, **owner, action=action, subject=subject, details=details)
 
 
 @contextmanager

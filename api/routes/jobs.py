@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
+from api.acts import note_act
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
@@ -116,11 +117,14 @@ async def stream_job(job_id: str, caller: CallerDep, services: ServicesDep) -> S
 
 
 @router.post("/v1/jobs/{job_id}:cancel", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
-def cancel_one_job(job_id: str, session: Transaction, body: CancelBody | None = None) -> JobOut:
+def cancel_one_job(
+    job_id: str, caller: CallerDep, session: Transaction, body: CancelBody | None = None
+) -> JobOut:
     """Cancel a job that has not ended. Work in progress is dropped within a quarter of its lease."""
     before = _find(load_job(session, job_id), job_id)
     if not cancel_job(RequestJobs(session), job_id, body.message if body else ""):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} has ended: {before.line.state}")
+    note_act(session, caller, "job.cancelled", job_id)
     return _show_again(session, job_id)
 
 
@@ -131,6 +135,7 @@ def retry_one_job(job_id: str, caller: CallerDep, session: Transaction) -> JobOu
     open_quota(session, caller.tenant_id, wanted=1)
     if not retry_job(RequestJobs(session), job_id):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} is {before.line.state}")
+    note_act(session, caller, "job.retried", job_id)
     return _show_again(session, job_id)
 
 

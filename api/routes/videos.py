@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Header, Query, Response
 from sqlalchemy.orm import Session
 
+from api.acts import note_act
 from api.dependencies import CallerDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
@@ -83,6 +84,7 @@ def change_video(
     if body.tags is not None:
         set_tags(session, caller.tenant_id, video_id, body.tags)
     session.flush()
+    note_act(session, caller, "video.changed", video_id, {"fields": sorted(body.model_fields_set)})
     shown = _show(session, video)
     response.headers["ETag"] = _find_etag(shown)
     return shown

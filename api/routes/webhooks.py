@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
+from api.acts import note_act
 from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
 from api.idempotency import keep_instead
 from api.pagination import Page, PageQuery
@@ -96,11 +97,12 @@ def show_webhook_delivery(delivery_id: str, session: Transaction) -> DeliveryOut
 
 
 @router.post("/v1/webhooks/deliveries/{delivery_id}:redeliver", dependencies=_MAY, responses=_CHANGED)
-def redeliver_webhook(delivery_id: str, session: Transaction) -> DeliveryOut:
+def redeliver_webhook(delivery_id: str, caller: CallerDep, session: Transaction) -> DeliveryOut:
     """Send an ended delivery again, under the same message id."""
     load_delivery(session, delivery_id)
     if not redeliver(session, delivery_id):
         raise Problem(Reason.STATE_CONFLICT, f"{delivery_id} is on its way, or its webhook is switched off")
+    note_act(session, caller, "webhook.redelivered", delivery_id)
     return _write_delivery(load_delivery(session, delivery_id))
 
 
@@ -156,6 +158,7 @@ def rotate_webhook_secret(
 def test_webhook(webhook_id: str, caller: CallerDep, session: Transaction) -> DeliveryOut:
     """Send a message that only tries the address out, with one try."""
     delivery_id = send_test(session, caller.tenant_id, webhook_id)
+    note_act(session, caller, "webhook.tested", webhook_id)
     return _write_delivery(load_delivery(session, delivery_id))
 
 

@@ -9,6 +9,7 @@ from api.schemas.shape import Answer, Int, Request, Time
 from engine.results import Outcome
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import KEY_BYTES_MAX, VideoRef
+from fakesieve.places import parse_place
 from fakesieve.reasons import Reason
 from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX, AttemptEnd
 from fakesieve.values.videos import TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX, SourceKind
@@ -102,6 +103,8 @@ class NewBatchBody(Request):
             VideoRef.parse_uri(self.manifest)
         if self.prefix is not None and (not self.prefix.startswith("s3://") or not self.prefix.endswith("/")):
             raise ValueError("a prefix looks like s3://bucket/ or s3://bucket/folder/")
+        if self.prefix is not None:
+            parse_place(self.prefix)
         return self
 
 
@@ -349,5 +352,7 @@ class VideoOut(Answer):
     duration_us: int | None
     warnings: list[str]
     tags: dict[str, str]
+    retention_class: str | None
+    hold_time: Annotated[Time | None, Field(description="Since when a legal hold keeps it.")]
     sources: list[VideoSourceOut] | None = None
     create_time: Time

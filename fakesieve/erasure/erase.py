@@ -8,6 +8,7 @@ worker hosts included.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from fakesieve.database import Database
 from fakesieve.erasure.exports import ClearedExports, clear_exports
 from fakesieve.erasure.objects import Removal, clear_objects
-from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, make_plan
+from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, find_job_ids, make_plan
 from fakesieve.erasure.retention import check_hold, lock_video
 from fakesieve.erasure.rows import KEPT_TABLES, clear_rows, count_kept
 from fakesieve.errors import RequestRefused
@@ -69,7 +70,8 @@ def erase_video(
 
     def work(session: Session) -> Erasure:
         erasure = _lock(session, erasure_id)
-        if erasure.plan is not None:
+        # Another plan now means that somebody has asked for more meanwhile: the next try has it.
+        if erasure.plan is not None and ErasurePlan.from_json(erasure.plan) == plan:
             if "database" not in erasure.stores:
                 _clear_database(session, erasure, plan)
             if removed is not None and "objects" not in erasure.stores and not removed.left:
@@ -94,14 +96,17 @@ def begin_erasure(
     """Hide a video, write down what is to be cleared, and return the erasure's id.
 
     ``bucket`` is the fleet's own. From here there is no way back. Where an erasure runs already, its id is
-    returned. Raises RequestRefused (NOT_FOUND, LEGAL_HOLD).
+    returned, and its plan takes in the sources if they were not in it. Raises RequestRefused (NOT_FOUND,
+    LEGAL_HOLD).
     """
     video = lock_video(session, video_id)
     check_hold(video)
-    running = select(Erasure.id).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
-    found = session.scalar(running)
+    running = select(Erasure).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
+    found = session.scalar(running.with_for_update(), execution_options={"populate_existing": True})
     if found is not None:
-        return found
+        if with_sources:
+            _widen(session, found, make_plan(session, video, bucket, with_sources=True), actor)
+        return found.id
     plan = make_plan(session, video, bucket, with_sources=with_sources)
     erasure_id = new_id(IdPrefix.ERASURE)
     row = {"id": erasure_id, "tenant_id": video.tenant_id, "video_id": video_id, "cause": cause}
@@ -119,6 +124,25 @@ def begin_erasure(
     session.flush()
     _note(session, video.tenant_id, actor, "video.erasure_begun", video_id, {"erasure_id": erasure_id})
     return erasure_id
+
+
+def _widen(session: Session, erasure: Erasure, plan: ErasurePlan, actor: str) -> None:
+    """Take sources into an erasure that has cleared nothing yet: its video is still there."""
+    assert erasure.plan is not None
+    before = ErasurePlan.from_json(erasure.plan)
+    if set(plan.objects) <= set(before.objects):
+        return
+    erasure.plan = plan.to_json()
+    erasure.try_time = None  # for the next sweep, whoever is at the earlier plan
+    session.flush()
+    _note(
+        session,
+        erasure.tenant_id,
+        actor,
+        "video.erasure_widened",
+        erasure.video_id,
+        {"erasure_id": erasure.id},
+    )
 
 
 def load_erasure(session: Session, erasure_id: str) -> Erasure:
@@ -201,6 +225,7 @@ def hash_receipt(erasure: Erasure) -> str:
 
 
 def _clear_database(session: Session, erasure: Erasure, plan: ErasurePlan) -> None:
+    plan = replace(plan, job_ids=find_job_ids(session, erasure.video_id, plan.job_ids))
     rows = clear_rows(session, erasure.video_id, plan)
     kept = {
         name: {"rows": count, "why": KEPT_TABLES[name]} for name, count in count_kept(session, plan).items()

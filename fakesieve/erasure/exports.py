@@ -3,19 +3,24 @@
 from dataclasses import dataclass
 
 from fakesieve.database import Database
-from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.erasure.objects import remove_all
+from fakesieve.objects import ObjectStore
 from fakesieve.records.exports import (
+    HeldExport,
     forget_exports,
+    keep_longer,
     list_keys,
     revoke_exports,
     take_old_exports,
     tenant_folder,
 )
 
+AGAIN_S = 3_600.0
+
 
 @dataclass(frozen=True)
 class ClearedExports:
-    """How many files were removed or withdrawn now, and how many their writers still have to let go of."""
+    """How many files were removed or withdrawn now, and how many their writers or the store still hold."""
 
     removed: int
     waiting: int
@@ -36,25 +41,30 @@ def clear_exports(
         known = list_keys(session, tenant_id)
     strays = [ref for ref in listed if ref.key not in known]
     whole = [export for export in found if export.is_whole]
-    _remove(objects, [*strays, *(export.ref for export in whole)])
-    if whole:
+    left = set(remove_all(objects, [*strays, *(export.ref for export in whole)]))
+    gone = [export for export in whole if export.ref not in left]
+    if gone:
         with database.transaction(tenant_id=tenant_id) as session:
-            forget_exports(session, [export.id for export in whole])
-    counted = sum(export.is_new or export.is_whole for export in found)
-    return ClearedExports(len(strays) + counted, len(found) - len(whole))
+            forget_exports(session, _name(gone))
+    withdrawn = sum(export.is_new and not export.is_whole for export in found)
+    n_removed = len(gone) + sum(ref not in left for ref in strays)
+    return ClearedExports(n_removed + withdrawn, len(found) - len(whole) + len(left))
 
 
 def purge_exports(database: Database, objects: ObjectStore, limit: int) -> int:
-    """Remove files of all tenants whose time is over; return how many. Done again where it was cut off."""
+    """Remove files of all tenants whose time is over; return how many. Done again where it was cut off.
+
+    What the store does not let go is tried again later, behind the others.
+    """
     with database.transaction(tenant_id=None) as session:
         old = take_old_exports(session, limit)
-    _remove(objects, [export.ref for export in old])
+    left = set(remove_all(objects, [export.ref for export in old]))
     if old:
         with database.transaction(tenant_id=None) as session:
-            forget_exports(session, [export.id for export in old])
-    return len(old)
+            forget_exports(session, _name([export for export in old if export.ref not in left]))
+            keep_longer(session, _name([export for export in old if export.ref in left]), AGAIN_S)
+    return len(old) - len(left)
 
 
-def _remove(objects: ObjectStore, refs: list[VideoRef]) -> None:
-    for ref in refs:
-        objects.delete(ref)
+def _name(exports: list[HeldExport]) -> list[str]:
+    return [export.id for export in exports]

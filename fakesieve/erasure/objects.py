@@ -1,6 +1,6 @@
 """Removing a video's objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fakesieve.erasure.plan import ErasurePlan
@@ -8,6 +8,7 @@ from fakesieve.errors import SourceRefused
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 
+VERSIONS_MAX = 1_000
 _GONE = frozenset({Reason.SOURCE_NOT_FOUND, Reason.SOURCE_CHANGED})
 
 
@@ -32,7 +33,7 @@ def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Remov
     removed, left, refused = 0, 0, dict[str, int]()
     for ref in plan.objects:
         try:
-            removed += _remove(objects, ref)
+            removed += remove_object(objects, ref)
         except SourceRefused as fault:
             if ref.bucket == bucket:
                 left += 1
@@ -41,14 +42,33 @@ def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Remov
     return Removal(removed, refused, left)
 
 
-def _remove(objects: ObjectStore, ref: VideoRef) -> int:
-    """Remove an object; return 0 where it is gone. Raises SourceRefused where the store does not allow it."""
-    try:
-        objects.head(ref)
-    except SourceRefused as refused:
-        if refused.reason in _GONE:
-            return 0
-        if refused.reason is not Reason.SOURCE_ARCHIVED:  # which cannot be read, and can be removed
-            raise
-    objects.delete(ref)
+def remove_object(objects: ObjectStore, ref: VideoRef) -> int:
+    """Remove an object; return 0 where it is gone. Raises SourceRefused where the store does not allow it.
+
+    In a bucket with versions each version goes that comes to light with the same bytes: removed by its name
+    alone, an object would only be hidden.
+    """
+    for removed in range(VERSIONS_MAX):
+        try:
+            found = objects.head(ref).ref
+        except SourceRefused as refused:
+            if refused.reason in _GONE:
+                return min(1, removed)
+            if refused.reason is not Reason.SOURCE_ARCHIVED:  # which cannot be read, and can be removed
+                raise
+            found = ref
+        objects.delete(found)
+        if found.version_id is None or found.version_id == ref.version_id:
+            break
     return 1
+
+
+def remove_all(objects: ObjectStore, refs: Iterable[VideoRef]) -> list[VideoRef]:
+    """Remove objects of the fleet's own; return those that the store does not let go."""
+    refused = list[VideoRef]()
+    for ref in refs:
+        try:
+            remove_object(objects, ref)
+        except SourceRefused:
+            refused.append(ref)
+    return refused

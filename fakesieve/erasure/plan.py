@@ -1,6 +1,6 @@
 """What an erasure has to clear, found before anything is removed and kept until all of it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from fakesieve.objects import VideoRef
-from fakesieve.places import find_owner
+from fakesieve.places import Places, find_owner
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Job, WorkerHost
 from fakesieve.records.table import Id
+from fakesieve.records.tenants import load_places
 from fakesieve.records.uploads import Upload
 from fakesieve.records.videos import Source, Video
 from fakesieve.values.videos import SourceKind
@@ -63,14 +64,16 @@ def make_plan(session: Session, video: Video, bucket: str, *, with_sources: bool
     """Find everything that hangs on a video, a job included that has not got as far as knowing it.
 
     What lies in the tenant's folders of the fleet's own ``bucket`` is ours to remove, however its job named
-    it. Objects that lie in the caller's own buckets go only ``with_sources``.
+    it. Objects that lie in the caller's own buckets go only ``with_sources``, and only from places that the
+    tenant may still name: others may have theirs there by now.
     """
+    places = Places.read(video.tenant_id, bucket, load_places(session, video.tenant_id))
     sources = session.scalars(select(Source).where(Source.video_id == video.id)).all()
     refs = [VideoRef(source.bucket, source.key, source.version_id, source.etag) for source in sources]
     ours = [
         ref
         for source, ref in zip(sources, refs, strict=True)
-        if with_sources
+        if (with_sources and places.may_read(ref))
         or source.kind is SourceKind.UPLOAD
         or (ref.bucket == bucket and find_owner(ref.key) == video.tenant_id)
     ]
@@ -91,6 +94,12 @@ def make_plan(session: Session, video: Video, bucket: str, *, with_sources: bool
         n_kept=len(refs) - len(ours),
         marks=(video.content_sha256, *(upload.id for upload in uploads)),
     )
+
+
+def find_job_ids(session: Session, video_id: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the jobs of a plan with those that have come to name the video since it was made."""
+    since = session.scalars(select(Job.id).where(Job.video_id == video_id))
+    return tuple(dict.fromkeys((*known, *since)))
 
 
 def find_hosts(session: Session) -> list[str]:

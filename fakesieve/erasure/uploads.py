@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
+from fakesieve.erasure.objects import remove_all
 from fakesieve.jobs.states import JobState
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.records.jobs import Job
@@ -14,24 +15,27 @@ from fakesieve.records.videos import Source
 
 RETRY_STAYS = timedelta(days=7)
 """How long the upload of a job that failed stays, so that the job can be retried."""
+AGAIN = timedelta(hours=1)
 _PLAIN = {"synchronize_session": False}
 
 
 def purge_uploads(database: Database, objects: ObjectStore, limit: int) -> int:
     """Remove uploads of all tenants without a use, with their objects; return how many rows it has settled.
 
-    What was cut off is done again: an upload is withdrawn, its object removed, then its row.
+    What was cut off is done again: an upload is withdrawn, its object removed, then its row. What the store
+    does not let go is tried again later, behind the others.
     """
     with database.transaction(tenant_id=None) as session:
         settled = _settle(session, limit)
         withdrawn = _withdraw(session, limit)
-    for _, ref in withdrawn:
-        objects.delete(ref)
+    left = set(remove_all(objects, [ref for _, ref in withdrawn]))
     if withdrawn:
-        gone = delete(Upload).where(Upload.id.in_([upload_id for upload_id, _ in withdrawn]))
+        gone = delete(Upload).where(Upload.id.in_([name for name, ref in withdrawn if ref not in left]))
+        later = update(Upload).where(Upload.id.in_([name for name, ref in withdrawn if ref in left]))
         with database.transaction(tenant_id=None) as session:
             session.execute(gone, execution_options=_PLAIN)
-    return settled + len(withdrawn)
+            session.execute(later.values(purge_time=func.now() + AGAIN), execution_options=_PLAIN)
+    return settled + len(withdrawn) - len(left)
 
 
 def _settle(session: Session, limit: int) -> int:

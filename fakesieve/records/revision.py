@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -20,7 +20,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.partitions import make_partitions
 
 HEAD = "head"
-_MISSING_RIGHT, _MISSING_ROLE = "42501", "42704"
+_MISSING_RIGHT, _MISSING_ROLE, _NOT_BACK = "42501", "42704", "55000"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def migrate_database(url: str, target: str = HEAD, *, lock_timeout_ms: int = 400
 
     Raises:
         RequestRefused: this release knows no such revision.
-        SetupRefused: the role may not alter tables, or the role of the fleet is missing on the server.
+        SetupRefused: the role may not alter tables, the role of the fleet is missing on the server, or the
+            way back would bring deleted videos to light.
         Unavailable: no answer, or others kept a table locked for too long; it may be tried again.
     """
     with _connect(url) as connection:
@@ -103,10 +104,12 @@ def _connect(url: str) -> Generator[Connection]:
     try:
         with translate_errors(), pool.connect() as connection:
             yield connection
-    except ProgrammingError as error:
+    except DBAPIError as error:
         code = getattr(error.orig, "sqlstate", None)
         if code == _MISSING_RIGHT:
             hint = "use the URL of the role that owns the database: --database-url"
+        elif code == _NOT_BACK:
+            hint = "let the purge of deleted videos end and lift the holds first, or stay at this release"
         elif code == _MISSING_ROLE:
             hint = "create the roles fakesieve_fleet and fakesieve_app: CREATE ROLE ... LOGIN PASSWORD ..."
         else:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, Index, func, select, text, tuple_, update
+from sqlalchemy import CheckConstraint, Index, func, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 from sqlalchemy.types import Text
 
 from fakesieve.ids import IdPrefix, new_id
@@ -17,6 +17,7 @@ from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id
 
 KEY_MARK = "fsk_"
 _KEY_BYTES = 32
+_OLDER_MAX = 100
 _SHOWN_LETTERS = len(KEY_MARK) + 6
 _FIND_KEY = text("SELECT key_id, of_tenant, key_scopes FROM find_api_key(:sha256)")
 
@@ -138,6 +139,16 @@ def rotate_key(session: Session, key_id: str, overlap: timedelta) -> NewKey | No
     old.next_key_id = made.id
     session.flush()
     return made
+
+
+def list_older_keys(session: Session, key_id: str) -> list[str]:
+    """Return the ids of the keys that a key has taken over from, the latest first."""
+    older = select(ApiKey.id, literal(1).label("age")).where(ApiKey.next_key_id == key_id).cte(recursive=True)
+    before = aliased(ApiKey)
+    older = older.union_all(
+        select(before.id, older.c.age + 1).where(before.next_key_id == older.c.id, older.c.age < _OLDER_MAX)
+    )
+    return list(session.scalars(select(older.c.id).order_by(older.c.age)))
 
 
 def list_keys(session: Session, before: tuple[datetime, str] | None, limit: int) -> list[ApiKey]:

@@ -358,6 +358,12 @@ END $$;
 """
 FUNCTIONS = "find_login, find_app_session"
 
+# An earlier release knows neither: it would show deleted videos again and delete those that are held.
+KEEP = """DO $$ BEGIN
+IF EXISTS (SELECT FROM video WHERE delete_time IS NOT NULL OR hold_time IS NOT NULL) THEN
+    RAISE EXCEPTION 'some videos are deleted or under a legal hold, which revision 0006 does not know'
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+END IF; END $$"""
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
 
 
@@ -379,7 +385,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove the tables, those that refer to others first."""
+    """Remove the tables, those that refer to others first; not while videos are deleted or held."""
+    op.execute("SELECT set_config('fakesieve.tenant_id', '*', true)")
+    op.execute(KEEP)
     op.execute(f"DROP FUNCTION {FUNCTIONS}")
     op.execute(
         "ALTER TABLE video DROP COLUMN purge_time, DROP COLUMN delete_time, DROP COLUMN hold_time,"

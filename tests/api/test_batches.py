@@ -1,5 +1,6 @@
 """Batches over HTTP: from items, a manifest and a prefix; counted, cancelled and tried again."""
 
+import pytest
 from sqlalchemy import text
 
 from fakesieve.jobs.cancel import cancel_job
@@ -35,6 +36,20 @@ def test_a_manifest_is_read_from_the_store(acme, clip):
     refused = acme.post("/v1/batches", {"name": "x", "manifest": clip("b/bad.csv", b"uri\nnothing\n")})
     assert reason_of(refused) == (422, "INVALID_MANIFEST")
     assert "line 2" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("prefix", ["s3:///", "s3://VIDEOS!!/", "s3://videos/" + "a" * 1025 + "/"])
+def test_a_prefix_that_no_store_can_have_is_refused(acme, prefix):
+    for path in ("/v1/batches", "/v1/batches:preview"):
+        assert reason_of(acme.post(path, {"name": "x", "prefix": prefix})) == (422, "INVALID_REQUEST")
+
+
+def test_a_prefix_under_which_most_is_others_is_not_walked_for_ever(acme, other, clip, monkeypatch):
+    for number in range(3):
+        clip(f"uploads/{other.tenant_id}/{number}")
+    monkeypatch.setattr("api.routes.batches.SCANNED_MAX", 2)
+    answer = acme.post("/v1/batches", {"name": "x", "prefix": f"s3://videos/uploads/{other.tenant_id}/"})
+    assert reason_of(answer) == (413, "REQUEST_TOO_LARGE")
 
 
 def test_a_prefix_takes_what_lies_under_it(acme, clip):

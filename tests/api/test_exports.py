@@ -1,6 +1,6 @@
 """Exports to the object store: how long they stay, what ends them, who has asked for them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -139,6 +139,31 @@ def test_who_takes_results_out_is_noted(acme: Caller, analyses: list[str]) -> No
     streamed, kept = list_acts(acme)[:2]
     assert streamed == ("results.exported", acme.tenant_id, {"format": "jsonl"})  # without the filter
     assert kept == ("export.created", made["id"], {"format": "csv", "rows": 2})
+
+
+def test_what_keys_do_with_jobs_batches_and_videos_is_noted(acme: Caller, clip: Callable[[str], str]) -> None:
+    body = {"uri": clip("acts/one.mp4")}
+    job = acme.post("/v1/jobs", body).json()["id"]
+    acme.post(f"/v1/jobs/{job}:cancel")
+    acme.post(f"/v1/jobs/{job}:retry")
+    batch = acme.post("/v1/batches", {"name": "acts", "items": [body]}).json()["id"]
+    acme.post(f"/v1/batches/{batch}:cancel")
+    acme.post(f"/v1/batches/{batch}:retry")
+    assert list_acts(acme)[:4] == [
+        ("batch.retried", batch, {"jobs": 1}),
+        ("batch.cancelled", batch, {}),
+        ("job.retried", job, {}),
+        ("job.cancelled", job, {}),
+    ]
+
+
+def test_a_change_of_a_video_is_noted_without_what_it_is_called(acme: Caller, analyses: list[str]) -> None:
+    video = acme.get("/v1/videos").json()["data"][0]["id"]
+    shown = acme.send("PATCH", f"/v1/videos/{video}", {"external_id": "holiday", "tags": {"a": "b"}}).json()
+    assert (shown["retention_class"], shown["hold_time"]) == (None, None)
+    assert list_acts(acme)[0] == ("video.changed", video, {"fields": ["external_id", "tags"]})
+    held = acme.post(f"/v1/videos/{video}:hold").json()["hold_time"]
+    assert acme.get(f"/v1/videos/{video}").json()["hold_time"] == held
 
 
 def test_the_file_is_what_was_counted(acme: Caller, analyses: list[str], store: S3Objects) -> None:

@@ -1,5 +1,7 @@
 """One key, one effect: replayed, refused for another body, and free again after a refusal."""
 
+from dataclasses import replace
+
 from sqlalchemy import text
 
 from fakesieve.records.idempotency import KeptAnswer, find_answer, keep_answer, lock_key
@@ -110,3 +112,27 @@ def test_no_secret_of_a_webhook_is_kept_with_an_answer(acme, module_database):
     again = acme.post("/v1/webhooks", body, {"Idempotency-Key": "hook"})
     assert (again.json()["id"], again.json()["secret"]) == (made.json()["id"], None)
     assert acme.post(path, None, {"Idempotency-Key": "turn"}).json()["secret"] is None
+
+
+def test_a_key_that_took_over_is_answered_what_the_older_one_was(acme, clip):
+    body = {"uri": clip("i/rotated.mp4")}
+    first = acme.post("/v1/jobs", body, KEY)
+    caller = acme
+    for _ in range(2):
+        made = caller.post(f"/v1/keys/{caller.key_id}:rotate", {}).json()
+        caller = replace(caller, key_id=made["id"], secret=made["secret"])
+    again = caller.post("/v1/jobs", body, KEY)
+    assert (again.json()["id"], again.headers["idempotency-replayed"]) == (first.json()["id"], "true")
+    assert reason_of(caller.post("/v1/jobs", body | {"lane": "bulk"}, KEY)) == (422, "IDEMPOTENCY_CONFLICT")
+
+
+def test_the_lock_of_a_key_is_the_tenants_alone(acme, other, module_database):
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert lock_key(session, acme.tenant_id, "the same")
+        with module_database.transaction(tenant_id=other.tenant_id) as theirs:
+            assert lock_key(theirs, other.tenant_id, "the same")
+        held = session.execute(
+            text("SELECT objsubid FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        )
+        # Of two numbers, so never one of the locks with one, such as that of an audit log.
+        assert held.scalars().all() == [2]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.provider import KEYS_AGAIN_S, IdentityProvider, ProviderRules
+from api.provider import AWAY_S, KEYS_AGAIN_S, IdentityProvider, ProviderRules
 from api.tickets import ProviderAway, Ticket
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused, SetupRefused
@@ -249,6 +249,21 @@ def test_new_keys_of_the_provider_are_taken_up(provider: Provider) -> None:
     with pytest.raises(RequestRefused, match="does not hold"):  # not asked for again with each wrong token
         client.finish(ticket, answer(provider, client, ticket))
     times.clock_s += KEYS_AGAIN_S
+    assert client.finish(ticket, answer(provider, client, ticket)).subject == "s-ada"
+
+
+def test_a_provider_that_does_not_answer_is_left_alone_for_a_while(provider: Provider) -> None:
+    times, ticket = Times(), Ticket.make()
+    client = make_client(provider, times)
+    provider.stop()
+    try:
+        with pytest.raises(ProviderAway, match="does not answer"):
+            client.begin(ticket)
+    finally:
+        provider.start()
+    with pytest.raises(ProviderAway, match="does not answer"):  # it was not asked
+        client.begin(ticket)
+    times.clock_s += AWAY_S
     assert client.finish(ticket, answer(provider, client, ticket)).subject == "s-ada"
 
 

@@ -142,6 +142,25 @@ def test_a_locked_table_is_not_waited_for(empty_url: str) -> None:
     assert migrate_database(empty_url, second).before == first
 
 
+@pytest.mark.parametrize("mark", ["delete_time = now(), purge_time = now()", "hold_time = now()"])
+def test_there_is_no_way_back_that_forgets_what_is_deleted_or_held(empty_url: str, mark: str) -> None:
+    migrate_database(empty_url, "0007")
+    database = open_database(empty_url)
+    with database.transaction(tenant_id=None) as session:
+        session.execute(text("INSERT INTO tenant (id, name) VALUES ('ten_a', 'a')"))
+        session.execute(
+            text("INSERT INTO video (id, tenant_id, content_sha256, size_bytes, media)"
+                 " VALUES ('vid_a', 'ten_a', repeat('0', 64), 1, '{}')")
+        )  # fmt: skip
+        session.execute(text(f"UPDATE video SET {mark}"))
+    with pytest.raises(SetupRefused, match="deleted or under a legal hold"):
+        migrate_database(empty_url, "0006")
+    with database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE video SET delete_time = NULL, purge_time = NULL, hold_time = NULL"))
+    database.close()
+    assert migrate_database(empty_url, "0006").after == "0006"
+
+
 def test_only_the_owner_migrates(postgres: PostgresServer, module_database_name: str) -> None:
     with pytest.raises(SetupRefused, match="owner") as caught:
         migrate_database(postgres.url(database=module_database_name), "base")

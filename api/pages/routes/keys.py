@@ -34,6 +34,7 @@ _SCOPES = {
     Scope.WEBHOOKS_WRITE: "change webhooks",
     Scope.KEYS_ADMIN: "make, rotate and revoke keys",
     Scope.ERASE_WRITE: "delete and erase videos",
+    Scope.HOLD_WRITE: "put videos under a legal hold, and lift it",
     Scope.USAGE_READ: "read usage",
 }
 

@@ -25,6 +25,7 @@ from fakesieve.records.erasure import Erasure
 from fakesieve.records.exports import tenant_folder
 from fakesieve.records.idempotency import KeptAnswer, keep_answer
 from fakesieve.records.tags import set_tags
+from fakesieve.records.tenants import add_places
 from fakesieve.records.uploads import UploadDraft, complete_upload, create_upload
 from fakesieve.records.videos import record_source, upsert_video
 from fakesieve.reviews.claim import claim_next
@@ -101,6 +102,7 @@ def make_case(database: Database, objects: S3Objects, folder: Path) -> Case:
     tenant_id = make_tenant(database, f"tenant {mark}")
     external, job_id = f"holiday-{mark}", f"job_{mark}"
     with database.transaction(tenant_id=tenant_id) as session:
+        add_places(session, tenant_id, [f"s3://{BUCKET}/", "s3://foreign/"])
         upload = create_upload(
             session,
             tenant_id,

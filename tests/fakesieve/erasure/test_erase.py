@@ -17,7 +17,7 @@ from fakesieve.erasure.erase import (
 from fakesieve.erasure.hosts import confirm_lettings, list_lettings
 from fakesieve.errors import RequestRefused, SourceRefused
 from fakesieve.object_stores.s3 import S3Objects
-from fakesieve.objects import VideoRef
+from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import check_chain, list_audit
 from fakesieve.records.idempotency import KeptAnswer, keep_answer
@@ -26,7 +26,7 @@ from fakesieve.values.erasure import ErasureState
 from fakesieve.values.videos import SourceKind
 from tests.databases import opened
 from tests.factories import make_tenant
-from tests.fakesieve.erasure.conftest import BUCKET, Case, find_in_database, find_in_objects, put
+from tests.fakesieve.erasure.conftest import BUCKET, JOB, Case, find_in_database, find_in_objects, put
 from workers.erase import Eraser
 from workers.let_go import let_go
 from workers.scratch import Scratch
@@ -128,6 +128,58 @@ def test_erasing_twice_is_one_erasure(case: Case) -> None:
     assert first == second
     receipt = case.erase(first)
     assert case.erase(second).sha256 == receipt.sha256
+
+
+class Overtaken(S3Objects):
+    """A store in which somebody asks for more just when an erasure has begun to remove objects."""
+
+    def __init__(self, case: Case) -> None:
+        self.__dict__.update(case.objects.__dict__)
+        self.case: Case | None = case
+
+    def head(self, ref: VideoRef) -> ObjectFacts:
+        if self.case is not None:
+            case, self.case = self.case, None
+            case.begin(with_sources=True)
+        return super().head(ref)
+
+
+@pytest.mark.parametrize("is_at_it", [False, True])
+def test_a_running_erasure_takes_sources_in_when_that_is_asked_later(
+    case: Case, tmp_path: Path, *, is_at_it: bool
+) -> None:
+    theirs = put(case.objects, tmp_path, f"incoming/{case.job_id}.mp4", case.content)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=theirs)
+    begun = case.begin()
+    if is_at_it:
+        receipt = erase_video(case.database, Overtaken(case), BUCKET, begun)
+        assert receipt.state is ErasureState.RUNNING
+    else:
+        assert case.begin(with_sources=True) == begun
+    done = case.erase(begun)
+    assert (done.state, "sources" in done.stores["kept"]) == (ErasureState.COMPLETED, False)
+    assert find_in_objects(case) == []
+
+
+def test_sources_outside_the_places_of_the_tenant_are_left(case: Case, tmp_path: Path) -> None:
+    case.run("UPDATE tenant SET places = :places", places=[f"s3://{BUCKET}/elsewhere/"])
+    theirs = put(case.objects, tmp_path, f"incoming/{case.job_id}.mp4", case.content)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=theirs)
+    assert case.erase(case.begin(with_sources=True)).stores["kept"]["sources"]["objects"] == 1
+    assert case.objects.head(theirs).size_bytes == len(case.content)
+
+
+def test_a_job_that_came_for_the_video_meanwhile_leaves_no_answer_behind(case: Case) -> None:
+    begun = case.begin()
+    late = f"{case.job_id}late"
+    values = {"tenant": case.tenant_id, "video": case.video_id, "analysis": case.analysis_id}
+    case.run(JOB, id=late, bucket=BUCKET, key="x", external=None, **values)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        keep_answer(session, case.tenant_id, "late", KeptAnswer("0" * 64, 202, {}, late.encode()))
+    case.erase(begun)
+    assert find_in_database(case, late) == {}
 
 
 def test_bytes_in_the_callers_own_bucket_are_left_unless_asked_for(case: Case, tmp_path: Path) -> None:
