@@ -82,6 +82,7 @@ COMMANDS: Mapping[str, Command] = {
     "keys": Command(
         "fakesieve.cli.keys:keys", "Make and revoke keys of the API.", over_api="api.cli.keys:keys"
     ),
+    "tenants": Command("fakesieve.cli.tenants:tenants", "Say what each tenant may use."),
     "users": Command("fakesieve.cli.users:users", "Make and close the accounts of people."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
     "serve": Command("api.serve:serve", "Answer programs over HTTP."),
