@@ -1,4 +1,4 @@
-"""Every operation of the document, asked by another tenant with the ids of this one, tells and moves nothing."""
+"""Every operation of the document, asked by another tenant with the ids of this one: all stays closed."""
 
 import json
 import re
