@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Command] = {
     "model": Command("engine.cli.model:model", "Import, list, show and verify models."),
     "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
     "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),
-    "schema": Command("engine.cli.schema:schema", "Print the JSON Schema of what scan prints."),
+    "schema": Command("fakesieve.cli.schema:schema", "Print the JSON Schema of what scan or a job prints."),
     "up": Command("fakesieve.cli.up:up", "Start a whole fleet on this machine, servers included."),
     "down": Command("fakesieve.cli.down:down", "End the fleet that up has started."),
     "demo-fleet": Command("fakesieve.cli.demo_fleet:demo_fleet", "Send the demo's clips through a fleet."),
