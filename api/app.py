@@ -27,6 +27,7 @@ from api.routes import (
     webhooks,
 )
 from api.services import Services, open_services
+from fakesieve.metrics_server import serve_metrics
 from fakesieve.settings import Settings
 
 # Each resource's router, in the order in which the document lists them.
@@ -87,7 +88,7 @@ def _make_lifespan(services: Services) -> Callable[[FastAPI], AbstractAsyncConte
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
         port = services.settings.metrics_port
-        with nullcontext() if port is None else services.metrics.serve(port, _METRICS_HOST):
+        with nullcontext() if port is None else serve_metrics(services.metrics.registry, port, _METRICS_HOST):
             yield
         services.database.close()
 

@@ -1,9 +1,6 @@
 """What the API counts, for Prometheus. Labels come from closed lists: routes, methods, statuses, reasons."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fakesieve.reasons import Reason
 
@@ -44,14 +41,3 @@ class ApiMetrics:
     def note_problem(self, reason: Reason) -> None:
         """Count a refusal or a failure."""
         self._problems.labels(reason.value).inc()
-
-    @contextmanager
-    def serve(self, port: int, host: str) -> Generator[int]:
-        """Answer Prometheus from a thread of its own during the block; give the port, of 0 the one found."""
-        server, thread = start_http_server(port, host, registry=self.registry)
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()

@@ -12,6 +12,7 @@ from fakesieve.errors import FleetError, SetupRefused
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.logging import configure_logging
+from fakesieve.metrics_server import serve_metrics
 from fakesieve.object_stores.select import open_objects
 from fakesieve.records.partitions import make_partitions
 from fakesieve.records.revision import check_revision
@@ -68,7 +69,7 @@ def _run_process(
             database = stack.enter_context(_open_database(settings, silence_s(settings)))
             check_revision(database)
             if settings.metrics_port is not None:
-                stack.enter_context(metrics.serve(settings.metrics_port, _METRICS_HOST))
+                stack.enter_context(serve_metrics(metrics.registry, settings.metrics_port, _METRICS_HOST))
             return run(settings, database, metrics)
     except (FleetError, EngineError) as fault:
         typer.echo(f"error: {fault.reason}: {fault.seen}\nhint: {fault.hint}", err=True)

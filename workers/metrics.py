@@ -4,11 +4,9 @@ Names and labels are an interface: dashboards, alert rules and the autoscaler re
 closed lists only, so the number of series is bounded whatever people submit.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from engine.errors import EngineError
 from fakesieve.jobs.rows import Claim, Refusal
@@ -130,14 +128,3 @@ class FleetMetrics:
         """Count an inference process that could not be kept alive."""
         del fault
         self.inference_failures.inc()
-
-    @contextmanager
-    def serve(self, port: int, host: str) -> Generator[int]:
-        """Answer Prometheus from a thread of its own during the block; give the port, of 0 the one found."""
-        server, thread = start_http_server(port, host, registry=self.registry)
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakesieve.jobs.rows import Refusal
 from fakesieve.jobs.states import Lane
+from fakesieve.metrics_server import serve_metrics
 from fakesieve.reasons import Reason
 from workers.inference_wire import Answer
 from workers.metrics import FleetMetrics
@@ -51,7 +52,7 @@ def test_faults_and_refusals_are_counted_by_their_closed_lists():
 def test_figures_are_served_over_http():
     metrics = FleetMetrics()
     with (
-        metrics.serve(0, "127.0.0.1") as port,
+        serve_metrics(metrics.registry, 0, "127.0.0.1") as port,
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
     ):
         assert b"fakesieve_running 0.0" in answer.read()
