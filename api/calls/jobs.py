@@ -1,6 +1,8 @@
 """Jobs, batches and uploads."""
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from api.schemas.jobs import (
     RetryBatchBody,
     UploadOut,
 )
+from fakesieve.errors import RequestRefused
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.reasons import Reason
 
@@ -35,6 +38,8 @@ _TYPES = {
     ".png": ContentType.PNG,
 }
 _NAME_LETTERS_MAX = 255
+_PASSING = frozenset({403, 408, 429})
+"""What a store says of a form that is over, of a slow sender and of too many: another form may go through."""
 
 
 class Jobs:
@@ -111,7 +116,11 @@ class Uploads:
         self._sender = sender
 
     def put(self, path: Path) -> UploadOut:
-        """Put a local file into the object store; its hash is checked there."""
+        """Put a local file into the object store; its hash is checked there.
+
+        Raises RequestRefused where the store takes no such file, as one that was written to meanwhile, and
+        ApiUnreachable where it takes none after every try.
+        """
         upload = self._sender.post("/v1/uploads", UploadOut, write_body(_describe(path)))
         for trial in range(1, self._sender.tries + 1):
             if upload.form is None or trial > 1:
@@ -122,7 +131,7 @@ class Uploads:
         raise unreachable(f"{path.name} could not be uploaded in {self._sender.tries} tries")
 
     def _send_file(self, upload: UploadOut, path: Path) -> bool:
-        """Post the file with its form; whether the store took it."""
+        """Post the file with its form; whether the store took it, or RequestRefused where it never will."""
         assert upload.form is not None
         with path.open("rb") as file:
             files = {"file": (upload.id, file, upload.content_type)}
@@ -130,17 +139,26 @@ class Uploads:
                 answer = self._sender.http.post(upload.form.url, data=upload.form.fields, files=files)
             except httpx2.TransportError:
                 return False
+        if answer.is_client_error and answer.status_code not in _PASSING:
+            code = re.search(r"<Code>(\w+)</Code>", answer.text)
+            said = code[1] if code else str(answer.status_code)
+            if said != "RequestTimeout":  # Amazon's word for a slow sender, with 400
+                seen = f"the object store takes no such file as {path.name}: {said}"
+                raise RequestRefused(
+                    Reason.INVALID_REQUEST, seen, "check its size, and that nobody writes to it"
+                )
         return answer.is_success
 
 
 def _describe(path: Path) -> NewUploadBody:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size_bytes = os.fstat(file.fileno()).st_size
     # A name whose bytes are no UTF-8 becomes one with escapes, as JSON can hold no half of a character.
     name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return NewUploadBody(
         content_type=_TYPES.get(path.suffix.lower(), ContentType.UNKNOWN),
-        size_bytes=path.stat().st_size,
+        size_bytes=size_bytes,
         sha256=digest,
         name=name[-_NAME_LETTERS_MAX:],
     )

@@ -26,19 +26,24 @@ _GATEWAY = frozenset({502, 503, 504})
 
 
 class ApiProblem(FleetError):
-    """The API refused or failed. ``reason`` is of the closed list; ``problem`` has the rest."""
+    """The API refused or failed. ``reason`` is of the closed list; ``problem`` has the rest.
 
-    def __init__(self, problem: ProblemDocument) -> None:
+    ``pause_s`` is how long to wait at least before another try, None where none can help.
+    """
+
+    def __init__(self, problem: ProblemDocument, pause_s: float | None = None) -> None:
         super().__init__(problem.reason, problem.detail, problem.hint)
-        self.problem = problem
+        self.problem, self.pause_s = problem, pause_s
 
     @override
     def __reduce__(self) -> tuple[type["ApiProblem"], tuple[object, ...]]:
-        return (type(self), (self.problem,))
+        return (type(self), (self.problem, self.pause_s))
 
 
 class ApiUnreachable(Unavailable):
-    """There was no answer, or one that is not of this API, after every try."""
+    """There was no answer, or one that is not of this API, after every try. ``pause_s`` as ``ApiProblem``."""
+
+    pause_s: float | None = None
 
 
 class StillRunning(Unavailable):
@@ -102,25 +107,21 @@ class Sender:
             headers={**self._headers, **(headers or {})},
         )
         for trial in range(1, self.tries + 1):
-            answer, asked_s = self._try(request)
+            answer = self._try(request)
             if isinstance(answer, httpx2.Response):
                 return answer
-            if trial == self.tries or asked_s is None or asked_s > _PATIENCE_S:
+            if trial == self.tries or answer.pause_s is None or answer.pause_s > _PATIENCE_S:
                 raise answer
-            self.pause(trial, asked_s)
+            self.pause(trial, answer.pause_s)
         raise AssertionError("the last try either returns or raises")
 
-    def _try(self, request: httpx2.Request) -> tuple[httpx2.Response | FleetError, float | None]:
-        """Send once. Gives the answer or the fault, and the least pause, None where it is final."""
+    def _try(self, request: httpx2.Request) -> httpx2.Response | ApiProblem | ApiUnreachable:
+        """Send once; gives the answer or the fault."""
         try:
             answer = self.http.send(request)
         except httpx2.TransportError as fault:
-            return unreachable(f"{self.url}: {type(fault).__name__}"), 0.0
-        if answer.is_success:
-            return answer, None
-        problem = read_problem(answer)
-        can_help = problem.problem.retryable if isinstance(problem, ApiProblem) else is_gateway(answer)
-        return problem, read_retry_after(answer) if can_help else None
+            return unreachable(f"{self.url}: {type(fault).__name__}", pause_s=0.0)
+        return answer if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:
         """Wait after a try: as long as the API asks, else longer each time, spread at random."""
@@ -148,9 +149,16 @@ class Sender:
             yield answer
 
     def follow(self, path: str, shape: type[Shape]) -> Iterator[Shape]:
-        """Yield a resource each time that it has changed; a broken connection is made again."""
+        """Yield a resource each time that it has changed; a connection that ends too early is made again.
+
+        Raises ``ApiProblem`` for a refusal that no other try can help, and ``ApiUnreachable`` where the
+        connection was made again as often as a request is tried and brought nothing.
+        """
         failures = 0
-        while failures < self.tries:
+        while True:
+            pause_s = (
+                0.0  # also behind an orderly end: the API ends a stream after a while, and when it stops
+            )
             try:
                 for name, data in self.read_events(path):
                     failures = 0
@@ -158,9 +166,15 @@ class Sender:
                     if name == "done":
                         return
             except httpx2.TransportError:
-                failures += 1
-                self.pause(failures)
-        raise unreachable(f"the events of {path} broke off {failures} times in a row")
+                pass
+            except (ApiProblem, ApiUnreachable) as fault:
+                if fault.pause_s is None or fault.pause_s > _PATIENCE_S or failures + 1 == self.tries:
+                    raise
+                pause_s = fault.pause_s
+            failures += 1
+            if failures == self.tries:
+                raise unreachable(f"the events of {path} broke off {failures} times in a row")
+            self.pause(failures, pause_s)
 
     def wait(
         self, path: str, shape: type[Shape], is_done: Callable[[Shape], bool], timeout_s: float
@@ -177,9 +191,11 @@ class Sender:
                 raise StillRunning(Reason.DEADLINE_EXCEEDED, seen, "wait for it again; it goes on")
 
 
-def unreachable(seen: str) -> ApiUnreachable:
+def unreachable(seen: str, pause_s: float | None = None) -> ApiUnreachable:
     """The error for no answer, or for one of somebody else."""
-    return ApiUnreachable(Reason.INTERNAL, seen, "check that FAKESIEVE_API_URL is the API's and answers")
+    fault = ApiUnreachable(Reason.INTERNAL, seen, "check that FAKESIEVE_API_URL is the API's and answers")
+    fault.pause_s = pause_s
+    return fault
 
 
 def read_shape(shape: type[Shape], data: object) -> Shape:
@@ -198,16 +214,14 @@ def read_shape(shape: type[Shape], data: object) -> Shape:
 
 def read_problem(answer: httpx2.Response) -> ApiProblem | ApiUnreachable:
     """Return why a request was refused; ``ApiUnreachable`` for an answer of somebody else."""
+    pause_s = read_retry_after(answer)
     try:
-        return ApiProblem(ProblemDocument.model_validate(answer.json(), extra="ignore"))
+        problem = ProblemDocument.model_validate(answer.json(), extra="ignore")
     except ValueError:  # pydantic's is one too
         seen = f"{answer.request.url.host} answered {answer.status_code}, which is no answer of the API"
-        return unreachable(seen)
-
-
-def is_gateway(answer: httpx2.Response) -> bool:
-    """Whether a proxy between says that it does not reach the API now."""
-    return answer.status_code in _GATEWAY
+        # A proxy between may say that it does not reach the API now.
+        return unreachable(seen, pause_s if answer.status_code in _GATEWAY else None)
+    return ApiProblem(problem, pause_s if problem.retryable else None)
 
 
 def read_retry_after(answer: httpx2.Response) -> float:

@@ -1,6 +1,7 @@
 """The client against the real application, and against one that fails in every way."""
 
 import hashlib
+import json
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from api.calls.sender import unreachable
 from api.client import ApiProblem, ApiUnreachable, Client, StillRunning
 from api.schemas.keys import WhoAmI
 from api.schemas.problems import ProblemDocument
-from fakesieve.errors import SetupRefused
+from fakesieve.errors import RequestRefused, SetupRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import cancel_when_followed
@@ -33,6 +34,20 @@ PROBLEM = {
     "retryable": True,
 }
 ME = {"key_id": "key_1", "tenant_id": "ten_1", "scopes": [], "of_a_later_release": 1}
+
+UPLOAD = {
+    "id": "upl_1",
+    "state": "waiting",
+    "name": "clip.mp4",
+    "content_type": "video/mp4",
+    "size_bytes": 15,
+    "size_bytes_max": 100,
+    "sha256": None,
+    "form": {"url": "http://store/videos", "fields": {"key": "x"}},
+    "create_time": "2026-06-01T12:00:00Z",
+    "expire_time": "2026-06-01T13:00:00Z",
+    "complete_time": None,
+}
 
 
 @pytest.fixture
@@ -99,6 +114,45 @@ def test_a_job_is_followed_to_its_end(client, acme, clip, module_database):
     later = cancel_when_followed(acme, module_database, job.id)
     assert [each.state for each in client.stream(job.id)] == ["queued", "cancelled"]
     later.join()
+
+
+def stream(*names: str) -> httpx2.Response:
+    """Events of these names, after which the connection ends in order."""
+    text = "".join(f"event: {name}\ndata: {json.dumps(ME)}\n\n" for name in names)
+    return httpx2.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+def test_events_go_on_after_an_early_end_and_a_refusal_for_now():
+    busy = httpx2.Response(503, json=PROBLEM, headers={"Retry-After": "7"})
+    client, seen, pauses = scripted(stream("progress"), busy, stream("progress", "done"))
+    assert [each.key_id for each in client.sender.follow("/v1/x", WhoAmI)] == ["key_1"] * 3
+    assert len(seen) == 3
+    assert 0.5 <= pauses[0] <= 1
+    assert 7 <= pauses[1] <= 7.5
+
+
+def test_events_that_never_come_are_given_up():
+    client, seen, pauses = scripted(stream(), httpx2.ReadError("x"), stream())
+    with pytest.raises(ApiUnreachable, match="broke off 3 times"):
+        list(client.sender.follow("/v1/x", WhoAmI))
+    assert (len(seen), len(pauses)) == (3, 2)
+
+
+def test_events_that_are_refused_for_good_are_not_asked_for_again():
+    client, seen, _ = scripted(httpx2.Response(404, json=PROBLEM | {"retryable": False}))
+    with pytest.raises(ApiProblem):
+        list(client.sender.follow("/v1/x", WhoAmI))
+    assert len(seen) == 1
+
+
+def test_a_file_that_the_store_refuses_is_not_sent_again(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"bytes of a clip")
+    refusal = httpx2.Response(400, text="<Error><Code>EntityTooLarge</Code></Error>")
+    client, seen, _ = scripted(httpx2.Response(200, json=UPLOAD), refusal)
+    with pytest.raises(RequestRefused, match=r"takes no such file as clip\.mp4: EntityTooLarge"):
+        client.upload(path)
+    assert len(seen) == 2
 
 
 def test_results_come_page_after_page(client, acme, module_database):
