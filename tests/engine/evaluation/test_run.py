@@ -62,7 +62,7 @@ def written(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the command writes, its network and detector replaced by quick ones."""
     out = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "load_bundle", lambda name: FAKE_BUNDLE)
+        patch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
         patch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
         with pytest.raises(command.typer.Exit) as stopped:
             command.evaluate(files, out=out, jobs=2)
@@ -125,7 +125,7 @@ def test_hostile_names_are_text_on_the_page(files: Path, tmp_path: Path) -> None
     (tmp_path / name).write_bytes(b"x" * 3000)
     (tmp_path / "list.csv").write_text(f"path,label\n{name},0\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "load_bundle", lambda name: FAKE_BUNDLE)
+        patch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
         patch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
         with pytest.raises(command.typer.Exit):
             command.evaluate(tmp_path / "list.csv", out=tmp_path / "out")
@@ -140,7 +140,7 @@ def test_names_that_are_no_text_end_no_evaluation(tmp_path: Path) -> None:
     for name in (b"\xfe.mp4", "turned\u202e.mp4".encode()):
         (folder / "real" / os.fsdecode(name)).write_bytes(b"x" * 3000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "load_bundle", lambda name: FAKE_BUNDLE)
+        patch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
         patch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
         with pytest.raises(command.typer.Exit):
             command.evaluate(folder, out=tmp_path / "out")
