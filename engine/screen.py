@@ -6,8 +6,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.backends.late import LateBackend
 from engine.backends.protocol import Backend
-from engine.backends.select import choose_backend
+from engine.backends.select import choose_backend, is_late
 from engine.bundle import ModelBundle
 from engine.calibrate import Calibration
 from engine.collect import CropQueue, EvidenceCollector
@@ -59,10 +60,17 @@ class ScanTools:
 
 
 def open_tools(bundle: ModelBundle, sandbox: Sandbox, *, engine: str, threads: int) -> ScanTools:
-    """Load network and detector for one thread of scans. Raises BackendMissing or BundleInvalid."""
+    """Load network and detector for one thread of scans. Raises BackendMissing or BundleInvalid.
+
+    The default engine goes on loading while the first scan begins; it raises them there.
+    """
+
+    def load() -> Backend:
+        return choose_backend(bundle, engine, threads)
+
     return ScanTools(
         bundle=bundle,
-        backend=choose_backend(bundle, engine, threads),
+        backend=LateBackend(bundle, load) if is_late(engine) else load(),
         detector=load_detector(threads=threads),
         sandbox=sandbox,
         calibration=bundle.calibration,
@@ -192,7 +200,7 @@ def scan_video(
 ) -> ScanResult:
     """Scan one video or picture. An input that cannot be scanned gives a result with its fault, no error.
 
-    Raises only what is no fault of the input or of the machine.
+    Raises only what is no fault of the input or of the machine, and what ``open_tools`` left to a scan.
     """
     settings, watcher, clock = settings or ScanSettings(), watcher or SilentWatcher(), StageClock()
     probe: Probe | None = None

@@ -205,5 +205,13 @@ def largest_batch(bundle: ModelBundle, engine: str = "auto") -> int:
     return (gpu_ladder_for(bundle) if on_gpu else ladder_for(bundle))[0]
 
 
+def is_late(engine: str) -> bool:
+    """Return whether an engine may go on loading while a scan begins: ONNX Runtime on the processor may.
+
+    Others are compared with it first, and a GPU takes batches of other sizes.
+    """
+    return engine == "onnxruntime" or (engine == "auto" and not any(map(is_offered, GPU_ENGINES)))
+
+
 def _missing(seen: str, hint: str) -> BackendMissing:
     return BackendMissing(RejectReason.ENGINE_UNAVAILABLE, seen, hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.cli.display import InputWatcher, RunDisplay, RunStopped
 from engine.cli.inputs import Input
-from engine.errors import EngineError
+from engine.errors import BackendMissing, BundleInvalid, EngineError
 from engine.output.report import IndexEntry
 from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
@@ -116,7 +116,7 @@ class BatchScanner:
             return fail_scan(found.path, tools, self._settings, found.fault)
         try:
             return scan_video(found.path, tools, self._settings, watcher)
-        except RunStopped:
+        except (RunStopped, BackendMissing, BundleInvalid):  # the last two: no input can be scanned
             raise
         except Exception as fault:  # the edge of one input: whatever it is, the others go on
             if watcher.is_stopped:

@@ -12,7 +12,7 @@ from engine.cli import batch as batch_module
 from engine.cli.batch import BatchScanner, Finished
 from engine.cli.display import RunDisplay, RunStopped, shorten
 from engine.cli.inputs import Input
-from engine.errors import MediaRejected, Unavailable
+from engine.errors import BundleInvalid, MediaRejected, Unavailable
 from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, fail_scan
@@ -82,6 +82,16 @@ def test_a_fault_of_this_program_in_one_input_does_not_stop_the_others(scan, cap
     reasons = [done.result.fault.reason for done in run(3, 2)]
     assert reasons == [RejectReason.NOT_VIDEO, RejectReason.INTERNAL, RejectReason.NOT_VIDEO]
     assert "ZeroDivisionError: odd" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_run_in_silence(scan, capsys) -> None:
+    def act(number: int) -> None:
+        raise BundleInvalid(RejectReason.MODEL_INVALID, "no graph", "make it again")
+
+    scan(act)
+    with pytest.raises(BundleInvalid):
+        run(3, 2)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_output_that_cannot_be_written_is_kept_with_its_input(scan) -> None:
