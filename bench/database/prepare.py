@@ -43,6 +43,10 @@ SELECT tenant_id, id, 200 + span, 'suspicious', peak_track, 4000000 * span, 4000
        score_raw, score_raw, ARRAY['mouth']
 FROM analysis CROSS JOIN generate_series(0, 1) AS span WHERE score_raw >= %s
 """
+_NOTE_MOUTHS = """
+UPDATE standing SET suspicious_count = suspicious_count + 2, span_regions = ARRAY['mouth']
+WHERE score_raw >= %s
+"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,8 @@ def _fill(
     facts = draw_facts(analyses, tenant_ids, patterns, end, whole_every=WHOLE_EVERY)
     for done in Filler(connection).add(facts):
         print(f"{done:,} of {analyses:,} jobs", file=sys.stderr, flush=True)
-    connection.execute(_FORGED_MOUTHS, (policy.high,))
+    for statement in (_FORGED_MOUTHS, _NOTE_MOUTHS):
+        connection.execute(statement, (policy.high,))
     _add_backlog(connection, store, screened[0], tenant_ids, waiting)
 
 

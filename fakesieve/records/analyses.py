@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -19,12 +19,22 @@ from engine.results import (
     VideoVerdict,
 )
 from fakesieve.records.analysis_insert import build_parts, insert_analysis
-from fakesieve.records.analysis_rows import Row, as_float32, build_score_row, read_score, read_track
+from fakesieve.records.analysis_rows import (
+    FRAME_COLUMNS,
+    SEGMENT_COLUMNS,
+    TRACK_COLUMNS,
+    Row,
+    as_float32,
+    build_score_row,
+    read_score,
+    read_track,
+)
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.judgements import load_judgement
 from fakesieve.records.models import Model, ModelFacts, ensure_model
 from fakesieve.records.policies import choose_policy
 from fakesieve.records.standings import build_standing_row, set_standing
+from fakesieve.records.table import ID_TYPE
 
 Matrix = tuple[float, float, float, float, float, float]
 _MATRIX = 6
@@ -107,7 +117,7 @@ def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]
     verdict = record.verdict if policy == record.policy else decide(record.score, policy)
     parts = build_parts(record.score, [_build_maps_row(each) for each in record.maps]) | {
         "verdicts": [_build_verdict_row(policy_id, verdict)],
-        "standings": [build_standing_row(record.score, policy_id=policy_id, verdict=verdict.value)],
+        "standings": [build_standing_row(record.score, verdict, policy_id)],
     }
     row = _build_analysis_row(record)
     for _ in range(2):
@@ -174,7 +184,7 @@ def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
     verdict = decide(record.score, chosen)
     row = owner | _build_verdict_row(policy_id, verdict)
     session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
-    set_standing(session, owner, record.score, policy_id=policy_id, verdict=verdict.value)
+    set_standing(session, analysis_id, verdict, policy_id)
 
 
 def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:
@@ -184,18 +194,29 @@ def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | No
     )
 
 
+# Built once, as building them takes longer than running them. What has many rows is read as columns: an
+# object of the mapper for each costs as much as all else.
+_THIS = bindparam("analysis", type_=ID_TYPE)
+_HEAD = select(Analysis, Model).join(Model, Model.id == Analysis.model_id).where(Analysis.id == _THIS)
+# The time tells the database in which partition to look.
+_FRAMES = (
+    select(*FRAME_COLUMNS)
+    .where(FrameScore.analysis_id == _THIS, FrameScore.analysis_time == bindparam("at"))
+    .order_by(FrameScore.ordinal, FrameScore.pts_us)
+)
+_TRACKS = select(*TRACK_COLUMNS).where(FaceTrack.analysis_id == _THIS).order_by(FaceTrack.ordinal)
+_SEGMENTS = select(*SEGMENT_COLUMNS).where(Segment.analysis_id == _THIS).order_by(Segment.position)
+_MAPS = select(PatchMap).where(PatchMap.analysis_id == _THIS).order_by(PatchMap.ordinal)
+
+
 def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
     """Return an analysis as it was stored, with the verdict that holds; None where the tenant has none."""
-    found = session.execute(
-        select(Analysis, Model).join(Model, Model.id == Analysis.model_id).where(Analysis.id == analysis_id)
-    ).one_or_none()
+    found = session.execute(_HEAD, {"analysis": analysis_id}).one_or_none()
     if found is None:
         return None
     analysis, model = found
     policy, verdict = _load_verdict(session, analysis_id)
-    segments = session.scalars(
-        select(Segment).where(Segment.analysis_id == analysis_id).order_by(Segment.position)
-    )
+    segments = session.execute(_SEGMENTS, {"analysis": analysis_id})
     return AnalysisRecord(
         tenant_id=analysis.tenant_id,
         video_id=analysis.video_id,
@@ -211,18 +232,11 @@ def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
 
 
 def _load_tracks(session: Session, analysis: Analysis) -> list[TrackScore]:
-    # The time tells the database in which partition to look.
-    frames = session.scalars(
-        select(FrameScore)
-        .where(FrameScore.analysis_id == analysis.id, FrameScore.analysis_time == analysis.create_time)
-        .order_by(FrameScore.ordinal, FrameScore.pts_us)
-    )
+    frames = session.execute(_FRAMES, {"analysis": analysis.id, "at": analysis.create_time})
     by_track = {
         ordinal: list(rows) for ordinal, rows in itertools.groupby(frames, lambda frame: frame.ordinal)
     }
-    tracks = session.scalars(
-        select(FaceTrack).where(FaceTrack.analysis_id == analysis.id).order_by(FaceTrack.ordinal)
-    )
+    tracks = session.execute(_TRACKS, {"analysis": analysis.id})
     return [read_track(track, by_track.get(track.ordinal, [])) for track in tracks]
 
 
@@ -242,10 +256,7 @@ def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerd
 
 def load_maps(session: Session, analysis_id: str) -> tuple[TrackMaps, ...]:
     """Return the patch maps of an analysis by track."""
-    rows = session.scalars(
-        select(PatchMap).where(PatchMap.analysis_id == analysis_id).order_by(PatchMap.ordinal)
-    )
-    return tuple(_read_maps(row) for row in rows)
+    return tuple(_read_maps(row) for row in session.scalars(_MAPS, {"analysis": analysis_id}))
 
 
 def _read_maps(row: PatchMap) -> TrackMaps:

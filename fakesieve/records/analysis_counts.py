@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
-from fakesieve.records.analysis_tables import Analysis, Verdict
 from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
@@ -43,14 +42,16 @@ class Group:
 
 
 # Of a list each element counts for itself: a row for each, joined, so that two lists give all their pairs.
-_REASONS = func.unnest(Analysis.reasons, type_=Text()).table_valued("value", name="reasons").render_derived()
-_VERDICT_REASONS = (
-    func.unnest(Verdict.reasons, type_=Text()).table_valued("value", name="verdict_reasons").render_derived()
-)
+def _spread(column: Any, name: str) -> Any:
+    return func.unnest(column, type_=Text()).table_valued("value", name=name).render_derived()
+
+
+_REASONS = _spread(Standing.reasons, "reasons_of")
+_VERDICT_REASONS = _spread(Standing.verdict_reasons, "verdict_reasons_of")
 _KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
     CountBy.VERDICT: ((), cast(Standing.verdict, String())),
     CountBy.OUTCOME: ((), cast(Standing.outcome, String())),
-    CountBy.REASON: ((Source.ANALYSIS,), _REASONS.c.value),
+    CountBy.REASON: ((), _REASONS.c.value),
     CountBy.VERDICT_REASON: ((), _VERDICT_REASONS.c.value),
     CountBy.DAY: ((), func.to_char(func.timezone("UTC", Standing.create_time), "YYYY-MM-DD")),
     CountBy.MODEL: ((Source.MODEL,), Model.name.expression),
@@ -108,8 +109,7 @@ def _select_lines(found: FilterSql, tenant_id: str, by: Sequence[CountBy]) -> Se
     if CountBy.REASON in by:
         statement = statement.join(_REASONS, true())
     if CountBy.VERDICT_REASON in by:
-        holds = (Verdict.analysis_id == Standing.analysis_id) & (Verdict.policy_id == Standing.policy_id)
-        statement = statement.join(Verdict, holds).join(_VERDICT_REASONS, true())
+        statement = statement.join(_VERDICT_REASONS, true())
     return statement
 
 

@@ -24,24 +24,30 @@ from fakesieve.records.analysis_rows import (
 )
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment, Verdict
 from fakesieve.records.models import Model, ModelFacts
-from fakesieve.records.standings import Standing
+from fakesieve.records.standings import REPEATED, Standing
 from fakesieve.records.table import ID_TYPE, Base
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A table whose rows hang on the analysis. ``left_out`` are columns that the database fills in."""
+    """A table whose rows hang on the analysis.
+
+    ``left_out`` are columns that the database fills in, ``repeated`` those that are the analysis' own.
+    """
 
     parameter: str
     entity: type[Base]
     left_out: Collection[str] = ()
+    repeated: Sequence[str] = ()
 
     def build(self, made: CTE) -> CTE:
         """Return the insert of its rows, for the analysis if one was made."""
         table = _table_of(self.entity)
-        rows = _read_rows(self.parameter, table, {"tenant_id", "analysis_id", *self.left_out})
-        source = select(made.c.tenant_id, made.c.id, *rows.c).select_from(made.join(rows, true()))
-        names = ["tenant_id", "analysis_id", *(each.name for each in rows.c)]
+        given = {"tenant_id", "analysis_id", *self.left_out, *self.repeated}
+        rows = _read_rows(self.parameter, table, given)
+        repeated = [made.c[name] for name in self.repeated]
+        source = select(made.c.tenant_id, made.c.id, *repeated, *rows.c).select_from(made.join(rows, true()))
+        names = ["tenant_id", "analysis_id", *self.repeated, *(each.name for each in rows.c)]
         return insert(table).from_select(names, source).cte(f"new_{self.parameter}")
 
 
@@ -51,7 +57,7 @@ _PARTS = (
     _Part("segments", Segment),
     _Part("maps", PatchMap, {"kind"}),
     _Part("verdicts", Verdict, {"create_time"}),
-    _Part("standings", Standing, {"create_time"}),
+    _Part("standings", Standing, {"create_time"}, REPEATED),
 )
 
 
@@ -81,7 +87,7 @@ def _build_insert() -> Select[str]:
         insert(analysis)
         .from_select(names, source)
         .on_conflict_do_nothing()
-        .returning(analysis.c.id, analysis.c.tenant_id)
+        .returning(analysis.c.id, analysis.c.tenant_id, *(analysis.c[name] for name in REPEATED))
         .cte("made")
     )
     return select(made.c.id).add_cte(*(part.build(made) for part in _PARTS))

@@ -1,28 +1,30 @@
 """Analyses as people and programs list them: filtered, ordered, page by page. Nothing here changes a row."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, cast, func, literal, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, or_, select, text, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
-from sqlalchemy.types import Double
 
 from engine.results import EvidenceReason, MediaWarning, VerdictReason
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.filters.order import NEWEST_FIRST, Order
 from fakesieve.filters.tree import FilterInvalid
-from fakesieve.records.analysis_tables import Analysis, Verdict
+from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.blind import keep_from_viewer
-from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
+from fakesieve.records.filter_sql import FilterSql, Source, SqlText, compile_filter
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import NO_SCORE, Standing
-from fakesieve.records.tags import read_tags
+from fakesieve.records.table import ID_TYPE
+from fakesieve.records.tags import VideoTag
 from fakesieve.records.videos import Video
 from fakesieve.values.analysis_lines import AnalysisLine, Position
 
@@ -51,7 +53,7 @@ _KEYS: dict[str, tuple[Source, ColumnElement[Any]]] = {
     "create_time": (Source.STANDING, Standing.create_time.expression),
     "score": (Source.STANDING, func.coalesce(Standing.score, text(f"({NO_SCORE:.0f})::double precision"))),
     "duration_us": (Source.VIDEO, func.coalesce(Video.duration_us, -1)),
-    "coverage.ratio": (Source.ANALYSIS, cast(Analysis.coverage_ratio, Double())),
+    "coverage.ratio": (Source.STANDING, Standing.coverage.expression),
 }
 
 
@@ -60,10 +62,11 @@ def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
 
     Raises FilterInvalid for a filter that takes longer than 15 seconds.
     """
+    statement = _build_list(query.wanted, query.order, query.after is not None)
+    after = _name_position(query.order, query.after) if query.after is not None else {}
     with bounded(session):
-        rows = session.execute(_select_details(_select_page(query), query.order)).mappings().all()
-    tags = read_tags(session, [row["video_id"] for row in rows])
-    return [_read_line(dict(row), tags.get(row["video_id"], {}), len(query.order.terms)) for row in rows]
+        rows = session.execute(statement, {"tenant": query.tenant_id, "lines": query.limit, **after})
+        return [_read_line(dict(row), len(query.order.terms)) for row in rows.mappings()]
 
 
 def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
@@ -71,15 +74,9 @@ def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLin
 
     So it is for one that is kept from the viewer, which ``is_kept`` tells apart.
     """
-    page = select(Standing.analysis_id, *_label_keys(NEWEST_FIRST)).where(
-        Standing.tenant_id == tenant_id,
-        Standing.analysis_id == analysis_id,
-        keep_from_viewer(Standing.analysis_id),
-    )
-    wanted = _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
-    rows = session.execute(wanted).mappings().all()
-    tags = read_tags(session, [row["video_id"] for row in rows])
-    return next((_read_line(dict(row), tags.get(row["video_id"], {}), 1) for row in rows), None)
+    found = session.execute(_build_line(), {"tenant": tenant_id, "analysis": analysis_id})
+    row = found.mappings().one_or_none()
+    return None if row is None else _read_line(dict(row), 1)
 
 
 def count_up_to(session: Session, query: AnalysisQuery, limit: int) -> int:
@@ -107,7 +104,10 @@ def walk_analyses(session: Session, query: AnalysisQuery) -> Generator[AnalysisL
 
 @contextmanager
 def bounded(session: Session, limit_ms: int = QUERY_MS_MAX) -> Generator[None]:
-    """Hold the statements of a block to a time, and blame the filter for what takes longer."""
+    """Hold the statements of a block to a time, and blame the filter for what takes longer.
+
+    What follows in the transaction has no more time either.
+    """
     session.execute(_SET_LIMIT, {"limit": str(limit_ms)})
     try:
         yield
@@ -118,15 +118,14 @@ def bounded(session: Session, limit_ms: int = QUERY_MS_MAX) -> Generator[None]:
             f"the filter took longer than {limit_ms // 1000} s",
             'narrow it, as by create_time > "2026-01-31", or ask for a verdict first',
         ) from fault
-    session.execute(_SET_LIMIT, {"limit": "60s"})
 
 
-# Compiling a statement takes longer than walking what these read.
-_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true), set_config('jit', 'off', true)")
+_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true)")
+_TENANT = bindparam("tenant", type_=ID_TYPE)
 
 
 def select_standing(
-    found: FilterSql, tenant_id: str, *columns: ColumnElement[Any], needs: Iterable[Source] = ()
+    found: FilterSql, tenant_id: SqlText, *columns: ColumnElement[Any], needs: Iterable[Source] = ()
 ) -> Select[Any]:
     """Return the statement of all results of a tenant that fit a filter, joined to what it needs.
 
@@ -143,18 +142,18 @@ def select_standing(
             keep_from_viewer(Standing.analysis_id),
         )
     )
-    if wanted & {Source.ANALYSIS, Source.VIDEO, Source.MODEL}:
+    if Source.ANALYSIS in wanted:
         statement = statement.join(Analysis, Analysis.id == Standing.analysis_id)
     if Source.VIDEO in wanted:
-        statement = statement.join(Video, Video.id == Analysis.video_id)
+        statement = statement.join(Video, Video.id == Standing.video_id)
     if Source.MODEL in wanted:
-        statement = statement.join(Model, Model.id == Analysis.model_id)
+        statement = statement.join(Model, Model.id == Standing.model_id)
     if Source.POLICY in wanted:
         statement = statement.join(PolicyVersion, PolicyVersion.id == Standing.policy_id)
     return statement if found.where is None else statement.where(found.where)
 
 
-def _select_deleted(tenant_id: str) -> Select[Any]:
+def _select_deleted(tenant_id: SqlText) -> Select[Any]:
     """Return the ids of analyses whose video is deleted: few, so that the rest is found without a join."""
     analysis, video = aliased(Analysis), aliased(Video)
     return (
@@ -164,14 +163,29 @@ def _select_deleted(tenant_id: str) -> Select[Any]:
     )
 
 
-def _select_page(query: AnalysisQuery) -> Select[Any]:
-    """Return the statement of the ids of a page and the keys that they are ordered by."""
-    found = compile_filter(query.wanted, query.tenant_id)
-    keys = {_KEYS[term.name][0] for term in query.order.terms}
-    statement = select_standing(found, query.tenant_id, *_label_keys(query.order), needs=keys)
-    if query.after is not None:
-        statement = statement.where(_come_behind(query.order, query.after))
-    return statement.order_by(*_order_columns(query.order)).limit(query.limit)
+# Building a statement takes longer than most lists take the database. What people and programs ask for again
+# is built once; tenant, page and position are parameters.
+@lru_cache(maxsize=256)
+def _build_list(wanted: Filter, order: Order, is_behind: bool) -> Select[Any]:  # noqa: FBT001 - a cache's key
+    """Return the statement of a page: its rows are found first and alone, then shown."""
+    keys = {_KEYS[term.name][0] for term in order.terms}
+    found = compile_filter(wanted, _TENANT)
+    page = select_standing(found, _TENANT, *_COLUMNS, *_label_keys(order), needs=keys)
+    if is_behind:
+        page = page.where(_come_behind(order))
+    lines = bindparam("lines", type_=Integer())
+    return _select_details(page.order_by(*_order_columns(order)).limit(lines), order)
+
+
+@lru_cache(maxsize=1)
+def _build_line() -> Select[Any]:
+    shown: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *_COLUMNS, *_label_keys(NEWEST_FIRST)]
+    page = select(*shown).where(
+        Standing.tenant_id == _TENANT,
+        Standing.analysis_id == bindparam("analysis", type_=ID_TYPE),
+        keep_from_viewer(Standing.analysis_id),
+    )
+    return _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
 
 
 def _label_keys(order: Order) -> list[ColumnElement[Any]]:
@@ -187,13 +201,18 @@ def _order_columns(order: Order) -> list[ColumnElement[Any]]:
     return [*keys, last]
 
 
-def _come_behind(order: Order, after: Position) -> ColumnElement[bool]:
+def _name_position(order: Order, after: Position) -> dict[str, Any]:
+    """Return the keys of a position as the parameters of ``_come_behind``."""
+    if len(after) != len(order.terms) + 1:
+        raise ValueError(f"a position in this order has {len(order.terms) + 1} keys, not {len(after)}")
+    return {f"after_{place}": value for place, value in enumerate(after)}
+
+
+def _come_behind(order: Order) -> ColumnElement[bool]:
     """Return the condition of all lines behind a position."""
     columns = [*(_KEYS[term.name][1] for term in order.terms), Standing.analysis_id.expression]
-    if len(after) != len(columns):
-        raise ValueError(f"a position in this order has {len(columns)} keys, not {len(after)}")
     falling = [*(term.is_descending for term in order.terms), order.terms[-1].is_descending]
-    values = [literal(value, column.type) for value, column in zip(after, columns, strict=True)]
+    values = [bindparam(f"after_{place}", type_=column.type) for place, column in enumerate(columns)]
     if order.is_one_way:
         keys, place = tuple_(*columns), tuple_(*values)
         return keys < place if falling[0] else keys > place
@@ -207,61 +226,74 @@ def _come_behind(order: Order, after: Position) -> ColumnElement[bool]:
 
 def _select_details(page: Select[Any], order: Order) -> Select[Any]:
     """Return the statement of the lines of a page, which is found first and alone."""
-    ids = page.cte("page").prefix_with("MATERIALIZED", dialect="postgresql")
-    keys = [ids.c[f"key_{index}"] for index in range(len(order.terms))]
+    rows = page.cte("page").prefix_with("MATERIALIZED", dialect="postgresql")
+    keys = [rows.c[f"key_{index}"] for index in range(len(order.terms))]
     falling = [term.is_descending for term in order.terms]
-    ways = zip([*keys, ids.c.analysis_id], [*falling, falling[-1]], strict=True)
+    ways = zip([*keys, rows.c.analysis_id], [*falling, falling[-1]], strict=True)
+    tags = select(func.jsonb_object_agg(VideoTag.name, VideoTag.value, type_=JSONB())).where(
+        VideoTag.video_id == rows.c.video_id
+    )
     return (
-        select(*_DETAILS, *keys)
-        .select_from(ids)
-        .join(Standing, Standing.analysis_id == ids.c.analysis_id)
-        .join(Analysis, Analysis.id == ids.c.analysis_id)
-        .join(Video, Video.id == Analysis.video_id)
-        .join(Model, Model.id == Analysis.model_id)
-        .join(PolicyVersion, PolicyVersion.id == Standing.policy_id)
-        .join(Verdict, (Verdict.analysis_id == ids.c.analysis_id) & (Verdict.policy_id == Standing.policy_id))
+        select(
+            rows.c.analysis_id.label("id"),
+            *(rows.c[name] for name in _SHOWN),
+            *_BESIDE,
+            tags.scalar_subquery().label("tags"),
+            *keys,
+        )
+        .select_from(rows)
+        .join(Video, Video.id == rows.c.video_id)
+        .join(Model, Model.id == rows.c.model_id)
+        .join(PolicyVersion, PolicyVersion.id == rows.c.policy_id)
         .order_by(*(key.desc() if is_falling else key.asc() for key, is_falling in ways))
     )
 
 
-_DETAILS: tuple[SQLCoreOperations[Any], ...] = (
-    Analysis.id,
-    Analysis.video_id,
+# What a line shows of its row in ``standing``, and of the rows that this names.
+_SHOWN: Mapping[str, SQLCoreOperations[Any]] = {
+    "video_id": Standing.video_id,
+    "create_time": Standing.create_time,
+    "outcome": Standing.outcome,
+    "score_raw": Standing.score_raw,
+    "score_calibrated": Standing.score_calibrated,
+    "score_low": Standing.score_low,
+    "score_high": Standing.score_high,
+    "verdict": Standing.verdict,
+    "verdict_reasons": Standing.verdict_reasons,
+    "coverage_ratio": Standing.coverage,
+    "scored_us": Standing.scored_us,
+    "total_us": Standing.total_us,
+    "faces_scored": Standing.faces_scored,
+    "reasons": Standing.reasons,
+    "warnings": Standing.warnings,
+    "model_id": Standing.model_id,
+    "engine": Standing.engine,
+    "precision": Standing.precision,
+    "fingerprint": Standing.pipeline_fingerprint,
+}
+_COLUMNS: list[ColumnElement[Any]] = [
+    *(column.label(name) for name, column in _SHOWN.items()),
+    Standing.policy_id.expression,
+]
+_BESIDE: tuple[SQLCoreOperations[Any], ...] = (
     Video.external_id,
-    Standing.create_time,
-    Standing.outcome,
-    Analysis.score_raw,
-    Analysis.score_calibrated,
-    Analysis.score_low,
-    Analysis.score_high,
-    Standing.verdict,
-    Verdict.reasons.label("verdict_reasons"),
+    Video.duration_us,
     PolicyVersion.name.label("policy"),
     PolicyVersion.version.label("policy_version"),
     PolicyVersion.low,
     PolicyVersion.high,
-    Analysis.coverage_ratio,
-    Analysis.scored_us,
-    Analysis.total_us,
-    Analysis.faces_scored,
-    Video.duration_us,
-    Analysis.reasons,
-    Analysis.warnings,
-    Analysis.model_id,
     Model.name.label("model"),
     Model.weights_sha256,
-    Analysis.engine,
-    Analysis.precision,
-    Analysis.pipeline_fingerprint.label("fingerprint"),
 )
 
 
-def _read_line(row: dict[str, Any], tags: dict[str, str], key_count: int) -> AnalysisLine:
+def _read_line(row: dict[str, Any], key_count: int) -> AnalysisLine:
     keys = [row.pop(f"key_{index}") for index in range(key_count)]
+    tags: dict[str, str] = row.pop("tags") or {}
     row["verdict_reasons"] = tuple(VerdictReason(reason) for reason in row["verdict_reasons"])
     row["reasons"] = tuple(EvidenceReason(reason) for reason in row["reasons"])
     row["warnings"] = tuple(MediaWarning(warning) for warning in row["warnings"])
-    return AnalysisLine(**row, tags=tuple(tags.items()), position=(*keys, row["id"]))
+    return AnalysisLine(**row, tags=tuple(sorted(tags.items())), position=(*keys, row["id"]))
 
 
 def read_position(order: Order, keys: Sequence[str | int | float | bool | None]) -> Position:

@@ -1,7 +1,10 @@
 """Between the engine's records of a score and the rows that hold them. Functions of values."""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy
 
 from engine.policy import count_peak_frames
 from engine.results import (
@@ -17,6 +20,42 @@ from engine.results import (
 from fakesieve.records import analysis_tables as tables
 
 Row = dict[str, object]
+# Columns by name, as a statement has selected those below.
+Found = sqlalchemy.Row[*tuple[Any, ...]]
+FRAME_COLUMNS = (
+    tables.FrameScore.ordinal,
+    tables.FrameScore.pts_us,
+    tables.FrameScore.box_x,
+    tables.FrameScore.box_y,
+    tables.FrameScore.box_w,
+    tables.FrameScore.box_h,
+    tables.FrameScore.confidence,
+    tables.FrameScore.score,
+    tables.FrameScore.patch_max,
+    tables.FrameScore.patch_area,
+    tables.FrameScore.exclude_reason,
+)
+TRACK_COLUMNS = (
+    tables.FaceTrack.ordinal,
+    tables.FaceTrack.start_us,
+    tables.FaceTrack.end_us,
+    tables.FaceTrack.outcome,
+    tables.FaceTrack.score,
+    tables.FaceTrack.peak_pts_us,
+    tables.FaceTrack.regions,
+    tables.FaceTrack.reasons,
+    tables.FaceTrack.patch_persistence,
+)
+SEGMENT_COLUMNS = (
+    tables.Segment.start_us,
+    tables.Segment.end_us,
+    tables.Segment.kind,
+    tables.Segment.ordinal,
+    tables.Segment.score_max,
+    tables.Segment.score_mean,
+    tables.Segment.reason,
+    tables.Segment.regions,
+)
 _FLOAT32 = struct.Struct("<f")
 
 
@@ -100,9 +139,7 @@ def build_segment_row(position: int, segment: Segment) -> Row:
     }
 
 
-def read_score(
-    row: tables.Analysis, tracks: Sequence[TrackScore], segments: Sequence[tables.Segment]
-) -> VideoScore:
+def read_score(row: tables.Analysis, tracks: Sequence[TrackScore], segments: Iterable[Found]) -> VideoScore:
     """Return the score that an analysis was made from."""
     low, high = row.score_low, row.score_high
     return VideoScore(
@@ -119,8 +156,8 @@ def read_score(
     )
 
 
-def read_track(row: tables.FaceTrack, frames: Sequence[tables.FrameScore]) -> TrackScore:
-    """Return a track with its faces, which must come in order of time."""
+def read_track(row: Found, frames: Iterable[Found]) -> TrackScore:
+    """Return a track from ``TRACK_COLUMNS`` with its faces, which must come in order of time."""
     return TrackScore(
         ordinal=row.ordinal,
         start_us=row.start_us,
@@ -135,8 +172,8 @@ def read_track(row: tables.FaceTrack, frames: Sequence[tables.FrameScore]) -> Tr
     )
 
 
-def read_frame(row: tables.FrameScore) -> FrameScore:
-    """Return one face in one frame."""
+def read_frame(row: Found) -> FrameScore:
+    """Return one face in one frame from ``FRAME_COLUMNS``."""
     x, y, width, height = (as_float32(edge) for edge in (row.box_x, row.box_y, row.box_w, row.box_h))
     return FrameScore(
         pts_us=row.pts_us,
@@ -149,8 +186,8 @@ def read_frame(row: tables.FrameScore) -> FrameScore:
     )
 
 
-def read_segment(row: tables.Segment) -> Segment:
-    """Return a span."""
+def read_segment(row: Found) -> Segment:
+    """Return a span from ``SEGMENT_COLUMNS``."""
     return Segment(
         start_us=row.start_us,
         end_us=row.end_us,

@@ -187,6 +187,7 @@ class Segment(TenantOwned, Base):
         ForeignKeyConstraint(["analysis_id", "ordinal"], TRACK_KEY, ondelete="CASCADE"),
         CheckConstraint("0 <= start_us AND start_us <= end_us", name="span"),
         CheckConstraint("(reason IS NOT NULL) = (kind = 'excluded')", name="reason_of_excluded"),
+        CheckConstraint("kind = 'suspicious' OR cardinality(regions) = 0", name="regions_of_suspicious"),
         _fraction("score_max"),
         _fraction("score_mean"),
         Index(None, "tenant_id", "kind", "analysis_id"),

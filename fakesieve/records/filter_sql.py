@@ -9,14 +9,26 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, cast, false, func, literal, not_, or_, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    and_,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.sql.elements import SQLCoreOperations
 from sqlalchemy.types import BigInteger, Double
 
+from engine.results import FaceRegion, SegmentKind
 from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some
 from fakesieve.filters.fields import FIELDS, FieldKind
 from fakesieve.filters.tree import Operator
-from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, Segment, Verdict
+from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, Segment
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
@@ -26,10 +38,14 @@ from fakesieve.records.videos import Video
 
 Condition = ColumnElement[bool]
 Expression = SQLCoreOperations[Any]
+SqlText = str | BindParameter[str]
 
 
 class Source(Enum):
-    """Where a column comes from. All but the last must be joined to ``standing`` by who runs the filter."""
+    """Where a column comes from.
+
+    All but the first and the last must be joined to ``standing`` by who runs the filter.
+    """
 
     STANDING = auto()
     ANALYSIS = auto()
@@ -47,8 +63,8 @@ class FilterSql:
     needs: frozenset[Source]
 
 
-def compile_filter(wanted: Filter, tenant_id: str) -> FilterSql:
-    """Return the SQL of a filter over the results of a tenant."""
+def compile_filter(wanted: Filter, tenant_id: SqlText) -> FilterSql:
+    """Return the SQL of a filter over the results of a tenant, given by its id or as a parameter."""
     if wanted.tree is None:
         return FilterSql(None, frozenset())
     compiler = _Compiler(tenant_id)
@@ -58,7 +74,7 @@ def compile_filter(wanted: Filter, tenant_id: str) -> FilterSql:
 class _Compiler:
     """One pass over one tree, which gathers what must be joined."""
 
-    def __init__(self, tenant_id: str) -> None:
+    def __init__(self, tenant_id: SqlText) -> None:
         self._tenant_id = tenant_id
         self.needs: set[Source] = set()
 
@@ -68,9 +84,21 @@ class _Compiler:
         if isinstance(tree, Negated):
             return not_(func.coalesce(self.write(tree.inner), false()))
         if isinstance(tree, Some):
-            return _exists(*self._reach(tree.noun), self.write(tree.inner))
+            return self._write_some(tree)
         parts = [self.write(part) for part in tree.parts]
         return and_(*parts) if isinstance(tree, AllOf) else or_(*parts)
+
+    def _write_some(self, tree: Some) -> Condition:
+        """Return the condition that one element fits, after what ``standing`` says of all of them together.
+
+        Where that is the whole answer, no element is looked at.
+        """
+        parts = tree.inner.parts if isinstance(tree.inner, AllOf) else (tree.inner,)
+        tests = [part for part in parts if isinstance(part, FieldTest)]
+        known = [condition for test in tests for condition in _foretell(test)]
+        if tree.inner in tests and known and tree.noun != "frames":
+            return and_(*known)
+        return and_(*known, _exists(*self._reach(tree.noun), self.write(tree.inner)))
 
     def _reach(self, noun: str) -> list[Condition]:
         """Return what makes a row an element of the analysis at hand."""
@@ -93,11 +121,10 @@ class _Compiler:
         return _test_column(column, test)
 
     def _write_tag(self, test: FieldTest) -> Condition:
-        self.needs.add(Source.ANALYSIS)
         there = [
             VideoTag.tenant_id == self._tenant_id,
             VideoTag.name == test.tag,
-            VideoTag.video_id == Analysis.video_id,
+            VideoTag.video_id == Standing.video_id,
         ]
         if test.value is None:
             found = _exists(*there)
@@ -111,6 +138,23 @@ class _Compiler:
 
 def _exists(*conditions: Condition) -> Condition:
     return select(literal(1)).where(*conditions).correlate(Standing, Analysis).exists()
+
+
+def _foretell(test: FieldTest) -> list[Condition]:
+    """Return what ``standing`` must say for an element to pass a test; nothing where it says nothing of it.
+
+    But for frames, which are dropped when they are old, the reverse holds too.
+    """
+    name, is_over = test.field.name, test.operator in (Operator.GREATER, Operator.GREATER_EQUAL)
+    if name == "segments.kind" and (test.operator, test.value) == (Operator.EQUAL, SegmentKind.SUSPICIOUS):
+        return [_IS_SUSPICIOUS]
+    if name == "segments.regions" and test.value is not None:
+        return [_IS_SUSPICIOUS, Standing.span_regions.contains([test.value])]
+    if name == "frames.patch_area" and is_over:
+        return [_COMPARE[test.operator](Standing.patch_area_max, test.value)]
+    if name in _PEAKS and is_over:
+        return [_COMPARE[test.operator](_PEAKS[name], test.value)]
+    return []
 
 
 def _test_list(column: Expression, test: FieldTest) -> Condition:
@@ -140,39 +184,39 @@ _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {
     Operator.GREATER_EQUAL: operator.ge,
 }
 _ELEMENTS: Mapping[str, Any] = {"tracks": FaceTrack, "frames": FrameScore, "segments": Segment, "jobs": Job}
-_REASONS = (
-    select(Verdict.reasons)
-    .where(Verdict.analysis_id == Standing.analysis_id, Verdict.policy_id == Standing.policy_id)
-    .correlate(Standing)
-    .scalar_subquery()
-)
+# With a constant, as the index of these rows has it: a plan for any parameter could not use the index.
+_IS_SUSPICIOUS = Standing.suspicious_count > literal_column("0")
+_PEAKS: Mapping[str, Expression] = {
+    f"tracks.regions.{region.value}": Standing.region_peaks[place]
+    for place, region in enumerate(FaceRegion, 1)
+}
 _STANDING: Mapping[str, Expression] = {
     "id": Standing.analysis_id,
     "create_time": Standing.create_time,
     "outcome": Standing.outcome,
     "verdict": Standing.verdict,
     "score": Standing.score,
-    "verdict_reasons": _REASONS,
+    "verdict_reasons": Standing.verdict_reasons,
+    "video_id": Standing.video_id,
+    "score.raw": Standing.score_raw,
+    "score.calibrated": Standing.score_calibrated,
+    "score.low": Standing.score_low,
+    "score.high": Standing.score_high,
+    "model_id": Standing.model_id,
+    "fingerprint": Standing.pipeline_fingerprint,
+    "engine": Standing.engine,
+    "precision": Standing.precision,
+    "coverage.ratio": Standing.coverage,
+    "coverage.faces_scored": Standing.faces_scored,
+    "coverage.scored_us": Standing.scored_us,
+    "reasons": Standing.reasons,
+    "warnings": Standing.warnings,
 }
 _ANALYSIS: Mapping[str, Expression] = {
-    "video_id": Analysis.video_id,
-    "score.raw": Analysis.score_raw,
-    "score.calibrated": Analysis.score_calibrated,
-    "score.low": Analysis.score_low,
-    "score.high": Analysis.score_high,
-    "model_id": Analysis.model_id,
-    "fingerprint": Analysis.pipeline_fingerprint,
-    "engine": Analysis.engine,
-    "precision": Analysis.precision,
-    "coverage.ratio": cast(Analysis.coverage_ratio, Double()),
     "coverage.frames_sampled": Analysis.frames_sampled,
     "coverage.frames_decoded": Analysis.frames_decoded,
     "coverage.frames_with_face": Analysis.frames_with_face,
     "coverage.faces_detected": Analysis.faces_detected,
-    "coverage.faces_scored": Analysis.faces_scored,
-    "coverage.scored_us": Analysis.scored_us,
-    "reasons": Analysis.reasons,
-    "warnings": Analysis.warnings,
 }
 _VIDEO: Mapping[str, Expression] = {
     "external_id": Video.external_id,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import BigInteger, SmallInteger
 
 from engine.results import FrameScore as FrameRecord
-from fakesieve.records.analysis_rows import read_frame
+from fakesieve.records.analysis_rows import FRAME_COLUMNS, read_frame
 from fakesieve.records.analysis_tables import FaceTrack, FrameScore
 
 
@@ -38,7 +38,7 @@ def list_frames(
         limit: lines of a page.
     """
     wanted = (
-        select(FrameScore)
+        select(*FRAME_COLUMNS)
         .where(FrameScore.analysis_id == analysis_id, FrameScore.analysis_time == create_time)
         .order_by(FrameScore.ordinal, FrameScore.pts_us)
         .limit(limit)
@@ -48,7 +48,7 @@ def list_frames(
     if after is not None:
         place = tuple_(literal(after[0], SmallInteger()), literal(after[1], BigInteger()))
         wanted = wanted.where(tuple_(FrameScore.ordinal, FrameScore.pts_us) > place)
-    return [FrameLine(row.ordinal, read_frame(row)) for row in session.scalars(wanted)]
+    return [FrameLine(row.ordinal, read_frame(row)) for row in session.execute(wanted)]
 
 
 def find_track_ids(session: Session, analysis_id: str) -> dict[int, str]:

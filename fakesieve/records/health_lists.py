@@ -59,7 +59,7 @@ def list_lanes(session: Session) -> Sequence[LaneLoad]:
             func.count().filter(runs).label("running"),
             age.cast(Double[float]()).label("oldest_s"),
         )
-        .where(is_at_hand(Job.tenant_id), Job.state.in_(LIVE_STATES))
+        .where(is_at_hand(session, Job.tenant_id), Job.state.in_(LIVE_STATES))
         .group_by(Job.lane)
     )
     found = {row.lane: LaneLoad(row.lane, row.waiting, row.running, row.oldest_s) for row in rows}
@@ -87,7 +87,7 @@ def count_ended(session: Session, hours: int = RECENT_H) -> Mapping[JobState, in
     since = func.now() - func.make_interval(0, 0, 0, 0, hours)
     rows = session.execute(
         select(Job.state, func.count())
-        .where(is_at_hand(Job.tenant_id), Job.end_time.is_not(None), Job.create_time > since)
+        .where(is_at_hand(session, Job.tenant_id), Job.end_time.is_not(None), Job.create_time > since)
         .group_by(Job.state)
     )
     return {row[0]: row[1] for row in rows}

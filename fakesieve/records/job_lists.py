@@ -34,7 +34,8 @@ def list_jobs(
     """
     wanted = select(Job).order_by(Job.create_time.desc(), Job.id.desc()).limit(min(limit, PAGE_MAX))
     # A batch is found along its own index, to which the tenant's would be added in vain.
-    wanted = wanted.where(is_at_hand(Job.tenant_id) if batch_id is None else Job.batch_id == batch_id)
+    is_listed = is_at_hand(session, Job.tenant_id) if batch_id is None else Job.batch_id == batch_id
+    wanted = wanted.where(is_listed)
     if state is not None:
         wanted = wanted.where(Job.state == state)
         # These say nothing new, and lead to the indexes of the jobs that have ended, or without a result.

@@ -32,8 +32,8 @@ from engine.policy import Policy
 from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
-from fakesieve.records.analysis_tables import Analysis, Verdict
-from fakesieve.records.filter_sql import Source, compile_filter
+from fakesieve.records.analysis_tables import Verdict
+from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.standings import Standing
 from fakesieve.values.policies import MOVED_MAX
 
@@ -109,11 +109,10 @@ def preview_policy(
         select_standing(
             found,
             tenant_id,
-            Analysis.video_id.expression,
+            Standing.video_id.expression,
             before,
             after,
             Standing.score.expression,
-            needs=(Source.ANALYSIS,),
         )
         .where(Standing.verdict.is_distinct_from(decide_value(policy)))
         .order_by(Standing.score.desc().nulls_last(), Standing.analysis_id)
@@ -166,7 +165,7 @@ def apply_policy(
     moved = (
         update(Standing)
         .where(Standing.analysis_id == chosen.c.analysis_id)
-        .values(verdict=chosen.c.after, policy_id=policy_id)
+        .values(verdict=chosen.c.after, policy_id=policy_id, verdict_reasons=chosen.c.reasons)
         .returning(chosen.c.analysis_id, chosen.c.video_id, chosen.c.before, chosen.c.after, chosen.c.score)
         .add_cte(written)
     )
@@ -185,12 +184,11 @@ def _choose(tenant_id: str, policy: Policy, policy_id: str, wanted: Filter, afte
         select_standing(
             compile_filter(wanted, tenant_id),
             tenant_id,
-            Analysis.video_id.label("video_id"),
+            Standing.video_id.label("video_id"),
             cast(Standing.verdict, String()).label("before"),
             Standing.score.label("score"),
             decide_value(policy).label("after"),
             decide_reasons(policy).label("reasons"),
-            needs=(Source.ANALYSIS,),
         )
         .where(Standing.policy_id != policy_id, Standing.analysis_id > after_id)
         .order_by(Standing.analysis_id)
@@ -224,14 +222,14 @@ def decide_value(policy: Policy) -> ColumnElement[Any]:
 
 
 def decide_reasons(policy: Policy) -> ColumnElement[Any]:
-    """Return the reasons of the same verdict in the rule's order, over ``standing`` and ``analysis``."""
+    """Return the reasons of the same verdict in the rule's order, over ``standing`` too."""
     is_high = Standing.score >= policy.high
     lead = case(
         (is_high, _text(VerdictReason.HIGH_TRACK_SCORE)),
         (Standing.score >= policy.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
         else_=_text(VerdictReason.LOW_TRACK_SCORES),
     )
-    is_picture = or_(Analysis.total_us == 0, Analysis.reasons.contains([EvidenceReason.STATIC_IMAGE.value]))
+    is_picture = or_(Standing.total_us == 0, Standing.reasons.contains([EvidenceReason.STATIC_IMAGE.value]))
     reasons = array(
         [
             lead,
@@ -239,7 +237,7 @@ def decide_reasons(policy: Policy) -> ColumnElement[Any]:
             _when(_is_partial, VerdictReason.PARTIAL_EVIDENCE),
             _when(and_(is_high, _is_single_peak(policy)), VerdictReason.SINGLE_FRAME_PEAK),
             _when(is_picture, VerdictReason.SINGLE_PICTURE),
-            _when(Analysis.score_calibrated.is_(None), VerdictReason.UNCALIBRATED),
+            _when(Standing.score_calibrated.is_(None), VerdictReason.UNCALIBRATED),
             _when(literal(policy.extrapolated, Boolean()), VerdictReason.EXTRAPOLATED_THRESHOLD),
         ]
     )

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, case, cast, func, select, tuple_
+from sqlalchemy import Select, Text, cast, select, tuple_
 from sqlalchemy.orm import Session
 
-from engine.results import Outcome, SegmentKind, VerdictValue
+from engine.results import Outcome, VerdictValue
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
-from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
@@ -75,11 +74,14 @@ def list_results(
     page = select(Job.id).where(Job.end_time.is_not(None))
     page = page.order_by(*_NEWEST_FIRST).limit(min(limit, PAGE_MAX))
     if batch_id is None and job_id is None:
-        page = page.where(is_at_hand(Job.tenant_id))
+        page = page.where(is_at_hand(session, Job.tenant_id))
+    if outcome is not None or verdict is not None:
+        page = page.join(Standing, Standing.analysis_id == Job.analysis_id)
+        page = page.where(is_at_hand(session, Standing.tenant_id))
     if outcome is not None:
-        page = page.join(Analysis, Analysis.id == Job.analysis_id).where(Analysis.outcome == outcome)
+        page = page.where(Standing.outcome == outcome)
     if verdict is not None:
-        page = page.join(Standing, Standing.analysis_id == Job.analysis_id).where(Standing.verdict == verdict)
+        page = page.where(Standing.verdict == verdict)
     if batch_id is not None:
         page = page.where(Job.batch_id == batch_id)
     if job_id is not None:
@@ -97,12 +99,6 @@ _NEWEST_FIRST = (Job.create_time.desc(), Job.id.desc())
 
 def _select_lines() -> Select[*tuple[Any, ...]]:
     """The statement of all lines."""
-    tracks = select(func.count()).where(FaceTrack.analysis_id == Analysis.id).scalar_subquery()
-    spans = (
-        select(func.count())
-        .where(Segment.analysis_id == Analysis.id, Segment.kind == SegmentKind.SUSPICIOUS)
-        .scalar_subquery()
-    )
     return (
         select(
             Job.id.label("job_id"),
@@ -116,15 +112,15 @@ def _select_lines() -> Select[*tuple[Any, ...]]:
             Job.reused_analysis,
             Video.content_sha256.label("sha256"),
             Video.duration_us,
-            Analysis.outcome,
-            Standing.verdict.label("verdict"),
-            Analysis.score_raw,
-            Analysis.score_calibrated,
-            Analysis.score_low,
-            Analysis.score_high,
-            Analysis.coverage_ratio,
-            case((Analysis.id.is_not(None), tracks)).label("tracks"),
-            case((Analysis.id.is_not(None), spans)).label("suspicious_spans"),
+            Standing.outcome,
+            Standing.verdict,
+            Standing.score_raw,
+            Standing.score_calibrated,
+            Standing.score_low,
+            Standing.score_high,
+            Standing.coverage.label("coverage_ratio"),
+            Standing.track_count.label("tracks"),
+            Standing.suspicious_count.label("suspicious_spans"),
             (PolicyVersion.name + "@" + cast(PolicyVersion.version, Text())).label("policy"),
             Model.name.label("model"),
             Job.pipeline_fingerprint.label("fingerprint"),
@@ -132,9 +128,8 @@ def _select_lines() -> Select[*tuple[Any, ...]]:
             Job.error_message,
         )
         .outerjoin(Video, Video.id == Job.video_id)
-        .outerjoin(Analysis, Analysis.id == Job.analysis_id)
-        .outerjoin(Model, Model.id == Analysis.model_id)
-        .outerjoin(Standing, Standing.analysis_id == Analysis.id)
+        .outerjoin(Standing, Standing.analysis_id == Job.analysis_id)
+        .outerjoin(Model, Model.id == Standing.model_id)
         .outerjoin(PolicyVersion, PolicyVersion.id == Standing.policy_id)
         .order_by(*_NEWEST_FIRST)
     )

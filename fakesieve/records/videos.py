@@ -92,7 +92,7 @@ class Source(TenantOwned, Base):
         UniqueConstraint(
             "tenant_id", "bucket", "key", "version_id", "etag", postgresql_nulls_not_distinct=True
         ),
-        Index(None, "video_id"),
+        Index(None, "video_id", "tenant_id"),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.SOURCE)

@@ -17,7 +17,7 @@ from fakesieve.records.analysis_tables import Analysis, Verdict
 from fakesieve.records.models import ensure_model
 from fakesieve.records.policies import activate_policy, ensure_policy
 from fakesieve.records.policy_sql import apply_policy, decide_reasons, decide_value, preview_policy
-from fakesieve.records.standings import Standing, set_standing
+from fakesieve.records.standings import REPEATED, Standing, build_standing_row
 from tests.factories import (
     MODEL,
     make_empty_score,
@@ -86,8 +86,9 @@ def test_sql_and_the_rule_agree(
         balanced = ensure_policy(session, BALANCED)
         for row, score in zip(rows, scores, strict=True):
             holds = {"tenant_id": tenant_id, "analysis_id": str(row["id"])}
-            said = decide(score, BALANCED).value
-            set_standing(session, holds, score, policy_id=balanced, verdict=said)
+            repeated = {name: row[name] for name in REPEATED}
+            said = build_standing_row(score, decide(score, BALANCED), balanced)
+            session.execute(insert(Standing).values(**holds, **repeated, **said))
         for policy in policies:
             found = session.execute(
                 select(decide_value(policy), decide_reasons(policy))
