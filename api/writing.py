@@ -168,6 +168,7 @@ def write_upload(upload: Upload, now: datetime, form: PostForm | None = None) ->
         create_time=upload.create_time,
         expire_time=upload.expire_time,
         complete_time=upload.complete_time,
+        purge_time=upload.purge_time,
     )
 
 

@@ -59,7 +59,9 @@ router = ApiRouter(tags=["analyses"])
 _READ = [require_scope(Scope.RESULTS_READ)]
 ROWS_MAX = 200_000
 _COPY_BYTES = 1 << 16
-_EXPORT_RESPONSES = describe_responses(Reason.REQUEST_TOO_LARGE, Reason.UNSUPPORTED_MEDIA_TYPE)
+_EXPORT_RESPONSES = describe_responses(
+    Reason.STATE_CONFLICT, Reason.REQUEST_TOO_LARGE, Reason.UNSUPPORTED_MEDIA_TYPE
+)
 _FILES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file",

@@ -315,6 +315,10 @@ class UploadOut(Answer):
     create_time: Time
     expire_time: Time
     complete_time: Time | None
+    purge_time: Annotated[
+        Time | None,
+        Field(description="When it is removed unless a job names it; null once its video decides that."),
+    ]
 
 
 class ChangeVideoBody(Request):

@@ -3,6 +3,7 @@
 import hashlib
 import urllib.error
 import urllib.request
+from datetime import datetime
 
 import pytest
 
@@ -59,6 +60,22 @@ def test_a_file_goes_to_the_store_and_becomes_a_job(store, acme):
     job = acme.post("/v1/jobs", {"upload_id": upload["id"]}).json()
     assert job["source"]["key"] == upload["form"]["fields"]["key"]
     assert job["source"]["etag"] == hashlib.md5(CLIP).hexdigest()
+
+
+def test_an_upload_says_until_when_it_waits_for_a_job(store, acme):
+    def wait_s(upload: dict) -> float:
+        until, since = (datetime.fromisoformat(upload[name]) for name in ("purge_time", "create_time"))
+        return (until - since).total_seconds()
+
+    upload = begin(acme)
+    assert wait_s(upload) == 86_400
+    signed = acme.post(f"/v1/uploads/{upload['id']}:sign").json()
+    assert wait_s(signed) > 86_400
+    post_file(signed["form"])
+    done = acme.post(f"/v1/uploads/{upload['id']}:complete").json()
+    assert 86_400 < wait_s(done) < wait_s(signed)
+    acme.post("/v1/jobs", {"upload_id": upload["id"]})
+    assert wait_s(acme.get(f"/v1/uploads/{upload['id']}").json()) > wait_s(done)
 
 
 def test_the_form_is_shown_once_and_made_again_when_asked_for(store, acme):
