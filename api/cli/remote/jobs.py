@@ -1,6 +1,7 @@
 """Jobs for commands, from the API."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from api.calls.sender import ApiProblem
 from api.cli.remote.reading import read_detail, read_job
@@ -23,8 +24,9 @@ class RemoteJobs:
         self._client = client
 
     def list_jobs(self, state: JobState | None, batch_id: str | None, limit: int) -> Iterator[JobLine]:
-        """Yield jobs, newest first, in pages of up to ``limit``."""
-        return map(read_job, self._client.jobs.iter(state, batch_id, page_size=min(limit, PAGE)))
+        """Yield up to ``limit`` jobs, newest first."""
+        found = self._client.jobs.iter(state, batch_id, page_size=min(limit, PAGE))
+        return map(read_job, islice(found, limit))
 
     def load_jobs(self, ids: Sequence[str]) -> list[JobDetail]:
         """Return jobs with their work. Raises ApiProblem for the first that there is not."""

@@ -13,9 +13,9 @@ from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.policies import show_active_policy
+from fakesieve.records.uploads import tenant_prefix
 from fakesieve.values.videos import SourceKind
 
-_UPLOADS = "uploads"
 _NAME_LETTERS_MAX = 200
 
 
@@ -44,12 +44,15 @@ class DirectIntake:
         return TakenJob(done.job_id, ref.uri, done.is_new)
 
     def _upload(self, path: Path) -> VideoRef:
-        """Store a file in the bucket of the fleet, under its content's hash, and return the object."""
+        """Store a file in the fleet's bucket, under the tenant and its content's hash; return the object.
+
+        No two tenants share an object, so that the erasure of one's video leaves the other's.
+        """
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         # Bytes of a name that are no UTF-8 become escapes.
         name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        key = f"{_UPLOADS}/{digest[:32]}/{name[-_NAME_LETTERS_MAX:]}"
+        key = f"{tenant_prefix(self._place.tenant_id)}{digest[:32]}/{name[-_NAME_LETTERS_MAX:]}"
         return self._place.open_objects().upload(path, self._place.settings.bucket, key).ref
 
     def submit_listing(self, listing: Listing, order: Order) -> Iterator[TakenJob]:

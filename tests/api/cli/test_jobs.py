@@ -100,7 +100,8 @@ def test_both_ways_print_the_same_of_a_job(remote: Remote, clip) -> None:
     done, waiting = submit(remote, clip("cli/done.mp4"), clip("cli/waiting.mp4"))
     finish(remote, done)
     lists = (["jobs", "ls", "--json"], ["jobs", "ls", "--csv"], ["jobs", "ls", "--state", "queued"])
-    for command in (*lists, ["jobs", "show", done]):
+    assert [line["id"] for line in remote.run("jobs", "ls", "--limit", "1", "--json").lines()] == [waiting]
+    for command in (*lists, ["jobs", "ls", "--limit", "1"], ["jobs", "show", done]):
         assert remote.run(*command).out == remote.run_direct(*command).out, command
     over_api, direct = (
         run("jobs", "show", done, "--json").lines()[0] for run in (remote.run, remote.run_direct)

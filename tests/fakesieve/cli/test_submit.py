@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +25,8 @@ def test_a_local_file_is_uploaded_and_becomes_a_job(fleet: Fleet, clip: Path) ->
     assert (line["input"], line["is_new"], line["batch_id"]) == (str(clip), True, None)
     job = fleet.read_job(line["job_id"])
     assert (job.state, job.lane, job.source_kind) == (JobState.QUEUED, Lane.INTERACTIVE, SourceKind.UPLOAD)
-    assert job.source_key.endswith("/my clip.mp4")
+    digest = hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert job.source_key == f"uploads/{fleet.tenant_id}/{digest[:32]}/my clip.mp4"
     assert job.source_size_bytes == len(clip.read_bytes())
     with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
         assert [row.job_id for row in session.query(Outbox)] == [job.id]
