@@ -1,8 +1,10 @@
 """``fakesieve demo`` with the model that is shipped: it finds the forgery that it made, where it made it."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -16,7 +18,11 @@ import pytest
 
 from engine.demo.assets import CLIPS
 from engine.demo.clips import END_US, START_US
+from fakesieve.embedded.run_folder import RunFolder
+from fakesieve.object_stores.select import open_objects
+from fakesieve.settings import read_settings
 from tests.assets import pyfeat_clip
+from tests.e2e.blocks import IN_FLEET, Block, list_blocks, read_lines
 from tests.e2e.processes import run
 from tests.waiting import PATIENCE_S
 
@@ -196,3 +202,50 @@ def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
     assert FORGED in shown.text
     assert "likely manipulated" in shown.text
     assert f"fakesieve down --dir {fleet}" in said
+
+
+@pytest.fixture(scope="module")
+def fleet_user(kept_fleet) -> Path:
+    """A folder that has the fleet as ``fleet`` and as ``D``, and the files and objects that pages name."""
+    _, fleet = kept_fleet
+    folder = fleet.parent
+    (folder / "D").symlink_to(fleet)
+    clip = folder / "clip.mp4"
+    clip.write_bytes(pyfeat_clip("single_face.mp4").read_bytes())
+    (folder / "list.csv").write_text("uri\ns3://videos/incoming/clip.mp4\n")
+    (folder / "videos.csv").write_text("uri,external_id\ns3://videos/day-1/clip.mp4,case 7\n")
+    (folder / "today.jsonl").write_text('{"uri": "s3://videos/day-1/clip.mp4"}\n')
+    keys = {"incoming/clip.mp4": clip, "day-1/clip.mp4": clip, "lists/today.jsonl": folder / "today.jsonl"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in RunFolder(fleet).read_environment().items():
+            patch.setenv(name, value)
+        objects = open_objects(read_settings())
+    for key, path in keys.items():
+        objects.upload(path, "videos", key)
+    return folder
+
+
+@pytest.mark.parametrize("block", list_blocks(IN_FLEET, "shell"), ids=str)
+def test_the_commands_that_pages_show_of_a_fleet_run(fleet_user: Path, block: Block) -> None:
+    """The fleet is there already, and what starts and ends one is tested in test_up.py."""
+    job_id = "none was submitted"
+    for line in read_lines(block):
+        if line.startswith(("pip install", "fakesieve up", "fakesieve down")):
+            continue
+        command = line.replace("JOB_ID", job_id)
+        done = run_in_shell(fleet_user, f"source fleet/env && {command}")
+        assert done.returncode in (0, 3), (line, done.stderr)
+        job_id = (re.findall(r"job_[0-9a-z]{26}", done.stdout) or [job_id])[0]
+
+
+def run_in_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run what a page tells people to type, with this environment's command."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
