@@ -153,7 +153,11 @@ def _judge_again(connection: psycopg.Connection, database: Database, tenant_id: 
             "score_calibrated": "NULL", "score_low": "NULL", "score_high": "NULL",
         },
         "verdict": {"analysis_id": new_id, "value": _VERDICT, "score_used": _OTHER},
-        "standing": {"analysis_id": new_id, "verdict": _VERDICT, "score": _OTHER},
+        "standing": {
+            "analysis_id": new_id, "verdict": _VERDICT, "score": _OTHER, "score_raw": _OTHER,
+            "score_calibrated": "NULL", "score_low": "NULL", "score_high": "NULL",
+            "model_id": f"'{second}'", "pipeline_fingerprint": "'second'",
+        },
     }  # fmt: skip
     count = 0
     with connection.transaction():
