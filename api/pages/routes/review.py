@@ -94,7 +94,8 @@ def show_review(
         duration_us=find_duration(evidence),
         item=before.item,
         mode=before.mode.value,
-        **_say_rights(before, person),
+        may_undo=_may_undo(before, person),
+        may_ask=before.item is not None and before.item.parent_id is None,
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
         notice=done.say(_NOTICES),
@@ -164,13 +165,8 @@ def find_frame(evidence: Evidence) -> int | None:
     return round(find_duration(evidence) / frames) if frames else None
 
 
-def _say_rights(before: Before, person: Person) -> dict[str, bool]:
-    """Return what the bar of decisions offers beside its mode, as the template names it."""
-    item = before.item
-    return {
-        "may_undo": before.may_undo and item is not None and item.decided_by == person.id,
-        "may_ask": item is not None and item.parent_id is None,
-    }
+def _may_undo(before: Before, person: Person) -> bool:
+    return before.may_undo and before.item is not None and before.item.decided_by == person.id
 
 
 def _keep_sighting(services: Services, person: Person, analysis_id: str, *, is_hidden: bool) -> None:
