@@ -12,6 +12,7 @@ from api.problems import install_problems
 from api.routes import (
     analyses,
     batches,
+    bucket_events,
     documents,
     erasure,
     exports,
@@ -35,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     jobs.router,
     batches.router,
+    bucket_events.router,
     videos.router,
     exports.router,
     analyses.router,

@@ -120,6 +120,18 @@ class RetryBatchBody(Request):
     reasons: Annotated[list[Reason], Field(max_length=100)] = Field(default_factory=list[Reason])
 
 
+class BucketEventsOut(Answer):
+    """What became of the objects of a notification. ``ignored`` brought none: tests, tags, folders."""
+
+    new: Annotated[int, Field(description="Became jobs.")]
+    known: Annotated[int, Field(description="Were jobs already, or were named twice.")]
+    gone: Annotated[int, Field(description="Lie there no longer, or were removed.")]
+    outside: Annotated[
+        int, Field(description="Lie outside the tenant's places, the prefix or the extensions.")
+    ]
+    ignored: Annotated[int, Field(description="Parts that tell of no object: tests, tags, folders.")]
+
+
 class ContentType(StrEnum):
     """What may be uploaded. Whatever it says, the content decides how a file is read."""
 

@@ -55,7 +55,12 @@ class Notification:
 
 def parse_notification(body: bytes | str) -> Notification:
     """Read one message. Raises ``RequestRefused`` with ``INVALID_REQUEST`` where it is none that is known."""
-    return _parse(_read_json(body), depth=0)
+    return read_notification(_read_json(body))
+
+
+def read_notification(message: object) -> Notification:
+    """Read one message that was JSON. Raises as ``parse_notification`` does."""
+    return _parse(message, depth=0)
 
 
 def keep_latest(events: Iterable[ObjectEvent]) -> list[ObjectEvent]:

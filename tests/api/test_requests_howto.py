@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,6 +90,15 @@ def test_a_video_is_erased_and_a_class_set(acme: Caller, module_database: Databa
     page = (PAGES / "erase-and-retain.md").read_text(encoding="utf-8")
     assert [name for name in receipt["stores"] if f"| `{name}` |" not in page] == []
     assert send(acme, retain).json()["keep_s"] == 90 * 86_400
+
+
+def test_a_notification_is_taken_as_the_page_says(acme: Caller, clip: Callable[[str], str]) -> None:
+    clip("in/clip.mp4")
+    (notification,) = read_requests("ingest.md")
+    taken = send(acme, notification).json()
+    page = (PAGES / "ingest.md").read_text(encoding="utf-8")
+    assert f"`{json.dumps(taken)}`" in page
+    assert taken["new"] == 1
 
 
 def test_every_request_that_pages_name_is_one_of_the_api() -> None:

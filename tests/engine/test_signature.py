@@ -119,6 +119,26 @@ def test_commands_ask_where_the_environment_names_keys(
     assert f"manifest.json: signed by {identity}" in shown.stdout.splitlines()
 
 
+def test_the_commands_of_the_page_sign_and_verify(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/sign-models.md").read_text(encoding="utf-8")
+    _, _, identity = write_keys(tmp_path, "model-key")
+    (tmp_path / "models").mkdir()
+    folder.rename(tmp_path / "models/mine")
+    monkeypatch.chdir(tmp_path)
+    said = ""
+    for line in page.splitlines():
+        if line.startswith("export "):
+            monkeypatch.setenv(*line.removeprefix("export ").split("="))
+        elif line.startswith("fakesieve model "):
+            ran = CliRunner().invoke(model, line.split()[2:])
+            assert ran.exit_code == 0, (line, ran.exception)
+            said += ran.stdout
+    assert said.startswith(f"{identity}\n")
+    assert f"manifest.json: signed by {identity}" in said
+
+
 @pytest.mark.parametrize("what", ["nothing", "text", "curve", "missing"])
 def test_a_file_without_a_usable_key_trusts_nobody(folder: Path, tmp_path: Path, what: str) -> None:
     file = tmp_path / "keys.pub"

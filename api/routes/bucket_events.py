@@ -1,0 +1,81 @@
+"""Bucket events over HTTP: what stores without a queue send when an object was put."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Body, Query
+
+from api.dependencies import CallerDep, Jobs, Objects, ServicesDep, Transactions, require_scope
+from api.problems import Problem, describe_responses
+from api.request_jobs import read_places
+from api.router import ApiRouter
+from api.schemas.jobs import BucketEventsOut
+from fakesieve.ingest.events import ObjectEvent, keep_latest, read_notification
+from fakesieve.ingest.take import Taken, Watch, take_event
+from fakesieve.jobs.states import Lane
+from fakesieve.places import Places, find_owner
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import load_quota
+from fakesieve.scopes import Scope
+
+EVENTS_MAX = 100
+"""Objects in one notification: stores send one to ten, and each costs a look into the store."""
+
+router = ApiRouter(tags=["jobs"])
+_WRITE = [require_scope(Scope.JOBS_WRITE)]
+_RESPONSES = describe_responses(
+    Reason.REQUEST_TOO_LARGE, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.OBJECT_STORE_UNAVAILABLE
+)
+
+
+@router.post("/v1/bucket-events", dependencies=_WRITE, responses=_RESPONSES)
+def take_bucket_events(
+    body: Annotated[
+        dict[str, object],
+        Body(
+            description="A notification of S3, EventBridge, MinIO, Ceph or SeaweedFS as the store sends it."
+        ),
+    ],
+    caller: CallerDep,
+    services: ServicesDep,
+    objects: Objects,
+    jobs: Jobs,
+    begin: Transactions,
+    *,
+    prefix: Annotated[str, Query(max_length=1024, description="Only keys that begin with it.")] = "",
+    extension: Annotated[
+        list[Annotated[str, Query(max_length=16, pattern=r"^\.[a-z0-9]+$")]] | None,
+        Query(max_length=20, description="Only keys that end with it, as `.mp4`; may be given again."),
+    ] = None,
+    lane: Lane = Lane.STANDARD,
+) -> BucketEventsOut:
+    """Submit what lies now where the notification says that something was put.
+
+    An event may come twice, late or out of order: the same upload makes one job. Objects outside the places
+    of the tenant are counted and not looked at.
+    """
+    found = read_notification(body)
+    events = keep_latest(found.events)
+    if len(events) > EVENTS_MAX:
+        seen = f"the notification names {len(events)} objects"
+        raise Problem(Reason.REQUEST_TOO_LARGE, seen, hint=f"send at most {EVENTS_MAX} at a time")
+    with begin() as session:
+        places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
+    taken = Taken()
+    for event in events:
+        watch = Watch(caller.tenant_id, event.ref.bucket, prefix, frozenset(extension or ()), lane)
+        taken += take_event(jobs, objects, [watch] if _is_theirs(places, event) else [], event)
+    taken = replace(taken, n_known=taken.n_known + len(found.events) - len(events))
+    return BucketEventsOut(
+        new=taken.n_new,
+        known=taken.n_known,
+        gone=taken.n_gone,
+        outside=taken.n_outside,
+        ignored=found.n_ignored,
+    )
+
+
+def _is_theirs(places: Places, event: ObjectEvent) -> bool:
+    """Whether the tenant may have it screened, and it is no upload or export, with ways of their own."""
+    is_folder = event.ref.bucket == places.bucket and find_owner(event.ref.key) is not None
+    return not is_folder and places.may_read(event.ref)
