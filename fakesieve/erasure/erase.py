@@ -244,6 +244,8 @@ def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed
     if plan.n_kept:
         why = "they lie in your own buckets"
         kept["sources"] = {"state": "kept", "objects": plan.n_kept, "why": why}
+    if plan.n_held:
+        kept["held"] = {"state": "kept", "objects": plan.n_held, "why": "others hold them for a legal hold"}
     if removed.refused:
         why = "their store does not let the fleet remove them"
         reasons, count = dict(removed.refused), sum(removed.refused.values())

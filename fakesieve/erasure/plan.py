@@ -25,8 +25,9 @@ HOST_SILENCE_S = 3_600.0
 class ErasurePlan:
     """Where a video lies. ``objects`` are to be removed, ``held`` may lie in worker hosts' scratch folders.
 
-    ``n_kept`` counts the places in the caller's own buckets that are left as they are. ``marks`` are what
-    kept answers to requests may name beside the other ids: uploads, and the hash of the video.
+    ``n_kept`` counts the places in the caller's own buckets that are left as they are, ``n_held`` those which
+    another tenant keeps for a legal hold. ``marks`` are what kept answers to requests may name beside the
+    other ids: uploads, and the hash of the video.
     """
 
     objects: tuple[VideoRef, ...]
@@ -35,6 +36,7 @@ class ErasurePlan:
     analysis_ids: tuple[str, ...]
     n_kept: int
     marks: tuple[str, ...] = ()
+    n_held: int = 0
 
     def to_json(self) -> dict[str, object]:
         """Return the form that the erasure's row holds until it is completed."""
@@ -45,6 +47,7 @@ class ErasurePlan:
             "analysis_ids": list(self.analysis_ids),
             "n_kept": self.n_kept,
             "marks": list(self.marks),
+            "n_held": self.n_held,
         }
 
     @classmethod
@@ -56,7 +59,8 @@ class ErasurePlan:
             tuple(cast("list[str]", form["job_ids"])),
             tuple(cast("list[str]", form["analysis_ids"])),
             cast("int", form["n_kept"]),
-            tuple(cast("list[str]", form.get("marks", []))),  # plans of an earlier release have none
+            tuple(cast("list[str]", form.get("marks", []))),  # plans of an earlier release have none of these
+            cast("int", form.get("n_held", 0)),
         )
 
 
@@ -65,18 +69,21 @@ def make_plan(session: Session, video: Video, bucket: str, *, with_sources: bool
 
     What lies in the tenant's folders of the fleet's own ``bucket`` is ours to remove, however its job named
     it. Objects that lie in the caller's own buckets go only ``with_sources``, and only from places that the
-    tenant may still name: others may have theirs there by now.
+    tenant may still name: others may have theirs there by now. What another tenant keeps for a legal hold
+    stays.
     """
     places = Places.read(video.tenant_id, bucket, load_places(session, video.tenant_id))
     sources = session.scalars(select(Source).where(Source.video_id == video.id)).all()
     refs = [VideoRef(source.bucket, source.key, source.version_id, source.etag) for source in sources]
-    ours = [
+    own = [
         ref
         for source, ref in zip(sources, refs, strict=True)
-        if (with_sources and places.may_read(ref))
-        or source.kind is SourceKind.UPLOAD
+        if source.kind is SourceKind.UPLOAD
         or (ref.bucket == bucket and find_owner(ref.key) == video.tenant_id)
     ]
+    named = [ref for ref in refs if with_sources and ref not in own and places.may_read(ref)]
+    held = [ref for ref in named if _is_held(session, video.tenant_id, ref)]
+    ours = [ref for ref in refs if ref in own or (ref in named and ref not in held)]
     uploads = session.scalars(
         select(Upload).where(or_(Upload.sha256 == video.content_sha256, _lies_at(refs)))
     ).all()
@@ -91,9 +98,15 @@ def make_plan(session: Session, video: Video, bucket: str, *, with_sources: bool
         held=tuple(refs + strays),
         job_ids=tuple(session.scalars(_find_jobs(video, refs + strays))),
         analysis_ids=tuple(session.scalars(select(Analysis.id).where(Analysis.video_id == video.id))),
-        n_kept=len(refs) - len(ours),
+        n_kept=len(refs) - len(ours) - len(held),
+        n_held=len(held),
         marks=(video.content_sha256, *(upload.id for upload in uploads)),
     )
+
+
+def _is_held(session: Session, tenant_id: str, ref: VideoRef) -> bool:
+    """Whether another tenant has the same object for a video under a legal hold."""
+    return bool(session.scalar(select(func.is_held_by_another(tenant_id, ref.bucket, ref.key))))
 
 
 def find_job_ids(session: Session, video_id: str, known: Sequence[str]) -> tuple[str, ...]:

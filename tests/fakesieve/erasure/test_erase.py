@@ -1,6 +1,7 @@
 """After an erasure no store holds a trace of the video but the receipt that says so."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from fakesieve.records.videos import record_source
 from fakesieve.values.erasure import ErasureState
 from fakesieve.values.videos import SourceKind
 from tests.databases import opened
-from tests.factories import make_tenant
+from tests.factories import make_tenant, make_video
 from tests.fakesieve.erasure.conftest import BUCKET, JOB, Case, find_in_database, find_in_objects, put
 from workers.erase import Eraser
 from workers.let_go import let_go
@@ -169,6 +170,31 @@ def test_sources_outside_the_places_of_the_tenant_are_left(case: Case, tmp_path:
         record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=theirs)
     assert case.erase(case.begin(with_sources=True)).stores["kept"]["sources"]["objects"] == 1
     assert case.objects.head(theirs).size_bytes == len(case.content)
+
+
+@pytest.mark.parametrize("role", ["fakesieve_fleet", "fakesieve_app"])
+def test_what_another_tenant_keeps_for_a_legal_hold_stays(
+    case: Case, tmp_path: Path, postgres: object, module_database_name: str, role: str
+) -> None:
+    shared, free = (put(case.objects, tmp_path, f"shared/{case.job_id}-{n}", case.content) for n in range(2))
+    other = make_tenant(case.database, f"another {case.traces[0][::-1]}")
+    with case.database.transaction(tenant_id=other) as session:
+        held = make_video(session, other)
+        record_source(session, tenant_id=other, video_id=held, ref=shared.loosen())
+        session.execute(text("UPDATE video SET hold_time = now() WHERE id = :id"), {"id": held})
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        for ref in (shared, free):
+            record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=ref)
+    with opened(postgres, module_database_name, role) as database:
+        begun = replace(case, database=database).begin(with_sources=True)
+    stores = case.erase(begun).stores
+    assert (stores["kept"]["held"]["objects"], "sources" in stores["kept"]) == (1, False)
+    assert case.objects.head(shared).size_bytes == len(case.content)
+    with pytest.raises(SourceRefused, match="SOURCE_NOT_FOUND"):
+        case.objects.head(free)
+    case.objects.delete(shared)
+    with case.database.transaction(tenant_id=other) as session:
+        session.execute(text("DELETE FROM video"))
 
 
 def test_a_job_that_came_for_the_video_meanwhile_leaves_no_answer_behind(case: Case) -> None:
