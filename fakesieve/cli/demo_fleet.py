@@ -35,7 +35,7 @@ _ACTOR = "command"
 _COMMAND_S = 900.0
 QUESTION = """\
 SELECT j.source_key, a.outcome, round(a.score_raw::numeric, 4) AS score, v.value AS verdict,
-       s.start_us / 1e6 AS from_s, s.end_us / 1e6 AS to_s, s.regions
+       round(s.start_us / 1e6, 1) AS from_s, round(s.end_us / 1e6, 1) AS to_s, s.regions
 FROM job j
 JOIN analysis a ON a.id = j.analysis_id
 JOIN verdict v ON v.analysis_id = a.id
@@ -117,8 +117,7 @@ def demo_fleet(
             "this is a fault of fakesieve: please report it",
         )
     typer.echo(f"the fleet's scores are those of scan: largest difference {difference:.1e}")
-    if invitation is not None:
-        typer.echo(invitation)
+    typer.echo(invitation or "see it in the browser: fakesieve demo-fleet --keep fleet")
 
 
 @contextmanager
