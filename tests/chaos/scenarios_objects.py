@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
-from tests.chaos.driver import Driver
+from tests.chaos.driver import WAIT_S, Driver
 from tests.flaky_s3 import Fault, Kind
 
 Settle = Callable[[], None]
@@ -36,7 +36,7 @@ def r21_errors(d: Driver, for_s: float, *, is_everywhere: bool) -> Settle:
     s3.add(some_fail)
 
     def settle() -> None:
-        d.wait_ended(*jobs)
+        d.wait(lambda: d.has_ended(*jobs), "the end of what met an outage of the store", 2 * WAIT_S)
         while some_fail.n_done == 0:  # the share is drawn
             d.wait_ended(d.submit())
         some_fail.share = 0.0

@@ -101,7 +101,7 @@ def test_a_page_that_is_being_read_is_waited_for(case: Case) -> None:
         while thread.is_alive() and not is_waiting():
             time.sleep(0.01)
         note_videos(session, case.tenant_id, export.id, 1, [case.video_id])
-    thread.join(60)
+    thread.join()
     assert found == [1]
 
 
