@@ -29,7 +29,7 @@ test: $(VENV)/stamp-test ## run the whole test suite; installs training and all 
 		-m 'not alone' $(ARGS) || [ $$? = 5 ]
 	$(BIN)/python -m pytest --durations=5 -m alone $(ARGS) || [ $$? = 5 ]
 
-chaos: $(VENV)/stamp-test ## break a running fleet in 40 ways and count what was lost; ARGS='--seed 4711'
+chaos: $(VENV)/stamp-test ## break a running fleet in 42 ways and count what was lost; ARGS='--seed 4711'
 	$(BIN)/python -m tests.chaos.campaign $(ARGS)
 
 check: $(VENV)/stamp-test $(VENV)/stamp-dev ## format, lint, types, import rules, sizes, migrations: what CI runs first
