@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
-from botocore.exceptions import ClientError
+import urllib3
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.response import StreamingBody
 
 from fakesieve.errors import SourceRefused, Unavailable
@@ -102,7 +103,7 @@ class Transfer:
         """Write the body away piece by piece, each and all of them within their time."""
         limit_s = self._options.find_transfer_s(self.facts.size_bytes)
         before_s = self._pauses.monotonic_s()
-        while piece := body.read(PIECE_BYTES):
+        while piece := _read(body, PIECE_BYTES):
             self._part.write(piece)
             now_s = self._pauses.monotonic_s()
             if now_s - self._start_s > limit_s:
@@ -154,10 +155,22 @@ def read_range(client: "S3Client", ref: VideoRef, start: int, stop: int) -> byte
             raise BodyBroken("the store does not give ranges")
         size_bytes = int(span["size"])
         _refuse_other(ref, pin_ref(ref, cast("Mapping[str, object]", answer), size_bytes))
-        piece = body.read()
+        piece = _read(body)
     if len(piece) != min(stop, size_bytes) - start:
         raise BodyBroken(f"only {len(piece)} of the bytes {start} to {stop} arrived")
     return piece
+
+
+def _read(body: StreamingBody, size: int | None = None) -> bytes:
+    """Read on in an answer that began well. Raises BodyBroken where it stops.
+
+    The store is there, so this is no sign of an outage: counted as one, a few objects that stall would close
+    the store for all the others.
+    """
+    try:
+        return body.read(size)
+    except (HTTPClientError, IncompleteReadError, urllib3.exceptions.HTTPError) as fault:
+        raise BodyBroken(f"the answer stopped in its middle ({type(fault).__name__})") from fault
 
 
 def _refuse_other(expected: VideoRef, found: VideoRef) -> None:

@@ -194,6 +194,22 @@ def test_the_whole_transfer_has_a_limit_by_size(way: Way, s3: SeaweedServer) -> 
     assert way.proxy.count("GET") == 1
 
 
+def test_objects_that_stall_do_not_close_the_store_for_others(way: Way, s3: SeaweedServer) -> None:
+    way.put("stalls.mp4")
+    way.put("fine.mp4")
+    options = S3Options(way.proxy.endpoint, s3.access_key, s3.secret_key, read_timeout_s=0.5)
+    store = S3Objects(
+        options, retry=FAST, circuit=CircuitRule(failures=2, pause_s=PATIENCE_S, pause_max_s=PATIENCE_S)
+    )
+    with way.proxy.failing(Fault(Kind.STALL, path_part="stalls", count=4)):
+        assert way.get(way.ref("stalls.mp4"), store) == BODY
+        assert way.get(way.ref("fine.mp4"), store) == BODY
+    with way.proxy.failing(Fault(Kind.STATUS, count=2)):
+        expect(
+            Reason.OBJECT_STORE_UNAVAILABLE, lambda: way.get(way.ref("fine.mp4"), store)
+        )  # it is closed now
+
+
 def test_one_slow_object_does_not_hold_up_the_others(way: Way) -> None:
     way.put("slow.mp4")
     way.put("quick.mp4", b"quick")
