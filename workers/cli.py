@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import typer
 
@@ -13,7 +14,7 @@ from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.logging import configure_logging
 from fakesieve.metrics_server import serve_metrics
-from fakesieve.object_stores.select import open_objects
+from fakesieve.object_stores.select import PROMPT, open_objects
 from fakesieve.records.partitions import make_partitions
 from fakesieve.records.revision import check_revision
 from fakesieve.settings import Settings, read_settings, split_list
@@ -22,7 +23,7 @@ from workers.app import make_app
 from workers.deliver import Sender
 from workers.doorbell import CeleryDoorbell
 from workers.erase import Eraser
-from workers.loops import LoopRules, run_loop, stop_on_signals
+from workers.loops import LoopRules, run_loop, run_together, stop_on_signals
 from workers.metrics import FleetMetrics
 from workers.reconciler import Reconciler
 from workers.relay import Relay
@@ -126,13 +127,15 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
         return database.run_transaction(make_partitions, tenant_id=None)
 
     turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months)
-    eraser = Eraser(database, open_objects(settings), settings.bucket)
-
-    def take_turn() -> bool:
-        eraser.take_turn()
-        return turns.take_turn()
-
-    run_loop("reconciler", take_turn, LoopRules(settings.reconcile_s), stop_on_signals())
+    stop, rules = stop_on_signals(), LoopRules(settings.reconcile_s)
+    # What is missing need not be waited for: it is to be removed.
+    eraser = Eraser(database, open_objects(settings, retry=PROMPT), settings.bucket, stop=stop)
+    # Side by side: an object store that does not answer must not keep dead workers from being noticed.
+    loops = [
+        partial(run_loop, "reconciler", turns.take_turn, rules, stop),
+        partial(run_loop, "eraser", lambda: eraser.take_turn() > 0, rules, stop),
+    ]
+    run_together(loops, stop)
     return 0
 
 

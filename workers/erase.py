@@ -1,5 +1,6 @@
 """What nobody asks for just now: erasing videos and files whose time is over, and finishing erasures."""
 
+import threading
 import time
 
 from fakesieve.database import Database
@@ -21,12 +22,22 @@ FILES_AT_ONCE = 100
 
 
 class Eraser:
-    """One of the reconciler's tasks; any number may run, and each erasure is worked on by one of them."""
+    """One of the reconciler's tasks; any number may run, and each erasure is worked on by one of them.
+
+    ``stop`` ends a turn after the erasure that is worked on; what is left is begun and found again.
+    """
 
     def __init__(
-        self, database: Database, objects: ObjectStore, bucket: str, *, sweep_s: float = SWEEP_S
+        self,
+        database: Database,
+        objects: ObjectStore,
+        bucket: str,
+        *,
+        stop: threading.Event | None = None,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         self._database, self._objects, self._bucket = database, objects, bucket
+        self._stop = stop or threading.Event()
         self._sweep_s, self._due_s = sweep_s, 0.0
 
     def take_turn(self) -> int:
@@ -76,6 +87,8 @@ class Eraser:
             return None  # held, or gone, since it was found
 
     def _finish(self, begun: tuple[str, str]) -> None:
+        if self._stop.is_set():
+            return
         try:
             erasure = erase_video(self._database, self._objects, self._bucket, begun)
         except FleetError as fault:  # one that cannot be finished must not keep the others from it

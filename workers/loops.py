@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import FrameType
 
@@ -38,6 +39,24 @@ def run_loop(name: str, turn: Callable[[], bool], rules: LoopRules, stop: thread
                 _log.info(f"{name}.available", failures=failures)
             failures = 0
         stop.wait(pause_s)
+
+
+def run_together(loops: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    """Run loops side by side, none of which waits for another, until all have ended.
+
+    One that ends with an error sets ``stop`` for all, and its error is raised once they have ended.
+    """
+
+    def run(loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        finally:
+            stop.set()
+
+    with ThreadPoolExecutor(len(loops)) as pool:
+        running = [pool.submit(run, loop) for loop in loops]
+    for each in running:
+        each.result()
 
 
 def stop_on_signals() -> threading.Event:

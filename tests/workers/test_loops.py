@@ -7,7 +7,7 @@ import pytest
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 from tests.waiting import PATIENCE_S
-from workers.loops import LoopRules, run_loop, stop_on_signals
+from workers.loops import LoopRules, run_loop, run_together, stop_on_signals
 
 
 def _script(stop, *turns):
@@ -41,6 +41,35 @@ def test_fault_of_ours_ends_the_loop():
     turn, _ = _script(stop, ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         run_loop("relay", turn, LoopRules(idle_s=0.001), stop)
+
+
+def test_one_loop_goes_on_while_another_waits():
+    stop, held = threading.Event(), threading.Event()
+    done = []
+
+    def count():
+        done.append(len(done))
+        if len(done) == 5:
+            held.set()
+            stop.set()
+
+    run_together([lambda: held.wait(PATIENCE_S), lambda: [count() for _ in range(5)]], stop)
+    assert (done, held.is_set()) == ([0, 1, 2, 3, 4], True)
+
+
+def test_a_fault_in_one_loop_ends_the_others_and_is_told():
+    stop = threading.Event()
+    turn, _ = _script(stop, ZeroDivisionError())
+    rules = LoopRules(idle_s=0.001)
+    with pytest.raises(ZeroDivisionError):
+        run_together(
+            [
+                lambda: run_loop("one", turn, rules, stop),
+                lambda: run_loop("other", lambda: False, rules, stop),
+            ],
+            stop,
+        )
+    assert stop.is_set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -19,6 +19,7 @@ from fakesieve.erasure.erase import (
 )
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
+from fakesieve.object_stores.select import PROMPT
 from fakesieve.objects import VideoRef
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.erasure import Erasure
@@ -72,7 +73,8 @@ class Case:
 
 @pytest.fixture(scope="module")
 def objects(s3: SeaweedServer) -> S3Objects:
-    store = S3Objects(S3Options(s3.endpoint, s3.access_key, s3.secret_key))
+    # As the reconciler has it: what is missing is not waited for.
+    store = S3Objects(S3Options(s3.endpoint, s3.access_key, s3.secret_key), retry=PROMPT)
     store.make_bucket(BUCKET)
     return store
 

@@ -1,6 +1,7 @@
 """After an erasure no store holds a trace of the video but the receipt that says so."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,16 @@ def test_an_erasure_that_was_cut_off_is_finished_by_a_sweep(case: Case) -> None:
     eraser.take_turn()
     with case.database.transaction(tenant_id=case.tenant_id) as session:
         assert load_erasure(session, erasure_id).state is ErasureState.COMPLETED
+
+
+def test_an_eraser_that_is_told_to_end_begins_no_further_erasure(case: Case) -> None:
+    _, erasure_id = case.begin()
+    case.run("UPDATE erasure SET try_time = now() - interval '2 min' WHERE id = :id", id=erasure_id)
+    stop = threading.Event()
+    stop.set()
+    Eraser(case.database, case.objects, BUCKET, stop=stop, sweep_s=0).take_turn()
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        assert load_erasure(session, erasure_id).state is ErasureState.RUNNING
 
 
 def test_erasing_twice_is_one_erasure(case: Case) -> None:
