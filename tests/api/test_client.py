@@ -47,6 +47,7 @@ UPLOAD = {
     "create_time": "2026-06-01T12:00:00Z",
     "expire_time": "2026-06-01T13:00:00Z",
     "complete_time": None,
+    "purge_time": None,
 }
 
 

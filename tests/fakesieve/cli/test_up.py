@@ -211,6 +211,8 @@ def test_strays_are_ended_and_strangers_spared(tmp_path: Path) -> None:
     stray = subprocess.Popen(["sleep", "600"], env={MARK: str(folder.path)}, start_new_session=True)
     stranger = subprocess.Popen(["sleep", "600"], env={MARK: "/elsewhere"}, start_new_session=True)
     folder.publish_pids({"worker": stray.pid, "relay": stranger.pid})
+    # A program is begun a moment before the system can tell its environment.
+    wait_until(lambda: MARK.encode() in Path(f"/proc/{stray.pid}/environ").read_bytes())
     folder.end_strays(patience_s=0.1)
     assert stray.wait(PATIENCE_S) == -signal.SIGKILL
     assert stranger.poll() is None
