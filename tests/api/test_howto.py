@@ -78,7 +78,8 @@ def environment(
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_blocks_for_the_shell_run_in_their_order(environment):
+def test_the_blocks_for_the_shell_run_in_their_order(environment, store):
+    listed = len(list(store.list_objects("videos", "clips/")))  # other tests may have put theirs there
     script = "set -euo pipefail\n" + "\n".join(read_blocks("shell"))
     run = subprocess.run(
         ["bash", "-c", script],
@@ -94,7 +95,8 @@ def test_the_blocks_for_the_shell_run_in_their_order(environment):
     assert '"reason"' not in run.stdout.replace('"reason":null', "")
     assert "event: done" in run.stdout
     assert run.stdout.count('"object":"batch"') == 2
-    assert "would submit 2  s3://videos/clips/" in run.stdout
+    assert listed >= 2
+    assert f"would submit {listed}  s3://videos/clips/" in run.stdout
     assert "hours of review" in run.stdout
 
 
