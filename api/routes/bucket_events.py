@@ -63,7 +63,10 @@ def take_bucket_events(
         places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
     taken = Taken()
     for event in events:
-        watch = Watch(caller.tenant_id, event.ref.bucket, prefix, frozenset(extension or ()), lane)
+        try:
+            watch = Watch(caller.tenant_id, event.ref.bucket, prefix, frozenset(extension or ()), lane)
+        except ValueError as fault:  # the bucket was looked at when the event was read
+            raise Problem(Reason.INVALID_REQUEST, f"the prefix begins no key: {fault}") from fault
         taken += take_event(jobs, objects, [watch] if _is_theirs(places, event) else [], event)
     taken = replace(taken, n_known=taken.n_known + len(found.events) - len(events))
     return BucketEventsOut(

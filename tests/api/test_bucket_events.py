@@ -71,6 +71,14 @@ def test_what_no_store_sends_is_refused(acme, body):
     assert reason_of(acme.post("/v1/bucket-events", body)) == (422, "INVALID_REQUEST")
 
 
+@pytest.mark.parametrize("prefix", ["in\0/", "\u00e4" * 1000])
+def test_a_prefix_that_no_key_can_have_is_refused(acme, prefix):
+    assert reason_of(acme.post("/v1/bucket-events", notify("a.mp4"), prefix=prefix)) == (
+        422,
+        "INVALID_REQUEST",
+    )
+
+
 def test_a_notification_of_too_many_objects_is_refused_whole(acme, clip):
     clip("events/0.mp4")
     body = notify(*(f"events/{number}.mp4" for number in range(101)))
