@@ -27,7 +27,7 @@ demo: $(VENV)/stamp-stack ## scan real clips and a forged copy, then send two of
 test: $(VENV)/stamp-test ## run the whole test suite; installs training and all engines first; PROCESSES=0 for one
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=15 \
 		-m 'not alone' $(ARGS) || [ $$? = 5 ]
-	$(BIN)/python -m pytest --durations=5 -m alone $(ARGS) || [ $$? = 5 ]
+	$(BIN)/python -m pytest --durations=5 -m alone -o faulthandler_timeout=1800 $(ARGS) || [ $$? = 5 ]
 
 chaos: $(VENV)/stamp-test ## break a running fleet in 42 ways and count what was lost; ARGS='--seed 4711'
 	$(BIN)/python -m tests.chaos.campaign $(ARGS)
