@@ -45,6 +45,11 @@ settings.register_profile(
 settings.load_profile("fixed")
 
 
+# Two threads of one network wait for each other at each layer. On cores that another process of the tests or of
+# the host wants, such a wait lasts 30 times the work. Set before torch is loaded; processes of tests inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Two processes that share the tests never choose the same port in the moment before a server listens there.
 if "PYTEST_XDIST_WORKER" in os.environ:
     half = (ports.HIGHEST - ports.LOWEST) // 2

@@ -27,6 +27,7 @@ def _run(records: list[FaceRecord], directory: Path, steps: int, *, similarity: 
         schedule=Schedule(peak=1e-3, warmup=2, total=steps, cooldown=0),
         pairs=2,
         workers=0,
+        threads=1,
         validation_pairs=1,
         log_every=1,
         similarity=similarity,
