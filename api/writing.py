@@ -147,6 +147,7 @@ def write_batch(line: BatchLine) -> BatchOut:
         deadline=counts.deadline,
         create_time=line.create_time,
         end_time=line.end_time,
+        end_reason=line.end_reason,
     )
 
 

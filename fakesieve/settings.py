@@ -109,6 +109,12 @@ class Settings(BaseSettings):
         Seconds,
         Field(description="When a published message counts as lost; longer than a queue of two a slot."),
     ] = 90
+    batch_idle_s: Annotated[
+        Seconds,
+        Field(
+            description="After which a list that gets no more jobs counts as cut off; callers try for less."
+        ),
+    ] = 3_600
     drain_s: Annotated[
         Seconds, Field(description="From SIGTERM to giving shards back; below the platform's grace period.")
     ] = 25

@@ -38,6 +38,19 @@ def make_analysis(tenant_id: str, video_id: str, fingerprint: str = "fp1") -> An
     return AnalysisRecord(tenant_id, video_id, fingerprint, model, score, policy, verdict)
 
 
+class CutOff:
+    """A store whose caller dies after so many transactions."""
+
+    def __init__(self, store: JobStore, runs: int) -> None:
+        self._store, self._left = store, runs
+
+    def run(self, work: Callable) -> object:
+        if not self._left:
+            raise ConnectionError("cut off")
+        self._left -= 1
+        return self._store.run(work)
+
+
 @dataclass
 class JobCase:
     """A store with two tenants, and the steps of a worker."""

@@ -109,6 +109,7 @@ def read_limits(settings: Settings) -> JobLimits:
         lease_s=settings.lease_s,
         max_attempts=settings.max_attempts,
         doorbell_wait_s=settings.doorbell_wait_s,
+        batch_idle_s=settings.batch_idle_s,
         host_silence_s=settings.lease_s,
     )
 

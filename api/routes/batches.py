@@ -81,12 +81,16 @@ def submit_list(
     jobs: Jobs,
     begin: Transactions,
 ) -> BatchOut:
-    """Submit a list of videos. All of it is checked before any of it is submitted."""
+    """Submit a list of videos. All of it is checked before any of it is submitted.
+
+    A call that was cut off is completed by sending it again under its key. A batch that gets no more jobs for
+    an hour, all of whose jobs have ended, is `failed` with `submission_cut_off`; from then on, as for every
+    batch that has ended, its key with jobs that it does not have is IDEMPOTENCY_CONFLICT.
+    """
     with begin() as session:
-        places = read_places(open_quota(session, caller.tenant_id, wanted=1), services.settings.bucket)
+        # Which of its jobs are new is known once the list is: then its submission counts them.
+        places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
     found = list(_find_jobs(body, caller, begin, objects, places))
-    with begin() as session:
-        open_quota(session, caller.tenant_id, wanted=len(found))
     key = request.headers.get(HEADER)
     new = NewBatch(
         caller.tenant_id,

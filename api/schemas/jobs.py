@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from api.schemas.shape import Answer, Int, Request, Time
 from engine.results import Outcome
-from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import KEY_BYTES_MAX, VideoRef
 from fakesieve.places import parse_place
 from fakesieve.reasons import Reason
@@ -277,6 +277,10 @@ class BatchOut(Answer):
     deadline: Time | None
     create_time: Time
     end_time: Time | None
+    end_reason: Annotated[
+        BatchEnd | None,
+        Field(description="Why it ended; `submission_cut_off`: the rest of its list never came."),
+    ]
 
 
 class BatchPreviewOut(Answer):

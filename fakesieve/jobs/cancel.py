@@ -2,7 +2,7 @@
 
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.rows import JobEnd, ShardKey
-from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
 
@@ -23,7 +23,7 @@ def cancel_batch(store: JobStore, batch_id: str, message: str = "") -> int:
 
     A second call goes on where a first one was cut off. The reconciler does the same for a cancelled batch.
     """
-    store.run(lambda tx: tx.set_batch_state(batch_id, BatchState.CANCELLED))
+    store.run(lambda tx: tx.set_batch_state(batch_id, BatchState.CANCELLED, BatchEnd.CANCELLED))
     end = JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER, message or None)
     return end_all_jobs(store, batch_id, end)
 

@@ -12,7 +12,7 @@ from fakesieve.jobs.claim import give_up
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import BatchRow, JobEnd, UnsettledBatch
-from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
 
@@ -83,7 +83,7 @@ def reconcile(store: JobStore, limits: JobLimits, pace: BatchPace | None = None)
         taken_back=step(_take_back_leases),
         rung_again=step(_ring_again),
         closed=step(_close_shards),
-        settled=settle_batches(store, pace or BatchPace()),
+        settled=settle_batches(store, pace or BatchPace(), limits.batch_idle_s),
         purged=step(_purge),
         dropped=step(_drop_evidence),
         forgotten=step(_drop_shards),
@@ -133,25 +133,43 @@ def _drop_shards(tx: JobTransaction, _: JobLimits) -> int:
     return tx.drop_shards(SHARD_AGE_S)
 
 
-def settle_batches(store: JobStore, pace: BatchPace) -> int:
+def settle_batches(store: JobStore, pace: BatchPace, idle_s: float) -> int:
     """End batches whose jobs have all ended, and those of which too many jobs failed; return how many.
 
-    Jobs are counted once at the end, and before that only where a failure rate may end the batch.
+    Jobs are counted once at the end, and before that only where a failure rate may end the batch. An open
+    batch without live jobs that got none for ``idle_s`` failed: whoever submitted it was cut off.
     """
     settled, after, seen = 0, "", list[str]()
     while batches := store.run(lambda tx, after=after: tx.list_unsettled_batches(_BATCHES_AT_ONCE, after)):
-        settled += sum(_settle(store, batch, pace) for batch in batches)
+        settled += sum(
+            _settle(store, batch, pace) or _give_up_open(store, batch, idle_s) for batch in batches
+        )
         seen += [batch.id for batch in batches]
         after = batches[-1].id
     pace.keep(seen)
     return settled
 
 
+def _give_up_open(store: JobStore, batch: UnsettledBatch, idle_s: float) -> bool:
+    """Fail a batch whose list never came whole, unless somebody adds to it or waits for what it has."""
+    if batch.state is not BatchState.OPEN or batch.has_live_jobs:
+        return False
+
+    def work(tx: JobTransaction) -> bool:
+        return tx.is_cut_off(batch.id, idle_s) and tx.set_batch_state(
+            batch.id, BatchState.FAILED, BatchEnd.SUBMISSION_CUT_OFF
+        )
+
+    return store.run(work)
+
+
 def _settle(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> bool:
     state = batch.state if batch.state.is_terminal else _judge(store, batch, pace)
     if state is None:
         return False
-    moved = store.run(lambda tx: tx.set_batch_state(batch.id, state))
+    is_over = not batch.has_live_jobs and batch.state is BatchState.RUNNING
+    end = BatchEnd.JOBS_ENDED if is_over else BatchEnd.FAILURE_RATE
+    moved = store.run(lambda tx: tx.set_batch_state(batch.id, state, end))
     if batch.has_live_jobs and state is BatchState.CANCELLED:
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER))
     elif batch.has_live_jobs and state is BatchState.FAILED:

@@ -75,6 +75,15 @@ class BatchState(StrEnum):
         return self not in (BatchState.OPEN, BatchState.RUNNING)
 
 
+class BatchEnd(StrEnum):
+    """Why a batch ended in the state that it is in."""
+
+    JOBS_ENDED = "jobs_ended"
+    CANCELLED = "cancelled"
+    FAILURE_RATE = "failure_rate"
+    SUBMISSION_CUT_OFF = "submission_cut_off"  # the rest of its list never came
+
+
 class Lane(StrEnum):
     """How soon somebody waits for the answer. Each lane has its own queue."""
 

@@ -31,7 +31,7 @@ from fakesieve.jobs.rows import (
     VideoDraft,
     Waiting,
 )
-from fakesieve.jobs.states import BatchState, Lane
+from fakesieve.jobs.states import BatchEnd, BatchState, Lane
 from fakesieve.records.analyses import AnalysisRecord
 
 Answer = TypeVar("Answer")
@@ -48,8 +48,10 @@ class SubmitRows(Protocol):
         """Insert a queued job, or find the one of the same tenant and idempotency key."""
         ...
 
-    def count_over_quota(self, tenant_id: str) -> int:
-        """Return how many live jobs the tenant has more than it may have; 0 where there is no limit.
+    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
+        """Return how many live jobs the tenant would have more than it may have, with so many more.
+
+        0 where there is no limit.
 
         Whoever asks next for the same tenant waits until this transaction has ended, and so counts its jobs.
         Raises ``RequestRefused`` when there is no such tenant.
@@ -58,6 +60,10 @@ class SubmitRows(Protocol):
 
     def insert_batch(self, draft: BatchDraft) -> Placed:
         """Insert an open batch, or find the one of the same tenant and idempotency key."""
+        ...
+
+    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+        """Return how many of these idempotency keys the tenant has a job for."""
         ...
 
     def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
@@ -274,6 +280,17 @@ class BatchRows(Protocol):
         """Return whose batch it is; None where there is none."""
         ...
 
+    def share_batch(self, batch_id: str) -> BatchState | None:
+        """Return the state of a batch, if there is it, and keep it from ending in this transaction's time."""
+        ...
+
+    def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
+        """Whether the batch is open, has no live job and got none for so long.
+
+        Where it is, nobody adds a job to it until the transaction ends.
+        """
+        ...
+
     def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         """Return batches behind that id, in the order of ids, that have not ended or whose end is unfinished.
 
@@ -282,8 +299,8 @@ class BatchRows(Protocol):
         """
         ...
 
-    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
-        """Move a batch that has not ended; False when it has."""
+    def set_batch_state(self, batch_id: str, state: BatchState, end: BatchEnd | None = None) -> bool:
+        """Move a batch that has not ended; False when it has. ``end`` says why it ends."""
         ...
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:

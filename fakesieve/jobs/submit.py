@@ -1,9 +1,8 @@
 """Taking work in: a job, its first shard and the doorbell for it in one transaction, once per key."""
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fakesieve.errors import RequestRefused
@@ -80,6 +79,25 @@ class NewBatch:
         return hashlib.sha256(json.dumps([self.name, self.lane, self.max_failure_rate]).encode()).hexdigest()
 
 
+class BatchEnded(RequestRefused):
+    """A list was sent again under its key and has jobs that are new to its batch, which has ended."""
+
+    def __init__(self, batch_id: str, state: BatchState) -> None:
+        self.batch_id, self.state = batch_id, state
+        super().__init__(Reason.IDEMPOTENCY_CONFLICT, *_tell_ended(batch_id, state))
+
+    def __reduce__(self) -> tuple[type["BatchEnded"], tuple[object, ...]]:
+        return (type(self), (self.batch_id, self.state))
+
+
+def _tell_ended(batch_id: str, state: BatchState) -> tuple[str, str]:
+    """Say what was seen and what to do about it."""
+    return (
+        f"batch {batch_id} has ended ({state}) and takes no more jobs",
+        "what it has stays; send the whole list under a new key: what was scored is not scored again",
+    )
+
+
 @dataclass(frozen=True)
 class Submitted:
     """The job that a submission led to; not new when its key was known."""
@@ -101,14 +119,18 @@ def submit_video(store: JobStore, new: NewJob) -> Submitted:
     """Take one video in.
 
     Raises ``RequestRefused`` when the key was used for something else, the tenant has too many live jobs, or
-    the batch is not the tenant's.
+    the batch is not the tenant's or has ended.
     """
     job_id = new_id(IdPrefix.JOB)
 
     def work(tx: JobTransaction) -> Submitted:
         if new.batch_id is not None:
             _check_batch(tx, new.batch_id, new.tenant_id)
-        return _submit(tx, new, job_id)
+        done = _submit(tx, new, job_id)
+        if done.is_new:
+            _check_takes(tx, new.batch_id)
+            _check_quota(tx, new.tenant_id)
+        return done
 
     return store.run(work)
 
@@ -136,16 +158,25 @@ def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
         return Submitted(placed.id, is_new=False)
-    _check_quota(tx, new.tenant_id)
     key = ShardKey(job_id, 0)
     tx.insert_shards([ShardDraft(key, WorkKind.PREPARE, new.tenant_id, new.lane)])
     tx.insert_doorbells([key])
     return Submitted(job_id, is_new=True)
 
 
-def _check_quota(tx: JobTransaction, tenant_id: str) -> None:
-    """Refuse a new job over the tenant's limit. A known key never comes here: its job is there already."""
-    over = tx.count_over_quota(tenant_id)
+def _check_takes(tx: JobTransaction, batch_id: str | None) -> None:
+    """Refuse a new job for a batch that has ended: whoever waits for the batch would never see it end.
+
+    The batch does not end either before this transaction does.
+    """
+    state = None if batch_id is None else tx.share_batch(batch_id)
+    if state is not None and state.is_terminal:
+        raise RequestRefused(Reason.STATE_CONFLICT, *_tell_ended(str(batch_id), state))
+
+
+def _check_quota(tx: JobTransaction, tenant_id: str, wanted: int = 0) -> None:
+    """Refuse new jobs over the tenant's limit, those that are there and ``wanted`` ones to come."""
+    over = tx.count_over_quota(tenant_id, wanted)
     if over > 0:
         raise RequestRefused(Reason.QUOTA_EXCEEDED, f"{over} live jobs more than tenant {tenant_id} may have")
 
@@ -157,14 +188,30 @@ def _check_same(placed: Placed, request_hash: str, key: str | None) -> None:
         )
 
 
-def submit_batch(store: JobStore, new: NewBatch, jobs: Iterable[NewJob]) -> SubmittedBatch:
+def submit_batch(store: JobStore, new: NewBatch, jobs: Sequence[NewJob]) -> SubmittedBatch:
     """Take a list in, some hundred jobs a transaction.
 
     Jobs without a key get one from the batch and their position, so a submission under the batch's key that
-    was cut off is completed by sending the same list again.
+    was cut off is completed by sending the same list again, until the batch has ended.
+
+    Raises ``RequestRefused`` before anything is taken in when the list does not fit into the tenant's quota,
+    and ``BatchEnded`` when it has jobs that are new to a batch that has ended. Others may fill the quota and
+    somebody may end the batch while it is taken in: then ``RequestRefused`` comes after some jobs.
     """
+    placed = store.run(lambda tx: _open_batch(tx, new, new_id(IdPrefix.BATCH), jobs))
+    done = list[Submitted]()
+    for start in range(0, len(jobs), _JOBS_AT_ONCE):
+        part = jobs[start : start + _JOBS_AT_ONCE]
+        step = [_place_in_batch(placed.id, start + n, job, new.tenant_id) for n, job in enumerate(part)]
+        done += _submit_step(store, placed.id, step)
+    store.run(lambda tx: tx.set_batch_state(placed.id, BatchState.RUNNING))
+    return SubmittedBatch(placed.id, placed.is_new, tuple(done))
+
+
+def _open_batch(tx: JobTransaction, new: NewBatch, batch_id: str, jobs: Sequence[NewJob]) -> Placed:
+    """Insert or find the batch, once all of its jobs that are not there yet may come."""
     draft = BatchDraft(
-        new_id(IdPrefix.BATCH),
+        batch_id,
         new.tenant_id,
         new.name,
         new.lane,
@@ -172,24 +219,37 @@ def submit_batch(store: JobStore, new: NewBatch, jobs: Iterable[NewJob]) -> Subm
         new.request_hash,
         new.idempotency_key,
     )
-    placed = store.run(lambda tx: tx.insert_batch(draft))
+    placed = tx.insert_batch(draft)
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
-    waiting = (_place_in_batch(placed.id, position, job, new.tenant_id) for position, job in enumerate(jobs))
-    done = list[Submitted]()
-    while step := list(itertools.islice(waiting, _JOBS_AT_ONCE)):
-        done += _submit_step(store, step)
-    store.run(lambda tx: tx.set_batch_state(placed.id, BatchState.RUNNING))
-    return SubmittedBatch(placed.id, placed.is_new, tuple(done))
+    keys = [_name_job(placed.id, position, job) for position, job in enumerate(jobs)]
+    wanted = len(set(keys)) - tx.count_known_jobs(new.tenant_id, keys)
+    if wanted:
+        state = tx.share_batch(placed.id)
+        if state is not None and state.is_terminal:
+            raise BatchEnded(placed.id, state)
+        _check_quota(tx, new.tenant_id, wanted)
+    return placed
+
+
+def _name_job(batch_id: str, position: int, job: NewJob) -> str:
+    return job.idempotency_key or f"{batch_id}/{position}"
 
 
 def _place_in_batch(batch_id: str, position: int, job: NewJob, tenant_id: str) -> NewJob:
     if job.tenant_id != tenant_id:
         raise ValueError(f"job {position} of the batch belongs to another tenant, {job.tenant_id}")
-    key = job.idempotency_key or f"{batch_id}/{position}"
-    return replace(job, batch_id=batch_id, idempotency_key=key)
+    return replace(job, batch_id=batch_id, idempotency_key=_name_job(batch_id, position, job))
 
 
-def _submit_step(store: JobStore, step: Sequence[NewJob]) -> list[Submitted]:
+def _submit_step(store: JobStore, batch_id: str, step: Sequence[NewJob]) -> list[Submitted]:
     ids = [new_id(IdPrefix.JOB) for _ in step]
-    return store.run(lambda tx: [_submit(tx, new, job_id) for new, job_id in zip(step, ids, strict=True)])
+
+    def work(tx: JobTransaction) -> list[Submitted]:
+        done = [_submit(tx, new, job_id) for new, job_id in zip(step, ids, strict=True)]
+        if any(each.is_new for each in done):
+            _check_takes(tx, batch_id)
+            _check_quota(tx, step[0].tenant_id)
+        return done
+
+    return store.run(work)

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from engine.results import Outcome
-from fakesieve.jobs.states import RETRY_STATES, BatchState, JobState, Lane
+from fakesieve.jobs.states import RETRY_STATES, BatchEnd, BatchState, JobState, Lane
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Batch, Job
@@ -48,6 +48,7 @@ class BatchLine:
     max_failure_rate: float
     create_time: datetime
     end_time: datetime | None
+    end_reason: BatchEnd | None
     counts: BatchCounts
 
 
@@ -100,6 +101,7 @@ def _read_lines(session: Session, wanted: Select[Batch]) -> list[BatchLine]:
             row.max_failure_rate,
             row.create_time,
             row.end_time,
+            row.end_reason,
             counts[row.id],
         )
         for row in rows

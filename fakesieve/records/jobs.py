@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Double
 
 from fakesieve.ids import IdPrefix
-from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.reasons import Reason
 from fakesieve.records.table import Base, CreateTime, Id, JsonObject, TenantOwned, choice, public_id
 from fakesieve.values.jobs import AttemptEnd
@@ -34,13 +34,17 @@ _HAS_REASON = "state IN ('failed', 'cancelled', 'expired')"
 
 
 class Batch(TenantOwned, CreateTime, Base):
-    """A list of jobs as one thing. Its counts are queries over its jobs."""
+    """A list of jobs as one thing. Its counts are queries over its jobs.
+
+    ``end_reason`` is null while it goes on, and of batches that ended before there was the column.
+    """
 
     __tablename__ = "batch"
     __table_args__ = (
         UniqueConstraint("tenant_id", "idempotency_key"),
         CheckConstraint("max_failure_rate BETWEEN 0 AND 1", name="max_failure_rate"),
         CheckConstraint("(end_time IS NULL) = (state IN ('open', 'running'))", name="end_time"),
+        CheckConstraint("end_reason IS NULL OR end_time IS NOT NULL", name="end_reason"),
         Index(None, "end_time", postgresql_where=text("end_time IS NULL")),
         Index(None, "tenant_id", "create_time", "id"),
     )
@@ -53,6 +57,7 @@ class Batch(TenantOwned, CreateTime, Base):
     idempotency_key: Mapped[str | None]
     request_hash: Mapped[str]
     end_time: Mapped[datetime | None]
+    end_reason: Mapped[BatchEnd | None] = mapped_column(choice(BatchEnd), sort_order=100)
 
 
 class Job(TenantOwned, CreateTime, Base):

@@ -132,6 +132,34 @@ def test_a_list_sent_again_under_its_key_is_one_batch(acme):
     assert len(acme.get("/v1/batches").json()["data"]) == 1
 
 
+def test_a_key_that_nobody_remembers_adds_nothing_to_a_batch_that_has_ended(acme, module_database):
+    headers, items = {"Idempotency-Key": "list-2"}, [{"uri": f"s3://videos/b/t{n}.mp4"} for n in range(2)]
+    first = acme.post("/v1/batches", {"name": "x", "items": items[:1]}, headers).json()
+    assert first["end_reason"] is None
+    ended = acme.post(f"/v1/batches/{first['id']}:cancel").json()
+    assert (ended["state"], ended["end_reason"]) == ("cancelled", "cancelled")
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM idempotent_answer"))  # as after 48 hours
+    answer = acme.post("/v1/batches", {"name": "x", "items": items}, headers)
+    assert reason_of(answer) == (422, "IDEMPOTENCY_CONFLICT")
+    assert first["id"] in answer.json()["detail"]
+    assert "new key" in answer.json()["hint"]
+    same = acme.post("/v1/batches", {"name": "x", "items": items[:1]}, headers).json()
+    assert (same["id"], same["counts"]["total"]) == (first["id"], 1)
+
+
+def test_a_list_sent_again_at_the_limit_of_a_quota_is_the_same_batch(app_client, module_database):
+    caller = make_caller(app_client, module_database, places=("s3://videos/",))
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET jobs_max = 2 WHERE id = :id"), {"id": caller.tenant_id})
+    body = {"name": "x", "items": [{"uri": f"s3://videos/b/u{n}.mp4"} for n in range(2)]}
+    headers = {"Idempotency-Key": "list-3"}
+    first = caller.post("/v1/batches", body, headers).json()
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM idempotent_answer"))
+    assert caller.post("/v1/batches", body, headers).json()["id"] == first["id"]
+
+
 def test_a_page_of_batches_has_at_most_fifty(acme, monkeypatch):
     monkeypatch.setattr("api.routes.batches.PAGE_BATCHES", 1)
     ids = [submit(acme, items=[{"uri": f"s3://videos/b/p{n}.mp4"}])["id"] for n in range(2)]

@@ -16,7 +16,7 @@ from fakesieve.jobs.rows import (
     UnsettledBatch,
     Waiting,
 )
-from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState
 from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard
 from tests.simulation.memory_work import MemoryWork
 
@@ -182,6 +182,16 @@ class MemoryTransaction(MemoryWork):
         batch = self.store.batches.get(batch_id)
         return None if batch is None else batch.draft.tenant_id
 
+    def share_batch(self, batch_id: str) -> BatchState | None:
+        batch = self.store.batches.get(batch_id)
+        return None if batch is None else batch.state
+
+    def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
+        batch, jobs = self.store.batches[batch_id], self._batch_jobs(batch_id)
+        newest_s = max([batch.create_s, *(job.create_s for job in jobs)])
+        is_idle = newest_s < self.store.read_clock() - idle_s and not any(job.is_live for job in jobs)
+        return is_idle and batch.state is BatchState.OPEN
+
     def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         batches = [batch for batch_id, batch in sorted(self.store.batches.items()) if batch_id > after]
         return [
@@ -201,13 +211,16 @@ class MemoryTransaction(MemoryWork):
         live = (job for job in self._batch_jobs(batch.draft.id) if job.is_live)
         return any(job.begin_s <= batch.end_s or job.begin_s == job.create_s for job in live)
 
-    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
+    def set_batch_state(self, batch_id: str, state: BatchState, end: BatchEnd | None = None) -> bool:
         batch = self.store.batches[batch_id]
         if batch.state.is_terminal:
             return False
         self._touch(batch)
-        batch.state = state
+        batch.state, batch.end_reason = state, end
         batch.end_s = self.store.read_clock()
+        if state.is_terminal:
+            self.store.events.append(("batch.completed", batch_id))
+            self.journal.append((self.store.events, None, None))
         return True
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from fakesieve.jobs.rows import BatchDraft, JobDraft, ShardDraft, Waiting
-from fakesieve.jobs.states import BatchState, JobState, ShardState
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState, ShardState
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,7 +71,9 @@ class MemoryOutbox:
 class MemoryBatch:
     """One row of the table of batches."""
 
-    def __init__(self, draft: BatchDraft) -> None:
+    def __init__(self, draft: BatchDraft, now_s: float) -> None:
         self.draft = draft
         self.state = BatchState.OPEN
+        self.end_reason: BatchEnd | None = None
+        self.create_s = now_s
         self.end_s = 0.0

@@ -49,12 +49,15 @@ class MemoryWork(Journal):
         self._put(store.shards, draft.id, {})
         return Placed(draft.id, draft.request_hash, is_new=True)
 
-    def count_over_quota(self, tenant_id: str) -> int:
+    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+        return sum((tenant_id, key) in self.store.job_keys for key in keys)
+
+    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
         jobs_max = self.store.quotas.get(tenant_id)
         if jobs_max is None:
             return 0
         live = sum(job.is_live and job.draft.tenant_id == tenant_id for job in self.store.jobs.values())
-        return max(0, live - jobs_max)
+        return max(0, live + wanted - jobs_max)
 
     def insert_batch(self, draft: BatchDraft) -> Placed:
         store = self.store
@@ -63,7 +66,7 @@ class MemoryWork(Journal):
             if there is not None:
                 return Placed(there, store.batches[there].draft.request_hash, is_new=False)
             self._put(store.batch_keys, (draft.tenant_id, draft.idempotency_key), draft.id)
-        self._put(store.batches, draft.id, MemoryBatch(draft))
+        self._put(store.batches, draft.id, MemoryBatch(draft, store.read_clock()))
         return Placed(draft.id, draft.request_hash, is_new=True)
 
     def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from fakesieve.cli.fleet import Listing, ListingSize, Order, TakenJob
@@ -9,7 +10,7 @@ from fakesieve.cli.place import Place
 from fakesieve.errors import NothingMatched, RequestRefused
 from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
 from fakesieve.ingest.take import OWN_PREFIX
-from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
+from fakesieve.jobs.submit import BatchEnded, NewBatch, NewJob, SubmittedBatch, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.policies import show_active_policy
@@ -56,14 +57,26 @@ class DirectIntake:
         return self._place.open_objects().upload(path, self._place.settings.bucket, key).ref
 
     def submit_listing(self, listing: Listing, order: Order) -> Iterator[TakenJob]:
-        """Submit a listing as one batch; the same manifest again is completed, not submitted twice."""
+        """Submit a listing as one batch; the same manifest again is completed, not submitted twice.
+
+        Where its batch ended before the list was whole, the whole list becomes another batch.
+        """
         jobs, key = self._read_listing(listing, order)
         new = NewBatch(
             self._place.tenant_id, listing.name[-_NAME_LETTERS_MAX:], order.lane, idempotency_key=key
         )
-        done = submit_batch(self._place.store, new, jobs)
+        done = self._submit_batch(new, jobs)
         for job, taken in zip(jobs, done.jobs, strict=True):
             yield TakenJob(taken.job_id, job.source.uri, taken.is_new, done.batch_id)
+
+    def _submit_batch(self, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
+        named = new
+        while True:
+            try:
+                return submit_batch(self._place.store, named, jobs)
+            except BatchEnded as ended:
+                # By its id, so that sending the manifest once more finds this batch again.
+                named = replace(new, idempotency_key=f"{new.idempotency_key}:after:{ended.batch_id}")
 
     def measure_listing(self, listing: Listing, order: Order) -> ListingSize:
         """Say how much a listing has, and submit nothing."""

@@ -17,7 +17,7 @@ from fakesieve.jobs.sql.reading import (
     read_job_row,
     seconds,
 )
-from fakesieve.jobs.states import BatchState, JobState
+from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.records.jobs import Batch, Job
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event
@@ -38,6 +38,20 @@ class SqlBatches(SqlRows):
 
     def find_batch_tenant(self, batch_id: str) -> str | None:
         return self.session.scalar(select(Batch.tenant_id).where(Batch.id == batch_id))
+
+    def share_batch(self, batch_id: str) -> BatchState | None:
+        # Submissions share the row; whoever moves the batch waits for them, and they for whoever moves it.
+        return self.session.scalar(select(Batch.state).where(Batch.id == batch_id).with_for_update(read=True))
+
+    def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
+        is_open = select(Batch.create_time).where(Batch.id == batch_id, Batch.state == BatchState.OPEN)
+        begun = self.session.scalar(is_open.with_for_update())
+        if begun is None:
+            return False
+        # A statement of its own: it sees the jobs of submissions that held the row until now.
+        newest = func.coalesce(func.max(Job.create_time), begun)
+        is_idle = (newest < func.now() - seconds(idle_s)) & (func.count().filter(IS_LIVE) == 0)
+        return bool(self.session.scalar(select(is_idle).where(Job.batch_id == batch_id)))
 
     def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         # A retry moves the deadline, so it tells when the job was begun last.
@@ -73,16 +87,16 @@ class SqlBatches(SqlRows):
             found[row.batch_id].append(row)
         return found
 
-    def set_batch_state(self, batch_id: str, state: BatchState) -> bool:
+    def set_batch_state(self, batch_id: str, state: BatchState, end: BatchEnd | None = None) -> bool:
         statement = (
             update(Batch)
             .where(Batch.id == batch_id, Batch.end_time.is_(None))
-            .values(state=state, end_time=func.now() if state.is_terminal else None)
+            .values(state=state, end_reason=end, end_time=func.now() if state.is_terminal else None)
             .returning(Batch.tenant_id)
         )
         row = self.session.execute(statement, execution_options=PLAIN).one_or_none()
         if row is not None and state.is_terminal:
-            data = {"batch_id": batch_id, "state": state}
+            data = {"batch_id": batch_id, "state": state, "end_reason": end}
             record_event(self.session, row.tenant_id, EventType.BATCH_COMPLETED, data)
         return row is not None
 

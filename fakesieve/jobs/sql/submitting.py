@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, literal, null, select, text, update
+from sqlalchemy import ARRAY, Text, any_, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from fakesieve.errors import RequestRefused
@@ -68,7 +68,7 @@ class SqlSubmitting(SqlRows):
         row = self.session.execute(there).one()
         return Placed(row.id, row.request_hash, is_new=False)
 
-    def count_over_quota(self, tenant_id: str) -> int:
+    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
         tenant = self.session.execute(select(Tenant.jobs_max).where(Tenant.id == tenant_id)).one_or_none()
         if tenant is None:
             raise RequestRefused(Reason.NOT_FOUND, f"there is no tenant {tenant_id}")
@@ -78,7 +78,13 @@ class SqlSubmitting(SqlRows):
         # commit, and counts it: the next statement looks again.
         self.session.execute(_LOCK_QUOTA, {"tenant": tenant_id})
         live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
-        return max(0, self.session.execute(live).scalar_one() - tenant.jobs_max)
+        return max(0, self.session.execute(live).scalar_one() + wanted - tenant.jobs_max)
+
+    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+        # One array and no list of parameters: a manifest may have more lines than a statement parameters.
+        among = Job.idempotency_key == any_(literal(list(keys), ARRAY(Text())))
+        known = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, among)
+        return self.session.execute(known).scalar_one()
 
     def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
         rows = [

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from fakesieve.jobs.states import JobState, Lane
 from fakesieve.records.jobs import Outbox
@@ -70,6 +71,24 @@ def test_a_manifest_is_one_batch_and_is_not_submitted_twice(fleet: Fleet, tmp_pa
     assert [line["is_new"] for line in first + again] == [True, True, False, False]
     jobs = [fleet.read_job(line["job_id"]) for line in first]
     assert [(job.external_id, job.lane) for job in jobs] == [("first", Lane.BULK), ("second", Lane.BULK)]
+
+
+def test_a_manifest_whose_batch_ended_too_early_becomes_another_batch(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri\ns3://videos/a.mp4\ns3://videos/b.mp4\n")
+
+    def submit() -> tuple[str, list[bool]]:
+        ran = fleet.run("submit", "--manifest", str(manifest), "--json")
+        lines = [json.loads(line) for line in ran.out.splitlines()]
+        return lines[0]["batch_id"], [line["is_new"] for line in lines]
+
+    first, _ = submit()
+    with fleet.database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM job WHERE source_key = 'b.mp4'"))  # as if it had never come
+        session.execute(text("UPDATE batch SET state = 'failed', end_time = now()"))
+    second, are_new = submit()
+    assert (second != first, are_new) == (True, [True, True])
+    assert submit() == (second, [False, False])
 
 
 def test_a_deadline_holds_for_every_job_of_a_manifest(fleet: Fleet, tmp_path: Path) -> None:
