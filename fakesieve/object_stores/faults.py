@@ -41,6 +41,18 @@ class BodyBroken(Exception):
         self.is_altered = is_altered
 
 
+HTTP_REFUSALS = range(400, 500)
+
+
+class UnclearRefusal(Unavailable):
+    """The store refused a request in words that nobody knows: for the object's sake, or for ours."""
+
+    @property
+    def of_object(self) -> SourceRefused:
+        """The error where it was for the object's sake."""
+        return SourceRefused(Reason.SOURCE_NOT_FOUND, self.seen, self.hint)
+
+
 VENDOR_ERRORS = (vendor.BotoCoreError, vendor.ClientError, urllib3.exceptions.HTTPError, BodyBroken)
 
 
@@ -140,7 +152,8 @@ def _explain_answer(fault: vendor.ClientError, place: str) -> StoreFault:
         if code in meaning.codes or status in meaning.statuses:
             return StoreFault(meaning.error(meaning.reason, seen, meaning.hint), meaning.remedy)
     hint = f"the store said: {str(error.get('Message', ''))[:200]!r}"
-    return StoreFault(Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint), Remedy.NONE)
+    kind = UnclearRefusal if status in HTTP_REFUSALS else Unavailable
+    return StoreFault(kind(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint), Remedy.NONE)
 
 
 def _explain_body(fault: BodyBroken, place: str) -> StoreFault:

@@ -1,15 +1,16 @@
 """S3, or any store that speaks its protocol, as an object store."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
 from fakesieve.errors import SourceRefused, Unavailable
+from fakesieve.object_stores.faults import UnclearRefusal
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.object_stores.retries import CircuitRule, Pauses, Retrier, RetryRule, SystemPauses
 from fakesieve.object_stores.s3_client import SHA256_KEY, S3Options, make_client, read_facts
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
         HeadObjectRequestTypeDef,
         ListObjectsV2RequestTypeDef,
     )
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class S3Objects:
             request["VersionId"] = ref.version_id
         if ref.etag:
             request["IfMatch"] = f'"{ref.etag}"'
-        answer = self._retrier.run(lambda: self._client.head_object(**request), ref.uri)
+        answer = self._read(lambda: self._client.head_object(**request), ref)
         facts = read_facts(ref, cast("Mapping[str, object]", answer), answer["ContentLength"])
         if ref.etag not in (None, facts.ref.etag) or ref.size_bytes not in (None, facts.size_bytes):
             raise SourceRefused(Reason.SOURCE_CHANGED, f"{ref.uri}: another object lies there now")
@@ -67,7 +71,7 @@ class S3Objects:
     def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
         with PartFile(target) as part:
             transfer = Transfer(self._client, self._options, self._pauses, ref, part, limit_bytes)
-            self._retrier.run(transfer.pull, ref.uri, progress=lambda: transfer.offset)
+            self._read(transfer.pull, ref, progress=lambda: transfer.offset)
             part.keep()
         return Downloaded(transfer.facts.ref, target, part.size_bytes, part.sha256)
 
@@ -76,7 +80,26 @@ class S3Objects:
             raise ValueError(f"not a range: [{start}, {stop})")
         if start == stop:
             return b""
-        return self._retrier.run(lambda: read_range(self._client, ref, start, stop), ref.uri)
+        return self._read(lambda: read_range(self._client, ref, start, stop), ref)
+
+    def _read(
+        self, request: Callable[[], Answer], ref: VideoRef, progress: Callable[[], int] | None = None
+    ) -> Answer:
+        """Send a request about one object; raise what it means.
+
+        A key that a store does not like and credentials that ran out may have the same answer, such as a bare
+        400 to a HEAD. Where the bucket is shown to the same credentials it was the key.
+        """
+        try:
+            return self._retrier.run(request, ref.uri, progress=progress)
+        except UnclearRefusal as unclear:
+            try:
+                self._retrier.run(lambda: self._client.head_bucket(Bucket=ref.bucket), f"s3://{ref.bucket}")
+            except SourceRefused:
+                pass  # the store knows who asks
+            except Unavailable:
+                raise unclear from None
+            raise unclear.of_object from unclear
 
     def upload(self, source: Path, bucket: str, key: str, *, content_type: str | None = None) -> ObjectFacts:
         ref, digest = VideoRef(bucket, key), digest_file(source)

@@ -127,6 +127,11 @@ def test_a06_a_tenant_names_no_object_of_another(acme, other, clip):
         assert reason_of(other.post("/v1/jobs", {"uri": uri})) == (403, "SOURCE_ACCESS_DENIED"), uri
 
 
+def test_a_key_that_the_store_does_not_take_is_no_outage(acme):
+    answer = acme.post("/v1/jobs", {"uri": "s3://videos/../x"})
+    assert reason_of(answer) == (422, "SOURCE_NOT_FOUND")
+
+
 def test_a06_the_token_of_one_tenant_opens_no_page_of_another(acme, other, clip):
     uri = clip("a06/two.mp4")
     for caller in (acme, other):

@@ -275,6 +275,31 @@ def test_a_wrong_secret_is_the_machines_fault(way: Way, s3: SeaweedServer) -> No
     assert "FAKESIEVE_S3_SECRET_KEY" in fault.hint
 
 
+def test_a_refusal_that_nobody_knows_is_the_objects_while_its_bucket_answers(way: Way) -> None:
+    ways = (
+        lambda: way.flaky.head(way.ref("../x")),
+        lambda: way.get(way.ref("../x")),
+        lambda: way.flaky.read_range(way.ref("../x"), 0, 9),
+    )
+    for ask in ways:
+        way.proxy.seen.clear()
+        fault = expect(Reason.SOURCE_NOT_FOUND, ask)
+        assert "../x: the store answered 400" in fault.seen
+        assert len(way.proxy.seen) <= 3  # the object once, its bucket once, and once by the library itself
+    way.put()
+    for _ in range(60):  # more than close the circuit where they count as an outage
+        expect(Reason.SOURCE_NOT_FOUND, ways[0])
+    assert way.get() == BODY
+
+
+def test_a_refusal_that_the_bucket_meets_too_is_the_machines(way: Way) -> None:
+    way.put()
+    with way.proxy.failing(Fault(Kind.STATUS, method="*", status=400, code="Odd")):
+        fault = expect(Reason.OBJECT_STORE_UNAVAILABLE, way.get)
+        assert isinstance(fault, Unavailable)
+        assert "a.mp4: the store answered 400" in fault.seen
+
+
 def test_a_store_that_is_not_there_is_told(way: Way) -> None:
     nowhere = S3Objects(S3Options("http://127.0.0.1:9", "key", "secret"), retry=FAST)
     fault = expect(Reason.OBJECT_STORE_UNAVAILABLE, lambda: nowhere.head(way.ref()))
