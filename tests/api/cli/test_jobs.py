@@ -5,7 +5,11 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from fakesieve.jobs.cancel import cancel_job
+from api.cli.remote.jobs import RemoteWatch
+from api.client import Client
+from fakesieve.cli.fleet import EndedJob
+from fakesieve.jobs.cancel import cancel_job, retry_job
+from fakesieve.jobs.reconcile import BatchPace, settle_batches
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller
@@ -129,6 +133,52 @@ def test_a_video_without_a_score_makes_a_watch_end_with_three(remote: Remote, cl
     (job,) = submit(remote, clip("cli/empty.mp4"))
     finish(remote, job, make_empty_score())
     assert remote.run("watch", job).code == 3
+
+
+def test_a_large_batch_is_watched_with_few_requests(remote: Remote, address: str) -> None:
+    items = [{"uri": f"s3://videos/cli-large/{n}.mp4"} for n in range(300)]
+    batch = remote.caller.post("/v1/batches", {"name": "large", "items": items}).json()
+    asked: list[str] = []
+    with Client(address, remote.caller.secret) as client:
+        send = client.sender.send
+
+        def count(method: str, path: str, *args, **kwargs):
+            asked.append(path)
+            return send(method, path, *args, **kwargs)
+
+        client.sender.send = count
+        jobs = [job.id for job in client.jobs.iter(batch_id=batch["id"], page_size=1000)][::-1]
+        watch = RemoteWatch(client, [batch["id"]])
+        told: list[EndedJob] = []
+
+        def look(retried: int = 0) -> tuple[list[EndedJob], int]:
+            asked.clear()
+            seen = watch.look()
+            told.extend(seen.ended)
+            assert (len(told) + seen.left - retried, seen.is_over) == (300, seen.left == 0)
+            return list(seen.ended), len(asked)
+
+        assert look() == ([], 1)
+        finish(remote, jobs[0])
+        finish(remote, jobs[1], make_empty_score())
+        ended, requests = look()
+        assert [(each.line.id, each.has_score) for each in ended] == [(jobs[0], True), (jobs[1], False)]
+        assert requests == 3  # the batch, its jobs that succeeded, their analyses
+        assert look() == ([], 1)
+        store = SqlJobStore(remote.database, remote.tenant_id)
+        for job_id in jobs[2:200]:
+            cancel_job(store, job_id)
+        assert (len(look()[0]), len(asked)) == (198, 2)
+        # A job that was told is tried again and ends otherwise, and is not told twice.
+        assert retry_job(store, jobs[5])
+        assert look(retried=1) == ([], 1)
+        for job_id in jobs[200:]:
+            cancel_job(store, job_id)
+        finish(remote, jobs[5])
+        settle_batches(SqlJobStore(remote.database), BatchPace(), 3600.0)
+        ended, requests = look()
+        assert sorted(each.line.id for each in ended) == jobs[200:]
+        assert requests <= 4
 
 
 def test_a_batch_is_watched_and_cancelled_as_one(remote: Remote, clip) -> None:
