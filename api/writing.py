@@ -111,14 +111,15 @@ def _write_progress(line: JobLine) -> Progress:
     percent = 100 * line.n_done // line.n_shards if line.n_shards else 0
     is_done = line.state is JobState.SUCCEEDED
     return Progress(
-        stage=_find_stage(line),
+        stage=find_stage(line),
         done=line.n_done,
         total=line.n_shards,
         percent=100 if is_done else min(percent, 99),
     )
 
 
-def _find_stage(line: JobLine) -> Stage | None:
+def find_stage(line: JobLine) -> Stage | None:
+    """Return what is being done for a job; None unless it runs."""
     if line.state is not JobState.RUNNING:
         return None
     if line.n_shards == 0:

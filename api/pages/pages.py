@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from api.pages import files
 from api.pages.routes import (
+    batches,
     decisions,
     keys,
     log,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     results.router,
     views.router,
     work.router,
+    batches.router,
     policy.router,
     models.router,
     upload.router,

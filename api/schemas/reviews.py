@@ -12,6 +12,7 @@ from fakesieve.values.reviews import (
     LEASE_S,
     POLICY_REF_LETTERS_MAX,
     QUEUE_NAME_LETTERS_MAX,
+    REGION_SHARE_MIN,
     RULE_TAGS_MAX,
     AutomatedMeans,
     DecisionDraft,
@@ -49,7 +50,7 @@ class RuleBody(Request):
     score_max: Share | None = None
     coverage_max: Share | None = None
     region: FaceRegion | None = None
-    region_share_min: Share = 0.5
+    region_share_min: Share = REGION_SHARE_MIN
     tags: list[TagBody] = Field(default_factory=list[TagBody], max_length=RULE_TAGS_MAX)
     since: Time | None = None
     sample_rate: Annotated[

@@ -15,6 +15,7 @@ POLICY_REF_LETTERS_MAX = 200
 QUEUE_NAME_LETTERS_MAX = 100
 RULE_TAGS_MAX = 20
 LEASE_S = 900
+REGION_SHARE_MIN = 0.5
 
 
 class Disposition(StrEnum):
@@ -109,7 +110,7 @@ class QueueRule:
     score_max: float | None = None
     coverage_max: float | None = None
     region: FaceRegion | None = None  # a face has this part among those that look forged ...
-    region_share_min: float = 0.5  # ... with at least this share of it
+    region_share_min: float = REGION_SHARE_MIN  # ... with at least this share of it
     tags: tuple[tuple[str, str], ...] = ()
     since: datetime | None = None
     sample_rate: float = 1.0

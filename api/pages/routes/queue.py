@@ -1,5 +1,8 @@
 """The queues: what waits, what is being looked at, and the way to the next item."""
 
+from datetime import UTC, date, datetime, time
+from math import isfinite
+
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -11,7 +14,7 @@ from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.routes.views import list_links
 from api.pages.templates import format_code, render
 from api.problems import Problem
-from engine.results import FaceRegion, VerdictValue
+from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.blind import count_kept
@@ -24,7 +27,15 @@ from fakesieve.reviews.items import view_item
 from fakesieve.reviews.narrow import count_bands
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues
 from fakesieve.values.people import UserRole
-from fakesieve.values.reviews import EntryKind, QueueDraft, QueueOrder, QueueRule, ReviewState
+from fakesieve.values.reviews import (
+    LEASE_S,
+    REGION_SHARE_MIN,
+    EntryKind,
+    QueueDraft,
+    QueueOrder,
+    QueueRule,
+    ReviewState,
+)
 
 RECENT = 20
 _NOTICES = {
@@ -68,7 +79,10 @@ def show_queues(
         by_person=[(names.get(who, who), found) for who, found in people.items()],
         pairs_min=PAIRS_MIN,
         verdicts=tuple(VerdictValue),
+        outcomes=tuple(Outcome),
         regions=tuple(FaceRegion),
+        region_share_min=REGION_SHARE_MIN,
+        lease_min=LEASE_S / 60,
         orders=_ORDERS,
         notice=done.say(_NOTICES),
     )
@@ -85,12 +99,16 @@ def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Re
                 score_min=_read_share(form.read("score_min")),
                 score_max=_read_share(form.read("score_max")),
                 coverage_max=_read_share(form.read("coverage_max")),
+                outcomes=tuple(Outcome(value) for value in form.fields.get("outcome", ())),
                 region=form.find_choice("region", FaceRegion),
-                tags=_read_tag(form.read("tag")),
-                sample_rate=_read_rate(form.read("sample_rate")),
+                region_share_min=_read_number(form.read("region_share_min"), REGION_SHARE_MIN),
+                tags=_read_tags(form.read("tag")),
+                since=_read_day(form.read("since")),
+                sample_rate=_read_number(form.read("sample_rate"), 1.0),
             ),
             order=form.read_choice("order", QueueOrder),
             is_blind=form.read("blind") == "yes",
+            lease_s=round(60 * _read_number(form.read("lease_min"), LEASE_S / 60)),
             second_opinion_rate=_read_share(form.read("second")) or 0.0,
         )
     except ValueError as fault:
@@ -119,15 +137,28 @@ def _read_share(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _read_rate(text: str) -> float:
-    return float(text) if text else 1.0
+def _read_number(text: str, default: float) -> float:
+    number = float(text) if text else default
+    if not isfinite(number):
+        raise ValueError(f"{text} is no number that can be used")
+    return number
 
 
-def _read_tag(text: str) -> tuple[tuple[str, str], ...]:
-    name, mark, value = (part.strip() for part in text.partition("="))
-    if text and not (name and mark and value):
-        raise ValueError("a tag is written as name=value")
-    return ((name, value),) if text else ()
+def _read_day(text: str) -> datetime | None:
+    """Return when a day begins, in UTC. Raises ValueError."""
+    return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
+
+
+def _read_tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Return the tags of a text, one a line. Raises ValueError."""
+    return tuple(_read_tag(line) for line in text.splitlines() if line.strip())
+
+
+def _read_tag(text: str) -> tuple[str, str]:
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not (name and value):
+        raise ValueError("a tag is written as name=value, one a line")
+    return name, value
 
 
 def _say_rule(queue: ReviewQueue) -> str:
@@ -145,6 +176,11 @@ def _say_rule(queue: ReviewQueue) -> str:
     if rule.region is not None:
         said += f", {format_code(rule.region.value)} from {rule.region_share_min:.0%}"
     said += "".join(f", {name}={value}" for name, value in rule.tags)
+    if rule.since is not None:
+        said += f", since {rule.since.astimezone(UTC):%Y-%m-%d}"
     if rule.sample_rate < 1:
         said += f", a share of {rule.sample_rate:g}"
-    return f"{said}; {_ORDERS[queue.order]}"
+    said += f"; {_ORDERS[queue.order]}, held for {queue.lease_s / 60:g} min"
+    if queue.second_opinion_rate > 0:
+        said += f", {queue.second_opinion_rate:.0%} looked at by a second person"
+    return said

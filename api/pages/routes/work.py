@@ -1,4 +1,4 @@
-"""Jobs and batches: how far they are, why some failed, and what to start again."""
+"""Jobs, and the newest batches: how far they are, why some failed, and what to start again."""
 
 import json
 from collections.abc import Sequence
@@ -7,30 +7,30 @@ from typing import Annotated, Protocol
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
-from api.pages.forms import FormDep
 from api.pages.notices import DoneDep, go_back
-from api.pages.people import PersonDep
+from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.pagination import TOKEN_LETTERS_MAX, Key, read_token, sign_token
 from api.problems import Problem, not_found
 from api.request_jobs import RequestJobs, open_quota
+from api.writing import find_stage
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.reasons import Reason
-from fakesieve.records.batch_lists import find_retryable_jobs, list_batches, load_batch
+from fakesieve.records.audit import record_audit
+from fakesieve.records.batch_lists import list_batches
 from fakesieve.records.job_lists import list_jobs, load_job
 from fakesieve.values.people import UserRole
 
 LINES, BATCHES = 50, 10
-RETRIES_AT_ONCE = 200
 _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "cancelled": "It was cancelled.",
     "retried": "It starts again.",
-    "restarted": "{count:,} jobs start again.",
 }
 
 router = PageRouter()
@@ -64,7 +64,7 @@ def show_jobs(
         request,
         "jobs.html",
         batches=[] if batch or page else list_batches(session, limit=BATCHES),
-        lines=lines[:LINES],
+        lines=[(line, find_stage(line)) for line in lines[:LINES]],
         states=tuple(JobState),
         state=state,
         batch=batch,
@@ -83,18 +83,10 @@ def show_job(job_id: str, request: Request, session: PageTransaction, done: Done
         "job.html",
         job=found,
         line=found.line,
+        stage=find_stage(found.line),
         may_retry=found.line.state in RETRY_STATES,
         notice=done.say(_NOTICES),
     )
-
-
-@router.get("/batches/{batch_id}")
-def show_batch(batch_id: str, request: Request, session: PageTransaction, done: DoneDep) -> Response:
-    """Show one batch: counts, and failures by their reason."""
-    found = load_batch(session, batch_id)
-    if found is None:
-        raise not_found("batch", batch_id)
-    return render(request, "batch.html", batch=found, states=tuple(JobState), notice=done.say(_NOTICES))
 
 
 @router.post("/jobs/{job_id}/cancel", dependencies=_ADMIN)
@@ -104,6 +96,7 @@ def cancel_from_page(job_id: str, person: PersonDep, session: PageTransaction) -
         raise not_found("job", job_id)
     if not cancel_job(RequestJobs(session), job_id, "cancelled on its page"):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} has ended already")
+    _note(session, person, "job.cancelled", job_id)
     return go_back(person, f"/jobs/{job_id}", "cancelled")
 
 
@@ -115,19 +108,12 @@ def retry_from_page(job_id: str, person: PersonDep, session: PageTransaction) ->
     open_quota(session, person.tenant_id, wanted=1)
     if not retry_job(RequestJobs(session), job_id):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} cannot be started again as it stands")
+    _note(session, person, "job.retried", job_id)
     return go_back(person, f"/jobs/{job_id}", "retried")
 
 
-@router.post("/batches/{batch_id}/retry", dependencies=_ADMIN)
-def retry_by_reason(batch_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
-    """Start jobs of a batch again that failed for one reason, a few hundred at a time."""
-    if load_batch(session, batch_id) is None:
-        raise not_found("batch", batch_id)
-    reason = form.read_choice("reason", Reason)
-    wanted = find_retryable_jobs(session, batch_id, [reason], RETRIES_AT_ONCE)
-    open_quota(session, person.tenant_id, wanted=len(wanted))
-    count = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
-    return go_back(person, f"/batches/{batch_id}", "restarted", count)
+def _note(session: Session, person: Person, action: str, job_id: str) -> None:
+    record_audit(session, tenant_id=person.tenant_id, actor=person.id, action=action, subject=job_id)
 
 
 def _read_position(keys: Sequence[Key]) -> tuple[datetime, str]:

@@ -3,13 +3,14 @@
 import csv
 import io
 import secrets
+from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from api.pages.routes.views import write_address
-from engine.results import FaceRegion
+from engine.results import FaceRegion, Outcome
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
@@ -194,14 +195,35 @@ def test_what_is_left_out_of_a_blind_reviewers_numbers_is_said(client: TestClien
 def test_a_queue_is_made_with_every_part_of_a_rule(client: TestClient, own: Scene, module_database: Database):
     enter(client, own, UserRole.ADMIN)
     fields = {"name": "near misses", "order": "highest_score", "score_max": "0.5", "coverage_max": "0.9"}
-    more = {"region": "mouth", "tag": "kind = advert", "sample_rate": "0.25"}
-    page = post(client, "/queue", "/queue", **fields, **more).text
-    assert "coverage to 90%, mouth from" in page
+    more = {"region": "mouth", "tag": "kind = advert\r\n\r\nland=se", "sample_rate": "0.25", "second": "0.1"}
+    rest = {"outcome": ["scored", "partially_scored"], "since": "2026-02-03", "lease_min": "2.5"}
+    page = post(client, "/queue", "/queue", **fields, **more, **rest, region_share_min="0.2").text
+    assert "scored or partially scored, score to 0.5, coverage to 90%, mouth from 20%" in page
+    assert "since 2026-02-03, a share of 0.25; highest score first, held for 2.5 min, 10% looked at" in page
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         kept = session.scalars(select(ReviewQueue).where(ReviewQueue.name == "near misses")).one()
         rule = QueueRule.from_json(kept.rule)
-    assert (rule.score_max, rule.coverage_max, rule.region, rule.tags, rule.sample_rate) == (
-        0.5, 0.9, FaceRegion.MOUTH, (("kind", "advert"),), 0.25,
-    )  # fmt: skip
+        lease_s = kept.lease_s
+    assert rule == QueueRule(
+        outcomes=(Outcome.SCORED, Outcome.PARTIALLY_SCORED),
+        score_max=0.5,
+        coverage_max=0.9,
+        region=FaceRegion.MOUTH,
+        region_share_min=0.2,
+        tags=(("kind", "advert"), ("land", "se")),
+        since=datetime(2026, 2, 3, tzinfo=UTC),
+        sample_rate=0.25,
+    )
+    assert lease_s == 150
     wrong = post(client, "/queue", "/queue", **fields | {"name": "wrong"}, tag="advert")
     assert (wrong.status_code, "written as name=value" in wrong.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("since", "yesterday"), ("lease_min", "inf"), ("lease_min", "0.1"), ("outcome", "fine")],
+)
+def test_a_rule_that_cannot_be_is_refused(client: TestClient, own: Scene, name: str, value: str):
+    enter(client, own, UserRole.ADMIN)
+    answer = post(client, "/queue", "/queue", **{"name": "wrong", "order": "oldest", name: value})
+    assert answer.status_code == 422
