@@ -1,7 +1,7 @@
 """Which item of review a person has before them at an analysis, and what they may do with it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from api.pages.people import Person
 from fakesieve.records.blind import is_kept
+from fakesieve.reviews.claim import find_free
 from fakesieve.reviews.items import ItemFilter, list_items
 from fakesieve.reviews.values import UNDO_S, ReviewView
 from fakesieve.values.people import UserRole
-from fakesieve.values.reviews import ReviewState
+from fakesieve.values.reviews import ReviewKind, ReviewState
 
 
 class Mode(StrEnum):
@@ -25,15 +26,20 @@ class Mode(StrEnum):
     DECIDED = "decided"
     HELD = "held"
     WAITS = "waits"  # theirs, but another item of the video is to be judged blindly first
+    OTHERS = "others"  # free, and only for those who have not judged the analysis before
 
 
 @dataclass(frozen=True)
 class Before:
-    """The item that counts for a person, if there is one, and what they may do."""
+    """The item that counts for a person, if there is one, and what they may do.
+
+    ``again`` says how the item is looked at again already, by the state of each such look.
+    """
 
     item: ReviewView | None
     mode: Mode
     is_kept: bool = False
+    again: Mapping[ReviewKind, ReviewState] = field(default_factory=dict[ReviewKind, ReviewState])
 
     @property
     def is_hidden(self) -> bool:
@@ -47,16 +53,24 @@ class Before:
             return False
         return datetime.now(UTC) - self.item.decide_time < timedelta(seconds=UNDO_S)
 
+    def may_ask(self, kind: ReviewKind) -> bool:
+        """Whether somebody else may be asked to look again: once in each way, and at no second opinion."""
+        if self.mode is not Mode.DECIDED or self.item is None or kind in self.again:
+            return False
+        return kind is ReviewKind.APPEAL or self.item.parent_id is None
+
 
 def find_item(session: Session, analysis_id: str, person: Person) -> Before:
     """Return the item that a person has before them: theirs, else one to take, else what was decided."""
     if not person.may(UserRole.REVIEWER):
         return Before(None, Mode.NOTHING)
     items = list_items(session, ItemFilter(analysis_id=analysis_id))
-    found = _find_own(items, person) or _find_free(items) or _find_decided(items)
+    free = find_free(session, [item.id for item in items], person.id)
+    found = _find_own(items, person) or _find_free(items, free) or _find_decided(items)
     if found is None:
-        found = Before(items[0], Mode.HELD) if items else Before(None, Mode.NOTHING)
-    return replace(found, is_kept=is_kept(session, analysis_id))
+        found = _find_others(items)
+    again = {} if found.item is None else {i.kind: i.state for i in items if i.parent_id == found.item.id}
+    return replace(found, is_kept=is_kept(session, analysis_id), again=again)
 
 
 def _find_own(items: Sequence[ReviewView], person: Person) -> Before | None:
@@ -68,13 +82,14 @@ def _find_own(items: Sequence[ReviewView], person: Person) -> Before | None:
     return None
 
 
-def _find_free(items: Sequence[ReviewView]) -> Before | None:
-    now = datetime.now(UTC)
-    for item in items:
-        is_over = item.claim_until is not None and item.claim_until < now
-        if item.state is ReviewState.OPEN or (item.state is ReviewState.CLAIMED and is_over):
-            return Before(item, Mode.CLAIM)
-    return None
+def _find_free(items: Sequence[ReviewView], free: Collection[str]) -> Before | None:
+    return next((Before(item, Mode.CLAIM) for item in items if item.id in free), None)
+
+
+def _find_others(items: Sequence[ReviewView]) -> Before:
+    if not items:
+        return Before(None, Mode.NOTHING)
+    return Before(items[0], Mode.HELD if items[0].state is ReviewState.CLAIMED else Mode.OTHERS)
 
 
 def _find_decided(items: Sequence[ReviewView]) -> Before | None:

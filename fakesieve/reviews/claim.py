@@ -1,5 +1,7 @@
 """Who has an item: claims with a lease on the database's clock, so that no two people hold one."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
@@ -95,6 +97,12 @@ def is_offered_to(reviewer: str) -> ColumnElement[bool]:
     return and_(_IS_FREE, _is_for(reviewer), _may_be_seen())
 
 
+def find_free(session: Session, item_ids: Sequence[str], reviewer: str) -> set[str]:
+    """Return those of the items that this person may claim now, skipped ones too."""
+    wanted = select(ReviewItem.id).where(ReviewItem.id.in_(item_ids), _IS_FREE, _is_independent(reviewer))
+    return set(session.scalars(wanted))
+
+
 def release_item(session: Session, item_id: str, reviewer: str) -> None:
     """Give an item back without a word. Raises RequestRefused (STATE_CONFLICT) where it is not theirs."""
     item = lock_held(session, item_id, reviewer, Act.RELEASE)
@@ -166,7 +174,10 @@ def is_skip_counted() -> ColumnElement[bool]:
 
 
 def _is_independent(reviewer: str) -> ColumnElement[bool]:
-    """Whether they have decided on the analysis nowhere else, and for a second look said nothing of it."""
+    """The condition that they may judge an item: they have decided on its analysis nowhere else.
+
+    For a second look they may have said nothing of it at all.
+    """
     earlier = aliased(ReviewDecision)
     said = exists().where(
         earlier.analysis_id == ReviewItem.analysis_id,

@@ -1,4 +1,4 @@
-"""What a person does with the item before them: take it, say, decide, skip, take back, ask somebody else."""
+"""What a person does with the item before them: take it, say, decide, skip, take back, have others look."""
 
 from fastapi import Response
 from sqlalchemy.orm import Session
@@ -10,7 +10,7 @@ from api.pages.router import PageRouter, PageTransaction, require_role
 from api.problems import Problem
 from fakesieve.reasons import Reason
 from fakesieve.records.evidence import list_ordinals
-from fakesieve.reviews.again import ask_second_opinion
+from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_item, release_item
 from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
 from fakesieve.reviews.items import view_item
@@ -83,6 +83,17 @@ def take_question(analysis_id: str, form: FormDep, person: PersonDep, session: P
     item = _find(session, analysis_id, form)
     ask_second_opinion(session, item.id, person.id)
     return _back(person, analysis_id, "asked")
+
+
+@router.post("/r/{analysis_id}/appeal", dependencies=_REVIEWER)
+def take_appeal(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Take an objection to a decision, which somebody looks at who did not make it."""
+    item = _find(session, analysis_id, form)
+    try:
+        appeal_decision(session, item.id, person.id, form.read("statement"))
+    except ValueError as fault:
+        raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
+    return _back(person, analysis_id, "appealed")
 
 
 def read_draft(form: Form, ordinals: list[int]) -> DecisionDraft:

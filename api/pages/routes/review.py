@@ -26,6 +26,7 @@ from fakesieve.records.review_notes import ReviewNote
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
 from fakesieve.reviews.sightings import Sighting, keep_sighting, list_sightings
+from fakesieve.values.reviews import ReviewKind, ReviewState
 
 SEGMENT_US = 120_000_000
 """Boxes and maps are sent in pieces of so much video."""
@@ -40,6 +41,7 @@ _NOTICES = {
     "claimed": "It is yours.",
     "revealed": "What you said is stored. Here is the score.",
     "asked": "Somebody else will be asked to look.",
+    "appealed": "The appeal is stored. Somebody who did not decide will look.",
     "released": "You have given it back.",
     "noted": "Your note is kept.",
     "unnoted": "The note was removed.",
@@ -95,7 +97,9 @@ def show_review(
         item=before.item,
         mode=before.mode.value,
         may_undo=_may_undo(before, person),
-        may_ask=before.item is not None and before.item.parent_id is None,
+        may_ask=before.may_ask(ReviewKind.SECOND_OPINION),
+        may_appeal=before.may_ask(ReviewKind.APPEAL),
+        again=[kind for kind, state in before.again.items() if state is not ReviewState.DECIDED],
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
         notice=done.say(_NOTICES),

@@ -33,6 +33,7 @@ export function bindDecision(keys) {
   }
   bindButton(keys, "u", "undo");
   bindButton(keys, "n", "next-item");
+  bindAppeal(keys);
   bindButton(keys, "Enter", "claim");
   countDown();
 }
@@ -50,6 +51,15 @@ function bindSkip(keys, form, reason, say) {
     if (!isReady()) event.preventDefault();
   });
   keys.set("s", () => isReady() && form.requestSubmit(skip));
+}
+
+function bindAppeal(keys) {
+  const appeal = document.getElementById("appeal");
+  if (!appeal) return;
+  keys.set("a", () => {
+    appeal.open = true;
+    appeal.querySelector("textarea").focus();
+  });
 }
 
 function bindButton(keys, key, id) {

@@ -6,7 +6,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
 from fakesieve.database import Database
+from fakesieve.records.audit import AuditEntry
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.reviews.items import find_dispositions
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
@@ -165,6 +167,42 @@ def test_a_second_opinion_goes_to_somebody_else(reviewer: TestClient, own: Scene
     token = find_token(reviewer.get("/queue").text)
     theirs = reviewer.post(f"/queue/{own.queue_id}/next", data={"form_token": token}, follow_redirects=False)
     assert theirs.headers["location"] == f"/r/{own.analysis_id}"
+
+
+def test_an_appeal_goes_to_somebody_else_with_what_was_said(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    act(reviewer, own, "decide", DECISION)
+    for wrong in ("", "  ", "x" * 4001):
+        assert act(reviewer, own, "appeal", {"statement": wrong}).status_code == 422
+    told = act(reviewer, own, "appeal", {"statement": "that is <b>me</b>"}).headers["location"]
+    page = reviewer.get(told).text
+    assert "The appeal is stored." in page
+    assert "An appeal waits for somebody who has not decided." in page
+    assert "Appeal …" not in page  # there is one
+    assert "Take it" not in page.replace("Take it back", "")  # it is not for whoever decided
+    assert act(reviewer, own, "appeal", {"statement": "again"}).status_code == 409
+    enter(reviewer, own, UserRole.ADMIN)
+    act(reviewer, own, "claim", {})
+    assert (
+        "The appeal says: <q>that is &lt;b&gt;me&lt;/b&gt;</q>" in reviewer.get(f"/r/{own.analysis_id}").text
+    )
+    act(reviewer, own, "decide", DECISION | {"disposition": "confirmed_authentic"})
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        said = find_dispositions(session, [own.analysis_id])
+        noted = session.scalars(select(AuditEntry).where(AuditEntry.action == "review.appealed")).all()
+    assert said == {own.analysis_id: "confirmed_authentic"}
+    assert [entry.actor[:4] for entry in noted] == ["usr_"]
+
+
+def test_what_one_may_not_judge_again_is_not_offered(reviewer: TestClient, own: Scene):
+    act(reviewer, own, "decide", DECISION)
+    act(reviewer, own, "second", {})
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "A second opinion waits for somebody who has not decided." in page
+    assert "Ask for a second opinion" not in page
+    enter(reviewer, own, UserRole.ADMIN)
+    assert "Nobody holds this" in reviewer.get(f"/r/{own.analysis_id}").text
 
 
 def test_what_a_person_prefers_comes_back(reviewer: TestClient, own: Scene):

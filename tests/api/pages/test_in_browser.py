@@ -14,17 +14,17 @@ from api.pages.templates import PLACES
 from fakesieve.database import Database
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.key_changes import KeyDraft, create_tenant_key
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import Preferences, find_user, load_preferences
-from fakesieve.records.reviews import ReviewDecision
+from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.notes import NoteDraft, add_note
 from fakesieve.reviews.queues import load_queue
 from fakesieve.scopes import Scope
 from fakesieve.values.people import UserRole
-from fakesieve.values.reviews import EntryKind
+from fakesieve.values.reviews import EntryKind, ReviewKind, ReviewState
 from fakesieve.values.webhooks import EndpointDraft
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.endpoints import create_endpoint
@@ -244,6 +244,27 @@ def test_a_blind_review_by_keyboard_alone(page: Page, own: Scene, module_databas
     ]
 
 
+def test_an_appeal_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
+    enter(page, own, UserRole.REVIEWER, "/queue")
+    focus(page, "Review the next")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/r/{own.analysis_id}")
+    page.keyboard.press("1")
+    page.keyboard.press("r")
+    choose(page, "artefacts")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=decided**")
+    page.keyboard.press("a")
+    expect(page.locator("#statement")).to_be_focused()
+    page.keyboard.type("this is a filter, as 1 of 2 friends says")  # no letter of it is a key
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=appealed**")
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        item = session.scalars(select(ReviewItem).where(ReviewItem.kind == ReviewKind.APPEAL)).one()
+        assert (item.statement, item.state) == ("this is a filter, as 1 of 2 friends says", ReviewState.OPEN)
+
+
 def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
     refuse = {"status": 503, "content_type": "application/problem+json"}
     body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
@@ -259,10 +280,12 @@ def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
     expect(page.locator("#samples-rows tr")).to_have_count(0)
 
 
-def furnish(database: Database, own: Scene) -> str:
-    """Fill the tables that would otherwise be empty; return the page of a webhook."""
+def furnish(database: Database, own: Scene) -> list[str]:
+    """Fill the tables that would otherwise be empty; return the pages of a webhook and of a batch."""
     ref = VideoRef(BUCKET, "clips/a-name-that-is-long-enough-to-be-broken.mp4", etag="e1", size_bytes=5)
-    submit_video(SqlJobStore(database, own.tenant_id), NewJob(own.tenant_id, ref, Lane.BULK))
+    jobs = SqlJobStore(database, own.tenant_id)
+    submit_video(jobs, NewJob(own.tenant_id, ref, Lane.BULK))
+    batch_id = submit_batch(jobs, NewBatch(own.tenant_id, "monday"), [NewJob(own.tenant_id, ref)]).batch_id
     with database.transaction(tenant_id=own.tenant_id) as session:
         create_tenant_key(session, own.tenant_id, KeyDraft("nightly", frozenset(Scope)), actor="tests")
         draft = EndpointDraft("https://hooks.example.com/fakesieve")
@@ -270,14 +293,14 @@ def furnish(database: Database, own: Scene) -> str:
         send_test(session, own.tenant_id, made.endpoint.id)
         fill_queue(session, load_queue(session, own.queue_id))
         add_note(session, own.analysis_id, "tests", NoteDraft(0, 1_000_000, "the mouth flickers"))
-    return f"/webhooks/{made.endpoint.id}"
+    return [f"/webhooks/{made.endpoint.id}", f"/batches/{batch_id}"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_axe_finds_no_fault_and_nothing_sticks_out(
     browser: Browser, address: str, own: Scene, module_database: Database, width: int, scheme: str
 ):
-    webhook = furnish(module_database, own)
+    furnished = furnish(module_database, own)
     context = browser.new_context(
         base_url=address, viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
     )
@@ -285,7 +308,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     page.set_default_timeout(WAIT_MS)
     enter(page, own, UserRole.ADMIN, "/queue")
     addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}", "/decisions"]
-    addresses += ["/models/compare", webhook, f"/r/{own.analysis_id}", "/r/ana_none"]
+    addresses += [*furnished, "/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
     faults: list[str] = []
     for path in addresses:
         page.goto(path)

@@ -105,6 +105,7 @@ def test_nobody_reaches_another_tenants_analysis(
     enter(client, scene, UserRole.ADMIN)
     headers = {"X-Form-Token": find_token(client.get("/queue").text)}
     form = {"item": "rev_none", "disposition": "inconclusive", "reason": "other", "comment": "x"}
+    form |= {"statement": "x"}
     address = fill(path, other_scene)
     answer = client.request(method, address, headers=headers, data=form if method == "POST" else None)
     assert answer.status_code == 404
@@ -126,7 +127,7 @@ def test_viewers_look_and_change_nothing(client: TestClient, scene: Scene, role:
     token = find_token(page.text)
     answers = [
         client.post(f"/r/{scene.analysis_id}/{act}", data={"form_token": token, "item": "rev_none"})
-        for act in ("claim", "decide", "skip", "undo", "reveal", "release", "second")
+        for act in ("claim", "decide", "skip", "undo", "reveal", "release", "second", "appeal")
     ]
     answers.append(client.post(f"/queue/{scene.queue_id}/next", data={"form_token": token}))
     assert {answer.status_code for answer in answers} == {403}
