@@ -1,13 +1,18 @@
 """Models: cards, what each is used for, what flips between two, and scoring again by filter."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Path, Query, Response
+from fastapi import Path, Query, Request, Response
+from sqlalchemy.orm import Session
 
-from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, Jobs, ServicesDep, Transaction, Transactions, require_scope
+from api.idempotency import HEADER
 from api.pagination import Page
 from api.problems import Problem, describe_responses, not_found
-from api.request_jobs import RequestJobs, open_quota, read_places
+from api.request_jobs import open_quota, read_places
 from api.router import ApiRouter
 from api.routes.analyses import FilterText
 from api.schemas.models import (
@@ -36,7 +41,7 @@ from fakesieve.records.model_lists import (
     list_models,
 )
 from fakesieve.records.tenants import Caller
-from fakesieve.records.videos import list_sources
+from fakesieve.records.videos import map_sources
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["models"])
@@ -99,36 +104,51 @@ def promote_model(
 
 @router.post("/v1/analyses:rescore", status_code=202, dependencies=_RESCORE, responses=_RESCORE_RESPONSES)
 def rescore_analyses(
-    body: RescoreBody, response: Response, caller: CallerDep, services: ServicesDep, session: Transaction
+    body: RescoreBody,
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    services: ServicesDep,
+    jobs: Jobs,
+    begin: Transactions,
 ) -> RescoreOut:
     """Score videos again by another model: those whose analyses fit a filter and that it has not scored.
 
     A job runs on whatever host takes it, so all running hosts must have the model; else nothing is started
-    (ENGINE_UNAVAILABLE). `dry_run` counts and says so.
+    (ENGINE_UNAVAILABLE). `dry_run` counts and says so. Jobs are submitted in steps: a call that was cut off
+    goes on in its batch when it is sent again under the same `Idempotency-Key`.
     """
-    line = _find(session, caller, body.model)
-    targets = find_targets(
-        session, caller.tenant_id, line.id, read_filter(body.filter), limit=body.videos_max
-    )
-    places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-    jobs = [job for target in targets if (job := _make_job(session, caller, body, target, places))]
-    hosts = count_hosts(session)
+    key = request.headers.get(HEADER)
+    with begin() as session:
+        line = _find(session, caller, body.model)
+        hosts = count_hosts(session)
+        places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
+        targets = find_targets(
+            session, caller.tenant_id, line.id, read_filter(body.filter), limit=body.videos_max
+        )
+        found = _make_jobs(session, caller, body, targets, places, key)
     others = sum(count for model_id, count in hosts.items() if model_id != line.id)
     answer = RescoreOut(
         model_id=line.id,
         videos=len(targets),
-        unreachable=len(targets) - len(jobs),
+        unreachable=len(targets) - len(found),
         hosts=line.hosts,
         other_hosts=others,
         can_run=line.hosts > 0 and others == 0,
         batch_id=None,
     )
-    if body.dry_run or not jobs:
+    if body.dry_run or not found:
         return answer
     _check_hosts(line, others)
-    open_quota(session, caller.tenant_id, wanted=len(jobs))
-    batch = NewBatch(caller.tenant_id, f"rescore by {line.name}", body.lane)
-    batch_id = submit_batch(RequestJobs(session), batch, jobs).batch_id
+    with begin() as session:
+        open_quota(session, caller.tenant_id, wanted=len(found))
+    batch = NewBatch(
+        caller.tenant_id,
+        f"rescore by {line.name}",
+        body.lane,
+        idempotency_key=None if key is None else f"api:{key}",
+    )
+    batch_id = submit_batch(jobs, batch, found).batch_id
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     return answer.model_copy(update={"batch_id": batch_id})
 
@@ -150,17 +170,30 @@ def _check_hosts(line: ModelLine, others: int) -> None:
         )
 
 
-def _make_job(
-    session: Transaction, caller: Caller, body: RescoreBody, target: Target, places: Places
-) -> NewJob | None:
-    """Return the job for the newest place of a video that the tenant may still name."""
-    for source in reversed(list_sources(session, target.video_id)):
-        ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
-        if places.may_read(ref):
-            return NewJob(
-                caller.tenant_id, ref, body.lane, external_id=target.external_id, source_kind=source.kind
-            )
-    return None
+def _make_jobs(
+    session: Session,
+    caller: Caller,
+    body: RescoreBody,
+    targets: Sequence[Target],
+    places: Places,
+    key: str | None,
+) -> list[NewJob]:
+    """Return a job for the newest place of each video that the tenant may still name."""
+    sources = map_sources(session, [target.video_id for target in targets])
+    # By video, not by place in the list: what was scored meanwhile is missing when the call is sent again.
+    prefix = None if key is None else f"rescore/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    jobs = list[NewJob]()
+    for target in targets:
+        for source in reversed(sources.get(target.video_id, ())):
+            ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
+            if places.may_read(ref):
+                new = NewJob(
+                    caller.tenant_id, ref, body.lane, external_id=target.external_id, source_kind=source.kind
+                )
+                named = None if prefix is None else f"{prefix}/{target.video_id}"
+                jobs.append(replace(new, idempotency_key=named))
+                break
+    return jobs
 
 
 def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:

@@ -1,6 +1,6 @@
 """Videos by their content, one row per tenant, and the places where they were seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,8 @@ from fakesieve.records.table import (
 )
 from fakesieve.values.erasure import ErasureState
 from fakesieve.values.videos import SourceKind
+
+_VIDEOS_AT_ONCE = 1000
 
 
 def _from_media(name: str, sql_type: str) -> Computed:
@@ -262,6 +264,16 @@ def list_sources(session: Session, video_id: str) -> list[Source]:
         select(Source).where(Source.video_id == video_id).order_by(Source.first_seen_time, Source.id)
     )
     return list(found)
+
+
+def map_sources(session: Session, video_ids: Sequence[str]) -> Mapping[str, Sequence[Source]]:
+    """Return the places where each of some videos was seen, oldest first, by one query for a thousand."""
+    found: dict[str, list[Source]] = {}
+    for begin in range(0, len(video_ids), _VIDEOS_AT_ONCE):
+        wanted = select(Source).where(Source.video_id.in_(video_ids[begin : begin + _VIDEOS_AT_ONCE]))
+        for source in session.scalars(wanted.order_by(Source.first_seen_time, Source.id)):
+            found.setdefault(source.video_id, []).append(source)
+    return found
 
 
 def read_watermark(session: Session, *, tenant_id: str, bucket: str, prefix: str) -> datetime | None:

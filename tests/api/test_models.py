@@ -6,14 +6,20 @@ import pytest
 from sqlalchemy import select, text
 
 from fakesieve.database import Database
+from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
+from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import HostBeat, HostModel
 from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.videos import record_source
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import SCORES, store_result
+from tests.api.test_transactions import IDLE
+from tests.databases import opened
 from tests.factories import MODEL, make_empty_score, make_score
 
 NEWER = ModelFacts("lv-compact", "cd" * 32, "onnxruntime-cpu", "f32")
@@ -138,6 +144,65 @@ def test_videos_are_scored_again_once_every_host_has_the_model(
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         jobs = session.execute(select(Job.source_key, Job.external_id, Job.batch_id)).all()
     assert [tuple(job) for job in jobs] == [("middle.mp4", "middle", answer["batch_id"])]
+
+
+def test_a_rescore_that_was_cut_off_goes_on_in_its_batch(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs stand from their step on; sent again, the call passes over them and over what is scored by now."""
+    newest = ModelFacts("lv-compact", "ef" * 32, "onnxruntime-cpu", "f32")
+    hosts("hst_newest", newest)
+    model = next(
+        m for m in acme.get("/v1/models").json()["data"] if m["weights_sha256"] == newest.weights_sha256
+    )
+    asked, headers = {"model": model["id"]}, {"Idempotency-Key": "again"}
+
+    def cut_off(store: SqlJobStore, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
+        def walk() -> Iterator[NewJob]:
+            yield from jobs[:2]
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+
+        return submit_batch(store, new, walk())
+
+    def list_jobs() -> list[str]:
+        with module_database.transaction(tenant_id=acme.tenant_id) as session:
+            return list(session.scalars(select(Job.source_key).order_by(Job.create_time, Job.id)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fakesieve.jobs.submit._JOBS_AT_ONCE", 1)
+        patch.setattr("api.routes.models.submit_batch", cut_off)
+        assert reason_of(acme.post("/v1/analyses:rescore", asked, headers)) == (503, "DATABASE_UNAVAILABLE")
+    begun = list_jobs()
+    assert len(begun) == 2
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        store_result(session, acme.tenant_id, begun[0].removesuffix(".mp4"), make_score(0.2), model=newest)
+    answer = acme.post("/v1/analyses:rescore", asked, headers)
+    assert (answer.status_code, answer.json()["videos"]) == (202, 2)
+    assert sorted(list_jobs()) == ["high.mp4", "middle.mp4", "none.mp4"]
+    batch = acme.get(f"/v1/batches/{answer.json()['batch_id']}").json()
+    assert (batch["state"], batch["counts"]["total"]) == ("running", 3)
+
+
+def test_no_transaction_is_held_while_a_rescore_is_submitted(
+    postgres: PostgresServer,
+    module_database_name: str,
+    hosts: Hosts,
+    acme: Caller,
+    models: Ids,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hosts("hst_new", NEWER)
+    seen = list[int]()
+
+    def look(store: SqlJobStore, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
+        with opened(postgres, module_database_name, SUPERUSER) as all_seeing:
+            with_idle = all_seeing.run_transaction(lambda session: session.scalar(IDLE), tenant_id=None)
+        seen.append(int(with_idle or 0))
+        return submit_batch(store, new, jobs)
+
+    monkeypatch.setattr("api.routes.models.submit_batch", look)
+    assert acme.post("/v1/analyses:rescore", {"model": models["cd"]}).json()["videos"] == 1
+    assert seen == [0]
 
 
 def test_a_video_outside_the_tenants_places_is_left_out(

@@ -17,7 +17,7 @@ from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.databases import opened
 
-_IDLE = text(
+IDLE = text(
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fakesieve api'"
     " AND datname = current_database() AND state = 'idle in transaction'"
 )
@@ -35,7 +35,7 @@ class WatchedObjects:
 
     def _look(self) -> None:
         with self._database.transaction(tenant_id=None) as session:
-            self.seen.append(int(session.scalar(_IDLE) or 0))
+            self.seen.append(int(session.scalar(IDLE) or 0))
 
     def head(self, ref: VideoRef) -> ObjectFacts:
         self._look()

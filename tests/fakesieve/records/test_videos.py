@@ -6,9 +6,11 @@ import pytest
 
 from fakesieve.database import Database
 from fakesieve.objects import VideoRef
+from fakesieve.records import videos
 from fakesieve.records.videos import (
     list_sources,
     load_video,
+    map_sources,
     raise_watermark,
     read_watermark,
     record_source,
@@ -79,6 +81,21 @@ def test_a_place_is_noted_once_per_version(database: Database, tenant_id: str) -
             record_source(session, tenant_id=tenant_id, video_id=video_id, ref=ref, kind=SourceKind.MANIFEST)
         seen = {(each.key, each.version_id, each.size_bytes) for each in list_sources(session, video_id)}
     assert seen == {("a.mp4", None, 5), ("a.mp4", "2", None), ("copy.mp4", None, None)}
+
+
+def test_places_of_many_videos_are_read_in_pieces(
+    database: Database, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(videos, "_VIDEOS_AT_ONCE", 2)
+    with database.transaction(tenant_id=tenant_id) as session:
+        ids = [make_video(session, tenant_id, name) for name in "abcd"]
+        for video_id, key in ((ids[0], "old"), (ids[0], "new"), (ids[2], "c")):
+            record_source(session, tenant_id=tenant_id, video_id=video_id, ref=VideoRef("videos", key))
+        found = map_sources(session, ids)
+        assert {video_id: {each.key for each in places} for video_id, places in found.items()} == {
+            ids[0]: {"old", "new"}, ids[2]: {"c"},
+        }  # fmt: skip
+        assert list(found[ids[0]]) == list_sources(session, ids[0])
 
 
 def test_a_watermark_never_goes_back(database: Database, tenant_id: str) -> None:
