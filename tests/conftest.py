@@ -45,8 +45,8 @@ settings.register_profile(
 settings.load_profile("fixed")
 
 
-# Two threads of one network wait for each other at each layer. On cores that another process of the tests or of
-# the host wants, such a wait lasts 30 times the work. Set before torch is loaded; processes of tests inherit it.
+# Two threads of one network wait for each other at each layer. On cores that another process of the tests
+# or of the host wants, such a wait lasts 30 times the work. Set before torch is loaded; processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
