@@ -4,7 +4,7 @@ A reference may be loose (bucket and key) or pinned (with the version or ETag th
 Reading through a pinned reference gives those bytes or the error ``SOURCE_CHANGED``, never other bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -117,12 +117,23 @@ class ObjectStore(Protocol):
     (``OBJECT_STORE_UNAVAILABLE``, ``NO_SPACE``) may be tried again later.
     """
 
-    def head(self, ref: VideoRef) -> ObjectFacts:
-        """Return what is known of the object without reading it."""
+    def head(self, ref: VideoRef, *, check: Callable[[], None] | None = None) -> ObjectFacts:
+        """Return what is known of the object without reading it. ``check`` as of :meth:`download`."""
         ...
 
-    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
-        """Write the whole object to ``target``, which appears complete and checked or not at all."""
+    def download(
+        self,
+        ref: VideoRef,
+        target: Path,
+        *,
+        limit_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Downloaded:
+        """Write the whole object to ``target``, which appears complete and checked or not at all.
+
+        ``check`` is called between pieces and while a store that is down is waited for; what it raises ends
+        the download.
+        """
         ...
 
     def read_range(self, ref: VideoRef, start: int, stop: int) -> bytes:

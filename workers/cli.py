@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 import typer
@@ -28,6 +28,7 @@ from workers.metrics import FleetMetrics
 from workers.reconciler import Reconciler
 from workers.relay import Relay
 from workers.startup import check_broker
+from workers.tracing import open_tracer
 from workers.webhook_post import PostRules
 
 # EX_CONFIG of sysexits.h: starting again without a change is of no use, and a supervisor can see that.
@@ -127,7 +128,10 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
     def make_months() -> int:
         return database.run_transaction(make_partitions, tenant_id=None)
 
-    turns = Reconciler(SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months)
+    tracer = open_tracer(settings.otlp_endpoint)
+    turns = Reconciler(
+        SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months, tracer=tracer
+    )
     stop, rules = stop_on_signals(), LoopRules(settings.reconcile_s)
     # What is missing need not be waited for: it is to be removed.
     eraser = Eraser(database, open_objects(settings, retry=PROMPT), settings.bucket, stop=stop)
@@ -136,7 +140,8 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
         partial(run_loop, "reconciler", turns.take_turn, rules, stop),
         partial(run_loop, "eraser", lambda: eraser.take_turn() > 0, rules, stop),
     ]
-    run_together(loops, stop)
+    with closing(tracer):
+        run_together(loops, stop)
     return 0
 
 

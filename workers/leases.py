@@ -168,6 +168,23 @@ class Leases:
             held[key].stop(ClaimLost(f"{key} was taken over, or its job has ended"))
         return len(lost)
 
+    def drop_ended(self, age_s: float) -> int:
+        """Tell work to end whose job was cancelled or has ended otherwise; return how much.
+
+        Only work that is older is asked for: what is done sooner than anybody could cancel it costs no
+        question. Raises Unavailable when the database does not answer.
+        """
+        with self._lock:
+            asked = [each for each in self._held if each.age_s >= age_s and not each.is_stopped]
+        if not asked:
+            return 0
+        jobs = {each.claim.key.job_id for each in asked}
+        live = self._store.run(lambda tx: tx.find_live_jobs(jobs))
+        over = [each for each in asked if each.claim.key.job_id not in live]
+        for each in over:
+            each.stop(ClaimLost(f"the job of {each.claim.key} has ended"))
+        return len(over)
+
     def is_stuck(self, held: HeldClaim) -> bool:
         """Whether work has not ended long after it was told to."""
         return held.age_s > 2 * held.limit_s

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Self
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -76,13 +77,13 @@ class OtlpTracer:
         with self._tracer.start_as_current_span(claim.kind.value, context, attributes=attributes):
             yield
 
-    def end_job(self, job_id: str, attributes: Attributes) -> None:
-        """Record the root span, from the submission to now."""
+    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
+        """Record the root span, from the submission to the end, which is now unless a time is given."""
         with self._ids.plan(job_id):
             span = self._tracer.start_span(
                 "job", attributes={"fakesieve.job": job_id, **attributes}, start_time=submit_time_ns(job_id)
             )
-        span.end(time.time_ns())
+        span.end(time.time_ns() if end_time is None else round(end_time.timestamp() * 1e9))
 
     def close(self) -> None:
         """Send what waits and end the thread."""

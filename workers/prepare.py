@@ -13,6 +13,7 @@ from engine.watch import Stage
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
 from fakesieve.jobs.rows import Claim, ShardKey
+from fakesieve.jobs.states import JobState
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from workers.leases import HeldClaim
@@ -45,7 +46,9 @@ def prepare_job(place: Workplace, held: HeldClaim) -> Claim | None:
     _log.info("job.prepared", outcome=fanned.outcome, shards=len(prepared.plans), sha256=probe.sha256)
     if fanned.outcome is FanOut.REUSED:
         place.metrics.reused.inc()
-        place.tracer.end_job(claim.key.job_id, {"fakesieve.reused": "true"})
+        place.tracer.end_job(
+            claim.key.job_id, {"fakesieve.state": JobState.SUCCEEDED.value, "fakesieve.reused": "true"}
+        )
     return fanned.following
 
 
@@ -67,7 +70,7 @@ def _probe_object(place: Workplace, held: HeldClaim) -> Probe:
     claim, screener, limits = held.claim, place.screener, place.screener.settings.limits
     begun_s = time.monotonic()
     held.enter("fetch")
-    with place.scratch.hold(claim.source, limit_bytes=limits.size_bytes) as file:
+    with place.scratch.hold(claim.source, limit_bytes=limits.size_bytes, check=held.check) as file:
         place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
         held.enter(Stage.PROBE.value)
         with (

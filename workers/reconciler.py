@@ -11,9 +11,11 @@ from dataclasses import asdict
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import BatchPace, reconcile
+from fakesieve.jobs.rows import EndedJob
 from fakesieve.jobs.store import JobStore
 from fakesieve.logging import get_logger
 from workers.metrics import FleetMetrics
+from workers.tracing import SilentTracer, Tracer
 
 _log = get_logger(__name__)
 
@@ -31,16 +33,18 @@ class Reconciler:
         metrics: FleetMetrics | None = None,
         *,
         upkeep: Callable[[], int] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._store, self._limits = store, limits
         self._metrics = metrics or FleetMetrics()
         self._upkeep = upkeep
+        self._tracer = tracer or SilentTracer()
         self._pace = BatchPace()
         self._upkeep_due_s = time.monotonic()
 
     def take_turn(self) -> bool:
         """Do one pass; false, as the next one is due after the pause whatever this one found."""
-        done = reconcile(self._store, self._limits, self._pace)
+        done = reconcile(self._store, self._limits, self._pace, self._trace_end)
         counts: dict[str, int] = asdict(done)
         for what, rows in counts.items():
             self._metrics.reconciled.labels(what).inc(rows)
@@ -48,6 +52,10 @@ class Reconciler:
             _log.info("fleet.reconciled", **counts)
         self._keep_up()
         return False
+
+    def _trace_end(self, ended: EndedJob) -> None:
+        attributes = {"fakesieve.state": ended.state.value, "fakesieve.reason": ended.reason.value}
+        self._tracer.end_job(ended.id, attributes, ended.end_time)
 
     def _keep_up(self) -> None:
         """Do the upkeep once a day. Where somebody holds its tables, it waits for the next hour."""

@@ -7,8 +7,8 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Collection, Generator
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Generator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from fakesieve.reasons import Reason
 FOLDER_PREFIX = "fakesieve-scratch-"
 LOCK_NAME = "owner.lock"
 SHARE_FREE_AGAIN = 0.1
+CHECK_S = 0.5
 
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}\Z")
 
@@ -34,6 +35,7 @@ class _Entry:
     path: Path
     size_bytes: int
     n_holders: int = 0
+    was_stopped: bool = False  # whoever fetched it was told to end, which says nothing of the object
     arrived: Future[Downloaded] = field(default_factory=Future[Downloaded])
 
     @property
@@ -41,6 +43,10 @@ class _Entry:
         """What the complete copy has, -1 without one."""
         is_there = self.arrived.done() and self.arrived.exception() is None
         return self.arrived.result().size_bytes if is_there else -1
+
+
+def _go_on() -> None:
+    """Never end."""
 
 
 class Scratch:
@@ -110,28 +116,46 @@ class Scratch:
             return not self._was_full
 
     @contextmanager
-    def hold(self, ref: VideoRef, *, limit_bytes: int | None = None) -> Generator[Downloaded]:
+    def hold(
+        self, ref: VideoRef, *, limit_bytes: int | None = None, check: Callable[[], None] = _go_on
+    ) -> Generator[Downloaded]:
         """Give the object as a local file that stays for the length of the context.
 
         A loose reference is pinned first, so that only the same bytes are shared. Who asks while another
         thread downloads waits for that download, and gets its error where it fails. Raises what the store
-        raises, and ``Unavailable`` with the reason ``NO_SPACE`` where there is no room.
+        raises, ``Unavailable`` with the reason ``NO_SPACE`` where there is no room, and what ``check``
+        raises, which is asked again and again while the object is on its way.
         """
         if ref.etag is None or ref.size_bytes is None:
-            ref = self._store.head(ref).ref
+            ref = self._store.head(ref, check=check).ref
         if limit_bytes is not None and (ref.size_bytes or 0) > limit_bytes:
             seen = f"{ref.uri}: {ref.size_bytes} bytes, at most {limit_bytes} are allowed"
             raise SourceRefused(Reason.SOURCE_TOO_LARGE, seen)
-        entry, is_first = self._enter(ref)
+        entry = self._get(ref, limit_bytes, check)
         try:
-            if is_first:
-                self._fetch(entry, limit_bytes)
             yield entry.arrived.result()
         except BaseException:
             self._look_at(entry)
             raise
         finally:
             self._leave(entry)
+
+    def _get(self, ref: VideoRef, limit_bytes: int | None, check: Callable[[], None]) -> _Entry:
+        """Return the object's entry, held, once it is there. It must be left."""
+        while True:
+            entry, is_first = self._enter(ref)
+            try:
+                if is_first:
+                    self._fetch(entry, limit_bytes, check)
+                _await(entry.arrived, check)
+            except BaseException:
+                self._look_at(entry)
+                self._leave(entry)
+                if is_first or not entry.was_stopped:
+                    raise
+                check()  # what told the other one to end may have told this one, too
+            else:
+                return entry
 
     def forget(self, refs: Collection[VideoRef]) -> bool:
         """Remove copies of what lies at these places, whichever bytes; false while somebody holds one."""
@@ -156,9 +180,18 @@ class Scratch:
             entry.n_holders += 1
             return entry, is_first
 
-    def _fetch(self, entry: _Entry, limit_bytes: int | None) -> None:
+    def _fetch(self, entry: _Entry, limit_bytes: int | None, check: Callable[[], None]) -> None:
+        def ask() -> None:
+            try:
+                check()
+            except BaseException:
+                entry.was_stopped = True
+                raise
+
         try:
-            entry.arrived.set_result(self._store.download(entry.ref, entry.path, limit_bytes=limit_bytes))
+            entry.arrived.set_result(
+                self._store.download(entry.ref, entry.path, limit_bytes=limit_bytes, check=ask)
+            )
         except BaseException as fault:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             with self._lock:
                 # The next who asks begins anew; those who wait get this error.
@@ -220,6 +253,14 @@ class Scratch:
 
     def _count_bytes(self) -> int:
         return sum(entry.size_bytes for entry in self._entries.values())
+
+
+def _await(arrived: "Future[Downloaded]", check: Callable[[], None]) -> None:
+    """Wait for another one's download. Raises its error, or what ``check`` raises meanwhile."""
+    while not arrived.done():
+        wait([arrived], CHECK_S)
+        check()
+    arrived.result()
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def run_shard(place: Workplace, held: HeldClaim) -> Claim | None:
     with lent as backend:
         begun_s = time.monotonic()
         held.enter("fetch")
-        with place.scratch.hold(claim.source, limit_bytes=place.screener.settings.limits.size_bytes) as file:
+        limit_bytes = place.screener.settings.limits.size_bytes
+        with place.scratch.hold(claim.source, limit_bytes=limit_bytes, check=held.check) as file:
             place.metrics.stage_seconds.labels("fetch").observe(time.monotonic() - begun_s)
             if file.sha256 != probe.sha256:
                 seen = "the object has other bytes than when its job was prepared"

@@ -2,12 +2,14 @@
 
 A doorbell carries no trace context and needs none: the trace id *is* the job's UUID and the root span's id a
 digest of it, so that spans of all hosts meet in one trace. The root span begins with the time in the id,
-which is when the job was submitted, and is written by whoever ends the job.
+which is when the job was submitted. The host that scores a job writes it; of a job that failed, expired or
+was cancelled the reconciler does, which alone sees all of those ends.
 """
 
 import hashlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Protocol
 
 from fakesieve.ids import IdPrefix, parse_id
@@ -24,8 +26,8 @@ class Tracer(Protocol):
         """Record the block as one piece of work; an error that leaves it is noted."""
         ...
 
-    def end_job(self, job_id: str, attributes: Attributes) -> None:
-        """Record that a job has ended now."""
+    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
+        """Record that a job has ended, now unless a time is given."""
         ...
 
     def close(self) -> None:
@@ -42,7 +44,7 @@ class SilentTracer:
         del claim
         yield
 
-    def end_job(self, job_id: str, attributes: Attributes) -> None:
+    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
         """Do nothing."""
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from engine.probe import Probe
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import finish_job, finish_only_shard, load_evidence
 from fakesieve.jobs.rows import Claim
+from fakesieve.jobs.states import JobState
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord
@@ -56,7 +57,7 @@ def _end_job(
         reason = Reason(fault.reason)
         if not place.keep_trying(lambda: reject_job(place.store, claim, reason, fault.seen, fault.hint)):
             return False
-        _end(place, claim, {"fakesieve.reason": reason.value})
+        _log.info("job.ended", reason=reason.value)  # its trace is ended by the reconciler
         return True
     assert claim.video_id is not None
     with place.metrics.stage_seconds.labels("score").time():
@@ -66,15 +67,19 @@ def _end_job(
     _note(place, record)
     inference_s = sum(result.inference_s for result in results)
     place.metrics.job_inference_seconds.observe(inference_s)
-    _end(place, claim, {"fakesieve.outcome": record.outcome.value, "fakesieve.inference_s": inference_s})
+    outcome = record.outcome.value
+    place.tracer.end_job(
+        claim.key.job_id,
+        {
+            "fakesieve.state": JobState.SUCCEEDED.value,
+            "fakesieve.outcome": outcome,
+            "fakesieve.inference_s": inference_s,
+        },
+    )
+    _log.info("job.ended", outcome=outcome, inference_s=inference_s)
     return True
 
 
 def _note(place: Workplace, record: AnalysisRecord) -> None:
     value = record.verdict.value
     place.metrics.outcomes.labels(record.outcome, "none" if value is None else value).inc()
-
-
-def _end(place: Workplace, claim: Claim, attributes: dict[str, str | float]) -> None:
-    place.tracer.end_job(claim.key.job_id, attributes)
-    _log.info("job.ended", **{name.partition(".")[2]: value for name, value in attributes.items()})

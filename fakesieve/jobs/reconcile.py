@@ -11,7 +11,7 @@ from fakesieve.jobs.cancel import end_all_jobs
 from fakesieve.jobs.claim import give_up
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import BatchRow, JobEnd, UnsettledBatch
+from fakesieve.jobs.rows import BatchRow, EndedJob, JobEnd, UnsettledBatch
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
@@ -67,11 +67,21 @@ class BatchPace:
         self.due_s = {each: self.due_s[each] for each in batch_ids if each in self.due_s}
 
 
-def reconcile(store: JobStore, limits: JobLimits, pace: BatchPace | None = None) -> Reconciled:
+def _tell_nobody(ended: EndedJob) -> None:
+    del ended
+
+
+def reconcile(
+    store: JobStore,
+    limits: JobLimits,
+    pace: BatchPace | None = None,
+    tell: Callable[[EndedJob], None] = _tell_nobody,
+) -> Reconciled:
     """Do one pass over everything that is overdue, in transactions of at most ``limits.step_rows`` rows.
 
     What does not fit into a pass is left to the next. Time is the store's own clock. ``pace`` is kept by the
-    caller from pass to pass, so that large batches are not counted in each.
+    caller from pass to pass, so that large batches are not counted in each. ``tell`` hears of each job that
+    ended without an analysis, once for each end, when nobody works on it any more.
     """
 
     def step(work: Callable[[JobTransaction, JobLimits], int]) -> int:
@@ -82,7 +92,7 @@ def reconcile(store: JobStore, limits: JobLimits, pace: BatchPace | None = None)
         exhausted=step(_fail_exhausted),
         taken_back=step(_take_back_leases),
         rung_again=step(_ring_again),
-        closed=step(_close_shards),
+        closed=_close_shards(store, limits, tell),
         settled=settle_batches(store, pace or BatchPace(), limits.batch_idle_s),
         purged=step(_purge),
         dropped=step(_drop_evidence),
@@ -117,8 +127,11 @@ def _ring_again(tx: JobTransaction, limits: JobLimits) -> int:
     return len(keys)
 
 
-def _close_shards(tx: JobTransaction, limits: JobLimits) -> int:
-    return tx.close_ended_shards(limits.step_rows)
+def _close_shards(store: JobStore, limits: JobLimits, tell: Callable[[EndedJob], None]) -> int:
+    closed = store.run(lambda tx: tx.close_ended_shards(limits.step_rows))
+    for job in closed.jobs:
+        tell(job)
+    return closed.shards
 
 
 def _purge(tx: JobTransaction, _: JobLimits) -> int:

@@ -253,6 +253,24 @@ class HostBeat:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that has ended without an analysis, once nobody works on it any more."""
+
+    id: str
+    state: JobState
+    reason: Reason
+    end_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What was closed: so many shards, and these jobs whole, each of which is told once for each end."""
+
+    shards: int = 0
+    jobs: tuple[EndedJob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRow:
     """A batch and the number of its jobs in each state."""
 

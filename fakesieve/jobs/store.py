@@ -6,7 +6,7 @@ together in a transaction is decided by the functions of ``claim``, ``fan_out``,
 locks several rows locks outbox rows first, then shards, then jobs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -17,6 +17,7 @@ from fakesieve.jobs.rows import (
     BatchDraft,
     BatchRow,
     Claim,
+    Closed,
     Fault,
     HostBeat,
     JobDraft,
@@ -101,6 +102,10 @@ class ClaimRows(Protocol):
 
         One that is being written to just now is returned and not lengthened.
         """
+        ...
+
+    def find_live_jobs(self, job_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the jobs that have not ended, without locking any."""
         ...
 
     def release_lease(
@@ -218,8 +223,8 @@ class OverdueRows(Protocol):
         """Return claimable shards whose doorbell left the outbox so long ago that it must be lost."""
         ...
 
-    def close_ended_shards(self, limit: int) -> int:
-        """Give up shards whose job has ended and that nobody works on; return how many."""
+    def close_ended_shards(self, limit: int) -> Closed:
+        """Give up shards whose job has ended and that nobody works on."""
         ...
 
     def drop_evidence(self, age_s: float) -> int:

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,11 +29,19 @@ class FolderObjects:
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()
 
-    def head(self, ref: VideoRef) -> ObjectFacts:
+    def head(self, ref: VideoRef, *, check: Callable[[], None] | None = None) -> ObjectFacts:
+        del check  # nothing is waited for
         with self._open(ref) as file:
             return _read_facts(ref, file)
 
-    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
+    def download(
+        self,
+        ref: VideoRef,
+        target: Path,
+        *,
+        limit_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Downloaded:
         with self._open(ref) as file, PartFile(target) as part:
             facts = _read_facts(ref, file)
             if limit_bytes is not None and facts.size_bytes > limit_bytes:
@@ -41,6 +49,8 @@ class FolderObjects:
                 raise SourceRefused(Reason.SOURCE_TOO_LARGE, seen)
             # No further than it was long: somebody may be writing at its end all the time.
             while piece := _read_piece(ref, file, min(_PIECE_BYTES, facts.size_bytes - part.size_bytes)):
+                if check is not None:
+                    check()
                 part.write(piece)
             _refuse_change(ref, file, facts)
             part.keep()

@@ -17,6 +17,8 @@ from fakesieve.object_stores.faults import VENDOR_ERRORS, Remedy, StoreFault, ex
 from fakesieve.reasons import Reason
 
 PROGRESS_BYTES = 8 << 20
+CHECK_S = 0.5
+"""How often whoever waits for a store that is down is asked whether to wait on."""
 
 T = TypeVar("T")
 
@@ -152,13 +154,21 @@ class Retrier:
         self._pauses = pauses or SystemPauses()
         self._circuit = Circuit(circuit or CircuitRule(), self._pauses)
 
-    def run(self, request: Callable[[], T], place: str, *, progress: Callable[[], int] | None = None) -> T:
+    def run(
+        self,
+        request: Callable[[], T],
+        place: str,
+        *,
+        progress: Callable[[], int] | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> T:
         """Return what the request returns, trying again where that may help.
 
         ``progress`` counts what earlier tries have brought; a failure after new progress of
         ``PROGRESS_BYTES`` starts the count of tries anew, so that a long transfer may break often.
+        ``check`` is called every ``CHECK_S`` of a pause and after it, and may raise.
         """
-        tries = _Tries(self._rule, self._pauses)
+        tries = _Tries(self._rule, self._pauses, check)
         while True:
             generation = self._circuit.admit()
             before = progress() if progress else 0
@@ -171,7 +181,7 @@ class Retrier:
                 else:
                     self._circuit.succeed()
                 if progress and progress() - before >= PROGRESS_BYTES:
-                    tries = _Tries(self._rule, self._pauses)
+                    tries = _Tries(self._rule, self._pauses, check)
                 tries.pause_or_raise(found, fault)
             else:
                 self._circuit.succeed()
@@ -181,9 +191,10 @@ class Retrier:
 class _Tries:
     """The failures of one request so far."""
 
-    def __init__(self, rule: RetryRule, pauses: Pauses) -> None:
+    def __init__(self, rule: RetryRule, pauses: Pauses, check: Callable[[], None] | None) -> None:
         self._rule = rule
         self._pauses = pauses
+        self._check = check
         self._start_s = pauses.monotonic_s()
         self._n_failed = 0
         self._n_missing = 0
@@ -193,7 +204,14 @@ class _Tries:
         pause_s = self._find_pause_s(found.remedy)
         if pause_s is None:
             raise found.error from cause
-        self._pauses.sleep(pause_s)
+        if self._check is None:
+            self._pauses.sleep(pause_s)
+            return
+        while pause_s > 0:
+            self._check()
+            self._pauses.sleep(min(pause_s, CHECK_S))
+            pause_s -= CHECK_S
+        self._check()
 
     def _find_pause_s(self, remedy: Remedy) -> float | None:
         if remedy is Remedy.NONE:

@@ -56,22 +56,29 @@ class S3Objects:
         self._retrier = Retrier(retry, circuit, self._pauses)
         self._client = make_client(options)
 
-    def head(self, ref: VideoRef) -> ObjectFacts:
+    def head(self, ref: VideoRef, *, check: Callable[[], None] | None = None) -> ObjectFacts:
         request: HeadObjectRequestTypeDef = {"Bucket": ref.bucket, "Key": ref.key}
         if ref.version_id:
             request["VersionId"] = ref.version_id
         if ref.etag:
             request["IfMatch"] = f'"{ref.etag}"'
-        answer = self._read(lambda: self._client.head_object(**request), ref)
+        answer = self._read(lambda: self._client.head_object(**request), ref, check=check)
         facts = read_facts(ref, cast("Mapping[str, object]", answer), answer["ContentLength"])
         if ref.etag not in (None, facts.ref.etag) or ref.size_bytes not in (None, facts.size_bytes):
             raise SourceRefused(Reason.SOURCE_CHANGED, f"{ref.uri}: another object lies there now")
         return facts
 
-    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
+    def download(
+        self,
+        ref: VideoRef,
+        target: Path,
+        *,
+        limit_bytes: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Downloaded:
         with PartFile(target) as part:
-            transfer = Transfer(self._client, self._options, self._pauses, ref, part, limit_bytes)
-            self._read(transfer.pull, ref, progress=lambda: transfer.offset)
+            transfer = Transfer(self._client, self._options, self._pauses, ref, part, limit_bytes, check)
+            self._read(transfer.pull, ref, progress=lambda: transfer.offset, check=check)
             part.keep()
         return Downloaded(transfer.facts.ref, target, part.size_bytes, part.sha256)
 
@@ -83,7 +90,11 @@ class S3Objects:
         return self._read(lambda: read_range(self._client, ref, start, stop), ref)
 
     def _read(
-        self, request: Callable[[], Answer], ref: VideoRef, progress: Callable[[], int] | None = None
+        self,
+        request: Callable[[], Answer],
+        ref: VideoRef,
+        progress: Callable[[], int] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request about one object; raise what it means.
 
@@ -91,7 +102,7 @@ class S3Objects:
         400 to a HEAD. Where the bucket is shown to the same credentials it was the key.
         """
         try:
-            return self._retrier.run(request, ref.uri, progress=progress)
+            return self._retrier.run(request, ref.uri, progress=progress, check=check)
         except UnclearRefusal as unclear:
             try:
                 self._retrier.run(lambda: self._client.head_bucket(Bucket=ref.bucket), f"s3://{ref.bucket}")

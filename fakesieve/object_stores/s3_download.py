@@ -1,7 +1,7 @@
 """One object on its way from S3 into a file: it may break off and go on, and it is checked at the end."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
@@ -40,6 +40,7 @@ class Transfer:
         ref: VideoRef,
         part: PartFile,
         limit_bytes: int | None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._options = options
@@ -47,6 +48,7 @@ class Transfer:
         self._asked = ref
         self._part = part
         self._limit_bytes = limit_bytes
+        self._may_go_on = check
         self._start_s = pauses.monotonic_s()
         self._facts: ObjectFacts | None = None
         self._md5: str | None = None
@@ -104,6 +106,8 @@ class Transfer:
         limit_s = self._options.find_transfer_s(self.facts.size_bytes)
         before_s = self._pauses.monotonic_s()
         while piece := _read(body, PIECE_BYTES):
+            if self._may_go_on is not None:
+                self._may_go_on()
             self._part.write(piece)
             now_s = self._pauses.monotonic_s()
             if now_s - self._start_s > limit_s:

@@ -8,7 +8,7 @@ from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
 from fakesieve.jobs.reconcile import SHARD_AGE_S, reconcile
 from fakesieve.jobs.replan import replan_job
-from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.rows import Claim, EndedJob, ShardKey
 from fakesieve.jobs.states import BatchState, JobState, ShardState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
@@ -117,6 +117,14 @@ def test_a_claim_that_was_given_back_or_whose_job_ended_is_not_found(case: JobCa
     assert recall_claim(case.store, claim.key, "host-1") is None
 
 
+def test_live_jobs_are_told_from_those_that_have_ended_or_are_gone(case: JobCase) -> None:
+    queued, running, ended = case.submit("a"), case.submit("b"), case.submit("c")
+    case.claim(running)
+    cancel_job(case.store, ended)
+    asked = {queued, running, ended, "job_00000000000000000000000000"}
+    assert case.store.run(lambda tx: tx.find_live_jobs(asked)) == {queued, running}
+
+
 def test_words_that_no_database_holds_are_kept_without_them(case: JobCase) -> None:
     claim = case.claim(job_id := case.submit())
     assert release_shard(case.store, claim, Reason.INTERNAL, 0.0, refund=False, message="a\0b\ud800c")
@@ -149,6 +157,34 @@ def test_a_scorer_whose_lease_is_over_still_ends_its_job(case: JobCase) -> None:
     reconcile(case.store, LIMITS)
     assert finish_job(case.store, job_id, make_analysis(claim.tenant_id, claim.video_id), claim.fence)
     assert case.read_job(job_id).state is JobState.SUCCEEDED
+
+
+def test_a_job_that_ended_without_an_analysis_is_told_once_when_nobody_works_on_it(case: JobCase) -> None:
+    told: list[EndedJob] = []
+
+    def go_on() -> list[tuple[str, JobState, Reason]]:
+        told.clear()
+        reconcile(case.store, LIMITS, tell=told.append)
+        return sorted((each.id, each.state, each.reason) for each in told)
+
+    case.finish(case.submit("done"), content="done")
+    cancelled, failed, expired = (
+        case.submit("cancelled"), case.submit("failed"), case.submit("expired", deadline_s=10.0)
+    )  # fmt: skip
+    case.prepare(cancelled, shards=2, content="cancelled")
+    assert isinstance(case.claim(cancelled, 1), Claim)
+    assert reject_job(case.store, case.claim(failed), Reason.CORRUPT, "seen", "hint")
+    cancel_job(case.store, cancelled)
+    assert go_on() == [(failed, JobState.FAILED, Reason.CORRUPT)]
+    case.pass_time(11)
+    assert go_on() == [(expired, JobState.EXPIRED, Reason.DEADLINE_EXCEEDED)]
+    case.pass_time(LEASE_S + 1)
+    assert go_on() == [(cancelled, JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)]
+    assert go_on() == []
+    assert retry_job(case.store, failed)
+    assert go_on() == []
+    cancel_job(case.store, failed)
+    assert go_on() == [(failed, JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)]
 
 
 def test_shards_of_a_job_that_ended_long_ago_are_gone_and_it_can_be_retried(case: JobCase) -> None:

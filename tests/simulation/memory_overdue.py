@@ -7,6 +7,8 @@ from dataclasses import replace
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import (
     BatchRow,
+    Closed,
+    EndedJob,
     Fault,
     HostBeat,
     JobEnd,
@@ -17,7 +19,7 @@ from fakesieve.jobs.rows import (
     Waiting,
 )
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState
-from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard
+from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard, as_time
 from tests.simulation.memory_work import MemoryWork
 
 _LEASED, _PENDING, _DONE, _FAILED = (
@@ -74,8 +76,8 @@ class MemoryTransaction(MemoryWork):
             and shard.retry_s <= now_s
         ]
 
-    def close_ended_shards(self, limit: int) -> int:
-        closed, now_s = 0, self.store.read_clock()
+    def close_ended_shards(self, limit: int) -> Closed:
+        closed, now_s, whole = 0, self.store.read_clock(), []
         for job in self.store.jobs.values():
             if not job.is_live:
                 for shard in self.store.shards[job.id].values():
@@ -84,7 +86,12 @@ class MemoryTransaction(MemoryWork):
                         self._touch(shard)
                         self._move_shard(shard, _FAILED)
                         closed += 1
-        return closed
+                states = {shard.state for shard in self.store.shards[job.id].values()}
+                if job.has_open_shards and not states & {_PENDING, _LEASED}:
+                    self._touch(job)
+                    job.has_open_shards = False
+                    whole.append(EndedJob(job.id, job.state, job.reason, as_time(job.end_s)))
+        return Closed(closed, tuple(whole))
 
     def drop_evidence(self, age_s: float) -> int:
         oldest_s, dropped = self.store.read_clock() - age_s, 0

@@ -29,6 +29,7 @@ class MemoryJob:
         self.deadline_s = now_s + draft.deadline_s
         self.deadline = as_time(self.deadline_s)
         self.end_s: float | None = None
+        self.has_open_shards = False
         self.video_id: str | None = None
         self.fingerprint: str | None = None
         self.media: Mapping[str, object] | None = None

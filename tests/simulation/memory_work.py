@@ -1,6 +1,6 @@
 """What submitters and workers do to the job store in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from engine.policy import Policy
@@ -168,6 +168,10 @@ class MemoryWork(Journal):
                 kept.add(key)
         return frozenset(kept)
 
+    def find_live_jobs(self, job_ids: Collection[str]) -> frozenset[str]:
+        jobs = self.store.jobs
+        return frozenset(job_id for job_id in job_ids if job_id in jobs and jobs[job_id].is_live)
+
     def release_lease(
         self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool
     ) -> ShardRow | None:
@@ -289,6 +293,7 @@ class MemoryWork(Journal):
         job.reason, job.message, job.hint = end.reason, end.message, end.hint
         job.analysis_id, job.reused_analysis = end.analysis_id, end.reused_analysis
         job.end_s = self.store.read_clock()
+        job.has_open_shards = end.state is not JobState.SUCCEEDED
         if end.state is not JobState.SUCCEEDED:
             for shard in self.store.shards[job_id].values():
                 if shard.key in self.store.outbox:
@@ -304,6 +309,7 @@ class MemoryWork(Journal):
         self._move_job(job, JobState.QUEUED)
         job.fence = 1 + max([job.fence, *(shard.fence for shard in shards.values())])
         job.n_shards = job.n_done = 0
+        job.has_open_shards = False
         if is_new_start:
             job.begin_s = self.store.read_clock()
             job.deadline_s = job.begin_s + job.draft.deadline_s

@@ -5,12 +5,17 @@ import pytest
 from engine.errors import BackendFailed
 from engine.results import RejectReason
 from fakesieve.errors import Unavailable
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.claim import claim_shard
 from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from workers.app import make_app
 from workers.host import HostRules, WorkerHost, read_rss_bytes
 from workers.inference import InferenceHealth
 from workers.leases import HeldClaim
+from workers.retry import ClaimLost
 
 APP = make_app("redis://127.0.0.1:1/0")
 
@@ -48,6 +53,28 @@ def test_missed_beat_is_no_reason_to_end(fleet, monkeypatch):
     monkeypatch.setattr(fleet.store, "run", fail)
     make_host(fleet)._beat()
     assert not fleet.place.draining.is_set()
+
+
+def test_work_of_a_cancelled_job_is_told_between_two_beats(fleet, monkeypatch):
+    monkeypatch.setattr("workers.host.ENDS_LOOK_S", 0.0)
+    job = submit_video(fleet.store, NewJob("ten_1", VideoRef("videos", "a.mp4")))
+    claim = claim_shard(fleet.store, ShardKey(job.job_id, 0), "hst_test", 60.0)
+    host = make_host(fleet)
+    with fleet.place.leases.hold(claim) as held:
+        host._watch_ends()
+        held.check()
+        cancel_job(fleet.store, job.job_id)
+        host._watch_ends()
+        with pytest.raises(ClaimLost):
+            held.check()
+
+
+def test_a_look_that_fails_ends_no_work(fleet, monkeypatch):
+    def fail(age_s):
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    monkeypatch.setattr(fleet.place.leases, "drop_ended", fail)
+    make_host(fleet)._watch_ends()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,15 @@ class CountingObjects(FolderObjects):
         self.gate.set()
         self.error: FleetError | None = None
 
-    def download(self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None) -> Downloaded:
+    def download(
+        self, ref: VideoRef, target: Path, *, limit_bytes: int | None = None, check: Callable = lambda: None
+    ) -> Downloaded:
         self.n_downloads += 1
-        assert self.gate.wait(PATIENCE_S)
+        while not self.gate.wait(0.01):
+            check()
         if self.error:
             raise self.error
-        return super().download(ref, target, limit_bytes=limit_bytes)
+        return super().download(ref, target, limit_bytes=limit_bytes, check=check)
 
 
 @dataclass
@@ -126,6 +129,57 @@ def test_what_is_held_is_never_removed(host: Host) -> None:
             assert here.path.exists()
         with scratch.hold(b):
             assert not here.path.exists()
+
+
+class Stopped(Exception):
+    """What work was told to end with."""
+
+
+def stop_when(is_over: threading.Event) -> Callable[[], None]:
+    def check() -> None:
+        if is_over.is_set():
+            raise Stopped
+
+    return check
+
+
+def test_who_is_told_to_end_stops_its_download_and_others_go_on(host: Host) -> None:
+    ref, is_over = host.put("a"), threading.Event()
+    host.store.gate.clear()
+    with host.open() as scratch, ThreadPoolExecutor(2) as pool:
+
+        def read(check: Callable[[], None]) -> bytes:
+            with scratch.hold(ref, check=check) as here:
+                return here.path.read_bytes()
+
+        first = pool.submit(read, stop_when(is_over))
+        wait_until(lambda: host.store.n_downloads == 1)
+        second = pool.submit(read, lambda: None)
+        wait_until(lambda: [entry.n_holders for entry in scratch._entries.values()] == [2])
+        is_over.set()
+        assert isinstance(first.exception(PATIENCE_S), Stopped)
+        wait_until(lambda: host.store.n_downloads == 2)
+        host.store.gate.set()
+        assert second.result(PATIENCE_S) == b"x" * 1000
+
+
+def test_who_waits_for_anothers_download_may_be_told_to_end(host: Host) -> None:
+    ref, is_over = host.put("a"), threading.Event()
+    host.store.gate.clear()
+    with host.open() as scratch, ThreadPoolExecutor(2) as pool:
+
+        def read(check: Callable[[], None]) -> int:
+            with scratch.hold(ref, check=check) as here:
+                return here.size_bytes
+
+        first = pool.submit(read, lambda: None)
+        wait_until(lambda: host.store.n_downloads == 1)
+        second = pool.submit(read, stop_when(is_over))
+        wait_until(lambda: [entry.n_holders for entry in scratch._entries.values()] == [2])
+        is_over.set()
+        assert isinstance(second.exception(PATIENCE_S), Stopped)
+        host.store.gate.set()
+        assert first.result(PATIENCE_S) == 1000
 
 
 def test_an_object_larger_than_the_folder_is_refused_before_it_is_read(host: Host) -> None:

@@ -5,10 +5,19 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from fakesieve.ids import IdPrefix, new_id
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.finish import fail_job
+from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.states import Lane, WorkKind
+from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
+from tests.fakes import MemoryJobStore
+from tests.simulation.memory_rows import as_time
+from tests.workers.conftest import SteppedClock
 from workers.otlp import OtlpTracer
+from workers.reconciler import Reconciler
 from workers.tracing import SilentTracer, open_tracer, root_span_id, submit_time_ns, trace_id
 
 
@@ -41,6 +50,38 @@ def test_spans_of_two_hosts_meet_under_the_root_of_their_job(spans):
     assert root.start_time == submit_time_ns(job_id)
     assert root.attributes["fakesieve.outcome"] == "scored"
     assert screen.attributes["fakesieve.lane"] == "bulk"
+
+
+def test_a_job_that_did_not_succeed_has_its_root_with_its_end(spans):
+    tracer, finished = spans
+    clock = SteppedClock()
+    store = MemoryJobStore(clock)
+    source = VideoRef("videos", "a.mp4")
+    cancelled, expired, failed = (
+        submit_video(store, NewJob("ten_1", source, deadline_s=deadline_s)).job_id
+        for deadline_s in (60, 5, 60)
+    )
+    cancel_job(store, cancelled)
+    fail_job(store, failed, Reason.CORRUPT, "seen")
+    clock.now += 10.0
+    turns = Reconciler(store, JobLimits(), tracer=tracer)
+    for _ in range(3):
+        turns.take_turn()
+    roots = {span.attributes["fakesieve.job"]: span for span in finished()}
+    assert len(finished()) == len(roots) == 3
+    ends = {
+        job_id: (span.attributes["fakesieve.state"], span.attributes["fakesieve.reason"])
+        for job_id, span in roots.items()
+    }
+    assert ends == {
+        cancelled: ("cancelled", "CANCELLED_BY_CALLER"),
+        expired: ("expired", "DEADLINE_EXCEEDED"),
+        failed: ("failed", "CORRUPT"),
+    }
+    root = roots[cancelled]
+    assert (root.name, root.parent, root.context.span_id) == ("job", None, root_span_id(cancelled))
+    end_s = store.run(lambda tx: store.jobs[cancelled].end_s)
+    assert root.end_time == round(as_time(end_s).timestamp() * 1e9)
 
 
 def test_error_of_a_piece_of_work_is_noted_and_goes_on(spans):

@@ -1,5 +1,6 @@
 """A job from its submission to its end, on one host in this process, over the job store in memory."""
 
+import threading
 import zlib
 from dataclasses import replace
 
@@ -15,14 +16,18 @@ from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.rows import HostBeat, ShardKey
 from fakesieve.jobs.states import JobState, ShardState
 from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.tolerance import FLEET_SCORE
+from tests.waiting import wait_until
 from tests.workers.conftest import BUCKET, draw_face
 from workers import shard, work
 from workers.leases import HeldClaim
 from workers.plan_json import plan_from_json, probe_from_json
 from workers.retry import ClaimLost, EngineKilled, HostDraining
+from workers.scratch import Scratch
 from workers.shard import screen_file
 from workers.work import answer_doorbell
 
@@ -189,6 +194,21 @@ def test_draining_host_gives_back_without_costing_an_attempt(fleet, face_clip, m
     monkeypatch.undo()
     fleet.answer_all()
     assert read(fleet, job_id).state is JobState.SUCCEEDED
+
+
+def test_draining_host_gives_back_what_waits_for_a_store_that_is_down(fleet, face_clip, tmp_path):
+    job_id = submit(fleet, face_clip)
+    nowhere = S3Objects(S3Options("http://127.0.0.1:9", "key", "secret"))  # tries for two minutes
+    with Scratch(tmp_path / "other", nowhere, free_bytes_min=0) as scratch:
+        place = replace(fleet.place, scratch=scratch)
+        working = threading.Thread(target=answer_doorbell, args=(place, ShardKey(job_id, 0)))
+        working.start()
+        wait_until(lambda: [held.stage for held in place.leases._held] == ["fetch"])
+        place.leases.stop_all(HostDraining("the host ends"))
+        working.join(60.0)  # its tries alone would take longer on a fast machine, too
+        assert not working.is_alive()
+    row = read_shard(fleet, job_id, 0)
+    assert (row.state, row.attempts, row.last_reason) == (ShardState.PENDING, 0, Reason.LEASE_LOST)
 
 
 def test_draining_host_begins_nothing_that_follows(fleet, face_clip):

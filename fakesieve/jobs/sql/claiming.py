@@ -1,6 +1,6 @@
 """The one claim statement, and what holds or gives back a claim."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import CTE, Interval, Select, Text, bindparam, func, or_, select, tuple_, update
@@ -210,6 +210,10 @@ class SqlClaiming(SqlRows):
             return longer
         rows = self.session.execute(held).all()
         return frozenset(read_key(row) for row in rows if row.fence == fences[read_key(row)])
+
+    def find_live_jobs(self, job_ids: Collection[str]) -> frozenset[str]:
+        live = select(Job.id).where(Job.id.in_(job_ids), IS_LIVE)
+        return frozenset(self.session.scalars(live))
 
     def release_lease(
         self, key: ShardKey, fence: int, fault: Fault, delay_s: float, *, refund: bool

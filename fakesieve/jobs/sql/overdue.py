@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import and_, delete, exists, func, or_, select, tuple_, update
 
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import Fault, JobRow, ShardKey, ShardRow
+from fakesieve.jobs.rows import Closed, EndedJob, Fault, JobRow, ShardKey, ShardRow
 from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
 from fakesieve.jobs.sql.reading import (
     IS_DELAYED,
@@ -110,7 +110,7 @@ class SqlOverdue(SqlClaiming):
         )
         return sorted(read_key(row) for row in self.session.execute(statement))
 
-    def close_ended_shards(self, limit: int) -> int:
+    def close_ended_shards(self, limit: int) -> Closed:
         ended = (
             select(Job.id)
             .where(Job.has_open_shards, Job.state.in_(RETRY_STATES))
@@ -119,7 +119,7 @@ class SqlOverdue(SqlClaiming):
         )
         job_ids = self.session.scalars(ended).all()
         if not job_ids:
-            return 0
+            return Closed()
         idle = (
             select(Shard.job_id, Shard.index)
             .where(Shard.job_id.in_(job_ids), or_(Shard.state == ShardState.PENDING, IS_LEASE_OVER))
@@ -137,8 +137,7 @@ class SqlOverdue(SqlClaiming):
         still_ended = frozenset(self.session.scalars(still))
         keys = [key for key in locked if key.job_id in still_ended]
         self._close(keys)
-        self._note_closed(still_ended)
-        return len(keys)
+        return Closed(len(keys), self._note_closed(still_ended))
 
     def _close(self, keys: list[ShardKey]) -> None:
         if not keys:
@@ -151,13 +150,20 @@ class SqlOverdue(SqlClaiming):
         self.session.execute(closed, execution_options=PLAIN)
         self.end_attempts(keys, AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
 
-    def _note_closed(self, job_ids: Collection[str]) -> None:
-        """Pass over these jobs from now on, but for those of which somebody still works on a shard."""
+    def _note_closed(self, job_ids: Collection[str]) -> tuple[EndedJob, ...]:
+        """Pass over these jobs from now on, but for those of which somebody still works on a shard.
+
+        Returns those that are passed over.
+        """
         open_shards = exists().where(
             Shard.job_id == Job.id, Shard.state.in_((ShardState.PENDING, ShardState.LEASED))
         )
-        done = update(Job).where(Job.id.in_(job_ids), ~open_shards).values(has_open_shards=False)
-        self.session.execute(done, execution_options=PLAIN)
+        is_marked = and_(Job.id.in_(job_ids), Job.has_open_shards)
+        done = update(Job).where(is_marked, ~open_shards).values(has_open_shards=False)
+        rows = self.session.execute(
+            done.returning(Job.id, Job.state, Job.error_reason, Job.end_time), execution_options=PLAIN
+        )
+        return tuple(EndedJob(*row) for row in rows)
 
     def drop_evidence(self, age_s: float) -> int:
         old = (

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from fakesieve.errors import FleetError, SourceRefused, Unavailable
 from fakesieve.object_stores.faults import BodyBroken
 from fakesieve.object_stores.retries import (
+    CHECK_S,
     PROGRESS_BYTES,
     Circuit,
     CircuitRule,
@@ -69,6 +70,19 @@ def test_a_busy_store_is_asked_again_after_growing_pauses() -> None:
     pauses = SteppedPauses()
     assert run(Script(BUSY, UNREACHABLE, BUSY), pauses) == "answer"
     assert pauses.slept_s == [1.0, 2.0, 4.0]
+
+
+def test_who_is_told_to_end_waits_for_no_store() -> None:
+    script, pauses = Script(*[BUSY] * 9), SteppedPauses()
+
+    def check() -> None:
+        if sum(pauses.slept_s) > 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Retrier(RetryRule(), CircuitRule(), pauses).run(script, "s3://b/k", check=check)
+    assert (script.n_calls, sum(pauses.slept_s)) == (3, 4.0 + CHECK_S)
+    assert run(Script(BUSY), SteppedPauses()) == "answer"
 
 
 def test_at_most_five_tries() -> None:
