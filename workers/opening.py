@@ -1,6 +1,6 @@
 """A worker host from its settings: everything that its slots share, started in the order that works."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,10 +13,11 @@ from engine.policy import choose_policy, find_policy
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings
 from fakesieve.database import Database
-from fakesieve.errors import SetupRefused
+from fakesieve.errors import SetupRefused, Unavailable
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.store import JobStore
+from fakesieve.logging import get_logger
 from fakesieve.object_stores.select import open_objects
 from fakesieve.reasons import Reason
 from fakesieve.settings import Settings
@@ -30,6 +31,8 @@ from workers.screener import ScreenerRules, open_screener
 from workers.startup import check_broker
 from workers.tracing import open_tracer
 from workers.workplace import Workplace
+
+_log = get_logger(__name__)
 
 
 def run_worker(
@@ -86,7 +89,15 @@ def open_workplace(
         screener = open_screener(bundle, sandbox, screening, metrics, settings=scan)
         stack.callback(screener.close)
         objects = open_objects(settings)
-        scratch = Scratch(settings.scratch_dir, objects, free_bytes_min=settings.scratch_free_bytes_min)
+        scratch = stack.enter_context(
+            Scratch(
+                settings.scratch_dir,
+                objects,
+                free_bytes_min=settings.scratch_free_bytes_min,
+                owner=owner,
+            )
+        )
+        bury_hosts(store, scratch.dead_owners)
         tracer = open_tracer(settings.otlp_endpoint)
         stack.callback(tracer.close)
         yield Workplace(
@@ -94,11 +105,29 @@ def open_workplace(
             owner=owner,
             limits=limits,
             leases=Leases(store, owner, limits.lease_s),
-            scratch=stack.enter_context(scratch),
+            scratch=scratch,
             screener=screener,
             metrics=metrics,
             tracer=tracer,
         )
+
+
+def bury_hosts(store: JobStore, owners: Sequence[str]) -> int:
+    """Have the work of hosts of this machine that died come back now; return how many shards there were.
+
+    Their folders here were no longer locked, so their processes are gone. Where the database does not answer
+    their leases run out by themselves.
+    """
+    shards = 0
+    for owner in owners:
+        try:
+            ended = store.run(lambda tx, owner=owner: tx.end_leases(owner))
+        except Unavailable as fault:
+            _log.warning("host.not_buried", dead=owner, seen=fault.seen)
+            continue
+        shards += ended
+        _log.info("host.buried", dead=owner, shards=ended)
+    return shards
 
 
 def choose_settings(settings: Settings, bundle: ModelBundle) -> ScanSettings:

@@ -54,11 +54,18 @@ class Scratch:
 
     It keeps to a folder of its own under ``parent``, of at most ``limit_bytes`` (absent is as much as the
     disk has), and leaves ``free_bytes_min`` of the disk free. What nobody holds is removed when room is
-    needed, longest unused first. The folder of a process that died is removed by the next that starts here.
+    needed, longest unused first. The folder of a process that died is removed by the next that starts here,
+    which then knows by ``dead_owners`` whose they were: an ``owner`` is noted in the folder.
     """
 
     def __init__(
-        self, parent: Path, store: ObjectStore, *, free_bytes_min: int, limit_bytes: int | None = None
+        self,
+        parent: Path,
+        store: ObjectStore,
+        *,
+        free_bytes_min: int,
+        limit_bytes: int | None = None,
+        owner: str = "",
     ) -> None:
         if free_bytes_min < 0 or (limit_bytes is not None and limit_bytes < 1):
             raise ValueError("a scratch folder needs room, and a free share that is not negative")
@@ -66,6 +73,8 @@ class Scratch:
         self._store = store
         self._limit_bytes = limit_bytes
         self._free_bytes_min = free_bytes_min
+        self._name = owner
+        self.dead_owners: tuple[str, ...] = ()
         self._folder = parent / f"{FOLDER_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
@@ -75,7 +84,7 @@ class Scratch:
         try:
             self._parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._parent):
-                _remove_abandoned(self._parent)
+                self.dead_owners = tuple(sorted(_remove_abandoned(self._parent)))
                 self._make_folder()
         except OSError as fault:
             seen = f"{self._parent}: cannot keep downloads there: {fault.strerror}"
@@ -86,6 +95,8 @@ class Scratch:
         self._folder.mkdir(mode=0o700)
         self._owner = (self._folder / LOCK_NAME).open("xb")
         fcntl.flock(self._owner, fcntl.LOCK_EX)
+        self._owner.write(self._name.encode())
+        self._owner.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
@@ -274,15 +285,18 @@ def _locked(folder: Path) -> Generator[None]:
         os.close(descriptor)
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove the scratch folders under ``parent`` whose process has ended."""
+def _remove_abandoned(parent: Path) -> set[str]:
+    """Remove the scratch folders under ``parent`` whose process has ended; return who they were."""
+    dead = set[str]()
     for folder in parent.glob(f"{FOLDER_PREFIX}*"):
         try:
             with (folder / LOCK_NAME).open("rb") as owner:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                dead.add(owner.read().decode("ascii", "replace"))
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # its process lives, or it belongs to another user
+    return dead - {""}
 
 
 def _name_file(ref: VideoRef) -> str:

@@ -215,6 +215,13 @@ class OverdueRows(Protocol):
         """Make shards of live jobs pending whose lease is over while attempts are left; return them."""
         ...
 
+    def end_leases(self, owner: str) -> int:
+        """Have all leases of a host that is known to be dead run out now, and forget it; return how many.
+
+        What it worked on comes back with the next pass of the reconciler, at the cost of an attempt.
+        """
+        ...
+
     def fail_shard(self, key: ShardKey, fault: Fault) -> None:
         """Give up a locked shard."""
         ...

@@ -3,7 +3,7 @@
 import pytest
 
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
-from fakesieve.jobs.claim import recall_claim, release_shard
+from fakesieve.jobs.claim import extend_claims, recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
 from fakesieve.jobs.reconcile import SHARD_AGE_S, reconcile
@@ -123,6 +123,23 @@ def test_live_jobs_are_told_from_those_that_have_ended_or_are_gone(case: JobCase
     cancel_job(case.store, ended)
     asked = {queued, running, ended, "job_00000000000000000000000000"}
     assert case.store.run(lambda tx: tx.find_live_jobs(asked)) == {queued, running}
+
+
+def test_work_of_a_host_that_is_known_to_be_dead_comes_back_at_once(case: JobCase) -> None:
+    dead, other = case.submit("a"), case.submit("b")
+    claim = case.claim(dead, owner="host-1")
+    case.claim(other, owner="host-2")
+    case.offer_slots(3, "host-1")
+    case.offer_slots(1, "host-2")
+    assert case.store.run(lambda tx: tx.end_leases("host-1")) == 1
+    assert case.store.run(lambda tx: tx.end_leases("host-0")) == 0
+    assert case.store.run(lambda tx: tx.count_slots(60.0)) == 1
+    case.pass_time(0.01)
+    assert reconcile(case.store, LIMITS).taken_back == 1
+    assert case.read_shard(other).state is ShardState.LEASED
+    again = case.claim(dead, owner="host-3")
+    assert (again.attempt, again.fence) == (2, claim.fence + 1)
+    assert extend_claims(case.store, "host-1", [claim], LEASE_S) == {claim.key}  # should it live after all
 
 
 def test_words_that_no_database_holds_are_kept_without_them(case: JobCase) -> None:

@@ -59,6 +59,15 @@ class MemoryTransaction(MemoryWork):
                 taken.append(shard.key)
         return taken
 
+    def end_leases(self, owner: str) -> int:
+        shards = [shard for job in self.store.shards.values() for shard in job.values()]
+        held = [shard for shard in shards if shard.state is _LEASED and shard.owner == owner]
+        for shard in held:
+            self._touch(shard)
+            shard.lease_until_s = self.store.read_clock()
+        self._drop(self.store.hosts, owner)
+        return len(held)
+
     def fail_shard(self, key: ShardKey, fault: Fault) -> None:
         shard = self.store.shards[key.job_id][key.index]
         self._touch(shard)

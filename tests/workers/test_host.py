@@ -7,6 +7,7 @@ from engine.results import RejectReason
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
@@ -15,6 +16,7 @@ from workers.app import make_app
 from workers.host import HostRules, WorkerHost, read_rss_bytes
 from workers.inference import InferenceHealth
 from workers.leases import HeldClaim
+from workers.opening import bury_hosts
 from workers.retry import ClaimLost
 
 APP = make_app("redis://127.0.0.1:1/0")
@@ -115,6 +117,22 @@ def test_work_is_given_back_once_the_time_to_finish_is_over(fleet, monkeypatch):
     host._watch_drain()
     host._watch_drain()
     assert len(told) == 1
+
+
+def test_work_of_a_dead_predecessor_comes_back_without_waiting_for_its_lease(fleet):
+    job = submit_video(fleet.store, NewJob("ten_1", VideoRef("videos", "a.mp4")))
+    claim_shard(fleet.store, ShardKey(job.job_id, 0), "hst_dead", 60.0)
+    assert bury_hosts(fleet.store, ["hst_dead", "hst_older"]) == 1
+    fleet.clock.now += 0.001
+    assert reconcile(fleet.store, fleet.place.limits).taken_back == 1
+
+
+def test_a_database_that_is_away_keeps_no_host_from_starting(fleet, monkeypatch):
+    def fail(work):
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    monkeypatch.setattr(fleet.store, "run", fail)
+    assert bury_hosts(fleet.store, ["hst_dead"]) == 0
 
 
 def test_process_that_is_gone_has_no_memory():

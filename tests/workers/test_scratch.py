@@ -316,15 +316,17 @@ def test_copies_that_nobody_holds_go_before_work_is_refused(
 def test_the_folder_of_a_dead_process_is_removed_and_that_of_a_live_one_stays(host: Host) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from workers.scratch import Scratch\n"
-        "scratch = Scratch(Path(sys.argv[1]), None, free_bytes_min=0).__enter__()\n"
+        "scratch = Scratch(Path(sys.argv[1]), None, free_bytes_min=0, owner='hst_1').__enter__()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(host.parent)], check=False)
     assert done.returncode == -9
     (left,) = host.parent.glob(f"{FOLDER_PREFIX}*")
-    with host.open():
+    with host.open() as scratch:
         assert not left.exists()
-        with host.open():
+        assert scratch.dead_owners == ("hst_1",)
+        with host.open() as next_one:
+            assert next_one.dead_owners == ()
             assert len(list(host.parent.glob(f"{FOLDER_PREFIX}*"))) == 2, "the living keep theirs"
 
 

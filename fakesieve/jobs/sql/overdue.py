@@ -79,6 +79,21 @@ class SqlOverdue(SqlClaiming):
             self.end_attempts(keys, AttemptEnd.LOST, Fault(Reason.LEASE_LOST))
         return sorted(keys)
 
+    def end_leases(self, owner: str) -> int:
+        held = (
+            select(Shard.job_id, Shard.index)
+            .where(Shard.state == ShardState.LEASED, Shard.lease_owner == owner)
+            .order_by(Shard.job_id, Shard.index)
+            .with_for_update(key_share=True)
+        )
+        # A lease is over when its end lies in the past of the transaction that looks.
+        ended = (
+            update(Shard).where(_SHARD_KEY.in_(held)).values(lease_until=func.now()).returning(Shard.job_id)
+        )
+        rows = self.session.execute(ended, execution_options=PLAIN).all()
+        self.session.execute(delete(WorkerHost).where(WorkerHost.owner == owner))
+        return len(rows)
+
     def fail_shard(self, key: ShardKey, fault: Fault) -> None:
         statement = (
             update(Shard)
