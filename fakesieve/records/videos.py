@@ -108,19 +108,6 @@ class Source(TenantOwned, Base):
     first_seen_time: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class Sweep(TenantOwned, Base):
-    """How far a sweep over a prefix has come: everything last modified before ``watermark`` was submitted."""
-
-    __tablename__ = "sweep"
-    __table_args__ = (tenant_key(),)
-
-    tenant_id: Mapped[Id] = mapped_column(primary_key=True)
-    bucket: Mapped[str] = mapped_column(primary_key=True)
-    prefix: Mapped[str] = mapped_column(primary_key=True)
-    watermark: Mapped[datetime]
-    update_time: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
 def _build_upsert() -> ReturningInsert[*tuple[Any, ...]]:
     """Return the statement that notes bytes; ``_read_bytes`` gives its parameters, but for ``asked_time``."""
     asked = func.coalesce(bindparam("asked_time", type_=Video.delete_time.type), func.now())
@@ -274,28 +261,3 @@ def map_sources(session: Session, video_ids: Sequence[str]) -> Mapping[str, Sequ
         for source in session.scalars(wanted.order_by(Source.first_seen_time, Source.id)):
             found.setdefault(source.video_id, []).append(source)
     return found
-
-
-def read_watermark(session: Session, *, tenant_id: str, bucket: str, prefix: str) -> datetime | None:
-    """Return how far a sweep has come; None before the first one."""
-    return session.scalar(
-        select(Sweep.watermark).where(
-            Sweep.tenant_id == tenant_id, Sweep.bucket == bucket, Sweep.prefix == prefix
-        )
-    )
-
-
-def raise_watermark(
-    session: Session, *, tenant_id: str, bucket: str, prefix: str, watermark: datetime
-) -> None:
-    """Note how far a sweep has come. It never goes back: of two sweeps at once the farther one counts."""
-    row = insert(Sweep).values(tenant_id=tenant_id, bucket=bucket, prefix=prefix, watermark=watermark)
-    session.execute(
-        row.on_conflict_do_update(
-            index_elements=["tenant_id", "bucket", "prefix"],
-            set_={
-                "watermark": func.greatest(Sweep.watermark, row.excluded.watermark),
-                "update_time": func.now(),
-            },
-        )
-    )

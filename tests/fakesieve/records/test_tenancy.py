@@ -17,7 +17,7 @@ from fakesieve.records.videos import load_video, record_source
 from tests.databases import opened
 from tests.factories import make_record, make_tenant, make_video
 
-FILLED = ["tenant", "api_key", "video", "source", "sweep", "job", "analysis", "face_track", "frame_score"]
+FILLED = ["tenant", "api_key", "video", "source", "job", "analysis", "face_track", "frame_score"]
 FILLED += ["patch_map", "segment", "verdict", "standing"]
 
 
@@ -29,9 +29,6 @@ def fill(database: Database, name: str) -> str:
         video_id = make_video(session, tenant_id)
         record_source(session, tenant_id=tenant_id, video_id=video_id, ref=VideoRef("videos", "clip.mp4"))
         store_analysis(session, make_record(tenant_id, video_id))
-        session.execute(
-            text("INSERT INTO sweep VALUES (:tenant, 'videos', '', now())"), {"tenant": tenant_id}
-        )
         session.execute(
             text(
                 "INSERT INTO job (id, tenant_id, lane, source_kind, source_bucket, source_key, request_hash,"
@@ -128,7 +125,7 @@ def test_a_tenant_deletes_nothing_of_another(
         assert session.scalars(left).all() == [tenants[1]]
 
 
-@pytest.mark.parametrize("table", ["video", "source", "job", "api_key", "sweep"])
+@pytest.mark.parametrize("table", ["video", "source", "job", "api_key"])
 def test_a_tenant_gives_no_row_to_another(
     module_database: Database, tenants: tuple[str, str], table: str
 ) -> None:

@@ -1,6 +1,6 @@
 """One row per content and tenant, and the places where it was seen."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,8 +11,6 @@ from fakesieve.records.videos import (
     list_sources,
     load_video,
     map_sources,
-    raise_watermark,
-    read_watermark,
     record_source,
     upsert_video,
 )
@@ -96,16 +94,3 @@ def test_places_of_many_videos_are_read_in_pieces(
             ids[0]: {"old", "new"}, ids[2]: {"c"},
         }  # fmt: skip
         assert list(found[ids[0]]) == list_sources(session, ids[0])
-
-
-def test_a_watermark_never_goes_back(database: Database, tenant_id: str) -> None:
-    def raise_to(watermark: datetime) -> datetime | None:
-        with database.transaction(tenant_id=tenant_id) as session:
-            raise_watermark(session, tenant_id=tenant_id, bucket="videos", prefix="in/", watermark=watermark)
-            return read_watermark(session, tenant_id=tenant_id, bucket="videos", prefix="in/")
-
-    with database.transaction(tenant_id=tenant_id) as session:
-        assert read_watermark(session, tenant_id=tenant_id, bucket="videos", prefix="in/") is None
-    assert raise_to(NOON) == NOON
-    assert raise_to(NOON - timedelta(hours=1)) == NOON
-    assert raise_to(NOON + timedelta(hours=1)) == NOON + timedelta(hours=1)
