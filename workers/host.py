@@ -34,8 +34,7 @@ _log = get_logger(__name__)
 # their leases run out, and a platform would kill it anyway.
 GIVE_BACK_S = 15.0
 _NO_SPACE_PAUSE_S = 5.0
-# A cancelled job is to stop within five seconds, of which the step that its work is in takes a part. One read
-# by primary keys every two seconds costs less than a hundredth of what the shard itself writes.
+# A cancelled job is to stop within five seconds, of which the step that its work is in takes a part.
 ENDS_LOOK_S = 2.0
 EXIT_STUCK = 70  # EX_SOFTWARE
 

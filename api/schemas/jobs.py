@@ -280,7 +280,7 @@ class BatchOut(Answer):
     end_reason: Annotated[
         BatchEnd | None,
         Field(description="Why it ended; `submission_cut_off`: the rest of its list never came."),
-    ]
+    ] = None
 
 
 class BatchPreviewOut(Answer):

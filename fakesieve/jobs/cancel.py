@@ -10,7 +10,7 @@ _ROWS_AT_ONCE = 200
 
 
 def cancel_job(store: JobStore, job_id: str, message: str = "") -> bool:
-    """Cancel a live job; False when it has ended. Workers learn it when they extend their leases.
+    """Cancel a live job; False when it has ended. Workers learn it within some seconds.
 
     Only the job's row is touched, so it never waits for a shard that is being written.
     """

@@ -180,8 +180,8 @@ def _settle(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> bool:
     state = batch.state if batch.state.is_terminal else _judge(store, batch, pace)
     if state is None:
         return False
-    is_over = not batch.has_live_jobs and batch.state is BatchState.RUNNING
-    end = BatchEnd.JOBS_ENDED if is_over else BatchEnd.FAILURE_RATE
+    is_early = batch.has_live_jobs or batch.state is BatchState.OPEN
+    end = BatchEnd.FAILURE_RATE if is_early and state is BatchState.FAILED else BatchEnd.JOBS_ENDED
     moved = store.run(lambda tx: tx.set_batch_state(batch.id, state, end))
     if batch.has_live_jobs and state is BatchState.CANCELLED:
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER))

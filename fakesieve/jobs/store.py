@@ -63,7 +63,7 @@ class SubmitRows(Protocol):
         """Insert an open batch, or find the one of the same tenant and idempotency key."""
         ...
 
-    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+    def count_known_jobs(self, tenant_id: str, keys: Collection[str]) -> int:
         """Return how many of these idempotency keys the tenant has a job for."""
         ...
 

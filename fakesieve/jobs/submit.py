@@ -222,8 +222,10 @@ def _open_batch(tx: JobTransaction, new: NewBatch, batch_id: str, jobs: Sequence
     placed = tx.insert_batch(draft)
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
-    keys = [_name_job(placed.id, position, job) for position, job in enumerate(jobs)]
-    wanted = len(set(keys)) - tx.count_known_jobs(new.tenant_id, keys)
+    wanted = len(jobs)
+    if not placed.is_new or any(job.idempotency_key is not None for job in jobs):
+        keys = {_name_job(placed.id, position, job) for position, job in enumerate(jobs)}
+        wanted = len(keys) - tx.count_known_jobs(new.tenant_id, keys)
     if wanted:
         state = tx.share_batch(placed.id)
         if state is not None and state.is_terminal:

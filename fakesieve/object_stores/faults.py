@@ -42,6 +42,7 @@ class BodyBroken(Exception):
 
 
 HTTP_REFUSALS = range(400, 500)
+HTTP_RANGE_NOT_SATISFIABLE = 416
 
 
 class UnclearRefusal(Unavailable):
@@ -152,7 +153,9 @@ def _explain_answer(fault: vendor.ClientError, place: str) -> StoreFault:
         if code in meaning.codes or status in meaning.statuses:
             return StoreFault(meaning.error(meaning.reason, seen, meaning.hint), meaning.remedy)
     hint = f"the store said: {str(error.get('Message', ''))[:200]!r}"
-    kind = UnclearRefusal if status in HTTP_REFUSALS else Unavailable
+    # A range that cannot be is ours: a download that broke off behind its last byte and was taken up there.
+    is_unclear = status in HTTP_REFUSALS and status != HTTP_RANGE_NOT_SATISFIABLE
+    kind = UnclearRefusal if is_unclear else Unavailable
     return StoreFault(kind(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint), Remedy.NONE)
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.response import StreamingBody
 
 from fakesieve.errors import SourceRefused, Unavailable
-from fakesieve.object_stores.faults import BodyBroken
+from fakesieve.object_stores.faults import HTTP_RANGE_NOT_SATISFIABLE, BodyBroken
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.object_stores.retries import Pauses
 from fakesieve.object_stores.s3_client import S3Options, find_md5, pin_ref, read_facts
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # Small enough that a store which sends 1 kB a second is found out after half a minute: the library hands
 # a piece over when it is full.
 PIECE_BYTES = 32 << 10
-HTTP_RANGE_NOT_SATISFIABLE = 416
 
 _RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<size>\d+)")
 

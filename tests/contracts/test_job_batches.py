@@ -7,8 +7,10 @@ from sqlalchemy import text
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_batch, cancel_job
+from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.reconcile import reconcile
+from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, BatchPace, _settle, reconcile
+from fakesieve.jobs.rows import UnsettledBatch
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.submit import BatchEnded, NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.objects import VideoRef
@@ -155,6 +157,24 @@ def test_a_batch_that_is_cancelled_while_it_is_taken_in_gets_no_further_job(case
         submit_batch(CancelOnTheWay(case.store, 2), NewBatch(case.tenants[0], "list"), jobs)
     assert caught.value.reason is Reason.STATE_CONFLICT
     assert [state for _, _, state in list_jobs(case)] == [JobState.CANCELLED] * 2
+
+
+def test_a_batch_that_failed_too_often_says_so(case: JobCase) -> None:
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(BATCH_SAMPLE_MIN + 2)]
+    done = submit_batch(case.store, NewBatch(case.tenants[0], "list", max_failure_rate=0.5), jobs)
+    for each in done.jobs[:BATCH_SAMPLE_MIN]:
+        fail_job(case.store, each.job_id, Reason.NOT_VIDEO, "seen")
+    reconcile(case.store, LIMITS)
+    assert read_end(case, done.batch_id) == (BatchState.FAILED, BatchEnd.FAILURE_RATE)
+
+
+def test_a_batch_whose_jobs_end_while_it_is_looked_at_ended_by_them(case: JobCase) -> None:
+    batch_id = send(case, 2).batch_id
+    seen = UnsettledBatch(batch_id, BatchState.RUNNING, 0.5, has_live_jobs=True)
+    for job_id, _, _ in list_jobs(case):
+        case.finish(job_id, content=job_id)
+    assert _settle(case.store, seen, BatchPace())
+    assert read_end(case, batch_id) == (BatchState.SUCCEEDED, BatchEnd.JOBS_ENDED)
 
 
 def test_a_list_over_the_quota_is_refused_whole(case: JobCase) -> None:

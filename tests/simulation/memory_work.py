@@ -49,7 +49,7 @@ class MemoryWork(Journal):
         self._put(store.shards, draft.id, {})
         return Placed(draft.id, draft.request_hash, is_new=True)
 
-    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+    def count_known_jobs(self, tenant_id: str, keys: Collection[str]) -> int:
         return sum((tenant_id, key) in self.store.job_keys for key in keys)
 
     def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:

@@ -1,6 +1,6 @@
 """Rows that come into being when work is taken in."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ARRAY, Text, any_, func, literal, null, select, text, update
@@ -80,7 +80,7 @@ class SqlSubmitting(SqlRows):
         live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
         return max(0, self.session.execute(live).scalar_one() + wanted - tenant.jobs_max)
 
-    def count_known_jobs(self, tenant_id: str, keys: Sequence[str]) -> int:
+    def count_known_jobs(self, tenant_id: str, keys: Collection[str]) -> int:
         # One array and no list of parameters: a manifest may have more lines than a statement parameters.
         among = Job.idempotency_key == any_(literal(list(keys), ARRAY(Text())))
         known = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, among)

@@ -7,7 +7,7 @@ import urllib3.exceptions
 from botocore import exceptions as vendor
 
 from fakesieve.errors import SourceRefused, Unavailable
-from fakesieve.object_stores.faults import BodyBroken, Remedy, explain_disk, explain_fault
+from fakesieve.object_stores.faults import BodyBroken, Remedy, UnclearRefusal, explain_disk, explain_fault
 from fakesieve.reasons import Reason
 
 PLACE = "s3://b/k"
@@ -54,6 +54,14 @@ def test_a_refused_key_is_not_blamed_on_the_object() -> None:
     hint = explain_fault(answer(403, "SignatureDoesNotMatch"), PLACE).error.hint
     assert "FAKESIEVE_S3_SECRET_KEY" in hint
     assert "clock" in hint
+
+
+@pytest.mark.parametrize(("status", "is_unclear"), [(400, True), (451, True), (416, False), (520, False)])
+def test_only_refusals_that_nobody_knows_may_be_of_the_object(status: int, is_unclear: bool) -> None:
+    error = explain_fault(answer(status, "Odd", "no such thing"), PLACE).error
+    assert isinstance(error, UnclearRefusal) is is_unclear
+    if isinstance(error, UnclearRefusal):
+        assert (error.of_object.reason, error.of_object.seen) == (Reason.SOURCE_NOT_FOUND, error.seen)
 
 
 def test_what_is_unknown_is_told_in_the_stores_words() -> None:
