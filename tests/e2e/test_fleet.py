@@ -138,6 +138,8 @@ def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, lon
     fleet.wait(lambda: not still_running(children))
 
     other = fleet.ensure_worker()
+    # It ends the leases of the dead one.
+    fleet.wait(lambda: any("host.buried" in log.read_text() for log in fleet.logs.iterdir()))
     fleet.wait(lambda: screening(fleet, job_id) and fleet.read_shard(job_id, 1).fence == 2)
     os.kill(find_inference(other), signal.SIGKILL)  # costs neither the shard nor an attempt
     job = fleet.wait_ended(job_id)
