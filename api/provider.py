@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, cast
 
 import requests
@@ -26,7 +25,7 @@ from fakesieve.reasons import Reason
 
 TIMEOUT_S = 5.0
 AWAY_S = 15.0
-"""A provider that did not answer is left alone for so long: each try holds a turn of who signs in."""
+"""A provider that did not answer is left alone for so long: each try keeps a thread and a person waiting."""
 KEEP_S = 3600.0
 """What the provider says of itself is asked for again after this."""
 KEYS_AGAIN_S = 5.0
@@ -64,7 +63,11 @@ class _Facts:
 
 
 class IdentityProvider:
-    """One provider. What it says of itself and its keys are kept for an hour."""
+    """One provider. What it says of itself and its keys are kept for an hour.
+
+    Nothing is locked while it is asked: of two threads that find something out of date both ask, and either
+    answer may stay.
+    """
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class IdentityProvider:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._rules, self._clock, self._now, self._lock = rules, clock, now, Lock()
+        self._rules, self._clock, self._now = rules, clock, now
         self._facts: _Facts | None = None
         self._keys: tuple[KeySet, float] | None = None
         self._away: tuple[ProviderAway, float] | None = None
@@ -180,8 +183,9 @@ class IdentityProvider:
 
     def _check_away(self) -> None:
         """Raise what the last try came to while that was a moment ago."""
-        if self._away is not None and self._clock() - self._away[1] < AWAY_S:
-            raise ProviderAway(*self._away[0].args)
+        away = self._away
+        if away is not None and self._clock() - away[1] < AWAY_S:
+            raise ProviderAway(*away[0].args)
 
     def _note_away(self) -> ProviderAway:
         fault = _away(self._rules.issuer)
@@ -189,10 +193,10 @@ class IdentityProvider:
         return fault
 
     def _find_facts(self) -> _Facts:
-        with self._lock:
-            if self._facts is None or self._clock() - self._facts.seen_s > KEEP_S:
-                self._facts = self._read_facts()
-            return self._facts
+        facts = self._facts
+        if facts is None or self._clock() - facts.seen_s > KEEP_S:
+            facts = self._facts = self._read_facts()
+        return facts
 
     def _read_facts(self) -> _Facts:
         issuer = self._rules.issuer
@@ -222,15 +226,15 @@ class IdentityProvider:
         return "client_secret_basic" if "client_secret_basic" in known else "client_secret_post"
 
     def _find_keys(self, facts: _Facts, *, is_again: bool = False) -> tuple[KeySet, float]:
-        with self._lock:
-            if is_again or self._keys is None or self._clock() - self._keys[1] > KEEP_S:
-                found = self._fetch(facts.keys_url)
-                try:
-                    keys = KeySet.import_key_set(cast("Any", found))
-                except (JoseError, ValueError, KeyError, TypeError) as fault:
-                    raise _away(self._rules.issuer, "its keys cannot be read") from fault
-                self._keys = keys, self._clock()
-            return self._keys
+        kept = self._keys
+        if is_again or kept is None or self._clock() - kept[1] > KEEP_S:
+            found = self._fetch(facts.keys_url)
+            try:
+                keys = KeySet.import_key_set(cast("Any", found))
+            except (JoseError, ValueError, KeyError, TypeError) as fault:
+                raise _away(self._rules.issuer, "its keys cannot be read") from fault
+            kept = self._keys = keys, self._clock()
+        return kept
 
     def _fetch(self, url: str) -> Mapping[str, object]:
         self._check_away()

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 
 from api.problems import Problem
@@ -22,6 +23,8 @@ from fakesieve.reasons import Reason
 CONNECTIONS_EACH = 2
 STRANGERS = ""
 """Who has not said who they are: together they have the turns of one tenant."""
+TALKS = 8
+"""Requests that wait for another host at a time, each in a thread of its own."""
 _WAIT_S = 15.0
 Result = TypeVar("Result")
 
@@ -33,6 +36,7 @@ class Slots:
         self.turns = max(1, (connections - 1) // CONNECTIONS_EACH)
         self.turns_each = (self.turns + 1) // 2
         self._looks = anyio.Semaphore(max(1, connections - self.turns * CONNECTIONS_EACH))
+        self._talks, self._talkers = anyio.Semaphore(TALKS), anyio.CapacityLimiter(TALKS)
         self._held = dict[str, int]()
         self._waiting = OrderedDict[str, deque[anyio.Event]]()
 
@@ -70,6 +74,22 @@ class Slots:
             return await run_in_threadpool(work)
         finally:
             self._looks.release()
+
+    async def talk(self, work: Callable[[], Result]) -> Result:
+        """Run a function that asks another host and no database, without a turn: nobody else waits for it.
+
+        Raises ``Problem`` (RATE_LIMITED) where too many wait for others already.
+        """
+        try:
+            with anyio.fail_after(_WAIT_S):
+                await self._talks.acquire()
+        except TimeoutError:
+            seen = "too many requests wait for another host"
+            raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": "15"}) from None
+        try:
+            return await anyio.to_thread.run_sync(work, limiter=self._talkers)
+        finally:
+            self._talks.release()
 
     def _take(self, tenant_id: str) -> bool:
         held = self._held.get(tenant_id, 0)

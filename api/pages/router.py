@@ -1,7 +1,7 @@
 """The router of all pages: who looks, may they, is the form ours; and every failure as a page of its own."""
 
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from typing import Annotated, Any, cast
 from urllib.parse import quote
@@ -46,7 +46,7 @@ class OpenRoute(APIRoute):
                 await self.admit(request)
                 # The transaction ends after the answer was made, so the turn ends with it.
                 stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
-                await stack.enter_async_context(get_services(request).slots.hold(self.name_holder(request)))
+                await stack.enter_async_context(self.take_turn(request))
                 answer = await handle(request)
             except _Stranger:
                 answer = _ask_in(request)
@@ -71,10 +71,22 @@ class OpenRoute(APIRoute):
             )
         request.state.form = form
 
+    def take_turn(self, request: Request) -> AbstractAsyncContextManager[None]:
+        """Return what keeps a turn for the whole request."""
+        return get_services(request).slots.hold(self.name_holder(request))
+
     def name_holder(self, request: Request) -> str:
         """Return whose turns this request takes: a tenant's, or those of strangers."""
         del request
         return STRANGERS
+
+
+class FreeRoute(OpenRoute):
+    """A page for whoever comes that takes its turns itself, as it asks another host in between."""
+
+    @override
+    def take_turn(self, request: Request) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
 
 class PageRoute(OpenRoute):
@@ -101,8 +113,8 @@ class PageRoute(OpenRoute):
 class PageRouter(APIRouter):
     """Pages for people who have signed in, or for whoever comes; none of them is in the API's document."""
 
-    def __init__(self, *, is_open: bool = False) -> None:
-        super().__init__(route_class=OpenRoute if is_open else PageRoute, include_in_schema=False)
+    def __init__(self, route_class: type[OpenRoute] = PageRoute) -> None:
+        super().__init__(route_class=route_class, include_in_schema=False)
 
 
 class _Stranger(Exception):

@@ -1,8 +1,12 @@
-"""Signing in at the identity provider: there, and back with its answer."""
+"""Signing in at the identity provider: there, and back with its answer.
+
+The provider is asked without a turn and without a connection, so that a slow one keeps nobody else waiting.
+"""
 
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import Query, Request, Response
@@ -10,14 +14,15 @@ from fastapi.responses import RedirectResponse
 
 from api.dependencies import ServicesDep
 from api.pages.people import drop_ticket, read_ticket, set_ticket
-from api.pages.router import PageRouter
+from api.pages.router import FreeRoute, PageRouter
 from api.pages.routes.sign_in import begin_session, check_tries, choose_target, show_form
 from api.pagination import read_token, sign_token
 from api.problems import Problem, not_found
 from api.services import Services
+from api.slots import STRANGERS
 from api.tickets import ProviderAway, SignInProvider, Ticket
 from fakesieve.errors import RequestRefused
-from fakesieve.people.provider import sign_in_by_provider
+from fakesieve.people.provider import Identity, sign_in_by_provider
 
 TICKET_S = 600
 """How long somebody may take at the provider."""
@@ -25,7 +30,7 @@ _BINDING = json.dumps("sign-in at the provider")
 _LETTERS_MAX = 4000
 _Text = Annotated[str, Query(max_length=_LETTERS_MAX)]
 
-open_router = PageRouter(is_open=True)
+open_router = PageRouter(FreeRoute)
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class _Way:
 
 
 @open_router.get("/sign-in/provider")
-def begin_at_provider(
+async def begin_at_provider(
     request: Request,
     services: ServicesDep,
     next_: Annotated[str, Query(alias="next", max_length=2000)] = "/",
@@ -47,9 +52,11 @@ def begin_at_provider(
     check_tries(request, services)
     ticket = Ticket.make()
     try:
-        url = provider.client.begin(ticket)
+        url = await services.slots.talk(partial(provider.client.begin, ticket))
     except ProviderAway as fault:
-        return _refuse(request, services, choose_target(next_), f"Sign in with a password: {fault}.", 503)
+        return await _refuse(
+            request, services, choose_target(next_), f"Sign in with a password: {fault}.", 503
+        )
     answer = RedirectResponse(url, 303)
     position = [int(time.time()), ticket.state, ticket.nonce, ticket.verifier, choose_target(next_)]
     set_ticket(request, answer, sign_token(services.token_key, position, _BINDING), TICKET_S)
@@ -57,7 +64,7 @@ def begin_at_provider(
 
 
 @open_router.get("/sign-in/callback")
-def take_answer(
+async def take_answer(
     request: Request,
     services: ServicesDep,
     state: _Text = "",
@@ -70,19 +77,27 @@ def take_answer(
     check_tries(request, services)
     way = _read_way(request, services)
     if way is None:
-        return _refuse(
-            request, services, "/", "This sign-in was not begun in this browser, or too long ago.", 400
-        )
+        said = "This sign-in was not begun in this browser, or too long ago."
+        return await _refuse(request, services, "/", said, 400)
     given = {"state": state, "code": code, "error": error, "iss": iss}
+    answer = {name: text for name, text in given.items() if text}
     try:
-        identity = provider.client.finish(way.ticket, {name: text for name, text in given.items() if text})
-        begun = sign_in_by_provider(services.database, provider.tenant, identity, provider.roles)
+        identity = await services.slots.talk(partial(provider.client.finish, way.ticket, answer))
+        begin = partial(_begin, request, services, provider, identity, way.target)
+        return await services.slots.run(begin, STRANGERS)
     except ProviderAway as fault:
-        return _refuse(request, services, way.target, f"Sign in with a password: {fault}.", 503)
+        return await _refuse(request, services, way.target, f"Sign in with a password: {fault}.", 503)
     except RequestRefused as fault:
         said = f"{fault.seen[:1].upper()}{fault.seen[1:]}: {fault.hint}."
-        return _refuse(request, services, way.target, said, 401)
-    answer = begin_session(request, services, begun, way.target)
+        return await _refuse(request, services, way.target, said, 401)
+
+
+def _begin(
+    request: Request, services: Services, provider: SignInProvider, identity: Identity, target: str
+) -> Response:
+    """Begin a session of whoever the provider has named."""
+    begun = sign_in_by_provider(services.database, provider.tenant, identity, provider.roles)
+    answer = begin_session(request, services, begun, target)
     drop_ticket(request, answer)
     return answer
 
@@ -105,8 +120,9 @@ def _read_way(request: Request, services: Services) -> _Way | None:
     return _Way(Ticket(state, nonce, verifier), choose_target(target))
 
 
-def _refuse(request: Request, services: Services, target: str, said: str, status: int) -> Response:
-    page = show_form(request, services, to=target, refusal=said)
+async def _refuse(request: Request, services: Services, target: str, said: str, status: int) -> Response:
+    show = partial(show_form, request, services, to=target, refusal=said)
+    page = await services.slots.run(show, STRANGERS)
     page.status_code = status
     drop_ticket(request, page)
     return page

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, set_cookie
-from api.pages.router import PageRouter, PageTransaction, find_person
+from api.pages.router import OpenRoute, PageRouter, PageTransaction, find_person
 from api.pages.templates import PLACES, render
 from api.problems import Problem
 from api.router import find_address
@@ -25,7 +25,7 @@ _REFUSAL = (
     "of late."
 )
 
-open_router = PageRouter(is_open=True)
+open_router = PageRouter(OpenRoute)
 router = PageRouter()
 
 
