@@ -138,12 +138,16 @@ def find_user(session: Session, tenant_id: str, email: str) -> str:
 
 
 def change_password(session: Session, tenant_id: str, email: str, password: str, *, actor: str) -> str:
-    """Give an account another password, open it again and end its sessions. Raises RequestRefused."""
+    """Give an account another password, open it again and end its sessions. Raises RequestRefused.
+
+    From where its person signed in of late they still come in while somebody guesses: whoever gives another
+    password because of that must not shut them out by it.
+    """
     user_id = find_user(session, tenant_id, email)
     values = {"password_hash": hash_password(password), "failures": 0, "locked_until": None}
     session.execute(update(AppUser).where(AppUser.id == user_id).values(is_disabled=False, **values))
     _end_sessions(session, user_id)
-    session.execute(delete(KnownAddress).where(KnownAddress.user_id == user_id))
+    session.execute(update(KnownAddress).where(KnownAddress.user_id == user_id).values(failures=0))
     record_audit(session, tenant_id=tenant_id, actor=actor, action="user.password_changed", subject=user_id)
     return user_id
 

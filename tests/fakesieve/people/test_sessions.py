@@ -205,6 +205,20 @@ def test_a_new_password_ends_sessions_and_opens_the_account(app: Database, datab
     assert sign_in(app, "acme", "ana@example.com", "another long phrase") is not None
 
 
+def test_a_new_password_works_at_once_where_the_person_was_though_somebody_guesses(
+    app: Database, database: Database, tenant: str
+):
+    new = "another long phrase"
+    assert sign_in(app, "acme", "ana@example.com", PASSWORD, "192.0.2.1") is not None
+    with database.transaction(tenant_id=tenant) as session:
+        session.execute(update(KnownAddress).values(failures=FAILURES_MAX - 1))
+        change_password(session, tenant, "ana@example.com", new, actor="cli")
+        session.execute(update(AppUser).values(locked_until=func.now() + timedelta(minutes=5)))
+    guess(app, address="192.0.2.1")  # the old password, from habit: counted from nothing again
+    assert sign_in(app, "acme", "ana@example.com", new, "198.51.100.9") is None
+    assert sign_in(app, "acme", "ana@example.com", new, "192.0.2.1") is not None
+
+
 def test_an_address_has_one_account(database: Database, tenant: str):
     with pytest.raises(RequestRefused) as refused, database.transaction(tenant_id=tenant) as session:
         create_user(
