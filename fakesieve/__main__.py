@@ -22,6 +22,7 @@ from fakesieve.cli.completion import OPTIONS, VARIABLE, complete
 from fakesieve.errors import FleetError, NothingMatched
 from fakesieve.reach import is_remote
 from fakesieve.reasons import Reason
+from fakesieve.texts import escape_line
 
 EXIT_ERROR, EXIT_USAGE, EXIT_NOTHING, EXIT_AUTH = 1, 2, 4, 5
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
@@ -208,11 +209,6 @@ def _end_service(signal_number: int, frame: FrameType | None) -> None:
 
 def _complain(seen: str, hint: str) -> None:
     print(f"error: {escape_line(seen)}\nhint: {escape_line(hint)}", file=sys.stderr)  # noqa: T201 - to the user
-
-
-def escape_line(text: str) -> str:
-    """Return text on one line, with everything that could steer a terminal written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from structlog.contextvars import bind_contextvars, merge_contextvars, reset_con
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from fakesieve.settings import LogFormat, LogLevel
+from fakesieve.texts import escape_line
 
 Logger = structlog.stdlib.BoundLogger
 
@@ -103,10 +104,7 @@ def redact_event(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 def _escape_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Write out what could steer a terminal or begin a line of its own; JSON does so by itself."""
     del logger, method
-    return {
-        name: "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
-        for name, value in event.items()
-    }
+    return {name: escape_line(str(value)) for name, value in event.items()}
 
 
 def _redact_fields(fields: Mapping[str, object]) -> MutableMapping[str, object]:

@@ -17,3 +17,8 @@ def make_storable(text: str) -> str:
     written.
     """
     return _UNSTORABLE.sub("\ufffd", text)
+
+
+def escape_line(text: str) -> str:
+    """Return text on one line, with everything that could steer a terminal written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -8,6 +8,7 @@ from fakesieve.cli.place import open_all_tenants
 from fakesieve.cli.printing import Json, print_json
 from fakesieve.records.tenants import Quota, Tenant, load_quota
 from fakesieve.tenant_changes import MS_PER_HOUR, TenantChange, change_tenant, find_named, list_tenants
+from fakesieve.texts import escape_line
 
 _ACTOR = "command"
 
@@ -78,7 +79,7 @@ def _print(tenant: Tenant, quota: Quota, *, as_json: bool) -> None:
     hours = "no limit" if tenant.month_ms_max is None else f"{tenant.month_ms_max / MS_PER_HOUR:g}"
     state = "active" if tenant.is_active else "closed"
     used = f"{quota.month_ms / MS_PER_HOUR:.1f}"
-    typer.echo(f"{tenant.name}  {state}  weight {tenant.weight:g}  {tenant.id}")
+    typer.echo(f"{escape_line(tenant.name)}  {state}  weight {tenant.weight:g}  {tenant.id}")
     typer.echo(f"  live jobs {quota.jobs_live} of {jobs}, hours this month {used} of {hours}")
     for place in tenant.places:
         typer.echo(f"  may name {place}")

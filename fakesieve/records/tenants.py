@@ -11,14 +11,18 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 from sqlalchemy.types import Text
 
+from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.places import parse_place
+from fakesieve.reasons import Reason
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
+from fakesieve.values.tenant_names import LETTERS_MAX, check_tenant_name, fold_tenant_name
 
 KEY_MARK = "fsk_"
 _KEY_BYTES = 32
 _OLDER_MAX = 100
 _SHOWN_LETTERS = len(KEY_MARK) + 6
+_LOCK_NAMES = text("SELECT pg_advisory_xact_lock(hashtextextended('names of tenants', 0))")
 _FIND_KEY = text("SELECT key_id, of_tenant, key_scopes FROM find_api_key(:sha256)")
 
 
@@ -83,10 +87,34 @@ class Caller:
 
 
 def ensure_tenant(session: Session, name: str) -> str:
-    """Return the id of the tenant of this name, which is made if there is none."""
+    """Return the id of the tenant of this name, which is made if there is none.
+
+    Raises RequestRefused: INVALID_REQUEST for a name that no tenant can have, STATE_CONFLICT for one that
+    people would take for another tenant's. Tenants that there are keep their names.
+    """
     wanted = select(Tenant.id).where(Tenant.name == name)
+    found = session.scalar(wanted)
+    if found is not None:
+        return found
+    session.execute(_LOCK_NAMES)  # two that are alike must not be made side by side
+    _check_name(session, name)
     made = session.scalar(insert(Tenant).values(name=name).on_conflict_do_nothing().returning(Tenant.id))
     return made or session.scalars(wanted).one()
+
+
+def _check_name(session: Session, name: str) -> None:
+    try:
+        check_tenant_name(name)
+    except ValueError as fault:
+        seen = f"{fault}; this is {name[:LETTERS_MAX]!a}"
+        raise RequestRefused(Reason.INVALID_REQUEST, seen, "choose another name") from fault
+    folded = fold_tenant_name(name)
+    for other in session.scalars(select(Tenant.name)):
+        if other != name and fold_tenant_name(other) == folded:
+            seen = f"the name {name!a} looks like that of the tenant {other!a}"
+            raise RequestRefused(
+                Reason.STATE_CONFLICT, seen, "use that name, or one that nobody takes for it"
+            )
 
 
 def create_key(

@@ -11,10 +11,11 @@ import pytest
 from engine.errors import MediaRejected
 from engine.results import RejectReason
 from fakesieve import __main__ as command
-from fakesieve.__main__ import COMMANDS, Command, escape_line, main
+from fakesieve.__main__ import COMMANDS, Command, main
 from fakesieve.errors import NothingMatched, RequestRefused, Unavailable
 from fakesieve.reach import is_remote
 from fakesieve.reasons import Reason
+from fakesieve.texts import escape_line
 from tests.waiting import PATIENCE_S
 
 
