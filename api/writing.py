@@ -64,6 +64,8 @@ def write_job(line: JobLine) -> JobOut:
         video_id=line.video_id,
         analysis_id=line.analysis_id,
         reused_analysis=line.reused_analysis,
+        attempts=line.attempts,
+        next_retry_time=line.next_retry_time,
         create_time=line.create_time,
         start_time=line.start_time,
         end_time=line.end_time,
@@ -174,7 +176,12 @@ def write_upload(upload: Upload, now: datetime, form: PostForm | None = None) ->
     )
 
 
-def write_video(video: Video, tags: Mapping[str, str], sources: list[Source] | None = None) -> VideoOut:
+def write_video(
+    video: Video,
+    tags: Mapping[str, str],
+    expire_time: datetime | None,
+    sources: list[Source] | None = None,
+) -> VideoOut:
     """Return a video, with the places where it was seen if they are given."""
     warnings = cast("list[str]", video.media.get("warnings") or [])
     return VideoOut(
@@ -191,6 +198,7 @@ def write_video(video: Video, tags: Mapping[str, str], sources: list[Source] | N
         tags=dict(tags),
         retention_class=video.retention_class,
         hold_time=video.hold_time,
+        expire_time=expire_time,
         sources=None if sources is None else [_write_video_source(source) for source in sources],
         create_time=video.create_time,
     )

@@ -91,6 +91,7 @@ def write_full(line: AnalysisLine, record: AnalysisRecord, track_ids: Mapping[in
             "segments": [write_segment(each) for each in record.score.segments],
             "time_series": None if series is None else _write_series(series),
             "timings_ms": dict(record.timings_ms),
+            "peak_track": record.score.peak_track,
         }
     )
 

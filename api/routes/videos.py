@@ -13,6 +13,7 @@ from api.problems import Problem, describe_responses, not_found
 from api.router import ApiRouter
 from api.schemas.jobs import ChangeVideoBody, Sha256, VideoOut
 from api.writing import read_before, write_video
+from fakesieve.erasure.retention import find_ends
 from fakesieve.reasons import Reason
 from fakesieve.records.tags import read_tags, set_tags
 from fakesieve.records.video_lists import list_videos, lock_video
@@ -42,11 +43,11 @@ def list_all_videos(
         before=read_before(query.position),
         limit=page.limit,
     )
-    tags = read_tags(session, [line.id for line in lines])
+    tags, ends = read_tags(session, [line.id for line in lines]), find_ends(session, lines)
     return query.make(
         Page[VideoOut],
         lines,
-        lambda line: write_video(line, tags.get(line.id, {})),
+        lambda line: write_video(line, tags.get(line.id, {}), ends.get(line.id)),
         lambda line: (line.create_time.isoformat(), line.id),
     )
 
@@ -98,7 +99,8 @@ def _find(video: Video | None, video_id: str) -> Video:
 
 def _show(session: Session, video: Video) -> VideoOut:
     tags = read_tags(session, [video.id]).get(video.id, {})
-    return write_video(video, tags, list_sources(session, video.id))
+    end = find_ends(session, [video]).get(video.id)
+    return write_video(video, tags, end, list_sources(session, video.id))
 
 
 def _find_etag(shown: VideoOut) -> str:

@@ -150,7 +150,7 @@ class SeriesOut(Answer):
 
 
 class AnalysisOut(Answer):
-    """What one pipeline found in one video. The last four fields are null in ``view=basic``."""
+    """What one pipeline found in one video. The last five fields are null in ``view=basic``."""
 
     object: Literal["analysis"] = "analysis"
     id: str
@@ -171,6 +171,9 @@ class AnalysisOut(Answer):
     segments: list[SegmentOut] | None = None
     time_series: SeriesOut | None = None
     timings_ms: dict[str, int] | None = None
+    peak_track: Annotated[
+        int | None, Field(description="Ordinal of the track with the highest score; null without a score.")
+    ] = None
 
 
 class PartialAnalysis(Answer):

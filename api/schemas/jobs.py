@@ -240,6 +240,14 @@ class JobOut(Answer):
     video_id: str | None
     analysis_id: str | None
     reused_analysis: bool
+    attempts: Annotated[
+        int | None,
+        Field(description="Tries of the piece that was tried most; null once its work is kept no more."),
+    ]
+    next_retry_time: Annotated[
+        Time | None,
+        Field(description="When a piece that failed is tried again; null if none waits for that."),
+    ]
     create_time: Time
     start_time: Time | None
     end_time: Time | None
@@ -374,5 +382,9 @@ class VideoOut(Answer):
     tags: dict[str, str]
     retention_class: str | None
     hold_time: Annotated[Time | None, Field(description="Since when a legal hold keeps it.")]
+    expire_time: Annotated[
+        Time | None,
+        Field(description="When its class lets it be erased; null without one, and while a hold keeps it."),
+    ]
     sources: list[VideoSourceOut] | None = None
     create_time: Time

@@ -1,7 +1,8 @@
 """How long videos are kept: classes, deletion that can be taken back, and legal holds, which win."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -131,6 +132,20 @@ def remove_class(session: Session, tenant_id: str, actor: str, name: str) -> Non
 def list_classes(session: Session) -> Sequence[RetentionClass]:
     """Return the classes of the tenant at hand by their names."""
     return session.scalars(select(RetentionClass).order_by(RetentionClass.name)).all()
+
+
+def find_ends(session: Session, videos: Sequence[Video]) -> Mapping[str, datetime]:
+    """Return when videos of the tenant at hand are over by their classes.
+
+    Those without a class or on hold are left out.
+    """
+    kept = {each.name: each.keep_s for each in list_classes(session)}
+    ends: dict[str, datetime] = {}
+    for video in videos:
+        keep_s = kept.get(video.retention_class or DEFAULT_CLASS)
+        if keep_s is not None and video.hold_time is None:
+            ends[video.id] = video.create_time + timedelta(seconds=keep_s)
+    return ends
 
 
 def find_due(session: Session, limit: int) -> list[DueErasure]:

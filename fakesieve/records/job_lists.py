@@ -1,12 +1,13 @@
 """Jobs as people look at them: lists, and one with its work. Nothing here changes a row."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.states import RETRY_STATES, JobState
+from fakesieve.jobs.states import LIVE_STATES, RETRY_STATES, JobState, ShardState
 from fakesieve.objects import VideoRef
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Attempt, Job, Shard
@@ -14,6 +15,17 @@ from fakesieve.records.table import is_at_hand
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
 
 PAGE_MAX = 1000
+
+
+@dataclass(frozen=True)
+class _Tries:
+    """How often the piece of a job was tried that was tried most, and when a piece is tried again."""
+
+    attempts: int | None = None
+    next_time: datetime | None = None
+
+
+_NO_TRIES = _Tries()
 
 
 def list_jobs(
@@ -74,7 +86,7 @@ def load_job(session: Session, job_id: str) -> JobDetail | None:
         select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.start_time, Attempt.fence)
     )
     return JobDetail(
-        _read_line(job),
+        _read_line(job, _load_tries(session, [job_id]).get(job_id, _NO_TRIES)),
         job.pipeline_fingerprint,
         job.media,
         tuple(_read_shard(row) for row in shards),
@@ -89,10 +101,20 @@ def find_scored(session: Session, analysis_ids: Sequence[str]) -> set[str]:
 
 
 def _read_lines(session: Session, wanted: Select[Job]) -> list[JobLine]:
-    return [_read_line(job) for job in session.scalars(wanted)]
+    jobs = session.scalars(wanted).all()
+    tries = _load_tries(session, [job.id for job in jobs])
+    return [_read_line(job, tries.get(job.id, _NO_TRIES)) for job in jobs]
 
 
-def _read_line(job: Job) -> JobLine:
+def _load_tries(session: Session, job_ids: Sequence[str]) -> Mapping[str, _Tries]:
+    """Return how often the work of jobs was tried, and when it is tried next: one query for all of them."""
+    waits = (Shard.state == ShardState.PENDING) & (Shard.retry_time > func.now())
+    wanted = select(Shard.job_id, func.max(Shard.attempts), func.min(Shard.retry_time).filter(waits))
+    rows = session.execute(wanted.where(Shard.job_id.in_(job_ids)).group_by(Shard.job_id))
+    return {job_id: _Tries(attempts, retry_time) for job_id, attempts, retry_time in rows}
+
+
+def _read_line(job: Job, tries: _Tries) -> JobLine:
     reason = job.error_reason
     return JobLine(
         id=job.id,
@@ -113,6 +135,8 @@ def _read_line(job: Job) -> JobLine:
         analysis_id=job.analysis_id,
         reused_analysis=job.reused_analysis,
         fault=None if reason is None else JobFault(reason, job.error_message, job.error_hint or reason.hint),
+        attempts=tries.attempts,
+        next_retry_time=tries.next_time if job.state in LIVE_STATES else None,
     )
 
 

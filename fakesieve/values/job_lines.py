@@ -21,7 +21,11 @@ class JobFault:
 
 @dataclass(frozen=True)
 class JobLine:
-    """One job in short. ``n_done`` of ``n_shards`` pieces are screened; both are 0 before it is planned."""
+    """One job in short. ``n_done`` of ``n_shards`` pieces are screened; both are 0 before it is planned.
+
+    ``attempts`` counts the tries of the piece that was tried most, None once its work is kept no more.
+    ``next_retry_time`` is when a piece that failed is tried again, None where none waits for that.
+    """
 
     id: str
     state: JobState
@@ -39,6 +43,8 @@ class JobLine:
     analysis_id: str | None
     reused_analysis: bool
     fault: JobFault | None
+    attempts: int | None = None
+    next_retry_time: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,9 @@ def test_one_analysis_in_short_and_in_full(acme: Caller, ids: Ids) -> None:
     assert full["tracks"][0]["id"].startswith("trk_")
     assert full["coverage"]["faces_rejected"] == {"face_too_small": 1}
     assert full["time_series"]["score"] == [0.9, 0.95, None]
+    assert full["peak_track"] == 0
     assert {name for name in full if full[name] != short[name]} == {
-        *("coverage", "tracks", "segments", "time_series", "timings_ms")
+        *("coverage", "tracks", "segments", "time_series", "timings_ms", "peak_track")
     }
 
 

@@ -44,6 +44,32 @@ def test_a_submitted_job_rings_through_the_outbox(acme, clip, module_database: D
     assert [tuple(row) for row in rows] == [(job["id"], "doorbell", 0)]
 
 
+def test_a_job_says_how_often_it_was_tried_and_when_it_is_tried_again(acme, clip, module_database: Database):
+    job_id = submit(acme, clip("jobs/tries.mp4"))["id"]
+
+    def read(path: str) -> tuple[int | None, str | None]:
+        shown = acme.get(path).json()
+        shown = shown.get("data", [shown])[0]
+        return shown["attempts"], shown["next_retry_time"]
+
+    def change(assignment: str) -> None:
+        with module_database.transaction(tenant_id=None) as session:
+            session.execute(text(f"UPDATE shard SET {assignment} WHERE job_id = :id"), {"id": job_id})
+
+    paths = ("/v1/jobs", f"/v1/jobs/{job_id}")
+    assert [read(path) for path in paths] == [(0, None)] * 2
+    change("attempts = 2, deliveries = 3, retry_time = '2100-01-01T00:00:00Z'")
+    assert [read(path) for path in paths] == [(2, "2100-01-01T00:00:00.000000Z")] * 2
+    change("retry_time = now() - interval '1 s'")  # it may be tried already
+    assert read(paths[1]) == (2, None)
+    change("retry_time = '2100-01-01T00:00:00Z'")
+    acme.post(f"/v1/jobs/{job_id}:cancel")
+    assert read(paths[1]) == (2, None)
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM shard WHERE job_id = :id"), {"id": job_id})
+    assert [read(path) for path in paths] == [(None, None)] * 2
+
+
 def test_an_object_that_is_not_there_makes_no_job(acme):
     answer = acme.post("/v1/jobs", {"uri": "s3://videos/jobs/nothing.mp4"})
     assert reason_of(answer) == (422, "SOURCE_NOT_FOUND")

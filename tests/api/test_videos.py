@@ -1,5 +1,7 @@
 """Videos over HTTP: listed, shown with their sources, named and tagged without losing another's change."""
 
+from datetime import datetime
+
 from sqlalchemy import text
 
 from fakesieve.objects import VideoRef
@@ -28,6 +30,26 @@ def test_a_video_is_shown_with_the_places_where_it_was_seen(acme, module_databas
     assert video["content_sha256"] == hash_text("clip")
     assert [source["uri"] for source in video["sources"]] == ["s3://videos/clip.mp4"]
     assert (video["tags"], video["external_id"], video["warnings"]) == ({}, None, [])
+
+
+def test_a_video_says_when_its_class_lets_it_be_erased(acme, module_database):
+    video_id = make(module_database, acme)
+    path = f"/v1/videos/{video_id}"
+    assert acme.get(path).json()["expire_time"] is None
+    acme.send("PUT", "/v1/retention-classes/default", {"keep_s": 86_400})
+    acme.send("PUT", "/v1/retention-classes/short", {"keep_s": 60})
+
+    def read_kept_s() -> float:
+        shown = acme.get(path).json()
+        assert acme.get("/v1/videos").json()["data"][0]["expire_time"] == shown["expire_time"]
+        end, begin = (datetime.fromisoformat(shown[name]) for name in ("expire_time", "create_time"))
+        return (end - begin).total_seconds()
+
+    assert read_kept_s() == 86_400
+    acme.post(f"{path}:classify", {"retention_class": "short"})
+    assert read_kept_s() == 60
+    acme.post(f"{path}:hold")
+    assert acme.get(path).json()["expire_time"] is None
 
 
 def test_videos_are_listed_by_content_and_by_the_callers_name(acme, module_database):

@@ -31,6 +31,8 @@ def read_job(job: JobOut) -> JobLine:
         analysis_id=job.analysis_id,
         reused_analysis=job.reused_analysis,
         fault=None if error is None else JobFault(error.reason, error.message, error.hint),
+        attempts=job.attempts,
+        next_retry_time=job.next_retry_time,
     )
 
 

@@ -34,6 +34,8 @@ JOB = JobLine(
     analysis_id=None,
     reused_analysis=False,
     fault=None,
+    attempts=2,
+    next_retry_time=NOON + timedelta(minutes=5),
 )
 FAILED = replace(
     JOB,
