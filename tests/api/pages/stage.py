@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -48,6 +48,7 @@ def make_scene(
     *,
     key: str = "clips/interview.mp4",
     record: AnalysisRecord | None = None,
+    change: Callable[[AnalysisRecord], AnalysisRecord] | None = None,
     media: dict[str, object] = MEDIA,
     is_blind: bool = False,
 ) -> Scene:
@@ -61,7 +62,7 @@ def make_scene(
         )
         record_source(session, tenant_id=tenant_id, video_id=video_id, ref=VideoRef(BUCKET, key))
         kept = make_record(tenant_id, video_id) if record is None else record
-        analysis_id, _ = store_analysis(session, kept)
+        analysis_id, _ = store_analysis(session, kept if change is None else change(kept))
         queue = create_queue(
             session, tenant_id, QueueDraft("all", QueueRule(), is_blind=is_blind), actor="usr_admin"
         )
