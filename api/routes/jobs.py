@@ -120,7 +120,7 @@ async def stream_job(job_id: str, caller: CallerDep, services: ServicesDep) -> S
 def cancel_one_job(
     job_id: str, caller: CallerDep, session: Transaction, body: CancelBody | None = None
 ) -> JobOut:
-    """Cancel a job that has not ended. Work in progress is dropped within a quarter of its lease."""
+    """Cancel a job that has not ended. Work in progress is dropped within seconds."""
     before = _find(load_job(session, job_id), job_id)
     if not cancel_job(RequestJobs(session), job_id, body.message if body else ""):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} has ended: {before.line.state}")
