@@ -6,12 +6,9 @@ from fakesieve.jobs.store import JobTransaction
 from fakesieve.reasons import Reason
 
 
-def end_job(tx: JobTransaction, job_id: str, end: JobEnd) -> JobRow | None:
-    """End a live job and put the event into the outbox; None when it has ended already."""
-    job = tx.end_job(job_id, end)
-    if job is not None:
-        tx.insert_event(job, f"job.{end.state}")
-    return job
+def end_job(tx: JobTransaction, job_id: str, end: JobEnd, *, is_billed: bool = False) -> JobRow | None:
+    """End a live job, write its event and, if it is billed, its bill; None when it has ended already."""
+    return tx.close_job(job_id, end, is_billed=is_billed)
 
 
 def failed_by(fault: Fault) -> JobEnd:

@@ -88,8 +88,7 @@ def fan_out(
     may_wait = claim.deliveries <= limits.max_deliveries // 2
 
     def work(tx: JobTransaction) -> Fanned:
-        mark = tx.mark_shard_done(claim.key, claim.fence, None)
-        job = tx.lock_job(claim.key.job_id)
+        mark, job = tx.mark_and_lock(claim.key, claim.fence)
         if job is None or mark is Mark.STALE:
             return Fanned(FanOut.STALE)
         if mark is Mark.REPEATED:
@@ -135,12 +134,11 @@ def _fan_out_job(
     tx: JobTransaction, job: JobRow, prepared: Prepared, taker: Taker | None, *, may_wait: bool
 ) -> Fanned:
     video_id = _note_video(tx, job, prepared)
-    analysis_id = tx.find_analysis(video_id, prepared.fingerprint)
-    if analysis_id is None and may_wait:
-        # Noting the video has locked its row, so two of them look one after the other.
-        twin = tx.find_twin(job, video_id, prepared.fingerprint)
-        if twin is not None:
-            raise _Twin(f"{twin} screens the same bytes, its analysis is waited for")
+    # Noting the video has locked its row, so two of them look one after the other.
+    same = tx.find_same(job, video_id, prepared.fingerprint)
+    analysis_id = same.analysis_id
+    if analysis_id is None and same.job_id is not None and may_wait:
+        raise _Twin(f"{same.job_id} screens the same bytes, its analysis is waited for")
     n_shards = 0 if analysis_id else len(prepared.plans)
     tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, n_shards)
     if analysis_id is not None:

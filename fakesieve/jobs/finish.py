@@ -53,16 +53,12 @@ def finish_shard(store: JobStore, claim: Claim, evidence: bytes, taker: Taker | 
         raise ValueError(f"a {claim.kind} shard leaves no evidence")
 
     def work(tx: JobTransaction) -> Finished:
-        mark = tx.mark_shard_done(claim.key, claim.fence, evidence)
-        if mark is Mark.STALE:
-            return Finished(Finish.STALE)
-        is_new = mark is Mark.WRITTEN
-        job = tx.count_done(claim.key.job_id) if is_new else tx.read_job(claim.key.job_id)
-        if job is None or job.state is not JobState.RUNNING:
+        mark, job = tx.mark_and_count(claim.key, claim.fence, evidence)
+        if mark is Mark.STALE or job is None or job.state is not JobState.RUNNING:
             return Finished(Finish.STALE)
         if job.n_done < job.n_shards:
             return Finished(Finish.DONE)
-        if is_new:
+        if mark is Mark.WRITTEN:
             return Finished(Finish.LAST, _open_scoring(tx, job, taker))
         return Finished(Finish.LAST, taker.recall(tx, score_key(claim)) if taker else None)
 
@@ -114,14 +110,12 @@ def finish_only_shard(store: JobStore, claim: Claim, analysis: AnalysisRecord) -
         raise ValueError(f"{claim.key} is not the only shard of its job")
 
     def work(tx: JobTransaction) -> bool:
-        mark = tx.mark_shard_done(claim.key, claim.fence, None)
-        if mark is Mark.STALE:
+        mark, job = tx.mark_and_count(claim.key, claim.fence, None)
+        if mark is Mark.STALE or job is None:
             return False
         if mark is Mark.REPEATED:
-            job = tx.read_job(claim.key.job_id)
-            return job is not None and job.state is JobState.SUCCEEDED
-        job = tx.count_done(claim.key.job_id)
-        if job is None or job.state is not JobState.RUNNING:
+            return job.state is JobState.SUCCEEDED
+        if job.state is not JobState.RUNNING:
             return False
         if not _fits(job, analysis):
             raise ValueError(f"an analysis of another video or pipeline than {claim.key.job_id}")
@@ -134,10 +128,7 @@ def _end_with(tx: JobTransaction, job_id: str, analysis: AnalysisRecord) -> bool
     """Store the analysis and end the locked job with it; bill it if the analysis is new."""
     analysis_id, is_new = tx.store_analysis(analysis)
     end = JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=not is_new)
-    ended = end_job(tx, job_id, end)
-    if is_new and ended is not None:
-        tx.insert_usage(ended)
-    return ended is not None
+    return end_job(tx, job_id, end, is_billed=is_new) is not None
 
 
 def _fits(job: JobRow, analysis: AnalysisRecord) -> bool:

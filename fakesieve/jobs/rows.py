@@ -200,6 +200,14 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Same:
+    """What there is of the same bytes by the same pipeline."""
+
+    analysis_id: str | None = None
+    job_id: str | None = None  # of another job that screens them now
+
+
+@dataclass(frozen=True, slots=True)
 class VideoDraft:
     """A video by its content, for the one row that a tenant has of it."""
 

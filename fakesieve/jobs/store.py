@@ -25,6 +25,7 @@ from fakesieve.jobs.rows import (
     JobRow,
     Mark,
     Placed,
+    Same,
     ShardDraft,
     ShardKey,
     ShardRow,
@@ -134,8 +135,16 @@ class FinishRows(Protocol):
         """Write that a leased shard has no result and gets no further attempt."""
         ...
 
-    def count_done(self, job_id: str) -> JobRow | None:
-        """Count one more finished ``screen`` shard, whatever the job's state, and return the job, locked."""
+    def mark_and_lock(self, key: ShardKey, fence: int) -> tuple[Mark, JobRow | None]:
+        """Do what :meth:`mark_shard_done` and, unless the claim is stale, :meth:`lock_job` do."""
+        ...
+
+    def mark_and_count(self, key: ShardKey, fence: int, evidence: bytes | None) -> tuple[Mark, JobRow | None]:
+        """Do what :meth:`mark_shard_done` does, count the ``screen`` shard, and return its job, locked.
+
+        It is counted whatever the job's state. What is written already is not counted again, and its job is
+        not locked; there is none where the claim is stale.
+        """
         ...
 
     def lock_job(self, job_id: str) -> JobRow | None:
@@ -163,6 +172,13 @@ class FinishRows(Protocol):
         """
         ...
 
+    def close_job(self, job_id: str, end: JobEnd, *, is_billed: bool = False) -> JobRow | None:
+        """Do what :meth:`end_job` does, put the event of it into the outbox, and bill the job if told to.
+
+        A job has one bill, however often it is scored.
+        """
+        ...
+
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         """Put a failed, cancelled or expired job back to its beginning under higher fences.
 
@@ -179,12 +195,8 @@ class FinishRows(Protocol):
         """Return the id of the tenant's video with this content, and note where it was seen."""
         ...
 
-    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
-        """Return the id of the analysis of this video by this pipeline."""
-        ...
-
-    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
-        """Return another job that screens this video by this pipeline now, in no later lane than this one."""
+    def find_same(self, job: JobRow, video_id: str, fingerprint: str) -> Same:
+        """Return what is known of this video by this pipeline, and who screens it in no later lane."""
         ...
 
     def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
@@ -193,10 +205,6 @@ class FinishRows(Protocol):
 
     def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
         """Store it unless one is there; return the id of the one that counts, and whether it is new."""
-        ...
-
-    def insert_usage(self, job: JobRow) -> None:
-        """Bill a job that was scored: one row per job, however often it is called."""
         ...
 
 

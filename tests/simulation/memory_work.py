@@ -14,6 +14,7 @@ from fakesieve.jobs.rows import (
     JobRow,
     Mark,
     Placed,
+    Same,
     ShardDraft,
     ShardKey,
     ShardRow,
@@ -259,11 +260,19 @@ class MemoryWork(Journal):
         if fence != self.store.highest_fence.get(key):
             self.store.violations.append(f"I5: {key} was written under the old fence {fence}")
 
-    def count_done(self, job_id: str) -> JobRow | None:
-        job = self.store.jobs[job_id]
-        self._touch(job)
-        job.n_done += 1
-        return self._make_job_row(job)
+    def mark_and_lock(self, key: ShardKey, fence: int) -> tuple[Mark, JobRow | None]:
+        mark = self.mark_shard_done(key, fence, None)
+        return mark, None if mark is Mark.STALE else self.lock_job(key.job_id)
+
+    def mark_and_count(self, key: ShardKey, fence: int, evidence: bytes | None) -> tuple[Mark, JobRow | None]:
+        mark = self.mark_shard_done(key, fence, evidence)
+        if mark is Mark.STALE:
+            return mark, None
+        job = self.store.jobs[key.job_id]
+        if mark is Mark.WRITTEN:
+            self._touch(job)
+            job.n_done += 1
+        return mark, self._make_job_row(job)
 
     def lock_job(self, job_id: str) -> JobRow | None:
         return self.read_job(job_id)
@@ -299,6 +308,15 @@ class MemoryWork(Journal):
                 if shard.key in self.store.outbox:
                     self._drop(self.store.outbox, shard.key)
         return self._make_job_row(job)
+
+    def close_job(self, job_id: str, end: JobEnd, *, is_billed: bool = False) -> JobRow | None:
+        job = self.end_job(job_id, end)
+        if job is None:
+            return None
+        self.insert_event(job, f"job.{end.state}")
+        if is_billed and job_id not in self.store.usage:
+            self._put(self.store.usage, job_id, job.tenant_id)
+        return job
 
     def reset_job(self, job_id: str, *, is_new_start: bool = True) -> bool:
         job = self.store.jobs.get(job_id)
@@ -336,10 +354,11 @@ class MemoryWork(Journal):
         self._put(self.store.sources, (video_id, draft.source.uri), 1)
         return video_id
 
-    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
-        return self.store.analyses.get((video_id, fingerprint))
+    def find_same(self, job: JobRow, video_id: str, fingerprint: str) -> Same:
+        analysis_id = self.store.analyses.get((video_id, fingerprint))
+        return Same(analysis_id, self._find_twin(job, video_id, fingerprint))
 
-    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
+    def _find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
         for other in self.store.jobs.values():
             if (
                 other.id != job.id
@@ -361,7 +380,3 @@ class MemoryWork(Journal):
             return there, False
         self._put(self.store.analyses, key, f"ana_{next(self.store.serial)}")
         return self.store.analyses[key], True
-
-    def insert_usage(self, job: JobRow) -> None:
-        if job.id not in self.store.usage:
-            self._put(self.store.usage, job.id, job.tenant_id)

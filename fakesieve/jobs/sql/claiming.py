@@ -130,6 +130,7 @@ def _log_attempt(leased: CTE) -> CTE:
 
 
 _LEASE = _build_lease()
+_READ_JOB = select(*JOB_COLUMNS).where(Job.id == bindparam("of_job"))
 _END_ATTEMPTS = (
     update(Attempt)
     .where(Attempt.end_time.is_(None))
@@ -154,7 +155,7 @@ class SqlClaiming(SqlRows):
             "by_owner": owner,
             "lease": seconds(lease_s),
         }
-        row = self.session.execute(_LEASE, values, execution_options=PLAIN).one_or_none()
+        row = self.connection.execute(_LEASE, values).one_or_none()
         return None if row is None else _read_claim(key, row)
 
     def find_claim(self, key: ShardKey, owner: str) -> Claim | None:
@@ -242,7 +243,7 @@ class SqlClaiming(SqlRows):
         return None if row is None else read_shard_row(row)
 
     def read_job(self, job_id: str) -> JobRow | None:
-        row = self.session.execute(select(*JOB_COLUMNS).where(Job.id == job_id)).one_or_none()
+        row = self.connection.execute(_READ_JOB, {"of_job": job_id}).one_or_none()
         return None if row is None else read_job_row(row)
 
 

@@ -1,13 +1,27 @@
 """Writing under a fence, counting, and ends of jobs."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, literal, null, select, update
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    Function,
+    Select,
+    Text,
+    bindparam,
+    delete,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from engine.policy import Policy
-from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, ShardKey, ShardRow, VideoDraft
+from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, Same, ShardKey, ShardRow, VideoDraft
 from fakesieve.jobs.sql.claiming import NO_LEASE, SqlClaiming
 from fakesieve.jobs.sql.outbox import drop_doorbells
 from fakesieve.jobs.sql.reading import (
@@ -16,14 +30,16 @@ from fakesieve.jobs.sql.reading import (
     PLAIN,
     SHARD_COLUMNS,
     TIME_LIMIT,
+    AnyRow,
     is_shard,
     read_job_row,
     read_shard_row,
 )
 from fakesieve.jobs.states import RETRY_STATES, JobState, ShardState, WorkKind
 from fakesieve.reasons import Reason
-from fakesieve.records.analyses import AnalysisRecord, find_analysis, judge_analysis, store_analysis
-from fakesieve.records.jobs import Attempt, Job, Shard, Usage
+from fakesieve.records.analyses import AnalysisRecord, judge_analysis, store_analysis
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.jobs import Attempt, Job, Outbox, Shard, Usage
 from fakesieve.records.videos import note_video
 from fakesieve.values.jobs import AttemptEnd
 
@@ -35,8 +51,8 @@ _IS_HELD = (
 )
 
 
-def _build_mark(end: AttemptEnd, **values: Any) -> Select[*tuple[Any, ...]]:
-    """Return the statement that writes a held shard and the end of its attempt."""
+def _build_mark(end: AttemptEnd, **values: Any) -> tuple[CTE, CTE]:
+    """Return the parts of a statement that write a held shard and the end of its attempt."""
     marked = (
         update(Shard)
         .where(*_IS_HELD)
@@ -59,54 +75,151 @@ def _build_mark(end: AttemptEnd, **values: Any) -> Select[*tuple[Any, ...]]:
         )
         .cte("ended")
     )
-    return select(marked.c.fence).add_cte(ended)
+    return marked, ended
 
 
-_MARK_DONE = _build_mark(AttemptEnd.DONE, state=ShardState.DONE, evidence=bindparam("found"))
-_MARK_FAILED = _build_mark(
+def _build_lock(marked: CTE, ended: CTE) -> Select[*tuple[Any, ...]]:
+    """Return the statement that marks a shard and then returns its job, locked."""
+    job = select(*JOB_COLUMNS).where(Job.id == marked.c.job_id)
+    return job.with_for_update(of=Job, key_share=True).add_cte(ended)
+
+
+def _build_count(marked: CTE, ended: CTE) -> Select[*tuple[Any, ...]]:
+    """Return the statement that marks a shard, then counts it and returns its job."""
+    counted = update(Job).where(Job.id == marked.c.job_id).values(n_done=Job.n_done + 1)
+    return select(counted.returning(*JOB_COLUMNS).cte("counted")).add_cte(ended)
+
+
+def _build_close(*, is_billed: bool) -> Select[*tuple[Any, ...]]:
+    """Return the statement that ends a live job and, in its wake, tells of it and bills it."""
+    values: dict[str, BindParameter[Any]] = {name: bindparam(f"new_{name}") for name in _END_COLUMNS}
+    closed = (
+        update(Job)
+        .where(Job.id == bindparam("of_job"), IS_LIVE)
+        .values(end_time=func.now(), **values)
+        .returning(*JOB_COLUMNS, _DURATION_MS.label("duration_ms"))
+        .cte("closed")
+    )
+    told = select(
+        closed.c.tenant_id, bindparam("about", type_=Text()), closed.c.id, closed.c.lane, _tell(closed)
+    )
+    event = insert(Outbox).from_select(["tenant_id", "topic", "job_id", "lane", "payload"], told)
+    statement = select(closed).add_cte(event.cte("told"))
+    if not is_billed:
+        return statement
+    columns = ["tenant_id", "job_id", "analysis_id", "n_shards", "duration_ms"]
+    owed = select(
+        closed.c.tenant_id, closed.c.id, closed.c.analysis_id, closed.c.n_shards, closed.c.duration_ms
+    )
+    return statement.add_cte(insert(Usage).from_select(columns, owed).on_conflict_do_nothing().cte("billed"))
+
+
+def _tell(job: CTE) -> Function[Any]:
+    """Return what the event of a job's end says of it."""
+    names = {"job_id": "id", "reason": "error_reason"} | {
+        name: name for name in ("state", "batch_id", "analysis_id", "reused_analysis")
+    }
+    parts = ((literal(said), job.c[name]) for said, name in names.items())
+    return func.jsonb_build_object(*itertools.chain(*parts))
+
+
+_END_COLUMNS = (
+    "state",
+    "analysis_id",
+    "reused_analysis",
+    "error_reason",
+    "error_message",
+    "error_hint",
+    "has_open_shards",
+)
+_DURATION_MS = func.coalesce(Job.media["duration_us"].as_integer() / 1000, 0)
+_DONE = _build_mark(AttemptEnd.DONE, state=ShardState.DONE, evidence=bindparam("found"))
+_MARK_DONE = select(_DONE[0].c.fence).add_cte(_DONE[1])
+_MARK_AND_LOCK, _MARK_AND_COUNT = _build_lock(*_DONE), _build_count(*_DONE)
+_FAILED = _build_mark(
     AttemptEnd.FAILED,
     state=ShardState.FAILED,
     last_reason=bindparam("why"),
     last_message=bindparam("seen"),
 )
-_COUNT_DONE = (
-    update(Job).where(Job.id == bindparam("of_job")).values(n_done=Job.n_done + 1).returning(*JOB_COLUMNS)
+_MARK_FAILED = select(_FAILED[0].c.fence).add_cte(_FAILED[1])
+_CLOSE, _CLOSE_AND_BILL = _build_close(is_billed=False), _build_close(is_billed=True)
+_LOCK_JOB = select(*JOB_COLUMNS).where(Job.id == bindparam("of_job")).with_for_update(key_share=True)
+_LOCK_SCORE_SHARD = (
+    select(*SHARD_COLUMNS)
+    .where(Shard.job_id == bindparam("of_job"), Shard.kind == WorkKind.SCORE)
+    .with_for_update(key_share=True)
 )
+_PLAN_JOB = (
+    update(Job)
+    .where(Job.id == bindparam("of_job"))
+    .values(
+        video_id=bindparam("of_video"),
+        pipeline_fingerprint=bindparam("by_pipeline"),
+        media=bindparam("probed"),
+        n_shards=bindparam("in_shards"),
+    )
+)
+_KNOWN = select(Analysis.id).where(
+    Analysis.video_id == bindparam("of_video"), Analysis.pipeline_fingerprint == bindparam("by_pipeline")
+)
+_TWIN = (
+    select(Job.id)
+    .where(
+        Job.video_id == bindparam("of_video"),
+        Job.pipeline_fingerprint == bindparam("by_pipeline"),
+        Job.state == JobState.RUNNING,
+        Job.n_shards > 0,
+        Job.id != bindparam("of_job"),
+        Job.lane.in_(bindparam("lanes", expanding=True)),
+    )
+    .order_by(Job.id)
+    .limit(1)
+)
+_FIND_SAME = select(_KNOWN.scalar_subquery(), _TWIN.scalar_subquery())
 
 
 class SqlFinishing(SqlClaiming):
     """The part ``FinishRows`` of the protocol."""
 
     def mark_shard_done(self, key: ShardKey, fence: int, evidence: bytes | None) -> Mark:
-        if self._write(_MARK_DONE, key, fence, {"found": evidence}):
+        if self._write(_MARK_DONE, key, fence, {"found": evidence}) is not None:
             return Mark.WRITTEN
         return self._say_why(key, fence, ShardState.DONE)
 
+    def mark_and_lock(self, key: ShardKey, fence: int) -> tuple[Mark, JobRow | None]:
+        row = self._write(_MARK_AND_LOCK, key, fence, {"found": None})
+        if row is not None:
+            return Mark.WRITTEN, read_job_row(row)
+        mark = self._say_why(key, fence, ShardState.DONE)
+        return mark, None if mark is Mark.STALE else self.lock_job(key.job_id)
+
+    def mark_and_count(self, key: ShardKey, fence: int, evidence: bytes | None) -> tuple[Mark, JobRow | None]:
+        row = self._write(_MARK_AND_COUNT, key, fence, {"found": evidence})
+        if row is not None:
+            return Mark.WRITTEN, read_job_row(row)
+        mark = self._say_why(key, fence, ShardState.DONE)
+        return mark, None if mark is Mark.STALE else self.read_job(key.job_id)
+
     def mark_shard_failed(self, key: ShardKey, fence: int, fault: Fault) -> Mark:
         values = {"why": fault.reason, "seen": fault.message or None}
-        if self._write(_MARK_FAILED, key, fence, values):
+        if self._write(_MARK_FAILED, key, fence, values) is not None:
             return Mark.WRITTEN
         return self._say_why(key, fence, ShardState.FAILED)
 
     def _write(
         self, statement: Select[*tuple[Any, ...]], key: ShardKey, fence: int, values: Mapping[str, Any]
-    ) -> bool:
+    ) -> AnyRow | None:
         place = {"of_job": key.job_id, "at_index": key.index, "under_fence": fence}
-        row = self.session.execute(statement, {**place, **values}, execution_options=PLAIN).one_or_none()
-        return row is not None
+        return self.connection.execute(statement, {**place, **values}).one_or_none()
 
     def _say_why(self, key: ShardKey, fence: int, state: ShardState) -> Mark:
         there = self.session.execute(select(Shard.state, Shard.fence).where(is_shard(key))).one_or_none()
         is_mine = there is not None and (there.state, there.fence) == (state, fence)
         return Mark.REPEATED if is_mine else Mark.STALE
 
-    def count_done(self, job_id: str) -> JobRow | None:
-        row = self.session.execute(_COUNT_DONE, {"of_job": job_id}, execution_options=PLAIN).one_or_none()
-        return None if row is None else read_job_row(row)
-
     def lock_job(self, job_id: str) -> JobRow | None:
-        statement = select(*JOB_COLUMNS).where(Job.id == job_id).with_for_update(key_share=True)
-        row = self.session.execute(statement).one_or_none()
+        row = self.connection.execute(_LOCK_JOB, {"of_job": job_id}).one_or_none()
         return None if row is None else read_job_row(row)
 
     def lock_shards(self, job_id: str) -> list[ShardRow]:
@@ -116,23 +229,25 @@ class SqlFinishing(SqlClaiming):
         return [read_shard_row(row) for row in self.session.execute(statement)]
 
     def lock_score_shard(self, job_id: str) -> ShardRow | None:
-        statement = (
-            select(*SHARD_COLUMNS)
-            .where(Shard.job_id == job_id, Shard.kind == WorkKind.SCORE)
-            .with_for_update(key_share=True)
-        )
-        row = self.session.execute(statement).one_or_none()
+        row = self.connection.execute(_LOCK_SCORE_SHARD, {"of_job": job_id}).one_or_none()
         return None if row is None else read_shard_row(row)
 
     def plan_job(
         self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
     ) -> None:
-        statement = (
-            update(Job)
-            .where(Job.id == job_id)
-            .values(video_id=video_id, pipeline_fingerprint=fingerprint, media=dict(media), n_shards=n_shards)
-        )
-        self.session.execute(statement, execution_options=PLAIN)
+        found = {"of_video": video_id, "by_pipeline": fingerprint, "probed": dict(media)}
+        self.connection.execute(_PLAN_JOB, {"of_job": job_id, "in_shards": n_shards} | found)
+
+    def close_job(self, job_id: str, end: JobEnd, *, is_billed: bool = False) -> JobRow | None:
+        values = {f"new_{name}": value for name, value in _read_end(end).items()}
+        statement = _CLOSE_AND_BILL if is_billed else _CLOSE
+        place = {"of_job": job_id, "about": f"job.{end.state}"}
+        row = self.connection.execute(statement, place | values).one_or_none()
+        if row is None:
+            return None
+        if end.state is not JobState.SUCCEEDED:
+            drop_doorbells(self.session, [job_id])
+        return read_job_row(row)
 
     def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
         statement = (
@@ -218,19 +333,10 @@ class SqlFinishing(SqlClaiming):
             asked_time=draft.asked_time,
         )
 
-    def find_analysis(self, video_id: str, fingerprint: str) -> str | None:
-        return find_analysis(self.session, video_id, fingerprint)
-
-    def find_twin(self, job: JobRow, video_id: str, fingerprint: str) -> str | None:
-        statement = select(Job.id).where(
-            Job.video_id == video_id,
-            Job.pipeline_fingerprint == fingerprint,
-            Job.state == JobState.RUNNING,
-            Job.n_shards > 0,
-            Job.id != job.id,
-            Job.lane.in_(job.lane.not_later),
-        )
-        return self.session.scalars(statement.order_by(Job.id).limit(1)).one_or_none()
+    def find_same(self, job: JobRow, video_id: str, fingerprint: str) -> Same:
+        place = {"of_video": video_id, "by_pipeline": fingerprint, "of_job": job.id}
+        row = self.connection.execute(_FIND_SAME, place | {"lanes": sorted(job.lane.not_later)}).one()
+        return Same(row[0], row[1])
 
     def judge_analysis(self, analysis_id: str, policy: Policy) -> None:
         judge_analysis(self.session, analysis_id, policy)
@@ -238,20 +344,15 @@ class SqlFinishing(SqlClaiming):
     def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
         return store_analysis(self.session, analysis)
 
-    def insert_usage(self, job: JobRow) -> None:
-        duration_ms = func.coalesce(Job.media["duration_us"].as_integer() / 1000, 0)
-        rows = select(Job.tenant_id, Job.id, Job.analysis_id, Job.n_shards, duration_ms).where(
-            Job.id == job.id
-        )
-        columns = ["tenant_id", "job_id", "analysis_id", "n_shards", "duration_ms"]
-        self.session.execute(insert(Usage).from_select(columns, rows).on_conflict_do_nothing())
-
 
 def end_values(end: JobEnd) -> dict[str, Any]:
     """Return the columns of a job that an end sets."""
+    return {"end_time": func.now(), **_read_end(end)}
+
+
+def _read_end(end: JobEnd) -> dict[str, Any]:
     return {
         "state": end.state,
-        "end_time": func.now(),
         "analysis_id": end.analysis_id,
         "reused_analysis": end.reused_analysis,
         "error_reason": end.reason,

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, literal_column, or_, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, tuple_
 from sqlalchemy.orm import Session
 
 from fakesieve.jobs.limits import JobLimits
@@ -71,6 +72,14 @@ class SqlRows:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The session's connection, for statements that were built once and are no query of the mapper.
+
+        The session first looks whether objects of the mapper are concerned, which takes as long as all else.
+        """
+        return self.session.connection()
 
 
 def seconds(span_s: float) -> timedelta:

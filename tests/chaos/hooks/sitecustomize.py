@@ -139,7 +139,7 @@ def _patch_store(module: ModuleType) -> None:
     transaction = module.SqlJobTransaction
 
     def note_mark(_: str, result: Any) -> None:
-        if result == "repeated":
+        if result[0] == "repeated":
             saw("repeated_commit")
 
     around(transaction, "plan_job", lambda _, job_id, *__: job_id, after="planned")
@@ -147,7 +147,8 @@ def _patch_store(module: ModuleType) -> None:
     job_of = lambda _, keys, *__: keys[0].job_id if keys else ""  # noqa: E731 - one line says it
     around(transaction, "insert_doorbells", job_of, after="doorbells_written")
     around(module.SqlJobStore, "run", lambda *_: "", after="committed")
-    around(transaction, "mark_shard_done", lambda _, key, *__: key.job_id, on_result=note_mark)
+    for name in ("mark_and_lock", "mark_and_count"):
+        around(transaction, name, lambda _, key, *__: key.job_id, on_result=note_mark)
 
 
 def _patch_doorbell(module: ModuleType) -> None:

@@ -12,18 +12,20 @@ from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import extend_claims
-from fakesieve.jobs.fan_out import FanOut
-from fakesieve.jobs.finish import Finish, finish_shard
+from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
+from fakesieve.jobs.finish import Finish, finish_only_shard, finish_shard
 from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.relay import Credit, relay_doorbells
-from fakesieve.jobs.rows import Claim, Refusal
+from fakesieve.jobs.rows import Claim, JobEnd, Refusal
+from fakesieve.jobs.sql.store import SqlJobTransaction
 from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewJob, Submitted, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from tests.job_cases import LEASE_S, LIMITS, JobCase
+from tests.job_cases import LEASE_S, LIMITS, MEDIA, JobCase, make_analysis, make_sha
 from tests.job_stores import make_sql_case
+from tests.waiting import PATIENCE_S, wait_until
 
 Answer = TypeVar("Answer")
 THREADS = 8
@@ -134,6 +136,77 @@ def test_reconcilers_at_once_take_each_lease_back_once(case: JobCase) -> None:
     assert sum(each.taken_back for each in done) == len(jobs)
     assert len(case.list_waiting()) == len(jobs)
     assert_sound(case)
+
+
+def while_locked(
+    case: JobCase, hold: Callable[[SqlJobTransaction], object], call: Callable[[], Answer]
+) -> Answer:
+    """Return what ``call`` answers, which waits until what ``hold`` writes is committed."""
+    count = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND "
+        "wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with case.store.transaction() as tx:
+            hold(tx)
+            answer = pool.submit(call)
+            wait_until(lambda: case.store.run(lambda other: other.session.scalar(count)), answer.done)
+        return answer.result(PATIENCE_S)
+
+
+def test_a_fan_out_that_waited_for_a_cancel_opens_no_shard(case: JobCase) -> None:
+    claim = case.claim(job_id := case.submit())
+    cancelled = JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
+    prepared = Prepared(make_sha(job_id), 1000, MEDIA, "fp1", ({"shard": 1},))
+    fanned = while_locked(
+        case, lambda tx: tx.close_job(job_id, cancelled), lambda: fan_out(case.store, claim, prepared)
+    )
+    assert fanned.outcome is FanOut.STALE
+    assert case.read_shard(job_id, 1) is None
+    assert_sound(case)
+
+
+def test_a_shard_that_waited_for_another_counts_it_too(case: JobCase) -> None:
+    case.prepare(job_id := case.submit(), shards=2)
+    first, second = case.claim(job_id, 1), case.claim(job_id, 2)
+    finished = while_locked(
+        case,
+        lambda tx: tx.mark_and_count(first.key, first.fence, b"e"),
+        lambda: finish_shard(case.store, second, b"e"),
+    )
+    assert finished.outcome is Finish.LAST
+    assert case.read_job(job_id).n_done == 2
+    assert_sound(case)
+
+
+def test_an_only_shard_that_waited_for_a_cancel_ends_nothing(case: JobCase) -> None:
+    case.prepare(job_id := case.submit())
+    claim, job = case.claim(job_id, 1), case.read_job(job_id)
+    cancelled = JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
+    record = make_analysis(job.tenant_id, job.video_id)
+    is_ended = while_locked(
+        case, lambda tx: tx.close_job(job_id, cancelled), lambda: finish_only_shard(case.store, claim, record)
+    )
+    assert not is_ended
+    assert case.read_job(job_id).state is JobState.CANCELLED
+    told = text("SELECT array_agg(topic) FROM outbox WHERE job_id = :job AND topic <> 'doorbell'")
+    assert case.store.run(lambda tx: tx.session.scalar(told, {"job": job_id})) == ["job.cancelled"]
+    assert case.store.run(lambda tx: tx.session.scalar(text("SELECT count(*) FROM usage"))) == 0
+    assert_sound(case)
+
+
+def test_a_job_ends_once_whatever_waits_for_its_end(case: JobCase) -> None:
+    case.prepare(job_id := case.submit())
+    cancelled = JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
+    ended = while_locked(
+        case,
+        lambda tx: tx.close_job(job_id, cancelled),
+        lambda: case.store.run(lambda tx: tx.close_job(job_id, JobEnd(JobState.FAILED, Reason.INTERNAL))),
+    )
+    assert ended is None
+    assert case.read_job(job_id).state is JobState.CANCELLED
+    told = text("SELECT array_agg(topic) FROM outbox WHERE job_id = :job AND topic <> 'doorbell'")
+    assert case.store.run(lambda tx: tx.session.scalar(told, {"job": job_id})) == ["job.cancelled"]
 
 
 def test_cancel_and_finish_at_once_have_one_outcome(case: JobCase) -> None:
