@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -221,7 +221,7 @@ class Process:
 
 
 @contextmanager
-def running(tree: Path, url: str, name: str, folder: Path, *options: str) -> Iterator[Process]:
+def running(tree: Path, url: str, name: str, folder: Path, *options: str) -> Generator[Process]:
     """Run a side with the code of a tree during the block."""
     command = [
         sys.executable,

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -86,9 +86,31 @@ class Database:
 
     def run_transaction(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
         """Run ``work`` in a transaction, again from its start up to five times after a conflict."""
+        return self._run(work, lambda: self.transaction(tenant_id=tenant_id))
+
+    def run_alone(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
+        """Run ``work`` that writes with its first statement or not at all, each a transaction of its own.
+
+        The beginning and the end of a transaction are two questions more. Where the database has to be told
+        first for whom the rows are, it is one transaction all the same.
+        """
+        if tenant_id is not None or not self.is_fleet:
+            return self.run_transaction(work, tenant_id=tenant_id)
+        return self._run(work, self._statements)
+
+    @contextmanager
+    def _statements(self) -> Generator[Session]:
+        with translate_errors(), self.sessions() as session:
+            session.info[TENANT_VARIABLE] = ALL_TENANTS
+            session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            yield session
+
+    def _run(
+        self, work: Callable[[Session], Result], begin: Callable[[], AbstractContextManager[Session]]
+    ) -> Result:
         for run in range(1, RUNS_MAX + 1):
             try:
-                with self.transaction(tenant_id=tenant_id) as session:
+                with begin() as session:
                     return work(session)
             except TransactionConflict:
                 if run == RUNS_MAX:

@@ -18,6 +18,7 @@ from tests.databases import (
     module_database,
     module_database_as_owner,
     module_database_name,
+    module_database_of_fleet,
 )
 from tests.servers import postgres, s3, servers_folder, valkey
 
@@ -29,6 +30,7 @@ __all__ = [
     "module_database",
     "module_database_as_owner",
     "module_database_name",
+    "module_database_of_fleet",
     "postgres",
     "s3",
     "servers_folder",

@@ -21,9 +21,11 @@ def fresh_name(postgres: PostgresServer, template: str = "template0") -> Iterato
 
 
 @contextmanager
-def opened(postgres: PostgresServer, name: str, role: str = FLEET_ROLE) -> Iterator[Database]:
+def opened(
+    postgres: PostgresServer, name: str, role: str = FLEET_ROLE, *, is_fleet: bool = False
+) -> Iterator[Database]:
     """A database as a role, by default the one that the fleet logs in with."""
-    database = open_database(postgres.url(role, name))
+    database = open_database(postgres.url(role, name), is_fleet=is_fleet)
     yield database
     database.close()
 
@@ -62,6 +64,13 @@ def module_database_name(postgres: PostgresServer, migrated_database: str) -> It
 def module_database(postgres: PostgresServer, module_database_name: str) -> Iterator[Database]:
     """The database of this module."""
     with opened(postgres, module_database_name) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def module_database_of_fleet(postgres: PostgresServer, module_database_name: str) -> Iterator[Database]:
+    """The database of this module, opened as a process of the fleet opens it."""
+    with opened(postgres, module_database_name, is_fleet=True) as found:
         yield found
 
 

@@ -36,3 +36,6 @@ class MemoryJobStore(MemoryTables):
             raise
         self.tx.commit()
         return answer
+
+    def run_alone(self, work: Callable[[MemoryTransaction], Answer]) -> Answer:
+        return self.run(work)

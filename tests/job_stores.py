@@ -24,12 +24,12 @@ _EMPTIED = ("usage", "job", "batch", "video", "worker_host", "tenant")
 
 
 @pytest.fixture
-def job_database(module_database: Database, module_database_as_owner: Database) -> Database:
+def job_database(module_database_of_fleet: Database, module_database_as_owner: Database) -> Database:
     """The database as the fleet sees it, without rows of an earlier test."""
     with module_database_as_owner.transaction(tenant_id=None) as session:
         for table in _EMPTIED:
             session.execute(text(f"DELETE FROM {table}"))
-    return module_database
+    return module_database_of_fleet
 
 
 def make_sql_case(database: Database) -> JobCase:

@@ -54,13 +54,24 @@ class NotingStore:
         self._store, self._notes = store, notes
 
     def transaction(self) -> Any:
-        """Begin; not noted, as hosts use ``run`` alone."""
+        """Begin; not noted, as no host uses it."""
         return self._store.transaction()
 
     def run(self, work: Callable[[SqlJobTransaction], Result]) -> Result:
         """Run a transaction and note its time."""
+        return self._take(work, self._store.run)
+
+    def run_alone(self, work: Callable[[SqlJobTransaction], Result]) -> Result:
+        """Run what needs no transaction around it and note its time."""
+        return self._take(work, self._store.run_alone)
+
+    def _take(
+        self,
+        work: Callable[[SqlJobTransaction], Result],
+        run: Callable[[Callable[[SqlJobTransaction], Result]], Result],
+    ) -> Result:
         begun = time.monotonic()
-        answer = self._store.run(work)
+        answer = run(work)
         fields: dict[str, object] = {"begun": begun, "ended": time.monotonic()}
         if isinstance(answer, Claim):
             fields |= {"kind": answer.kind.value, "job": answer.key.job_id}

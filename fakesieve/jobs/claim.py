@@ -49,7 +49,7 @@ def claim_shard(
         claim = tx.lease_shard(key, owner, lease_s, limits)
         return claim or explain_refusal(tx.read_shard(key), tx.read_job(key.job_id), limits)
 
-    return store.run(work)
+    return store.run_alone(work)
 
 
 def recall_claim(store: JobStore, key: ShardKey, owner: str) -> Claim | None:

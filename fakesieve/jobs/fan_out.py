@@ -139,15 +139,14 @@ def _fan_out_job(
     analysis_id = same.analysis_id
     if analysis_id is None and same.job_id is not None and may_wait:
         raise _Twin(f"{same.job_id} screens the same bytes, its analysis is waited for")
-    n_shards = 0 if analysis_id else len(prepared.plans)
-    tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, n_shards)
     if analysis_id is not None:
+        tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, 0)
         if prepared.policy is not None:
             tx.judge_analysis(analysis_id, prepared.policy)
         end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
         return Fanned(FanOut.REUSED)
     drafts = _draft_shards(job, prepared)
-    tx.insert_shards(drafts)
+    tx.open_shards(job.id, video_id, prepared.fingerprint, prepared.media, drafts)
     first = taker.take(tx, drafts[0].key) if taker else None
     tx.insert_doorbells([draft.key for draft in (drafts[1:] if first else drafts)])
     return Fanned(FanOut.FANNED, first)

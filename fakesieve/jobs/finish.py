@@ -76,7 +76,7 @@ def _open_scoring(tx: JobTransaction, job: JobRow, taker: Taker | None) -> Claim
 
 def load_evidence(store: JobStore, job_id: str) -> list[bytes]:
     """Return the evidence of all ``screen`` shards in the order of their plans."""
-    return store.run(lambda tx: tx.load_evidence(job_id))
+    return store.run_alone(lambda tx: tx.load_evidence(job_id))
 
 
 def finish_job(store: JobStore, job_id: str, analysis: AnalysisRecord, fence: int | None = None) -> bool:

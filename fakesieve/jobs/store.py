@@ -165,6 +165,17 @@ class FinishRows(Protocol):
         """Write what preparing has found out about a locked job."""
         ...
 
+    def open_shards(
+        self,
+        job_id: str,
+        video_id: str,
+        fingerprint: str,
+        media: Mapping[str, object],
+        drafts: Sequence[ShardDraft],
+    ) -> None:
+        """Do what :meth:`plan_job` does, and insert the ``screen`` shards: ``drafts`` are all of them."""
+        ...
+
     def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
         """End a live job and return it as it is now; None when it has ended already.
 
@@ -345,4 +356,11 @@ class JobStore(Protocol):
 
     def run(self, work: Callable[[JobTransaction], Answer]) -> Answer:
         """Run ``work`` in a transaction, again when it was undone for another one's sake."""
+        ...
+
+    def run_alone(self, work: Callable[[JobTransaction], Answer]) -> Answer:
+        """Run ``work`` as :meth:`run` does, where its first statement does all of its writing.
+
+        What it reads after that may be newer, as if somebody else had asked.
+        """
         ...

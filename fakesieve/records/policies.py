@@ -232,7 +232,7 @@ def choose_policy(session: Session, tenant_id: str, given: Policy) -> tuple[str,
 
 
 def _hold(session: Session, tenant_id: str) -> None:
-    session.execute(_HOLD, {"lock": _LOCK, "tenant": tenant_id})
+    session.connection().execute(_HOLD, {"lock": _LOCK, "tenant": tenant_id})
 
 
 def hold_policy(session: Session, tenant_id: str) -> int | None:

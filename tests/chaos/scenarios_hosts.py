@@ -15,7 +15,7 @@ from tests.chaos.stack import DRAIN_S, HOSTS
 
 KILL_POINTS = ("delivered", "claimed", "decoding", "finishing", "finished")
 SCORE_POINTS = ("scoring", "scored")
-FAN_OUT_POINTS = ("planned", "shards_written", "doorbells_written")
+FAN_OUT_POINTS = ("looked_up", "shards_written", "doorbells_written")
 _LATE_S = 60.0  # for a writer that was woken to come to its write
 
 

@@ -1,6 +1,7 @@
 """Transactions commit whole or not at all, and tell our faults from the machine's."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
@@ -12,6 +13,7 @@ from fakesieve.embedded.ports import find_ports
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
 from fakesieve.reasons import Reason
+from tests.databases import opened
 from tests.factories import make_tenant
 from tests.waiting import PATIENCE_S
 
@@ -190,3 +192,42 @@ def test_a_server_that_vanishes_is_found_out_within_a_lease(database: Database) 
         asked["keepalives_interval"]
     )
     assert silent_s <= 30
+
+
+@pytest.fixture
+def fleet_database(postgres: PostgresServer, database_name: str) -> Iterator[Database]:
+    with opened(postgres, database_name, is_fleet=True) as found:
+        yield found
+
+
+def insert_and_stumble(session: Session, tenant_id: str = "ten_a") -> None:
+    session.execute(INSERT, {"id": tenant_id})
+    raise KeyError("mine")
+
+
+def test_what_runs_alone_is_written_at_once_and_the_next_transaction_is_one(fleet_database: Database) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        fleet_database.run_alone(insert_and_stumble, tenant_id=None)
+    assert count_tenants(fleet_database) == 1
+    with pytest.raises(KeyError, match="mine"):
+        fleet_database.run_transaction(lambda session: insert_and_stumble(session, "ten_b"), tenant_id=None)
+    assert count_tenants(fleet_database) == 1
+
+
+def test_what_a_tenant_runs_alone_is_a_transaction(database: Database) -> None:
+    with pytest.raises(KeyError, match="mine"):
+        database.run_alone(insert_and_stumble, tenant_id=None)
+    assert count_tenants(database) == 0
+
+
+def test_a_conflict_runs_again_what_runs_alone(fleet_database: Database) -> None:
+    runs: list[int] = []
+
+    def work(session: Session) -> int:
+        runs.append(len(runs))
+        if len(runs) < RUNS_MAX:
+            raise_conflict(session)
+        return session.scalar(text("SELECT 7")) or 0
+
+    assert fleet_database.run_alone(work, tenant_id=None) == 7
+    assert len(runs) == RUNS_MAX

@@ -293,6 +293,10 @@ class MemoryWork(Journal):
         self._touch(job)
         job.video_id, job.fingerprint, job.media, job.n_shards = video_id, fingerprint, media, n_shards
 
+    def open_shards(self, job_id, video_id, fingerprint, media, drafts: Sequence[ShardDraft]) -> None:
+        self.plan_job(job_id, video_id, fingerprint, media, len(drafts))
+        self.insert_shards(drafts)
+
     def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
         job = self.store.jobs.get(job_id)
         if job is None or not job.is_live:

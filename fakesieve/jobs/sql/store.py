@@ -35,3 +35,9 @@ class SqlJobStore:
         return self._database.run_transaction(
             lambda session: work(SqlJobTransaction(session)), tenant_id=self._tenant_id
         )
+
+    def run_alone(self, work: Callable[[SqlJobTransaction], Answer]) -> Answer:
+        """Run ``work`` that writes with its first statement or not at all, with no transaction around it."""
+        return self._database.run_alone(
+            lambda session: work(SqlJobTransaction(session)), tenant_id=self._tenant_id
+        )

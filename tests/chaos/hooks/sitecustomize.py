@@ -142,11 +142,13 @@ def _patch_store(module: ModuleType) -> None:
         if result[0] == "repeated":
             saw("repeated_commit")
 
-    around(transaction, "plan_job", lambda _, job_id, *__: job_id, after="planned")
+    around(transaction, "find_same", lambda _, job, *__: job.id, after="looked_up")
+    around(transaction, "open_shards", lambda _, job_id, *__: job_id, after="shards_written")
     around(transaction, "insert_shards", lambda _, drafts: drafts[0].key.job_id, after="shards_written")
     job_of = lambda _, keys, *__: keys[0].job_id if keys else ""  # noqa: E731 - one line says it
     around(transaction, "insert_doorbells", job_of, after="doorbells_written")
-    around(module.SqlJobStore, "run", lambda *_: "", after="committed")
+    for name in ("run", "run_alone"):
+        around(module.SqlJobStore, name, lambda *_: "", after="committed")
     for name in ("mark_and_lock", "mark_and_count"):
         around(transaction, name, lambda _, key, *__: key.job_id, on_result=note_mark)
 
