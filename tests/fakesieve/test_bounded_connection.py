@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -106,6 +106,25 @@ def test_a_commit_that_is_not_answered_ends(behind: Database, relay: FreezingRel
     with pytest.raises(Unavailable):
         commit()
     assert time.monotonic() - begun_s < PATIENCE_S
+
+
+def test_what_runs_alone_is_not_waited_for_for_ever_either(
+    postgres: PostgresServer, database_name: str, relay: FreezingRelay
+) -> None:
+    url = postgres.url(database=database_name).replace(f":{postgres.port}/", f":{relay.port}/")
+
+    def ask_alone() -> int | None:
+        return database.run_alone(lambda session: session.scalar(text("SELECT 7")), tenant_id=None)
+
+    with closing(open_database(url, connections_max=1, silence_s=SILENCE_S, is_fleet=True)) as database:
+        assert ask_alone() == 7
+        relay.freeze()
+        with pytest.raises(Unavailable) as caught:
+            ask_alone()
+        assert caught.value.reason is Reason.DATABASE_UNAVAILABLE
+        relay.thaw()
+        assert ask_alone() == 7
+        assert ask(database) == 7
 
 
 def test_a_slow_statement_is_ended_by_the_server_and_the_connection_is_kept(behind: Database) -> None:

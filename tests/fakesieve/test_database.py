@@ -231,3 +231,11 @@ def test_a_conflict_runs_again_what_runs_alone(fleet_database: Database) -> None
 
     assert fleet_database.run_alone(work, tenant_id=None) == 7
     assert len(runs) == RUNS_MAX
+
+
+def test_a_connection_that_is_lost_while_something_runs_alone_is_replaced(fleet_database: Database) -> None:
+    end = text("SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(Unavailable):
+        fleet_database.run_alone(lambda session: session.execute(end), tenant_id=None)
+    assert fleet_database.run_alone(lambda session: session.scalar(COUNT), tenant_id=None) == 0
+    assert count_tenants(fleet_database) == 0
