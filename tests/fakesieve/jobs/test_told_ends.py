@@ -104,7 +104,8 @@ def test_the_end_of_a_batch_is_told_once(case: JobCase, job_database: Database, 
         reconcile(case.store, LIMITS)
     told = list_told(job_database)
     batches = [data for kind, data in told if kind == "batch.completed"]
-    assert batches == [{"batch_id": batch_id, "state": end}]
+    end_reason = "cancelled" if end == "cancelled" else "jobs_ended"
+    assert batches == [{"batch_id": batch_id, "state": end, "end_reason": end_reason}]
     assert sorted(batches[0]) == sorted(read_promises()["batch.completed"])
     if end == "cancelled":
         assert [(kind, data["batch_id"]) for kind, data in told if kind != "batch.completed"] == [
