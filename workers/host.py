@@ -24,6 +24,7 @@ from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey
 from fakesieve.logging import get_logger
 from workers.leases import Heartbeat
 from workers.retry import HostDraining
+from workers.strangers import Fault, message_refused
 from workers.tasks import add_tasks
 from workers.work import answer_doorbell
 from workers.workplace import Workplace
@@ -66,6 +67,9 @@ class WorkerHost:
         """Answer doorbells until told to stop; return the exit code. Call it from the main thread."""
         add_tasks(self._app, self._answer)
         shutting_down = _on_shutting_down(self.drain)
+        for fault in Fault:  # from 0 on: a rate does not see a series begin with 1
+            self._place.metrics.messages_refused.labels(fault)
+        message_refused.connect(self._count_refused, weak=False)
         self._heartbeat.start()
         self._drain_watch.start()
         self._end_watch.start()
@@ -74,6 +78,7 @@ class WorkerHost:
             return consume(self._app, self._place.owner, self._rules.slots)
         finally:
             signals.worker_shutting_down.disconnect(shutting_down)
+            message_refused.disconnect(self._count_refused)
             self._end_watch.close()
             self._drain_watch.close()
             self._heartbeat.close()
@@ -99,6 +104,9 @@ class WorkerHost:
         self._answered += 1
         answer_doorbell(self._place, key)
         return True
+
+    def _count_refused(self, fault: str = "", **_: object) -> None:
+        self._place.metrics.messages_refused.labels(fault).inc()
 
     # ---- heartbeat
 

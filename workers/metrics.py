@@ -40,6 +40,12 @@ class FleetMetrics:
         self.refusals = Counter(
             "fakesieve_refusals", "Doorbells that led to no claim.", ["refusal"], registry=registry
         )
+        self.messages_refused = Counter(
+            "fakesieve_messages_refused",
+            "Messages of the broker that were no doorbells of ours.",
+            ["fault"],
+            registry=registry,
+        )
         self.stage_seconds = Histogram(
             "fakesieve_stage_seconds", "Time of one stage of one piece of work.", ["stage"], buckets=_SECONDS,
             registry=registry,

@@ -7,7 +7,7 @@ from celery.exceptions import Reject
 
 from fakesieve.jobs.rows import ShardKey
 
-PREPARE, SCREEN = "prepare_job", "screen_shard"
+TASKS = PREPARE, SCREEN = "prepare_job", "screen_shard"
 MESSAGE_VERSION = 1
 
 
@@ -22,11 +22,13 @@ def write_message(key: ShardKey) -> dict[str, object]:
 
 
 def add_tasks(app: Celery, answer: Callable[[ShardKey], bool]) -> None:
-    """Have the tasks of an application call ``answer``, which raises nothing and says no while it drains."""
+    """Have the tasks of an application call ``answer``, which raises nothing and says no while it drains.
 
-    def ring(*, v: int, job: str, shard: int) -> None:
-        # Another release's doorbell is dropped; the reconciler has it rung again in the right form.
-        if v == MESSAGE_VERSION and not answer(ShardKey(job, shard)):
+    Arguments are as ``workers.strangers`` lets them through.
+    """
+
+    def ring(*, v: int, job: str, shard: int) -> None:  # noqa: ARG001 - v was read when the message came in
+        if not answer(ShardKey(job, shard)):
             raise Reject("the host drains", requeue=True)  # for another host
 
     for name in (PREPARE, SCREEN):

@@ -15,6 +15,7 @@ from engine.training.faces import read_faces
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
 from engine.training.prepare import detect_boxes
+from engine.training.redraw import fit_redrawer
 from engine.training.schedule import Schedule
 
 
@@ -25,11 +26,18 @@ def _load_start(network: TwoStreamNet, imagenet: Path | None, weights: Path | No
         load_weights(network, weights)
 
 
+def _print_line(figures: dict[str, float]) -> None:
+    typer.echo(json.dumps(figures), err=True)
+
+
 def train(
     data: Annotated[Path, typer.Argument(help="Folder with index.csv, landmarks68.npz and the pictures.")],
     *,
     out: Annotated[Path, typer.Option(help="Folder of the run; a run found there is resumed.")],
-    imagenet: Annotated[Path | None, typer.Option(help="EfficientNet-Lite0 weights to start from.")] = None,
+    imagenet: Annotated[
+        Path | None,
+        typer.Option(help="EfficientNet-Lite0 weights to start from, and to draw faces of forgeries by."),
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="lv-compact weights to start from.")] = None,
     steps: Annotated[int, typer.Option(help="Last step of the run.")] = 20_000,
     cooldown: Annotated[int, typer.Option(help="Steps at the end over which the rate falls to 0.")] = 1_000,
@@ -60,12 +68,16 @@ def train(
         threads=threads,
     )
     split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
+    redrawer = out / "redraw.pt"
+    if imagenet is not None:
+        fit_redrawer(split["train"], imagenet, redrawer, seed, on_log=_print_line)
     recipe = PairRecipe(
         size=network.sizes.input_px,
         grid=network.sizes.grid,
         face_space=fit_face_space(split["train"], out / "faces.npz", seed),
+        redrawer=redrawer if redrawer.exists() else None,
         degradation=degradation,
         scene=scene,
     )
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
-    run.execute(lambda line: typer.echo(json.dumps(line), err=True))
+    run.execute(_print_line)

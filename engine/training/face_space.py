@@ -35,7 +35,7 @@ class FaceSpace:
 
     def align(self, face: FaceContext) -> tuple[F32, F32]:
         """The face as a row [D] of the space, and the affine [2, 3] from its picture to the space."""
-        affine = _affine(face.landmarks, self.shape)
+        affine = affine_between(face.landmarks, self.shape)
         return _warp(face.picture, affine), affine
 
     def rebuild(self, row: F32, donor: F32 | None, share: float, kept: int) -> F32:
@@ -61,9 +61,9 @@ def fit_face_space(records: list[FaceRecord], out: Path, seed: int) -> Path:
         return out
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(records))[:_FITTED]
-    shape = _mean_shape([records[int(i)].landmarks for i in chosen])
+    shape = mean_shape([records[int(i)].landmarks for i in chosen])
     contexts = (load_context(records[int(i)]) for i in chosen)
-    rows = np.stack([_warp(face.picture, _affine(face.landmarks, shape)) for face in contexts])
+    rows = np.stack([_warp(face.picture, affine_between(face.landmarks, shape)) for face in contexts])
     mean = rows.mean(0)
     rows -= mean
     # The Gram matrix of the faces is small where that of the pixels is not; both have the same spectrum.
@@ -84,7 +84,7 @@ def load_face_space(path: Path) -> FaceSpace:
         return FaceSpace(stored["shape"].astype(np.float32), stored["mean"].astype(np.float32), components)
 
 
-def _mean_shape(landmarks: list[F32]) -> F32:
+def mean_shape(landmarks: list[F32]) -> F32:
     """Mean of the landmarks after centre and height were made alike, placed in the space."""
     centred = [(points - points.mean(0)) / max(1.0, float(np.ptp(points[:, 1]))) for points in landmarks]
     mean = np.mean(centred, axis=0)
@@ -93,7 +93,7 @@ def _mean_shape(landmarks: list[F32]) -> F32:
     return ((mean - (low + high) / 2) * scale + SIDE / 2).astype(np.float32)
 
 
-def _affine(source: F32, target: F32) -> F32:
+def affine_between(source: F32, target: F32) -> F32:
     """Affine [2, 3] that brings points [68, 2] closest to others (least squares)."""
     design = np.concatenate([source.astype(np.float64), np.ones((len(source), 1))], 1)
     return np.linalg.lstsq(design, target.astype(np.float64), rcond=None)[0].T.astype(np.float32)

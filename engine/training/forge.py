@@ -4,7 +4,8 @@ Self-blended images follow the idea of Shiohara and Yamasaki, Detecting Deepfake
 Images, CVPR 2022: a picture is blended with a slightly altered copy of itself, so that only the traces
 of blending remain. Swaps and part swaps paste another person. ``resynthesis`` pastes the person's own
 face after it went through a poor copy, which is what the decoder of a face-swap autoencoder leaves.
-``eigenface`` pastes a face that was drawn anew from few numbers, with or without a second person's.
+``eigenface`` pastes a face that was drawn anew from few numbers, with or without a second person's,
+``redrawn`` one that a convolution network drew anew from a coarse copy.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from engine.training.masks import (
     hull_mask,
     random_displacement,
 )
+from engine.training.redraw import Redrawer, place_drawn
 
 _BLEND_RATIOS = (0.4, 0.6, 0.8, 1.0, 1.0, 1.0)  # SBI draws opacity with weight on 1
 
@@ -39,6 +41,7 @@ class ForgeryMethod(StrEnum):
     PART_SWAP = "part_swap"
     SWAP_POISSON = "swap_poisson"
     EIGENFACE = "eigenface"
+    REDRAWN = "redrawn"
 
     @property
     def needs_donor(self) -> bool:
@@ -59,16 +62,28 @@ class ForgedFace:
             raise ValueError(f"shapes differ: {self.real.shape}, {self.forged.shape}, {self.mask.shape}")
 
 
+@dataclass(frozen=True)
+class Painters:
+    """What draws faces anew: a space for ``eigenface``, a network for ``redrawn``."""
+
+    space: FaceSpace | None = None
+    redrawer: Redrawer | None = None
+
+
+_NO_PAINTERS = Painters()
+
+
 def forge_face(
     face: FaceContext,
     donor: FaceContext | None,
     method: ForgeryMethod,
     rng: np.random.Generator,
-    space: FaceSpace | None = None,
+    painters: Painters = _NO_PAINTERS,
 ) -> ForgedFace:
     """Forge one face by one method.
 
-    ``donor`` is the second person where the method needs one, ``space`` what ``eigenface`` draws from.
+    ``donor`` is the second person where the method needs one. Raises ``ValueError`` when the donor or the
+    painter that the method needs is missing.
     """
     if method.needs_donor and donor is None:
         raise ValueError(f"{method} needs a donor face")
@@ -78,9 +93,15 @@ def forge_face(
         return _resynthesise(face, rng)
     assert donor is not None
     if method is ForgeryMethod.EIGENFACE:
-        if space is None:
+        if painters.space is None:
             raise ValueError(f"{method} needs a space of faces (fit_face_space)")
-        return _redraw(face, donor, space, rng)
+        mask = _region(face, _random_shape(rng, 0.1), rng)
+        return _paste_drawn(face, _draw_from_space(face, donor, painters.space, rng), mask, rng)
+    if method is ForgeryMethod.REDRAWN:
+        if painters.redrawer is None:
+            raise ValueError(f"{method} needs a network that draws faces (fit_redrawer)")
+        mask = _region(face, _random_shape(rng, 0.1), rng)
+        return _paste_drawn(face, _draw_by_network(face, donor, painters.redrawer, rng), mask, rng)
     return _swap(face, donor, method, rng)
 
 
@@ -159,13 +180,24 @@ def _resynthesise(face: FaceContext, rng: np.random.Generator) -> ForgedFace:
     return ForgedFace(face.picture, _blend(face.picture, copy, mask), mask)
 
 
-def _redraw(face: FaceContext, donor: FaceContext, space: FaceSpace, rng: np.random.Generator) -> ForgedFace:
-    mask = _region(face, _random_shape(rng, 0.1), rng)
+def _draw_from_space(face: FaceContext, donor: FaceContext, space: FaceSpace, rng: np.random.Generator) -> U8:
     row, affine = space.align(face)
     share = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.3, 1.0))
     kept = int(len(space.components) * rng.uniform(0.15, 1.0))
     drawn = space.rebuild(row, space.align(donor)[0] if share else None, share, max(1, kept))
-    pasted = place_row(drawn, affine, *face.picture.shape[:2])
+    return place_row(drawn, affine, *face.picture.shape[:2])
+
+
+def _draw_by_network(
+    face: FaceContext, donor: FaceContext, redrawer: Redrawer, rng: np.random.Generator
+) -> U8:
+    aligned, affine = redrawer.align(face)
+    share = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.5, 1.0))
+    drawn = redrawer.draw(aligned, redrawer.align(donor)[0] if share else None, share, rng)
+    return place_drawn(drawn, affine, *face.picture.shape[:2])
+
+
+def _paste_drawn(face: FaceContext, pasted: U8, mask: F32, rng: np.random.Generator) -> ForgedFace:
     if rng.random() < 0.4:
         pasted = sharpen(pasted, rng.uniform(0.3, 1.5))
     if rng.random() < 0.85:

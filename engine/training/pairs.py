@@ -15,7 +15,8 @@ from engine.faces.align import crop_face
 from engine.training.degrade import Degradation, degrade_picture, draw_degradation
 from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
-from engine.training.forge import ForgedFace, ForgeryMethod, forge_face
+from engine.training.forge import ForgedFace, ForgeryMethod, Painters, forge_face
+from engine.training.redraw import load_redrawer
 from engine.training.scene import Box, draw_scene
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
 
@@ -37,17 +38,19 @@ class PairRecipe:
     grid: int = 14
     methods: dict[ForgeryMethod, float] = field(
         default_factory=lambda: {
-            ForgeryMethod.SELF_BLEND: 0.4,
-            ForgeryMethod.RESYNTHESIS: 0.12,
-            ForgeryMethod.SWAP_FEATHER: 0.22,
-            ForgeryMethod.PART_SWAP: 0.06,
-            ForgeryMethod.EIGENFACE: 0.2,
+            ForgeryMethod.SELF_BLEND: 0.25,
+            ForgeryMethod.RESYNTHESIS: 0.08,
+            ForgeryMethod.SWAP_FEATHER: 0.13,
+            ForgeryMethod.PART_SWAP: 0.04,
+            ForgeryMethod.EIGENFACE: 0.1,
+            ForgeryMethod.REDRAWN: 0.4,
         }
     )
     source_weights: dict[str, float] = field(
         default_factory=lambda: {"ytf": 3.0, "nomask": 2.0, "humans": 1.0, "celeba100": 4.0}
     )
     face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
+    redrawer: Path | None = None  # what ``redrawn`` is drawn by; without it that method is left out
     degradation: float = 1.0
     scene: float = 0.0  # share of pairs in another light or tilted
     box_jitter: float = 0.04  # standard deviation of the box's shift and size over its longer side
@@ -61,7 +64,8 @@ class PairRecipe:
     @property
     def drawn_methods(self) -> dict[ForgeryMethod, float]:
         """The methods that can be drawn with what the recipe has."""
-        unable = {ForgeryMethod.EIGENFACE} if self.face_space is None else set[ForgeryMethod]()
+        painters = {ForgeryMethod.EIGENFACE: self.face_space, ForgeryMethod.REDRAWN: self.redrawer}
+        unable = {method for method, painter in painters.items() if painter is None}
         return {method: share for method, share in self.methods.items() if method not in unable}
 
     @property
@@ -81,7 +85,10 @@ class PairMaker:
         self._recipe = recipe
         self._rng = rng
         self._cumulative = np.cumsum(sampling_weights(records, recipe.source_weights), dtype=np.float64)
-        self._space = None if recipe.face_space is None else load_face_space(recipe.face_space)
+        self._painters = Painters(
+            space=None if recipe.face_space is None else load_face_space(recipe.face_space),
+            redrawer=None if recipe.redrawer is None else load_redrawer(recipe.redrawer),
+        )
         self._poses = np.stack([_pose(r.landmarks) for r in records])
 
     def draw(self) -> FacePair:
@@ -92,7 +99,7 @@ class PairMaker:
         """A pair of record ``index`` forged by ``method``."""
         face = load_context(self._records[index])
         donor = load_context(self._records[self._donor_of(index)]) if method.needs_donor else None
-        return self._crop_pair(forge_face(face, donor, method, self._rng, self._space), face, method)
+        return self._crop_pair(forge_face(face, donor, method, self._rng, self._painters), face, method)
 
     def _draw_index(self) -> int:
         drawn = int(np.searchsorted(self._cumulative, self._rng.random() * float(self._cumulative[-1])))

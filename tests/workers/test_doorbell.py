@@ -55,13 +55,6 @@ def test_task_hands_its_shard_to_the_host(task):
     assert answered == [KEY]
 
 
-def test_doorbell_of_another_version_is_dropped():
-    app, answered = make_app("redis://127.0.0.1:1/0"), []
-    add_tasks(app, lambda key: answered.append(key) is None)
-    app.tasks["screen_shard"](v=2, job=KEY.job_id, shard=3)
-    assert answered == []
-
-
 def test_doorbell_at_a_draining_host_goes_back_to_the_queue():
     app = make_app("redis://127.0.0.1:1/0")
     add_tasks(app, lambda key: False)

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.key_changes import KeyDraft, create_tenant_key
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import Preferences, find_user, load_preferences
+from fakesieve.records.models import Model
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.notes import NoteDraft, add_note
@@ -281,10 +283,10 @@ def test_failures_are_told_and_nothing_is_drawn_instead(page: Page, own: Scene):
 
 
 def furnish(database: Database, own: Scene) -> list[str]:
-    """Fill the tables that would otherwise be empty; return the pages of a webhook and of a batch."""
+    """Fill the tables that would otherwise be empty; return the pages of what was made."""
     ref = VideoRef(BUCKET, "clips/a-name-that-is-long-enough-to-be-broken.mp4", etag="e1", size_bytes=5)
     jobs = SqlJobStore(database, own.tenant_id)
-    submit_video(jobs, NewJob(own.tenant_id, ref, Lane.BULK))
+    job_id = submit_video(jobs, NewJob(own.tenant_id, ref, Lane.BULK)).job_id
     batch_id = submit_batch(jobs, NewBatch(own.tenant_id, "monday"), [NewJob(own.tenant_id, ref)]).batch_id
     with database.transaction(tenant_id=own.tenant_id) as session:
         create_tenant_key(session, own.tenant_id, KeyDraft("nightly", frozenset(Scope)), actor="tests")
@@ -293,7 +295,34 @@ def furnish(database: Database, own: Scene) -> list[str]:
         send_test(session, own.tenant_id, made.endpoint.id)
         fill_queue(session, load_queue(session, own.queue_id))
         add_note(session, own.analysis_id, "tests", NoteDraft(0, 1_000_000, "the mouth flickers"))
-    return [f"/webhooks/{made.endpoint.id}", f"/batches/{batch_id}"]
+        model = session.scalars(select(Model.id)).first()
+    pages = [f"/webhooks/{made.endpoint.id}", f"/batches/{batch_id}", f"/jobs/{job_id}"]
+    return [*pages, f"/models/{model}", f"/models/{model}/promote?alias=challenger", "/models/rollback"]
+
+
+def decide(page: Page, own: Scene) -> None:
+    """Decide the scene's item, so that its page has a history and the log a line."""
+    page.goto("/queue")
+    focus(page, "Review the next")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/r/{own.analysis_id}")
+    page.keyboard.press("1")
+    page.keyboard.press("r")
+    choose(page, "artefacts")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=decided**")
+
+
+def list_faults(page: Page) -> list[str]:
+    """What axe-core finds serious on the page that is shown, and whether it is wider than the window."""
+    name = urlsplit(page.url).path
+    is_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+    return [f"{name} is wider than the window"] * is_wide + [
+        f"{name}: {each['id']}: {[node['target'] for node in each['nodes']][:3]}"
+        for each in found.response["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
@@ -306,19 +335,23 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     )
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
+    page.goto("/sign-in")
+    faults = list_faults(page)
     enter(page, own, UserRole.ADMIN, "/queue")
-    addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}", "/decisions"]
+    addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}"]
     addresses += [*furnished, "/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
-    faults: list[str] = []
     for path in addresses:
         page.goto(path)
-        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
-            faults.append(f"{path} is wider than the window")
-        found = Axe().run(page, options={"resultTypes": ["violations"]})
-        faults += [
-            f"{path}: {each['id']}: {[node['target'] for node in each['nodes']][:3]}"
-            for each in found.response["violations"]
-            if each["impact"] in ("serious", "critical")
-        ]
+        faults += list_faults(page)
+    page.goto("/webhooks")
+    page.locator("details:has(#url) summary").click()
+    page.locator("#url").fill("https://hooks.example.com/other")
+    page.get_by_role("button", name="Add it and show its secret").click()
+    expect(page.locator("#secret")).to_be_visible()
+    faults += list_faults(page)
+    decide(page, own)
+    faults += list_faults(page)
+    page.goto("/decisions")
+    faults += list_faults(page)
     context.close()
     assert faults == []
