@@ -5,8 +5,6 @@ towards the mouth, in units of the face's size. So the names hold for tilted hea
 far as five points tell. Left and right are the picture's.
 """
 
-import math
-
 import numpy as np
 
 from engine.arrays import F32, F64, I64, U8, Bool
@@ -25,58 +23,66 @@ def cell_centers(grid: int, crop_size: int) -> F64:
 
 
 def to_crop(points_px: F64, to_frame: F32) -> F64:
-    """Map [n, 2] points of the displayed frame, in pixels, back into crop pixels."""
-    linear, shift = to_frame[:, :2].astype(np.float64), to_frame[:, 2].astype(np.float64)
-    return np.asarray(np.linalg.solve(linear, (points_px - shift).T).T, np.float64)
+    """Map [n, p, 2] points of the displayed frame, in pixels, back into the pixels of n crops."""
+    linear, shift = to_frame[..., :2].astype(np.float64), to_frame[..., 2].astype(np.float64)
+    moved = (points_px - shift[:, None]).swapaxes(1, 2)
+    return np.asarray(np.linalg.solve(linear, moved).swapaxes(1, 2), np.float64)
 
 
 def label_cells(landmarks_crop: F64, grid: int, crop_size: int) -> I64:
-    """Name every cell of a face's map: [grid, grid] indices into ``REGIONS``.
+    """Name every cell of the maps of n faces: [n, grid, grid] indices into ``REGIONS``.
 
-    ``landmarks_crop`` [5, 2] are eyes, nose and mouth corners in crop pixels. Points that coincide, as a
+    ``landmarks_crop`` [n, 5, 2] are eyes, nose and mouth corners in crop pixels. Points that coincide, as a
     detector may give for a face that is no face, make all cells background.
     """
-    left_eye, right_eye, nose, left_mouth, right_mouth = landmarks_crop
-    eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
-    along = right_eye - left_eye
+    labels = np.full((len(landmarks_crop), grid * grid), REGIONS.index(FaceRegion.BACKGROUND), np.int64)
+    finite = np.flatnonzero(np.isfinite(landmarks_crop).all(axis=(1, 2)))
+    points = landmarks_crop[finite]
+    eyes, mouth = points[:, :2].mean(axis=1), points[:, 3:].mean(axis=1)
+    along = points[:, 1] - points[:, 0]
+    apart = np.hypot(along[:, 0], along[:, 1])
     # A turned head brings the eyes together and a nodding one eyes and mouth: the larger one tells the size.
-    size = max(math.hypot(*along), EYES_OVER_MOUTH * math.hypot(*(mouth - eyes)))
-    if size < 1e-6 or not np.isfinite(landmarks_crop).all():
-        return np.full((grid, grid), REGIONS.index(FaceRegion.BACKGROUND), np.int64)
-    if math.hypot(*along) < 1e-6:
-        along = np.array([1.0, 0.0])
-    right = along / math.hypot(*along)
-    down = np.array([-right[1], right[0]])
-    axes = np.stack([right, down], axis=1) / size
-
-    def face_frame(points: F64) -> F64:
-        return (points - eyes) @ axes
-
-    places = face_frame(cell_centers(grid, crop_size))
-    parts = face_frame(np.stack([left_eye, right_eye, nose, left_mouth, right_mouth, mouth]))
-    return _assign(places, parts).reshape(grid, grid)
+    size = np.maximum(apart, EYES_OVER_MOUTH * np.hypot(*(mouth - eyes).T))
+    known = size >= 1e-6
+    level = np.where((apart < 1e-6)[:, None], np.array([1.0, 0.0]), along)
+    right = (level / np.hypot(level[:, 0], level[:, 1])[:, None])[known] / size[known, None]
+    offsets = cell_centers(grid, crop_size) - eyes[known, None]
+    parts = np.concatenate([points, mouth[:, None]], axis=1)[known] - eyes[known, None]
+    labels[finite[known]] = _assign(*_turn(offsets, right), *_turn(parts, right))
+    return labels.reshape(-1, grid, grid)
 
 
-def _assign(places: F64, parts: F64) -> I64:
-    """Give each place [n, 2] its region, later rules before earlier ones; in units of the face's size."""
-    left_eye, right_eye, nose, left_mouth, right_mouth, mouth = parts
-    down = max(float(mouth[1]), 0.5)  # eyes to mouth; a detector's upside-down mouth must not fold the face
-    half_mouth = abs(float(right_mouth[0] - left_mouth[0])) / 2
-    inside = _in_ellipse(places, np.array([mouth[0] / 2, 0.25 * down]), 1.15, 1.5 * down)
-    region = np.full(len(places), REGIONS.index(FaceRegion.BACKGROUND), np.int64)
+def _turn(offsets: F64, right: F64) -> tuple[F64, F64]:
+    """Give x and y [n, c] of offsets [n, c, 2] along axes ``right`` [n, 2] and at right angles to them."""
+    xs, ys, along, across = offsets[..., 0], offsets[..., 1], right[:, :1], right[:, 1:]
+    return xs * along + ys * across, ys * along - xs * across
+
+
+def _assign(xs: F64, ys: F64, parts_x: F64, parts_y: F64) -> I64:
+    """Give each place [n, c] its region, later rules before earlier ones; in units of the face's size.
+
+    ``parts_x`` and ``parts_y`` [n, 6] are the five points and the middle of the mouth.
+    """
+
+    def in_ellipse(x: F64, y: F64, half_width: F64 | float, half_height: F64 | float) -> Bool:
+        return np.square((xs - x) / half_width) + np.square((ys - y) / half_height) <= 1.0
+
+    # Columns, so that each face's numbers meet those of its own places.
+    left_eye, right_eye, nose, left_mouth, right_mouth, mouth = (
+        (parts_x[:, i : i + 1], parts_y[:, i : i + 1]) for i in range(6)
+    )
+    down = np.maximum(mouth[1], 0.5)  # eyes to mouth; a detector's upside-down mouth must not fold the face
+    half_mouth = np.abs(right_mouth[0] - left_mouth[0]) / 2
+    inside = in_ellipse(mouth[0] / 2, 0.25 * down, 1.15, 1.5 * down)
+    region = np.full(xs.shape, REGIONS.index(FaceRegion.BACKGROUND), np.int64)
     region[inside] = REGIONS.index(FaceRegion.CHEEKS_JAW)
-    region[inside & (places[:, 1] < -0.3)] = REGIONS.index(FaceRegion.FOREHEAD)
-    region[_in_ellipse(places, mouth, half_mouth + 0.15, 0.32)] = REGIONS.index(FaceRegion.MOUTH)
-    bridge = (np.abs(places[:, 0] - nose[0] / 2) < 0.2) & (places[:, 1] > -0.1) & (places[:, 1] < nose[1])
-    region[bridge | _in_ellipse(places, nose, 0.32, 0.25)] = REGIONS.index(FaceRegion.NOSE)
+    region[inside & (ys < -0.3)] = REGIONS.index(FaceRegion.FOREHEAD)
+    region[in_ellipse(*mouth, half_mouth + 0.15, 0.32)] = REGIONS.index(FaceRegion.MOUTH)
+    bridge = (np.abs(xs - nose[0] / 2) < 0.2) & (ys > -0.1) & (ys < nose[1])
+    region[bridge | in_ellipse(*nose, 0.32, 0.25)] = REGIONS.index(FaceRegion.NOSE)
     for eye, name in ((left_eye, FaceRegion.LEFT_EYE), (right_eye, FaceRegion.RIGHT_EYE)):
-        region[_in_ellipse(places, eye, 0.36, 0.26)] = REGIONS.index(name)
+        region[in_ellipse(*eye, 0.36, 0.26)] = REGIONS.index(name)
     return region
-
-
-def _in_ellipse(places: F64, center: F64, half_width: float, half_height: float) -> Bool:
-    scaled = (places - center) / np.array([half_width, half_height])
-    return np.square(scaled).sum(axis=1) <= 1.0
 
 
 def region_shares(hot: Bool, labels: I64) -> F64:
@@ -98,11 +104,7 @@ def label_faces(landmarks: F32, to_frame: F32, frame_size: tuple[int, int], grid
     ``to_frame`` [n, 2, 3] leads from crop pixels to its pixels.
     """
     points = landmarks.astype(np.float64) * np.array(frame_size, np.float64)
-    labels = [
-        label_cells(to_crop(face, affine), grid, crop_size)
-        for face, affine in zip(points, to_frame, strict=True)
-    ]
-    return np.stack(labels) if labels else np.empty((0, grid, grid), np.int64)
+    return label_cells(to_crop(points, to_frame), grid, crop_size)
 
 
 def hot_cells(patches: U8, threshold: float) -> Bool:

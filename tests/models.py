@@ -101,3 +101,27 @@ def _reference_tensor(random: np.random.Generator, key: str, shape: tuple[int, .
     )  # attention that is neither flat nor a single peak
     scale = math.sqrt(gain / math.prod(shape[1:]))
     return random.standard_normal(shape, np.float32) * np.float32(scale)
+
+
+def published_lite0_weights(stream: LiteStream) -> dict[str, torch.Tensor]:
+    """Other random weights for the stream, under the names of the published network."""
+    other = LiteStream(with_exit=stream.part3 is not None)
+    randomise(other, 9)
+    tensors = {}
+
+    def put(prefix: str, conv: str, norm: str, layer: torch.nn.Module) -> None:
+        for key, value in layer.state_dict().items():
+            ours, field = key.split(".", 1)
+            tensors[f"{prefix}{conv if ours == 'conv' else norm}.{field}"] = value
+
+    put("", "_conv_stem", "_bn0", other.part1_0[0])
+    if other.part3 is not None:
+        put("", "_conv_head", "_bn1", other.part3[-1])
+    for index, block in enumerate(other.blocks()):
+        prefix = f"_blocks.{index}."
+        if block.expand is not None:
+            put(prefix, "_expand_conv", "_bn0", block.expand)
+        put(prefix, "_depthwise_conv", "_bn1", block.depthwise)
+        put(prefix, "_project_conv", "_bn2", block.project)
+    tensors["_fc.weight"] = torch.zeros(1000, 1280)
+    return tensors

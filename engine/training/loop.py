@@ -21,6 +21,7 @@ from engine.training.checkpoint import (
 )
 from engine.training.faces import FaceRecord
 from engine.training.judge import FixedPairs, draw_fixed_pairs, measure
+from engine.training.layout import lay_channels_last
 from engine.training.losses import classification_loss, patch_loss, similarity_loss
 from engine.training.pairs import PairRecipe, PairStream
 from engine.training.schedule import Schedule
@@ -67,7 +68,7 @@ class TrainingRun:
         torch.manual_seed(run.seed)
         run.directory.mkdir(parents=True, exist_ok=True)
         self._run = run
-        self._network = _channels_last(network).train()
+        self._network = lay_channels_last(network).train()
         self._optimizer = torch.optim.AdamW(
             _parameter_groups(network, run.weight_decay, run.head_rate), lr=run.schedule.peak
         )
@@ -188,14 +189,6 @@ class TrainingRun:
         with (self._run.directory / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         on_log(line)
-
-
-def _channels_last(network: TwoStreamNet) -> TwoStreamNet:
-    """Lay convolution weights out by channel: bf16 convolutions run at twice the speed that way."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
 
 
 def _parameter_groups(network: TwoStreamNet, decay: float, head_rate: float) -> list[dict[str, object]]:

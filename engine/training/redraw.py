@@ -20,8 +20,10 @@ from torch.nn import functional
 from engine.arrays import F32, U8
 from engine.network.lite import LiteStream, load_lite0_weights, read_lite0_weights
 from engine.network.two_stream import normalise
+from engine.training.colour import add_grain
 from engine.training.face_space import affine_between, mean_shape
 from engine.training.faces import FaceContext, FaceRecord, load_context
+from engine.training.layout import lay_channels_last
 
 SIDE = 176  # pixels of the aligned face, forehead included
 _TOP, _BOTTOM = 0.32, 0.94  # where brows and chin of the mean face lie, as shares of the side
@@ -29,7 +31,6 @@ _COARSE = (20, 60)  # side of the coarse face in pixels, in training
 _DRAWN = (28, 64)  # and for forgeries: what is drawn from less looks like no face
 _PATCH = 96  # pixels of the pieces that are trained on; the network is convolutional
 _FITTED = 3000  # faces
-_BATCH = 24
 _STAGES = 3
 
 
@@ -99,7 +100,7 @@ def load_redrawer(path: Path) -> Redrawer:
     for state in stored["states"]:
         network = RedrawNet()
         network.load_state_dict(state)
-        networks.append(network.to(memory_format=torch.channels_last))
+        networks.append(lay_channels_last(network))
     return Redrawer(stored["shape"].numpy(), networks)
 
 
@@ -110,6 +111,7 @@ def fit_redrawer(
     seed: int,
     *,
     steps: int = 2400,
+    batch: int = 24,
     on_log: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> Path:
     """Train the network on faces of ``records`` and write its states; a file that is there is kept.
@@ -128,7 +130,8 @@ def fit_redrawer(
     fit = _Fit(imagenet)
     states: list[dict[str, Tensor]] = []
     for step in range(1, steps + 1):
-        figures = fit.step(faces, rng, against_critic=step > steps // 3)
+        pieces = _draw_batch(faces, batch, rng)
+        figures = fit.step(*pieces, against_critic=step > steps // 3)
         if step % 50 == 0:
             on_log({"redraw_step": float(step), **figures})
         if step in {steps * part // _STAGES for part in range(1, _STAGES + 1)}:
@@ -143,18 +146,17 @@ class _Fit:
     """The network, its critic and what they learn from."""
 
     def __init__(self, imagenet: Path) -> None:
-        self.network = RedrawNet().to(memory_format=torch.channels_last)
+        self.network = lay_channels_last(RedrawNet())
         self._critic = _make_critic()
         self._features = _Features(imagenet)
         self._draws = torch.optim.Adam(self.network.parameters(), lr=5e-4, betas=(0.8, 0.99))
         self._judges = torch.optim.Adam(self._critic.parameters(), lr=2e-4, betas=(0.5, 0.99))
 
-    def step(self, faces: U8, rng: np.random.Generator, *, against_critic: bool) -> dict[str, float]:
-        sharp, coarse = _draw_batch(faces, rng)
+    def step(self, sharp: Tensor, coarse: Tensor, *, against_critic: bool) -> dict[str, float]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            drawn = self.network(coarse)
-        drawn = drawn.float()
-        terms = {
+            painted: Tensor = self.network(coarse)
+        drawn = painted.float()
+        terms: dict[str, Tensor] = {
             "pixels": (drawn - sharp).abs().mean(),
             "edges": (_edges(drawn) - _edges(sharp)).abs().mean(),
             "features": 0.15 * self._features.distance(drawn, sharp),
@@ -203,10 +205,11 @@ def _make_critic() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(96, 1, 3))
 
 
-def _draw_batch(faces: U8, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def _draw_batch(faces: U8, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Sharp and coarse pieces [B, 3, P, P] of randomly drawn faces."""
-    sharp, coarse = [], []
-    for index in rng.integers(0, len(faces), _BATCH):
+    sharp: list[U8] = []
+    coarse: list[U8] = []
+    for index in rng.integers(0, len(faces), count):
         face = faces[index][:, ::-1] if rng.random() < 0.5 else faces[index]
         top, left = rng.integers(0, SIDE - _PATCH + 1, 2)
         made = _make_coarse(np.ascontiguousarray(face), int(rng.integers(*_COARSE)), rng)
@@ -217,10 +220,9 @@ def _draw_batch(faces: U8, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 def _make_coarse(face: U8, side: int, rng: np.random.Generator) -> U8:
     """Shrink a square face to ``side`` pixels and enlarge it again, one time in two with grain added."""
-    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
     if rng.random() < 0.5:
-        noise = rng.normal(0.0, rng.uniform(2.0, 8.0), small.shape)
-        small = np.clip(small + noise, 0, 255).astype(np.uint8)
+        small = add_grain(small, rng.uniform(2.0, 8.0), rng)
     return np.asarray(cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 

@@ -15,16 +15,21 @@ import cv2
 import httpx2
 import numpy as np
 import pytest
+from playwright.sync_api import expect
+from standardwebhooks.webhooks import Webhook
 
 from engine.demo.assets import CLIPS
 from engine.demo.clips import END_US, START_US
 from fakesieve.embedded.run_folder import RunFolder
 from fakesieve.object_stores.select import open_objects
 from fakesieve.settings import read_settings
+from tests.api.pages.browsing import launch, open_page
 from tests.assets import pyfeat_clip
 from tests.e2e.blocks import IN_FLEET, Block, list_blocks, read_lines
 from tests.e2e.processes import run
-from tests.waiting import PATIENCE_S
+from tests.e2e.walk import add_receiver, make_distinct, preview_policy, review_next, sign_in, upload, watch
+from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S, wait_until
 
 FORGED, SOURCE = "WolfgangLanger_forged", "WolfgangLanger_Pexels"
 
@@ -171,7 +176,12 @@ def kept_fleet(demo) -> Iterator[tuple[str, Path]]:
     with tempfile.TemporaryDirectory(prefix="fakesieve-kept-") as name:
         fleet = Path(name, "fleet")
         fleet.parent.chmod(0o755)  # Postgres does not run as root, and must enter its folder
-        done = run("demo-fleet", "--out", folder, "--keep", fleet, timeout=4 * PATIENCE_S)
+        networks = ",".join(LOCAL_NETWORKS)  # where the walk's receiver of webhooks is
+        done = run(
+            *("demo-fleet", "--out", folder, "--keep", fleet),
+            timeout=4 * PATIENCE_S,
+            FAKESIEVE_WEBHOOK_NETWORKS=networks,
+        )
         try:
             assert done.returncode == 0, done.stderr
             assert "$ fakesieve submit" in done.stderr
@@ -186,11 +196,16 @@ def test_its_clips_score_in_a_fleet_as_they_do_alone(kept_fleet) -> None:
     assert "the fleet's scores are those of scan: largest difference" in said
 
 
+def read_form(said: str) -> dict[str, str]:
+    """What to sign in with, as the command printed it."""
+    return dict(re.findall(r"^  (organisation|e-mail|password)\s+(\S+)$", said, re.M))
+
+
 def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
     """The last of the newcomer's three commands, and what a person does with the text that it prints."""
     said, fleet = kept_fleet
     page = re.search(r"http://127.0.0.1:\d+/r/ana_\w+", said)[0]
-    form = dict(re.findall(r"^  (organisation|e-mail|password)\s+(\S+)$", said, re.M))
+    form = read_form(said)
     with httpx2.Client(follow_redirects=True, headers={"accept": "text/html"}, timeout=PATIENCE_S) as browser:
         asked = browser.get(page)
         hidden = dict(re.findall(r'name="([\w-]+)"[^>]*value="([^"]*)"', asked.text))
@@ -202,6 +217,42 @@ def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
     assert FORGED in shown.text
     assert "likely manipulated" in shown.text
     assert f"fakesieve down --dir {fleet}" in said
+
+
+def test_the_two_clips_go_through_the_console_from_upload_to_decision(
+    demo, kept_fleet, tmp_path: Path
+) -> None:
+    """Upload, watch, review by keyboard, a look at another policy; and a receiver hears of it."""
+    said, fleet = kept_fleet
+    _, folder = demo
+    clips = [
+        make_distinct(folder / "clips" / f"{stem}.mp4", tmp_path / f"{stem}.mp4") for stem in (SOURCE, FORGED)
+    ]
+    address = RunFolder(fleet).read_environment()["FAKESIEVE_API_URL"]
+    with receiving() as receiver, launch() as browser, open_page(browser, address) as page:
+        sign_in(page, read_form(said))
+        secret = add_receiver(page, receiver.url)
+        shown = {}
+        for stem, job in zip((SOURCE, FORGED), upload(page, clips), strict=True):
+            watch(page, job)
+            shown[stem] = page.locator("main").inner_text()
+            expect(page.locator("#timeline")).to_be_visible()
+        assert "likely manipulated" in shown[FORGED]
+        assert "likely manipulated" not in shown[SOURCE]
+        reviewed = review_next(page)  # the queue has the highest score first
+        expect(page.get_by_role("region", name="History")).to_contain_text("manipulated")
+        told = preview_policy(page, high="0.999", low="0.99")
+        assert told["likely_after"] < told["likely_before"] <= told["analyses"]
+
+        def list_told() -> list[tuple[str, object]]:
+            hook = Webhook(secret)
+            events = [hook.verify(each.body, dict(each.headers)) for each in receiver.messages]
+            return [(event["type"], event["data"].get("analysis_id")) for event in events]
+
+        wait_until(lambda: len(list_told()) >= 3, list_told)
+        kinds = [kind for kind, _ in list_told()]
+        assert sorted(kinds) == ["job.succeeded", "job.succeeded", "review.decided"]
+        assert ("review.decided", reviewed.rpartition("/")[2]) in list_told()
 
 
 @pytest.fixture(scope="module")

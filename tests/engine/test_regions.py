@@ -21,7 +21,7 @@ def name_at(labels: np.ndarray, x: float, y: float) -> FaceRegion:
 
 
 def test_parts_of_an_upright_face_are_named_where_they_are() -> None:
-    labels = label_cells(POINTS, 28, 224)
+    labels = label_cells(POINTS[None], 28, 224)[0]
     assert name_at(labels, 82, 92) is FaceRegion.LEFT_EYE
     assert name_at(labels, 142, 92) is FaceRegion.RIGHT_EYE
     assert name_at(labels, 112, 125) is FaceRegion.NOSE
@@ -35,14 +35,14 @@ def test_parts_of_an_upright_face_are_named_where_they_are() -> None:
 
 def test_every_region_has_cells_on_the_grids_of_both_networks() -> None:
     for grid in (14, 19):
-        assert {REGIONS[i] for i in np.unique(label_cells(POINTS, grid, 224))} == set(REGIONS)
+        assert {REGIONS[i] for i in np.unique(label_cells(POINTS[None], grid, 224)[0])} == set(REGIONS)
 
 
 @given(st.floats(-math.pi, math.pi), st.floats(0.5, 1.1))
 def test_names_turn_and_grow_with_the_face(angle: float, scale: float) -> None:
     turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     middle = np.array([112.0, 112.0])
-    labels = label_cells((POINTS - middle) @ turn.T + middle, 56, 224)
+    labels = label_cells(((POINTS - middle) @ turn.T + middle)[None], 56, 224)[0]
     mouth = np.array([112.0, 158.0])
     x, y = (mouth - middle) @ turn.T + middle
     assert name_at(labels, x, y) is FaceRegion.MOUTH
@@ -52,7 +52,7 @@ def test_names_turn_and_grow_with_the_face(angle: float, scale: float) -> None:
 
 @pytest.mark.parametrize("points", [np.zeros((5, 2)), np.full((5, 2), np.nan), np.full((5, 2), 1e-9)])
 def test_points_that_form_no_face_make_all_background(points: np.ndarray) -> None:
-    assert (label_cells(points, 7, 224) == REGIONS.index(FaceRegion.BACKGROUND)).all()
+    assert (label_cells(points[None], 7, 224) == REGIONS.index(FaceRegion.BACKGROUND)).all()
 
 
 def test_points_of_the_frame_are_brought_into_the_crop() -> None:

@@ -9,7 +9,7 @@ import torch
 from engine.errors import BundleInvalid
 from engine.network.lite import InvertedResidual, LiteStream, load_lite0_weights, read_lite0_weights
 from tests.engine.network import oracle
-from tests.models import randomise
+from tests.models import published_lite0_weights, randomise
 from tests.tolerance import LAYER_F32
 
 PARTS = ("part1_0", "part1_1", "part1_2", "part1_3", "part2_0", "part2_1", "part3")
@@ -17,30 +17,6 @@ PARTS = ("part1_0", "part1_1", "part1_2", "part1_3", "part2_0", "part2_1", "part
 
 def relu6(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 6)
-
-
-def published_weights(stream: LiteStream) -> dict[str, torch.Tensor]:
-    """Other random weights for the stream, under the names of the published network."""
-    other = LiteStream(with_exit=stream.part3 is not None)
-    randomise(other, 9)
-    tensors = {}
-
-    def put(prefix: str, conv: str, norm: str, layer: torch.nn.Module) -> None:
-        for key, value in layer.state_dict().items():
-            ours, field = key.split(".", 1)
-            tensors[f"{prefix}{conv if ours == 'conv' else norm}.{field}"] = value
-
-    put("", "_conv_stem", "_bn0", other.part1_0[0])
-    if other.part3 is not None:
-        put("", "_conv_head", "_bn1", other.part3[-1])
-    for index, block in enumerate(other.blocks()):
-        prefix = f"_blocks.{index}."
-        if block.expand is not None:
-            put(prefix, "_expand_conv", "_bn0", block.expand)
-        put(prefix, "_depthwise_conv", "_bn1", block.depthwise)
-        put(prefix, "_project_conv", "_bn2", block.project)
-    tensors["_fc.weight"] = torch.zeros(1000, 1280)
-    return tensors
 
 
 def test_parts_have_the_shapes_that_the_two_streams_exchange() -> None:
@@ -92,7 +68,7 @@ def _apply(values: np.ndarray, layer: torch.nn.Module) -> np.ndarray:
 @pytest.mark.parametrize("with_exit", [True, False])
 def test_published_weights_reach_every_layer(with_exit: bool) -> None:
     stream = LiteStream(with_exit=with_exit)
-    published = published_weights(LiteStream(with_exit=True))
+    published = published_lite0_weights(LiteStream(with_exit=True))
     before = {key: value.clone() for key, value in stream.state_dict().items()}
     load_lite0_weights(stream, published)
     unchanged = [
@@ -105,7 +81,7 @@ def test_published_weights_reach_every_layer(with_exit: bool) -> None:
 
 def test_other_weights_are_refused_by_name() -> None:
     stream = LiteStream(with_exit=True)
-    published = published_weights(stream)
+    published = published_lite0_weights(stream)
     del published["_blocks.3._bn1.running_var"]
     with pytest.raises(BundleInvalid, match=r"_blocks\.3\._bn1\.running_var"):
         load_lite0_weights(stream, published)
