@@ -115,8 +115,13 @@ def list_questions() -> list[Question]:
 
 
 @contextmanager
-def serving(server: PostgresServer, log: Path) -> Generator[tuple[str, int]]:
-    """Run ``fakesieve serve`` as the role that sees one tenant at a time; gives address and process."""
+def serving(
+    server: PostgresServer, log: Path, *, burst: int = 1_000_000, rate_per_s: float = 1e6
+) -> Generator[tuple[str, int]]:
+    """Run ``fakesieve serve`` as the role that sees one tenant at a time; gives address and process.
+
+    ``burst`` and ``rate_per_s`` are the limits of each key, so high by default that nothing is refused.
+    """
     (port,) = find_ports(1)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FAKESIEVE_")}
     settings = {
@@ -124,8 +129,8 @@ def serving(server: PostgresServer, log: Path) -> Generator[tuple[str, int]]:
         "FAKESIEVE_BROKER_URL": "redis://127.0.0.1:1/0",
         "FAKESIEVE_BUCKET": "videos",
         "FAKESIEVE_OBJECTS_DIR": str(log.parent),
-        "FAKESIEVE_API_BURST": "1000000",
-        "FAKESIEVE_API_RATE_PER_S": "1000000",
+        "FAKESIEVE_API_BURST": str(burst),
+        "FAKESIEVE_API_RATE_PER_S": str(rate_per_s),
         "FAKESIEVE_LOG_LEVEL": "warning",
     }
     command = [sys.executable, "-P", "-m", "fakesieve", "serve", "--port", str(port)]
@@ -298,14 +303,20 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Ask, write and tell."""
-    given = parse_arguments(arguments)
+def find_filled(given: argparse.Namespace) -> Path:
+    """Return the folder of the filled database that the arguments name. Raises SystemExit without one."""
     folder = given.work.resolve() / f"database-{given.analyses}"
     if not (folder / DONE).exists():
         raise SystemExit(
             f"{folder} is not filled; python -m bench.database --keep --analyses {given.analyses}"
         )
+    return folder
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Ask, write and tell."""
+    given = parse_arguments(arguments)
+    folder = find_filled(given)
     machine = describe_machine(default_threads())
     questions = [each for each in list_questions() if given.only in each.name]
     asked = list[Asked]()

@@ -47,7 +47,7 @@ class PairRecipe:
         }
     )
     source_weights: dict[str, float] = field(
-        default_factory=lambda: {"ytf": 3.0, "nomask": 2.0, "humans": 1.0, "celeba100": 4.0}
+        default_factory=lambda: {"ytf": 3.0, "nomask": 5.0, "humans": 1.0, "celeba100": 10.0}
     )
     face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
     redrawer: Path | None = None  # what ``redrawn`` is drawn by; without it that method is left out

@@ -28,7 +28,7 @@ from engine.training.layout import lay_channels_last
 SIDE = 176  # pixels of the aligned face, forehead included
 _TOP, _BOTTOM = 0.32, 0.94  # where brows and chin of the mean face lie, as shares of the side
 _COARSE = (20, 60)  # side of the coarse face in pixels, in training
-_DRAWN = (28, 64)  # and for forgeries: what is drawn from less looks like no face
+_DRAWN = (28, 110)  # and for forgeries: from less no face comes out, and from more a good one
 _PATCH = 96  # pixels of the pieces that are trained on; the network is convolutional
 _FITTED = 3000  # faces
 _STAGES = 3

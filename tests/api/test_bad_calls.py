@@ -246,6 +246,12 @@ def test_a18_a19_a20_foreign_text_comes_back_as_text(acme, clip, capfd):
     assert job.headers["content-security-policy"].startswith("default-src 'none'")
     answer = acme.get("/v1/whoami", headers={"X-Request-Id": "a\tb<x>"})
     assert answer.headers["x-request-id"].startswith("req_")
+    capfd.readouterr()
+    assert acme.get("/v1/jobs/none%0d%0alevel=error%20forged%1b%5b31m").status_code == 404
+    logged = "".join(capfd.readouterr())
+    (line,) = [line for line in logged.splitlines() if "forged" in line]
+    assert "api.answered" in line  # its own line is the only one
+    assert "\x1b[31m" not in line
 
 
 def test_a44_one_key_fifty_times_at_once_is_one_job(acme, clip):

@@ -1,0 +1,217 @@
+"""What a caller waits for while another tenant sends far over its rate.
+
+Usage: python -m bench.flood [--analyses N] [--rounds N] [--requests N] [--flood N] [--work DIR] [--out DIR]
+
+Asks the database that ``python -m bench.database --keep`` has filled. One tenant sends within its rate; in
+every second phase another tenant sends far more than it may, from a process of its own, and is refused most
+of it. The phases alternate, so that whatever else the machine does meets both. Goal: a 99th percentile of at
+most 1.2 times the calm one.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from statistics import median
+
+import httpx2
+
+from bench.api import (
+    Pick,
+    Question,
+    draw_picks,
+    find_filled,
+    list_questions,
+    read_cpu_s,
+    remove_keys,
+    serving,
+)
+from bench.database.ask import percentile
+from bench.run import RESULTS, describe_machine
+from engine.backends.select import default_threads
+from fakesieve.database import open_database
+from fakesieve.embedded.postgres import OWNER_ROLE, PostgresServer
+from fakesieve.records.revision import migrate_database
+
+GOAL = 1.2
+_RATE_PER_S, _BURST = 50.0, 200  # of a key, as it is by default
+_PACE_S = 1 / 25  # the quiet tenant keeps to half of its rate
+_SENDERS = 4
+_WARM = 50  # requests
+_NAMES = ("analysis by id", "analyses, flagged")
+
+
+class Loud:
+    """The tenant that sends too much, and what became of it."""
+
+    def __init__(self, url: str, pick: Pick, per_s: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.sent, self.refused = context.Value("q", 0), context.Value("q", 0)
+        self._is_over = context.Event()
+        arguments = (url, pick, per_s, self.sent, self.refused, self._is_over)
+        self._process = context.Process(target=send_too_much, args=arguments)
+
+    @contextmanager
+    def sending(self) -> Generator[None]:
+        """Send during the block, once the first request was refused."""
+        self._process.start()
+        try:
+            while self.refused.value == 0:
+                if not self._process.is_alive():
+                    raise SystemExit("nothing was refused; see above")
+                time.sleep(0.05)
+            yield
+        finally:
+            self._is_over.set()
+            self._process.join()
+
+
+def send_too_much(
+    url: str,
+    pick: Pick,
+    per_s: float,
+    sent: "Synchronized[int]",
+    refused: "Synchronized[int]",
+    is_over: Event,
+) -> None:
+    """Send from some connections at once until it is over; counts are shared."""
+
+    def send() -> None:
+        due = time.monotonic()
+        with httpx2.Client(timeout=60, headers={"Authorization": f"Bearer {pick.key}"}) as client:
+            while not is_over.is_set():
+                due = max(due + _SENDERS / per_s, time.monotonic() - 0.2)
+                time.sleep(max(0.0, due - time.monotonic()))
+                answer = client.get(f"{url}/v1/analyses/{pick.analysis_id}")
+                with sent.get_lock():
+                    sent.value += 1
+                    refused.value += answer.status_code == 429
+
+    threads = [threading.Thread(target=send) for _ in range(_SENDERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def ask(url: str, questions: Sequence[Question], picks: Sequence[Pick]) -> tuple[float, ...]:
+    """Ask at an even pace and return the milliseconds of each; SystemExit where one is refused."""
+    times = list[float]()
+    with httpx2.Client(timeout=60) as client:
+        due = time.monotonic()
+        for index, pick in enumerate(picks):
+            due = max(due + _PACE_S, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+            question = questions[index % len(questions)]
+            begun = time.perf_counter()
+            answer = client.get(
+                url + question.path(pick),
+                params=question.query(pick),
+                headers={"Authorization": f"Bearer {pick.key}"},
+            )
+            times.append((time.perf_counter() - begun) * 1000)
+            if not answer.is_success:
+                raise SystemExit(f"the quiet tenant was refused: {answer.status_code} {answer.text[:300]}")
+    return tuple(times)
+
+
+@dataclass
+class Measured:
+    """Milliseconds of the quiet tenant in both phases, and what the loud one did meanwhile."""
+
+    calm: tuple[float, ...] = ()
+    beside: tuple[float, ...] = ()
+    sent: int = 0
+    refused: int = 0
+    api_s: float = 0.0  # processor time of the API in the loud phases
+
+    @property
+    def ratio(self) -> float:
+        """99th percentile beside the loud tenant over that without it."""
+        return percentile(self.beside, 99) / percentile(self.calm, 99)
+
+
+def measure(url: str, api_pid: int, picks: Sequence[Pick], given: argparse.Namespace) -> Measured:
+    """Alternate calm and loud phases."""
+    questions = [each for each in list_questions() if each.name in _NAMES]
+    noisy = picks[0]
+    quiet = next(pick.key for pick in picks if pick.key != noisy.key)
+    own = [pick for pick in picks if pick.key == quiet]
+    ask(url, questions, own[:_WARM])
+    found, rounds, requests = Measured(), int(given.rounds), int(given.requests)
+    for number in range(rounds):
+        chosen = [own[(number * requests + index) % len(own)] for index in range(requests)]
+        found.calm += ask(url, questions, chosen)
+        flood = Loud(url, noisy, given.flood)
+        with flood.sending():
+            begun = read_cpu_s(api_pid)
+            found.beside += ask(url, questions, chosen)
+            found.api_s += read_cpu_s(api_pid) - begun
+        found.sent += flood.sent.value
+        found.refused += flood.refused.value
+    return found
+
+
+def format_page(machine: Mapping[str, str | int], note: str, found: Measured) -> str:
+    """Return the results as a page."""
+    rows = [
+        f"| {name} | {len(times):,} | {median(times):.1f} | {percentile(times, 99):.1f} |"
+        for name, times in (("alone", found.calm), ("beside the loud tenant", found.beside))
+    ]
+    said = [note, ""] if note else []
+    judged = "reached" if found.ratio <= GOAL else "missed"
+    return "\n".join(
+        [
+            *("# A tenant beside one that sends too much", "", "`python -m bench.flood`", ""),
+            *(f"- {name}: {value}" for name, value in machine.items()),
+            *("", *said, "| the quiet tenant | requests | p50 ms | p99 ms |", "|---|---|---|---|", *rows, ""),
+            f"Ratio of the 99th percentiles: {found.ratio:.2f} (goal {GOAL}: {judged}).",
+            f"The loud tenant sent {found.sent:,} requests; its key may send {_RATE_PER_S:g} a second, and",
+            f"{found.refused / found.sent:.0%} were refused with 429. The API took {found.api_s:.1f} s of",
+            "processor time meanwhile.",
+            "",
+        ]
+    )
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.flood", description=__doc__)
+    parser.add_argument("--analyses", type=int, default=1_000_000, help="which filled database")
+    parser.add_argument("--rounds", type=int, default=4, help="of a calm and a loud phase each")
+    parser.add_argument("--requests", type=int, default=250, help="of the quiet tenant in each phase")
+    parser.add_argument("--flood", type=float, default=250.0, help="requests a second of the loud tenant")
+    parser.add_argument("--note", default="", help="a sentence about the machine, kept with the results")
+    parser.add_argument("--work", type=Path, default=Path(".cache/bench"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure and write."""
+    given = parse_arguments(arguments)
+    folder = find_filled(given)
+    with PostgresServer(folder / "postgres") as server:
+        migrate_database(server.url(OWNER_ROLE))
+        with (
+            closing(open_database(server.url(), connections_max=2)) as fleet,
+            serving(server, folder / "api.log", burst=_BURST, rate_per_s=_RATE_PER_S) as (url, api_pid),
+        ):
+            try:
+                found = measure(url, api_pid, draw_picks(fleet), given)
+            finally:
+                remove_keys(fleet)
+    page = format_page(describe_machine(default_threads()), given.note, found)
+    (given.out / "flood.md").write_text(page, encoding="utf-8")
+    print(page, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
