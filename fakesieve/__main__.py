@@ -56,7 +56,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "scan": Command("engine.cli.scan:scan", "Screen videos and pictures for manipulated faces."),
     "demo": Command("engine.cli.demo:demo", "Scan real clips and a copy forged on the spot."),
-    "doctor": Command("engine.cli.doctor:doctor", "Check that this machine can scan."),
+    "doctor": Command("workers.doctor:doctor", "Check this machine, and the fleet that it knows."),
     "model": Command("engine.cli.model:model", "Import, list, show and verify models."),
     "evaluate": Command("engine.cli.evaluate:evaluate", "Measure a model on labelled videos or pictures."),
     "train": Command("engine.cli.train:train", "Train a model (needs the train extra)."),

@@ -59,7 +59,11 @@ def doctor(
     ] = None,
 ) -> None:
     """Check that this machine can scan. Exit code 1 if something that scanning needs is missing."""
-    checks = run_checks(model)
+    tell(run_checks(model), as_json=as_json)
+
+
+def tell(checks: Sequence[Check], *, as_json: bool) -> None:
+    """Print what was found. Raises ``typer.Exit`` with code 1 where a check failed, else 0."""
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -83,10 +87,11 @@ def run_checks(model: str | None = None) -> list[Check]:
         ("model", lambda: [check_model(model)]),
         ("temporary folder", lambda: [check_space()]),
     )
-    return [check for name, step in steps for check in _guard(name, step)]
+    return [check for name, step in steps for check in guard(name, step)]
 
 
-def _guard(name: str, step: Callable[[], Sequence[Check]]) -> Sequence[Check]:
+def guard(name: str, step: Callable[[], Sequence[Check]]) -> Sequence[Check]:
+    """Take a step; what it raises is told as a check that failed."""
     try:
         return step()
     except EngineError as fault:
