@@ -16,6 +16,7 @@ from fakesieve.reasons import Reason
 from fakesieve.values.job_lines import JobLine
 
 _GROWTH = 1.3
+_FORECAST_MIN = 3  # jobs that have to end before their pace says something
 
 
 def watch(
@@ -41,7 +42,9 @@ def _wait(watched: Watch, timeout_s: float | None, *, is_json: bool) -> bool:
     """Print jobs as they end; True if each of them has a score. Raises Unavailable when the time is over."""
     first_pause_s, last_pause_s = watched.pauses_s
     pause_s, is_complete, ended, running = first_pause_s, True, 0, 0
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    begun = time.monotonic()
+    deadline = None if timeout_s is None else begun + timeout_s
+    before: int | None = None  # jobs that had ended before we looked
     with Console(stderr=True).status("") as status:
         while True:
             seen = watched.look()
@@ -51,7 +54,9 @@ def _wait(watched: Watch, timeout_s: float | None, *, is_json: bool) -> bool:
             if seen.is_over:
                 return is_complete
             ended += len(seen.ended)
-            status.update(f"{ended} of {ended + seen.left} ended, {seen.running} running")
+            before = ended if before is None else before
+            left = forecast(ended - before, seen.left, time.monotonic() - begun)
+            status.update(f"{ended} of {ended + seen.left} ended, {seen.running} running{left}")
             if deadline is not None and time.monotonic() >= deadline:
                 raise Unavailable(
                     Reason.DEADLINE_EXCEEDED,
@@ -62,6 +67,21 @@ def _wait(watched: Watch, timeout_s: float | None, *, is_json: bool) -> bool:
             pause_s = first_pause_s if has_news else min(last_pause_s, pause_s * _GROWTH)
             running = seen.running
             time.sleep(pause_s)
+
+
+def forecast(ended: int, left: int, elapsed_s: float) -> str:
+    """Say how long the rest takes at the pace so far; nothing as long as too few have ended.
+
+    ``ended`` are the jobs that ended within ``elapsed_s``.
+    """
+    if ended < _FORECAST_MIN or not left:
+        return ""
+    left_s = left * elapsed_s / ended
+    if left_s < 90:
+        return f", about {max(1, round(left_s))} s to go"
+    return (
+        f", about {round(left_s / 60)} min to go" if left_s < 5400 else f", about {left_s / 3600:.1f} h to go"
+    )
 
 
 def _print(line: JobLine, *, is_json: bool) -> None:
