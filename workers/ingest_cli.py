@@ -10,8 +10,8 @@ import typer
 
 from fakesieve.cli.place import Place, open_place
 from fakesieve.errors import RequestRefused
-from fakesieve.ingest.sweep import ObjectWatermarks
-from fakesieve.ingest.take import Watch
+from fakesieve.ingest.sweep import ObjectWatermarks, preview_sweep
+from fakesieve.ingest.take import Taken, Watch
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import configure_logging
 from fakesieve.object_stores.retries import RetryRule
@@ -82,21 +82,31 @@ def sweep(
         float | None, typer.Option(min=1.0, help="Sweep again after so many seconds, until SIGTERM.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Look at old objects too.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be submitted, and submit nothing.")
+    ] = False,
 ) -> None:
     """Submit what lies in a bucket and is not known yet; prints one JSON line for each sweep."""
     with _open(bucket, prefix, extensions, lane) as watched:
         marks = ObjectWatermarks(watched.objects, watched.place.settings.bucket)
+        if dry_run:
+            found = preview_sweep(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
+            typer.echo(json.dumps(_form(found) | {"dry_run": True}))
+            return
         sweeper = Sweeper(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
 
         def turn() -> bool:
-            taken = sweeper.take_turn()
-            typer.echo(json.dumps({"new": taken.n_new, "known": taken.n_known, "outside": taken.n_outside}))
+            typer.echo(json.dumps(_form(sweeper.take_turn())))
             return False
 
         if every is None:
             turn()
         else:
             run_loop("sweep", turn, LoopRules(idle_s=every, longest_s=every), stop_on_signals())
+
+
+def _form(taken: Taken) -> dict[str, int | bool]:
+    return {"new": taken.n_new, "known": taken.n_known, "outside": taken.n_outside}
 
 
 @contextmanager

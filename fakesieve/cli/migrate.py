@@ -7,13 +7,14 @@ import typer
 
 from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.revision import HEAD, migrate_database
+from fakesieve.records.revision import HEAD, migrate_database, plan_migration
 
 # The role that owns the tables has an address of its own, which no process of the fleet should know.
 URL_VARIABLES = ("FAKESIEVE_OWNER_DATABASE_URL", "FAKESIEVE_DATABASE_URL")
 
 
 def migrate(
+    *,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -21,6 +22,9 @@ def migrate(
         ),
     ] = None,
     to: Annotated[str, typer.Option(help="Revision to go to, forward or back; base removes all.")] = HEAD,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say where it would go, and change nothing.")
+    ] = False,
 ) -> None:
     """Bring the database to this release, or to the revision named.
 
@@ -32,8 +36,9 @@ def migrate(
         raise SetupRefused(
             Reason.INVALID_SETTINGS, seen, "give the address of the role that owns the database"
         )
-    done = migrate_database(url, to)
+    done = plan_migration(url, to) if dry_run else migrate_database(url, to)
     if done.before == done.after:
         typer.echo(f"database is at revision {done.after or 'none'}; nothing to do")
     else:
-        typer.echo(f"database went from revision {done.before or 'none'} to {done.after or 'none'}")
+        verb = "would go" if dry_run else "went"
+        typer.echo(f"database {verb} from revision {done.before or 'none'} to {done.after or 'none'}")

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fakesieve.errors import SourceRefused
-from fakesieve.ingest.take import OWN_PREFIX, Taken, Watch, take_listed
+from fakesieve.ingest.take import OWN_PREFIX, Seen, Taken, Watch, make_key, take_listed
 from fakesieve.jobs.store import JobStore
-from fakesieve.objects import ObjectStore, VideoRef
+from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 
 # S3 dates an object by the beginning of its upload, and an upload in parts may take hours.
 OVERLAP = timedelta(hours=24)
 _MARK_BYTES_MAX = 1000
+_LOOKED_UP = 1000  # keys in one question of a preview
 
 
 class Watermarks(Protocol):
@@ -77,15 +78,50 @@ def sweep_prefix(
     ``Unavailable`` where a store does not answer; the next sweep begins at the old mark.
     """
     mark = None if is_full else marks.read(watch)
-    since = mark - overlap if mark else datetime.min.replace(tzinfo=UTC)
     newest, taken = mark, Taken()
-    for facts in objects.list_objects(watch.bucket, watch.prefix):
-        if facts.modified_time >= since:
-            taken += take_listed(store, watch, facts)
-            newest = max(newest or facts.modified_time, facts.modified_time)
+    for facts in _list_since(objects, watch, mark, overlap):
+        taken += take_listed(store, watch, facts)
+        newest = max(newest or facts.modified_time, facts.modified_time)
     if newest and newest != mark:
         marks.write(watch, newest)
     return taken
+
+
+def preview_sweep(
+    store: JobStore,
+    objects: ObjectStore,
+    marks: Watermarks,
+    watch: Watch,
+    *,
+    overlap: timedelta = OVERLAP,
+    is_full: bool = False,
+) -> Taken:
+    """Say what ``sweep_prefix`` would take, and take nothing. Raises ``Unavailable`` as it does."""
+    mark = None if is_full else marks.read(watch)
+    taken, keys = Taken(), list[str]()
+    for facts in _list_since(objects, watch, mark, overlap):
+        if not watch.covers(facts.ref):
+            taken += Taken(n_outside=1)
+            continue
+        keys.append(make_key(Seen(facts.ref, facts.modified_time)))
+        if len(keys) == _LOOKED_UP:
+            taken += _count_known(store, watch.tenant_id, keys)
+            keys = []
+    return taken + _count_known(store, watch.tenant_id, keys)
+
+
+def _count_known(store: JobStore, tenant_id: str, keys: list[str]) -> Taken:
+    known = store.run(lambda tx: tx.count_known_jobs(tenant_id, keys)) if keys else 0
+    return Taken(n_new=len(keys) - known, n_known=known)
+
+
+def _list_since(
+    objects: ObjectStore, watch: Watch, mark: datetime | None, overlap: timedelta
+) -> Iterator[ObjectFacts]:
+    """Yield the objects under the watch's prefix but those older than the mark less the overlap."""
+    since = mark - overlap if mark else datetime.min.replace(tzinfo=UTC)
+    listed = objects.list_objects(watch.bucket, watch.prefix)
+    return (facts for facts in listed if facts.modified_time >= since)
 
 
 def _read_mark(text: bytes) -> datetime | None:

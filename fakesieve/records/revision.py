@@ -46,6 +46,15 @@ def check_revision(database: Database) -> None:
         raise SetupRefused(Reason.MIGRATIONS_BEHIND, seen)
 
 
+def plan_migration(url: str, target: str = HEAD) -> Migrated:
+    """Return what ``migrate_database`` would do, and do nothing. Raises as it does."""
+    with _connect(url) as connection:
+        before = _find_revision(connection)
+    _is_back(before, target)  # refuses what cannot be
+    after = {HEAD: list_revisions()[-1], "base": None}.get(target, target)
+    return Migrated(before, after)
+
+
 def list_revisions() -> list[str]:
     """Return the revisions that this release knows, oldest first."""
     return [script.revision for script in _read_scripts().walk_revisions()][::-1]

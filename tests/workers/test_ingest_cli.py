@@ -71,9 +71,14 @@ def test_a_sweep_submits_what_is_not_known(
 ) -> None:
     put(*fleet, tmp_path, "in/a.mp4", "in/b c.MP4", "in/readme.txt", "out/d.mp4")
     arguments = ["sweep", "--prefix", "in/", "--extension", ".mp4"]
+    dry = CliRunner().invoke(ingest, [*arguments, "--dry-run"])
+    assert json.loads(dry.stdout) == {"new": 2, "known": 0, "outside": 1, "dry_run": True}
+    assert list_jobs(database) == []
     first, second = (CliRunner().invoke(ingest, arguments) for _ in range(2))
     assert json.loads(first.stdout) == {"new": 2, "known": 0, "outside": 1}
     assert json.loads(second.stdout) == {"new": 0, "known": 2, "outside": 1}
+    dry = CliRunner().invoke(ingest, [*arguments, "--dry-run"])
+    assert json.loads(dry.stdout) == {"new": 0, "known": 2, "outside": 1, "dry_run": True}
     assert list_jobs(database) == [("in/a.mp4", "s3_sweep", "bulk"), ("in/b c.MP4", "s3_sweep", "bulk")]
 
 

@@ -25,12 +25,16 @@ def test_it_takes_the_address_from_the_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, empty_url)
     head = list_revisions()[-1]
+    migrate(dry_run=True)
     migrate()
     migrate()
+    migrate(to="base", dry_run=True)
     migrate(to="base")
     assert capsys.readouterr().out.splitlines() == [
+        f"database would go from revision none to {head}",
         f"database went from revision none to {head}",
         f"database is at revision {head}; nothing to do",
+        f"database would go from revision {head} to none",
         f"database went from revision {head} to none",
     ]
 
