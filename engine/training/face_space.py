@@ -36,7 +36,7 @@ class FaceSpace:
     def align(self, face: FaceContext) -> tuple[F32, F32]:
         """The face as a row [D] of the space, and the affine [2, 3] from its picture to the space."""
         affine = affine_between(face.landmarks, self.shape)
-        return _warp(face.picture, affine), affine
+        return _make_row(face.picture, affine), affine
 
     def rebuild(self, row: F32, donor: F32 | None, share: float, kept: int) -> F32:
         """Draw a row [D] from its first ``kept`` components, ``share`` of which come from ``donor``."""
@@ -63,7 +63,7 @@ def fit_face_space(records: list[FaceRecord], out: Path, seed: int) -> Path:
     chosen = rng.permutation(len(records))[:_FITTED]
     shape = mean_shape([records[int(i)].landmarks for i in chosen])
     contexts = (load_context(records[int(i)]) for i in chosen)
-    rows = np.stack([_warp(face.picture, affine_between(face.landmarks, shape)) for face in contexts])
+    rows = np.stack([_make_row(face.picture, affine_between(face.landmarks, shape)) for face in contexts])
     mean = rows.mean(0)
     rows -= mean
     # The Gram matrix of the faces is small where that of the pixels is not; both have the same spectrum.
@@ -99,7 +99,12 @@ def affine_between(source: F32, target: F32) -> F32:
     return np.linalg.lstsq(design, target.astype(np.float64), rcond=None)[0].T.astype(np.float32)
 
 
-def _warp(picture: U8, affine: F32) -> F32:
+def warp_aligned(picture: U8, affine: F32, side: int) -> U8:
+    """Warp a picture into a square [side, side, 3]; what lies outside the picture is mirrored."""
     flags = cv2.INTER_AREA if abs(np.linalg.det(affine[:, :2])) < 0.5 else cv2.INTER_LINEAR
-    warped = cv2.warpAffine(picture, affine, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(warped, np.float32).reshape(-1)
+    warped = cv2.warpAffine(picture, affine, (side, side), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(warped, np.uint8)
+
+
+def _make_row(picture: U8, affine: F32) -> F32:
+    return warp_aligned(picture, affine, SIDE).astype(np.float32).reshape(-1)

@@ -21,7 +21,7 @@ from engine.arrays import F32, U8
 from engine.network.lite import LiteStream, load_lite0_weights, read_lite0_weights
 from engine.network.two_stream import normalise
 from engine.training.colour import add_grain
-from engine.training.face_space import affine_between, mean_shape
+from engine.training.face_space import affine_between, mean_shape, warp_aligned
 from engine.training.faces import FaceContext, FaceRecord, load_context
 from engine.training.layout import lay_channels_last
 
@@ -74,7 +74,7 @@ class Redrawer:
     def align(self, face: FaceContext) -> tuple[U8, F32]:
         """The face as RGB [SIDE, SIDE, 3], and the affine [2, 3] from its picture to there."""
         affine = affine_between(face.landmarks, self._shape)
-        return _warp(face.picture, affine), affine
+        return warp_aligned(face.picture, affine, SIDE), affine
 
     @torch.inference_mode()
     def draw(self, aligned: U8, donor: U8 | None, share: float, rng: np.random.Generator) -> U8:
@@ -126,7 +126,9 @@ def fit_redrawer(
     chosen = [records[int(i)] for i in rng.permutation(len(records))[:_FITTED]]
     shape = _place(mean_shape([r.landmarks for r in chosen]))
     contexts = (load_context(record) for record in chosen)
-    faces = np.stack([_warp(face.picture, affine_between(face.landmarks, shape)) for face in contexts])
+    faces = np.stack(
+        [warp_aligned(face.picture, affine_between(face.landmarks, shape), SIDE) for face in contexts]
+    )
     fit = _Fit(imagenet)
     states: list[dict[str, Tensor]] = []
     for step in range(1, steps + 1):
@@ -136,6 +138,11 @@ def fit_redrawer(
             on_log({"redraw_step": float(step), **figures})
         if step in {steps * part // _STAGES for part in range(1, _STAGES + 1)}:
             states.append({k: v.detach().clone() for k, v in fit.network.state_dict().items()})
+    return save_redrawer(shape, states, out)
+
+
+def save_redrawer(shape: F32, states: list[dict[str, Tensor]], out: Path) -> Path:
+    """Write the mean shape [68, 2] and the states of the network, whole or not at all."""
     partial = out.with_suffix(".partial.pt")
     torch.save({"shape": torch.from_numpy(shape), "states": states}, partial)
     partial.replace(out)
@@ -244,9 +251,3 @@ def _place(shape: F32) -> F32:
     scale = (_BOTTOM - _TOP) * SIDE / float(high[1] - low[1])
     middle = np.array([(low[0] + high[0]) / 2, low[1]], np.float32)
     return ((shape - middle) * scale + np.array([SIDE / 2, _TOP * SIDE], np.float32)).astype(np.float32)
-
-
-def _warp(picture: U8, affine: F32) -> U8:
-    flags = cv2.INTER_AREA if abs(np.linalg.det(affine[:, :2])) < 0.5 else cv2.INTER_LINEAR
-    warped = cv2.warpAffine(picture, affine, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(warped, np.uint8)

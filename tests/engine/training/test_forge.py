@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.training.face_space import FaceSpace, fit_face_space, load_face_space
+from engine.training.face_space import fit_face_space, load_face_space
 from engine.training.faces import FaceContext, load_context, read_faces
-from engine.training.forge import ForgeryMethod, align_donor, forge_face
+from engine.training.forge import ForgeryMethod, Painters, align_donor, forge_face
+from engine.training.redraw import Redrawer, RedrawNet
 from tests.engine.training.faces import write_face_set
 
 
@@ -18,18 +19,19 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[FaceContext]:
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> FaceSpace:
+def painters(tmp_path_factory: pytest.TempPathFactory) -> Painters:
     directory = tmp_path_factory.mktemp("space")
     records = read_faces(write_face_set(directory / "faces"))
-    return load_face_space(fit_face_space(records, directory / "faces.npz", seed=1))
+    space = load_face_space(fit_face_space(records, directory / "faces.npz", seed=1))
+    return Painters(space, Redrawer(space.shape, [RedrawNet()]))
 
 
 @pytest.mark.parametrize("method", list(ForgeryMethod))
 def test_pixels_outside_the_mask_stay_as_they_were(
-    faces: list[FaceContext], space: FaceSpace, method: ForgeryMethod
+    faces: list[FaceContext], painters: Painters, method: ForgeryMethod
 ) -> None:
     for seed in range(6):
-        pair = forge_face(faces[0], faces[1], method, np.random.default_rng(seed), space)
+        pair = forge_face(faces[0], faces[1], method, np.random.default_rng(seed), painters)
         outside = pair.mask == 0
         assert outside.mean() > 0.3
         np.testing.assert_array_equal(pair.forged[outside], pair.real[outside])
@@ -37,9 +39,9 @@ def test_pixels_outside_the_mask_stay_as_they_were(
 
 @pytest.mark.parametrize("method", list(ForgeryMethod))
 def test_a_forgery_changes_the_face_inside_its_mask(
-    faces: list[FaceContext], space: FaceSpace, method: ForgeryMethod
+    faces: list[FaceContext], painters: Painters, method: ForgeryMethod
 ) -> None:
-    pair = forge_face(faces[0], faces[1], method, np.random.default_rng(5), space)
+    pair = forge_face(faces[0], faces[1], method, np.random.default_rng(5), painters)
     inside = pair.mask > 0.5
     change = np.abs(pair.forged.astype(int) - pair.real.astype(int)).mean(-1)
     assert inside.sum() > 100
@@ -69,9 +71,18 @@ def test_a_swap_without_a_second_person_is_refused(faces: list[FaceContext]) -> 
         forge_face(faces[0], None, ForgeryMethod.SWAP_FEATHER, np.random.default_rng(0))
 
 
-def test_an_eigenface_without_a_space_is_refused(faces: list[FaceContext]) -> None:
-    with pytest.raises(ValueError, match="needs a space of faces"):
-        forge_face(faces[0], faces[1], ForgeryMethod.EIGENFACE, np.random.default_rng(0))
+@pytest.mark.parametrize(
+    ("method", "missing"),
+    [
+        (ForgeryMethod.EIGENFACE, "needs a space of faces"),
+        (ForgeryMethod.REDRAWN, "needs a network that draws faces"),
+    ],
+)
+def test_what_nobody_can_paint_is_refused(
+    faces: list[FaceContext], method: ForgeryMethod, missing: str
+) -> None:
+    with pytest.raises(ValueError, match=missing):
+        forge_face(faces[0], faces[1], method, np.random.default_rng(0))
 
 
 def test_the_donor_is_laid_on_the_landmarks_of_the_face(faces: list[FaceContext]) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.training.face_space import fit_face_space
+from engine.training.face_space import fit_face_space, load_face_space
 from engine.training.faces import FaceRecord, load_context, read_faces, sampling_weights
 from engine.training.forge import ForgeryMethod
 from engine.training.pairs import PairMaker, PairRecipe, PairStream, stack_pairs
+from engine.training.redraw import RedrawNet, save_redrawer
 from tests.engine.training.faces import BOX, LANDMARKS, write_face_set
 
 
@@ -35,7 +36,7 @@ def test_real_and_forged_crops_agree_where_no_patch_is_forged(
     records: list[FaceRecord], scene: float
 ) -> None:
     maker = _maker(records, scene=scene)
-    for method in set(ForgeryMethod) - {ForgeryMethod.EIGENFACE}:
+    for method in set(ForgeryMethod) - {ForgeryMethod.EIGENFACE, ForgeryMethod.REDRAWN}:
         pair = maker.make(0, method)
         clean = np.kron(pair.patches == 0, np.ones((16, 16), bool))
         # Cells that the blend's faint border reaches are not marked: they may differ by a few levels.
@@ -56,17 +57,19 @@ def test_the_same_seed_gives_the_same_pairs(records: list[FaceRecord]) -> None:
     np.testing.assert_array_equal(first.patches, second.patches)
 
 
-def test_eigenfaces_are_drawn_only_where_there_is_a_space_of_faces(
+def test_faces_are_drawn_anew_only_where_there_is_what_draws_them(
     records: list[FaceRecord], tmp_path: Path
 ) -> None:
-    only = {ForgeryMethod.EIGENFACE: 0.9, ForgeryMethod.SELF_BLEND: 0.1}
+    only = {ForgeryMethod.EIGENFACE: 0.45, ForgeryMethod.REDRAWN: 0.45, ForgeryMethod.SELF_BLEND: 0.1}
     space = fit_face_space(records, tmp_path / "faces.npz", seed=1)
-    for recipe, seen in (
-        (PairRecipe(methods=only), {ForgeryMethod.SELF_BLEND}),
-        (PairRecipe(methods=only, face_space=space), set(only)),
+    network = save_redrawer(load_face_space(space).shape, [RedrawNet().state_dict()], tmp_path / "redraw.pt")
+    for recipe, unseen in (
+        (PairRecipe(methods=only), {ForgeryMethod.EIGENFACE, ForgeryMethod.REDRAWN}),
+        (PairRecipe(methods=only, face_space=space), {ForgeryMethod.REDRAWN}),
+        (PairRecipe(methods=only, face_space=space, redrawer=network), set()),
     ):
         maker = PairMaker(records, recipe, np.random.default_rng(3))
-        assert {maker.draw().method for _ in range(25)} == seen
+        assert {maker.draw().method for _ in range(40)} == set(only) - unseen
 
 
 def test_batches_hold_reals_first_then_their_forgeries(records: list[FaceRecord]) -> None:
