@@ -36,6 +36,7 @@ def write_queue(queue: ReviewQueue, counts: Mapping[ReviewState, int]) -> QueueO
         is_active=queue.is_active,
         lease_s=queue.lease_s,
         second_opinion_rate=queue.second_opinion_rate,
+        known_share=queue.known_share,
         items=QueueCounts(**{state.value: rows for state, rows in counts.items()}),
         create_time=queue.create_time,
     )

@@ -22,6 +22,7 @@ from api.schemas.reviews import (
     SecondOpinionBody,
     SkipBody,
 )
+from api.schemas.reviews_known import AccuracyListOut, KnownOut, NewKnownBody
 from fakesieve.values.reviews import Disposition, ReviewState
 
 
@@ -108,6 +109,22 @@ class Reviews:
         """Yield what was said, newest first: decisions, skips, what was taken back, and feedback."""
         query = {"analysis_id": analysis_id, "review_id": review_id}
         return self._sender.pages("/v1/review-entries", EntryOut, query)
+
+    def known(self) -> Iterator[KnownOut]:
+        """Yield the analyses whose truth is known, newest first."""
+        return self._sender.pages("/v1/known-analyses", KnownOut)
+
+    def declare_known(self, known: NewKnownBody) -> KnownOut:
+        """Declare that the truth of an analysis is known."""
+        return self._sender.post("/v1/known-analyses", KnownOut, write_body(known))
+
+    def take_back_known(self, analysis_id: str) -> None:
+        """Forget what was known of an analysis."""
+        self._sender.send("DELETE", f"/v1/known-analyses/{analysis_id}")
+
+    def accuracy(self) -> AccuracyListOut:
+        """Return how well each reviewer decides on known items."""
+        return self._sender.get("/v1/known-analyses:measure", AccuracyListOut)
 
     def report(self, feedback: FeedbackBody) -> FeedbackOut:
         """Say what a result was worth. It moves no score."""

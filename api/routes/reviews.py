@@ -239,8 +239,8 @@ def export_review_entries(
     services: ServicesDep,
     format: Annotated[ExportFormat, Query()] = ExportFormat.CSV,  # noqa: A002 - the name on the wire
 ) -> StreamingResponse:
-    """Write all that was said into a file, newest first."""
-    found = page_entries(services.database, caller.tenant_id, caller.key_id)
+    """Write all that was said into a file, newest first, but not what was said of known items."""
+    found = page_entries(services.database, caller.tenant_id, caller.key_id, real_only=True)
     entries = (write_entry(entry) for entry in found)
     lines = write_entries_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
     kind = "text/csv; charset=utf-8" if format is ExportFormat.CSV else "application/jsonl"

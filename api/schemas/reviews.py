@@ -9,6 +9,7 @@ from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.calibration.fit import Method
 from fakesieve.values.reviews import (
     COMMENT_LETTERS_MAX,
+    KNOWN_SHARE_MAX,
     LEASE_S,
     POLICY_REF_LETTERS_MAX,
     QUEUE_NAME_LETTERS_MAX,
@@ -89,6 +90,15 @@ class NewQueueBody(Request):
     )
     lease_s: Annotated[Int, Field(ge=30, le=86_400)] = LEASE_S
     second_opinion_rate: Share = 0.0
+    known_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=KNOWN_SHARE_MAX,
+            allow_inf_nan=False,
+            description="How often a known analysis comes instead of the next match.",
+        ),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -104,6 +114,7 @@ class NewQueueBody(Request):
             is_blind=self.is_blind,
             lease_s=self.lease_s,
             second_opinion_rate=self.second_opinion_rate,
+            known_share=self.known_share,
         )
 
 
@@ -128,6 +139,7 @@ class QueueOut(Answer):
     is_active: bool
     lease_s: int
     second_opinion_rate: float
+    known_share: float
     items: QueueCounts
     create_time: Time
 

@@ -32,7 +32,8 @@ def load_samples(session: Session, model_id: str) -> list[Labelled]:
     """Return the newest decisions that stand on videos of a model: one a video, without those that doubt.
 
     Of a video that the model scored twice one score counts, else the same face would lie in a fit and in what
-    it is held against. Callers' feedback is not among them: nobody has looked.
+    it is held against. Callers' feedback is not among them: nobody has looked. Nor is what was said of items
+    that were made for one person: they measure the person.
     """
     newest = (
         select(Analysis.video_id, ReviewItem.analysis_id, ReviewItem.disposition, Analysis.score_raw)
@@ -42,6 +43,7 @@ def load_samples(session: Session, model_id: str) -> list[Labelled]:
             Analysis.model_id == model_id,
             Analysis.score_raw.is_not(None),
             ReviewItem.state == ReviewState.DECIDED,
+            ReviewItem.made_for.is_(None),
         )
         .order_by(Analysis.video_id, ReviewItem.decide_time.desc(), ReviewItem.id)
         .subquery()

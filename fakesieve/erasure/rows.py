@@ -10,7 +10,7 @@ from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, P
 from fakesieve.records.idempotency import IdempotentAnswer
 from fakesieve.records.jobs import Attempt, Job, Outbox, Shard, Usage
 from fakesieve.records.review_notes import ReviewNote
-from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem, TrackDecision
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import Base
 from fakesieve.records.tags import VideoTag
@@ -21,6 +21,7 @@ from fakesieve.records.webhooks import Event
 # Tables that leave with their analysis or their job, by the column that leads there.
 BY_ANALYSIS = (
     FaceTrack, FrameScore, PatchMap, Segment, Verdict, Standing, ReviewItem, ReviewDecision, ReviewNote,
+    KnownAnalysis,
 )  # fmt: skip
 BY_JOB = (Shard, Attempt, Outbox)
 BY_VIDEO = (Source, VideoTag)

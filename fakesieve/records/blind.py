@@ -4,14 +4,15 @@ Who looks is a property of the transaction, like the tenant: ``Database.transact
 analyses of a video are kept from them together, as another one would tell the answer.
 
 People who review are kept from every video that waits for a blind look which they may still take, until
-they have said a word about it. A key is a program, which may read what its tenant may read; it is kept from
-what it holds for a blind look this moment.
+they have said a word about it, and so from every known analysis that a blind queue may show them. A key is a
+program, which may read what its tenant may read; it is kept from what it holds for a blind look this moment.
 """
 
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     ScalarSelect,
     Select,
     and_,
@@ -23,13 +24,14 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from fakesieve.database import VIEWER_VARIABLE
 from fakesieve.ids import IdPrefix
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
+from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.values.reviews import EntryKind, ReviewState
 
 
@@ -45,43 +47,75 @@ def is_kept(session: Session, analysis_id: str) -> bool:
 
 def count_kept(session: Session) -> int:
     """Return how many analyses are kept from the viewer of the transaction, for lists that leave them out."""
-    return session.scalar(select(func.count()).select_from(_KEPT.distinct().subquery())) or 0
+    kept = _KEPT.subquery()
+    return session.scalar(select(func.count(kept.c.id.distinct()))) or 0
 
 
 def is_viewer(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
     """Return the condition that a column names the viewer of the transaction; true where nobody looks."""
-    return or_(_VIEWER == "", func.coalesce(column == _VIEWER, false()))
+    return or_(VIEWER == "", func.coalesce(column == VIEWER, false()))
 
 
-_VIEWER = select(func.coalesce(func.current_setting(VIEWER_VARIABLE, true()), "")).scalar_subquery()
+VIEWER = select(func.coalesce(func.current_setting(VIEWER_VARIABLE, true()), "")).scalar_subquery()
+"""The viewer of the transaction; empty where nobody looks."""
+_IS_PERSON = func.starts_with(VIEWER, f"{IdPrefix.USER}_")
 
 
 def _select_kept() -> Select[Any]:
     """Return the ids of what is kept: few, as a queue takes in some hundred items at a time."""
     seen, same, item = aliased(Analysis), aliased(Analysis), aliased(ReviewItem)
-    is_person = func.starts_with(_VIEWER, f"{IdPrefix.USER}_")
-    is_revealed = and_(item.claimed_by == _VIEWER, item.reveal_time.is_not(None))
-    is_held = and_(item.claimed_by == _VIEWER, item.reveal_time.is_(None))
-    may_judge = and_(~is_revealed, _may_take(item), ~has_said(seen.video_id, _VIEWER))
+    is_revealed = and_(item.claimed_by == VIEWER, item.reveal_time.is_not(None))
+    is_held = and_(item.claimed_by == VIEWER, item.reveal_time.is_(None))
+    may_judge = and_(~is_revealed, _may_take(item), ~has_said(seen.video_id, VIEWER))
     return (
         select(same.id)
         .select_from(item)
         .join(seen, seen.id == item.analysis_id)
         .join(same, same.video_id == seen.video_id)
         .where(
-            _VIEWER != "",  # first and alone: without a viewer nothing is looked at
+            VIEWER != "",  # first and alone: without a viewer nothing is looked at
             item.is_blind,
             item.state != ReviewState.DECIDED,
-            case((is_person, may_judge), else_=is_held),
+            case((_IS_PERSON, may_judge), else_=is_held),
+        )
+    )
+
+
+def _select_kept_known() -> Select[Any]:
+    """Return the ids of known analyses, and others of their videos, that a blind queue may show a person.
+
+    But not what they have declared themselves, which they are never given, nor what they were given in a
+    queue that hides nothing.
+    """
+    known, seen, same = aliased(KnownAnalysis), aliased(Analysis), aliased(Analysis)
+    queue, shown = aliased(ReviewQueue), aliased(ReviewItem)
+    is_shown = exists().where(
+        shown.made_for == VIEWER, shown.analysis_id == known.analysis_id, shown.is_blind.is_(False)
+    )
+    return (
+        select(same.id)
+        .select_from(known)
+        .join(seen, seen.id == known.analysis_id)
+        .join(same, same.video_id == seen.video_id)
+        .where(
+            _IS_PERSON,
+            exists().where(queue.is_active, queue.is_blind, queue.known_share > 0),
+            known.declared_by != VIEWER,
+            ~is_shown,
+            ~has_said(seen.video_id, VIEWER),
         )
     )
 
 
 def _may_take(item: type[ReviewItem]) -> ColumnElement[bool]:
-    """Whether a person holds an item or may come to hold it: of a closed queue nobody gets one."""
+    """Whether a person holds an item or may come to hold it: nobody gets one of a closed queue.
+
+    Nor does anybody get what was made for somebody else.
+    """
     queue = aliased(ReviewQueue)
     is_open = exists().where(queue.id == item.queue_id, queue.is_active)
-    return or_(item.claimed_by == _VIEWER, is_open)
+    is_theirs = or_(item.made_for.is_(None), item.made_for == VIEWER)
+    return or_(item.claimed_by == VIEWER, and_(is_open, is_theirs))
 
 
 def has_said(
@@ -98,4 +132,4 @@ def has_said(
     )
 
 
-_KEPT = _select_kept()
+_KEPT: CompoundSelect[Any] = union_all(_select_kept(), _select_kept_known())

@@ -34,6 +34,8 @@ from fakesieve.records.table import (
 )
 from fakesieve.values.reviews import (
     COMMENT_LETTERS_MAX,
+    KNOWN_NOTE_LETTERS_MAX,
+    KNOWN_SHARE_MAX,
     AutomatedMeans,
     Disposition,
     EntryKind,
@@ -42,6 +44,7 @@ from fakesieve.values.reviews import (
     ReasonCode,
     ReviewKind,
     ReviewState,
+    Truth,
 )
 
 
@@ -54,6 +57,7 @@ class ReviewQueue(TenantOwned, CreateTime, Base):
         UniqueConstraint("tenant_id", "name"),
         CheckConstraint("lease_s BETWEEN 30 AND 86400", name="lease_s"),
         CheckConstraint("second_opinion_rate BETWEEN 0 AND 1", name="second_opinion_rate"),
+        CheckConstraint(f"known_share BETWEEN 0 AND {KNOWN_SHARE_MAX}", name="known_share"),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.QUEUE)
@@ -64,11 +68,16 @@ class ReviewQueue(TenantOwned, CreateTime, Base):
     is_active: Mapped[bool] = mapped_column(server_default=true())
     lease_s: Mapped[int] = mapped_column(Integer)
     second_opinion_rate: Mapped[float] = mapped_column(Double(), server_default=text("0"))
+    known_share: Mapped[float] = mapped_column(Double(), server_default=text("0"))
     fill_time: Mapped[datetime | None]
 
 
 class ReviewItem(TenantOwned, CreateTime, Base):
-    """One look at one analysis. The holder has it until ``claim_until``, by the database's clock."""
+    """One look at one analysis. The holder has it until ``claim_until``, by the database's clock.
+
+    ``made_for`` names the only one for whom the item is there: they were given an analysis whose truth is
+    known. What they say of it is no word on the analysis, and is shown to nobody else (decision 0032).
+    """
 
     __tablename__ = "review_item"
     __table_args__ = (
@@ -89,7 +98,11 @@ class ReviewItem(TenantOwned, CreateTime, Base):
         CheckConstraint("reveal_time IS NULL OR is_blind", name="reveal_time"),
         Index(
             "uq_review_item_first", "queue_id", "analysis_id", unique=True,
-            postgresql_where=text("kind = 'first'"),
+            postgresql_where=text("kind = 'first' AND made_for IS NULL"),
+        ),
+        Index(
+            "uq_review_item_made_for", "made_for", "analysis_id", unique=True,
+            postgresql_where=text("kind = 'first' AND made_for IS NOT NULL"),
         ),
         Index(
             "uq_review_item_parent_id_kind", "parent_id", "kind", unique=True,
@@ -112,6 +125,7 @@ class ReviewItem(TenantOwned, CreateTime, Base):
     analysis_id: Mapped[Id] = mapped_column(ForeignKey("analysis.id", ondelete="CASCADE"))
     kind: Mapped[ReviewKind] = mapped_column(choice(ReviewKind), server_default=ReviewKind.FIRST.value)
     parent_id: Mapped[Id | None] = mapped_column(ForeignKey("review_item.id", ondelete="CASCADE"))
+    made_for: Mapped[str | None]
     state: Mapped[ReviewState] = mapped_column(choice(ReviewState), server_default=ReviewState.OPEN.value)
     rank: Mapped[float] = mapped_column(Double())  # lowest first
     is_blind: Mapped[bool] = mapped_column(server_default=false())
@@ -126,6 +140,21 @@ class ReviewItem(TenantOwned, CreateTime, Base):
     decided_by: Mapped[str | None]
     decide_time: Mapped[datetime | None]
     statement: Mapped[str | None]  # what an appeal says
+
+
+class KnownAnalysis(TenantOwned, CreateTime, Base):
+    """An analysis of whose video somebody knows for certain what it is. Taken back, the row is gone."""
+
+    __tablename__ = "known_analysis"
+    __table_args__ = (
+        CheckConstraint(f"length(note) BETWEEN 1 AND {KNOWN_NOTE_LETTERS_MAX}", name="note"),
+        Index(None, "tenant_id", "create_time", "analysis_id"),
+    )
+
+    analysis_id: Mapped[Id] = mapped_column(ForeignKey("analysis.id", ondelete="CASCADE"), primary_key=True)
+    truth: Mapped[Truth] = mapped_column(choice(Truth))
+    note: Mapped[str]
+    declared_by: Mapped[str]  # id of a key or a user
 
 
 class ReviewDecision(TenantOwned, CreateTime, Base):

@@ -19,7 +19,7 @@ def ask_second_opinion(session: Session, item_id: str, actor: str, *, is_blind: 
 
     Raises RequestRefused: STATE_CONFLICT where nothing is decided yet or somebody was asked already.
     """
-    item = _lock_decided(session, item_id, ReviewKind.SECOND_OPINION)
+    item = _lock_decided(session, item_id, actor, ReviewKind.SECOND_OPINION)
     child = open_again(session, item, ReviewKind.SECOND_OPINION, is_blind=is_blind)
     _note(session, item, actor, "review.second_opinion_asked", child)
     return child
@@ -32,7 +32,7 @@ def appeal_decision(session: Session, item_id: str, actor: str, statement: str) 
     """
     if not 1 <= len(statement) <= COMMENT_LETTERS_MAX or not is_storable(statement):
         raise ValueError(f"a statement has 1 to {COMMENT_LETTERS_MAX} letters, and no NUL")
-    item = _lock_decided(session, item_id, ReviewKind.APPEAL)
+    item = _lock_decided(session, item_id, actor, ReviewKind.APPEAL)
     child = open_again(session, item, ReviewKind.APPEAL, is_blind=False, statement=statement)
     _note(session, item, actor, "review.appealed", child)
     return child
@@ -41,7 +41,10 @@ def appeal_decision(session: Session, item_id: str, actor: str, statement: str) 
 def open_again(
     session: Session, item: ReviewItem, kind: ReviewKind, *, is_blind: bool, statement: str | None = None
 ) -> str:
-    """Add the item under which a decided one is looked at again, before all others of its queue."""
+    """Add the item under which a decided one is looked at again, before all others of its queue.
+
+    Of an item that was made for one person it is theirs too, so that nobody is ever offered it.
+    """
     child = ReviewItem(
         id=new_id(IdPrefix.REVIEW),
         tenant_id=item.tenant_id,
@@ -49,6 +52,7 @@ def open_again(
         analysis_id=item.analysis_id,
         kind=kind,
         parent_id=item.id,
+        made_for=item.made_for,
         rank=item.rank - 1e12,
         is_blind=is_blind,
         statement=statement,
@@ -58,8 +62,8 @@ def open_again(
     return child.id
 
 
-def _lock_decided(session: Session, item_id: str, kind: ReviewKind) -> ReviewItem:
-    item = lock_item(session, item_id)
+def _lock_decided(session: Session, item_id: str, actor: str, kind: ReviewKind) -> ReviewItem:
+    item = lock_item(session, item_id, actor)
     move(item.state, Act.ASK_AGAIN)
     asked = select(ReviewItem.id).where(ReviewItem.parent_id == item_id, ReviewItem.kind == kind)
     if session.scalar(asked) is not None:

@@ -66,6 +66,7 @@ def list_pairs(session: Session) -> Sequence[Pair]:
             second.kind == ReviewKind.SECOND_OPINION,
             first.state == ReviewState.DECIDED,
             second.state == ReviewState.DECIDED,
+            first.made_for.is_(None),
         )
         .group_by(*keys)
     )

@@ -1,6 +1,7 @@
 """Who has an item: claims with a lease on the database's clock, so that no two people hold one."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -10,26 +11,32 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import has_said
+from fakesieve.records.review_known import is_item_for
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import lock_item
+from fakesieve.reviews.known import make_known_item
 from fakesieve.reviews.queues import load_queue
 from fakesieve.reviews.states import Act, move
 from fakesieve.values.reviews import EntryKind, ReviewKind, ReviewState
 
+_CHANCE = random.SystemRandom()
 _IS_FREE = or_(
     ReviewItem.state == ReviewState.OPEN,
     and_(ReviewItem.state == ReviewState.CLAIMED, ReviewItem.claim_until < func.now()),
 )
 
 
-def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
+def claim_next(
+    session: Session, queue_id: str, reviewer: str, *, draw: Callable[[], float] = _CHANCE.random
+) -> str | None:
     """Give the reviewer the first item of a queue that is free for them; None when there is none.
 
     Whoever holds one already gets that one again, with a new lease. Nobody gets what they have skipped, nor
     a second look at what they decided themselves; what they gave back comes after all others. Two who ask at
-    once never get the same item.
+    once never get the same item. ``draw`` gives a number from 0 to 1: below the queue's ``known_share`` they
+    get a known analysis in the place of the item.
     """
     queue = load_queue(session, queue_id)
     held = session.scalar(
@@ -61,6 +68,8 @@ def claim_next(session: Session, queue_id: str, reviewer: str) -> str | None:
     item = session.scalar(offered) if item is None else item
     if item is None:
         return None
+    if draw() < queue.known_share:
+        item = make_known_item(session, queue, item, reviewer) or item
     _lease(session, item, reviewer, queue.lease_s)
     return item.id
 
@@ -71,7 +80,7 @@ def claim_item(session: Session, item_id: str, reviewer: str) -> None:
     Raises RequestRefused: STATE_CONFLICT while somebody else holds it, once it is decided, where its queue
     is closed, or where the reviewer has decided on the analysis before, in this queue or in another.
     """
-    item = lock_item(session, item_id)
+    item = lock_item(session, item_id, reviewer)
     move(item.state, Act.CLAIM)
     queue = load_queue(session, item.queue_id)
     if item.claimed_by != reviewer and not queue.is_active:
@@ -99,8 +108,8 @@ def is_offered_to(reviewer: str) -> ColumnElement[bool]:
 
 def find_free(session: Session, item_ids: Sequence[str], reviewer: str) -> set[str]:
     """Return those of the items that this person may claim now, skipped ones too."""
-    wanted = select(ReviewItem.id).where(ReviewItem.id.in_(item_ids), _IS_FREE, _is_independent(reviewer))
-    return set(session.scalars(wanted))
+    may_take = and_(_IS_FREE, _is_independent(reviewer), is_item_for(reviewer))
+    return set(session.scalars(select(ReviewItem.id).where(ReviewItem.id.in_(item_ids), may_take)))
 
 
 def release_item(session: Session, item_id: str, reviewer: str) -> None:
@@ -118,7 +127,7 @@ def lock_held(session: Session, item_id: str, reviewer: str, act: Act) -> Review
     A lease that is over still counts until somebody else takes the item. Raises RequestRefused
     (STATE_CONFLICT, NOT_FOUND).
     """
-    item = lock_item(session, item_id)
+    item = lock_item(session, item_id, reviewer)
     move(item.state, act)
     if item.claimed_by != reviewer:
         raise RequestRefused(
@@ -165,7 +174,7 @@ def _is_for(reviewer: str) -> ColumnElement[bool]:
         ReviewDecision.reviewer == reviewer,
         is_skip_counted(),
     )
-    return ~skipped & _is_independent(reviewer)
+    return ~skipped & _is_independent(reviewer) & is_item_for(reviewer)
 
 
 def is_skip_counted() -> ColumnElement[bool]:

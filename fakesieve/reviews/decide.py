@@ -54,7 +54,8 @@ def reveal_score(session: Session, item_id: str, reviewer: str, disposition: Dis
 def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDraft) -> str:
     """Write a decision, close the item and announce it; return the decision's id.
 
-    The announcement waits until the decision can no longer be taken back. Raises RequestRefused:
+    The announcement waits until the decision can no longer be taken back; that of a known item is told to
+    nobody. Raises RequestRefused:
     STATE_CONFLICT where the item is not the reviewer's, INVALID_REQUEST for a face that is not there.
     """
     item = lock_held(session, item_id, reviewer, Act.DECIDE)
@@ -70,7 +71,8 @@ def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDr
     _close(item, entry)
     session.flush()
     _ask_by_rate(session, item)
-    _announce(session, item, entry)
+    if item.made_for is None:
+        _announce(session, item, entry)
     details = {"disposition": draft.disposition, "reason_code": draft.reason_code, "decision_id": entry.id}
     _note(session, item, reviewer, "review.decided", details)
     return entry.id
@@ -103,7 +105,7 @@ def skip_item(
 
 def reopen_item(session: Session, item_id: str, actor: str) -> None:
     """Offer an item again that too many people have passed over, to them too."""
-    item = lock_item(session, item_id)
+    item = lock_item(session, item_id, actor)
     item.state = move(item.state, Act.REOPEN)
     item.reopen_time = func.now()
     session.flush()
@@ -116,7 +118,7 @@ def undo_decision(session: Session, item_id: str, reviewer: str) -> None:
     Raises RequestRefused (STATE_CONFLICT) where it is too late, where it was not theirs, or where somebody
     has begun to look at it a second time.
     """
-    item = lock_item(session, item_id)
+    item = lock_item(session, item_id, reviewer)
     move(item.state, Act.UNDO)
     decision_id = item.decision_id
     assert decision_id is not None

@@ -14,7 +14,8 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import keep_from_viewer
-from fakesieve.records.reviews import ReviewDecision, TrackDecision
+from fakesieve.records.review_known import is_entry_for_viewer
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
 from fakesieve.records.videos import Video
 from fakesieve.values.reviews import (
     AutomatedMeans,
@@ -96,10 +97,12 @@ def list_entries(
     item_id: str | None = None,
     before: tuple[datetime, str] | None = None,
     limit: int = 100,
+    real_only: bool = False,
 ) -> list[Entry]:
     """Return rows, newest first, behind a position.
 
     Those of deleted videos are left out, and what was said of videos that the viewer is to judge blindly.
+    What was said of a known item is shown to whoever has said it, unless ``real_only`` leaves it out.
     """
     entry = ReviewDecision
     undone = select(entry.undone_id).where(entry.undone_id.is_not(None))
@@ -107,7 +110,8 @@ def list_entries(
         select(entry, Analysis.video_id, entry.id.in_(undone).label("is_undone"))
         .join(Analysis, Analysis.id == entry.analysis_id)
         .join(Video, Video.id == Analysis.video_id)
-        .where(Video.delete_time.is_(None), keep_from_viewer(entry.analysis_id))
+        .join(ReviewItem, ReviewItem.id == entry.item_id, isouter=True)
+        .where(Video.delete_time.is_(None), keep_from_viewer(entry.analysis_id), is_entry_for_viewer())
     )
     if kinds:
         wanted = wanted.where(entry.kind.in_(kinds))
@@ -115,6 +119,8 @@ def list_entries(
         wanted = wanted.where(entry.analysis_id == analysis_id)
     if item_id is not None:
         wanted = wanted.where(entry.item_id == item_id)
+    if real_only:
+        wanted = wanted.where(ReviewItem.made_for.is_(None))
     if before is not None:
         wanted = wanted.where(func.row(entry.create_time, entry.id) < func.row(*before))
     rows = session.execute(wanted.order_by(entry.create_time.desc(), entry.id.desc()).limit(limit)).all()
@@ -122,15 +128,17 @@ def list_entries(
     return [_write(row.ReviewDecision, row.video_id, tracks, is_undone=row.is_undone) for row in rows]
 
 
-def page_entries(database: Database, tenant_id: str, viewer: str | None) -> Iterator[Entry]:
-    """Yield all rows of a tenant, newest first, each step in a transaction of its own.
+def page_entries(
+    database: Database, tenant_id: str, viewer: str | None, *, real_only: bool = False
+) -> Iterator[Entry]:
+    """Yield the rows that :func:`list_entries` shows, newest first, each step in a transaction of its own.
 
     Whoever reads them slowly holds none open.
     """
     before: tuple[datetime, str] | None = None
     while True:
         with database.transaction(tenant_id=tenant_id, viewer=viewer) as session:
-            step = list_entries(session, before=before, limit=STEP_ROWS)
+            step = list_entries(session, before=before, limit=STEP_ROWS, real_only=real_only)
         yield from step
         if len(step) < STEP_ROWS:
             return

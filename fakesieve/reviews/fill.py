@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import Double
 
 from fakesieve.ids import IdPrefix, new_id
-from fakesieve.records.reviews import ReviewItem, ReviewQueue
+from fakesieve.records.reviews import KnownAnalysis, ReviewItem, ReviewQueue
 from fakesieve.records.standings import NO_SCORE, Standing
 from fakesieve.reviews.rules import match_rule
 from fakesieve.values.reviews import QueueOrder, QueueRule, ReviewKind, ReviewState
@@ -36,17 +36,18 @@ _score_key = func.coalesce(Standing.score, text(f"({NO_SCORE:.0f})::double preci
 def fill_queue(session: Session, queue: ReviewQueue) -> int:
     """Add items for analyses that match and have none yet, in the queue's order; return how many.
 
-    Of two that fill a queue at once, one passes.
+    A known analysis gets none: nobody has to find out what it is. Of two that fill a queue at once, one
+    passes.
     """
     if not queue.is_active or not _begin(session, queue.id):
         return 0
     bound = _find_bound(session, queue.id)
-    if bound is not None and _tells_scores(queue):
+    if bound is not None and tells_scores(queue):
         return 0
     return _add(session, queue, session.execute(_select_first(queue, bound)).all())
 
 
-def _tells_scores(queue: ReviewQueue) -> bool:
+def tells_scores(queue: ReviewQueue) -> bool:
     """Whether the order of a queue would tell its reviewers of scores that are hidden from them."""
     return queue.is_blind and queue.order is not QueueOrder.OLDEST
 
@@ -54,7 +55,7 @@ def _tells_scores(queue: ReviewQueue) -> bool:
 def _add(session: Session, queue: ReviewQueue, matches: Sequence[Row[Any, Any]]) -> int:
     """Add the items. Where their order would tell of hidden scores they are offered in no order at all."""
     places = [(match.analysis_id, match.rank) for match in matches]
-    if _tells_scores(queue):
+    if tells_scores(queue):
         places = [(analysis_id, _CHANCE.random()) for analysis_id, _ in _CHANCE.sample(places, len(places))]
     owned = {"tenant_id": queue.tenant_id, "queue_id": queue.id, "is_blind": queue.is_blind}
     rows = [
@@ -83,21 +84,32 @@ def _find_bound(session: Session, queue_id: str) -> float | None:
         ReviewItem.queue_id == queue_id,
         ReviewItem.state == ReviewState.OPEN,
         ReviewItem.kind == ReviewKind.FIRST,
+        ReviewItem.made_for.is_(None),
     )
     return session.scalar(waiting.order_by(ReviewItem.rank, ReviewItem.id).offset(FILL_BELOW - 1).limit(1))
+
+
+def rank_matches(order: QueueOrder) -> ColumnElement[Any]:
+    """Return the rank of an analysis in an order, lowest first, over ``standing``."""
+    match order:
+        case QueueOrder.OLDEST:
+            return func.extract("epoch", Standing.create_time).cast(Double)
+        case QueueOrder.HIGHEST_SCORE:
+            return func.coalesce(-Standing.score, literal(_LAST, Double()))
+        case QueueOrder.NEAREST_MIDDLE:
+            return func.coalesce(func.abs(Standing.score - _MIDDLE), literal(_LAST, Double()))
 
 
 def _select_first(queue: ReviewQueue, bound: float | None) -> Select[Any, Any]:
     """Return the statement that gives the first matches of a queue, with their ranks, the lowest first."""
     match queue.order:
         case QueueOrder.OLDEST:
-            rank = func.extract("epoch", Standing.create_time).cast(Double)
-            wanted = _select_matches(queue, rank)
+            wanted = _select_matches(queue, rank_matches(queue.order))
             if bound is not None:
                 wanted = wanted.where(Standing.create_time < func.to_timestamp(bound))
             return wanted.order_by(Standing.create_time, Standing.analysis_id)
         case QueueOrder.HIGHEST_SCORE:
-            wanted = _select_matches(queue, func.coalesce(-Standing.score, literal(_LAST, Double())))
+            wanted = _select_matches(queue, rank_matches(queue.order))
             if bound is not None:
                 wanted = wanted.where(_score_key > (NO_SCORE if bound == _LAST else -bound))
             return wanted.order_by(_score_key.desc(), Standing.analysis_id.desc())
@@ -107,7 +119,7 @@ def _select_first(queue: ReviewQueue, bound: float | None) -> Select[Any, Any]:
 
 def _select_nearest(queue: ReviewQueue, bound: float | None) -> Select[Any, Any]:
     """Return the same by the distance from the middle: the first on each side, and of these the first."""
-    distance = func.coalesce(func.abs(Standing.score - _MIDDLE), literal(_LAST, Double()))
+    distance = rank_matches(QueueOrder.NEAREST_MIDDLE)
     above = _select_matches(queue, distance).where(_score_key >= _MIDDLE)
     below = _select_matches(queue, distance).where(_score_key < _MIDDLE)
     if bound is not None:
@@ -125,7 +137,9 @@ def _select_matches(queue: ReviewQueue, rank: ColumnElement[Any]) -> Select[Any,
         ReviewItem.queue_id == queue.id,
         ReviewItem.analysis_id == Standing.analysis_id,
         ReviewItem.kind == ReviewKind.FIRST,
+        ReviewItem.made_for.is_(None),
     )
+    is_known = exists().where(KnownAnalysis.analysis_id == Standing.analysis_id)
     rule = match_rule(QueueRule.from_json(queue.rule))
     found = select(Standing.analysis_id, rank.label("rank"))
-    return found.where(Standing.tenant_id == queue.tenant_id, rule, ~has_item).limit(FILL_ROWS)
+    return found.where(Standing.tenant_id == queue.tenant_id, rule, ~has_item, ~is_known).limit(FILL_ROWS)

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.blind import is_viewer, keep_from_viewer
+from fakesieve.records.blind import VIEWER, is_viewer, keep_from_viewer
+from fakesieve.records.review_known import is_item_for
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
@@ -29,9 +30,13 @@ class ItemFilter:
     analysis_id: str | None = None
 
 
-def lock_item(session: Session, item_id: str) -> ReviewItem:
-    """Return an item that nobody else may move until the transaction ends; NOT_FOUND where there is none."""
-    wanted = select(ReviewItem).where(ReviewItem.id == item_id, _is_shown()).with_for_update(of=ReviewItem)
+def lock_item(session: Session, item_id: str, actor: str) -> ReviewItem:
+    """Return an item that nobody else may move until the transaction ends.
+
+    Raises RequestRefused (NOT_FOUND) where there is none, or none for the actor.
+    """
+    wanted = select(ReviewItem).where(ReviewItem.id == item_id, _is_there(), is_item_for(actor))
+    wanted = wanted.with_for_update(of=ReviewItem)
     item = session.scalar(wanted, execution_options={"populate_existing": True})
     if item is None:
         raise RequestRefused(Reason.NOT_FOUND, f"there is no review {item_id}")
@@ -54,7 +59,7 @@ def list_items(
     limit: int = 100,
 ) -> Sequence[ReviewView]:
     """Return items, newest first, behind a position."""
-    wanted = select(ReviewItem.id).where(_is_shown())
+    wanted = select(ReviewItem.id).where(_is_there(), is_item_for(VIEWER))
     equal = {
         ReviewItem.queue_id: only.queue_id,
         ReviewItem.state: only.state,
@@ -70,16 +75,23 @@ def list_items(
 
 
 def find_dispositions(session: Session, analysis_ids: Sequence[str]) -> Mapping[str, Disposition]:
-    """Return what people say now of analyses that were reviewed: the newest decision that stands."""
+    """Return what people say now of analyses that were reviewed: the newest decision that stands.
+
+    What was said of a known analysis is told to whoever has said it alone.
+    """
     rows = session.execute(
         select(ReviewItem.analysis_id, ReviewItem.disposition)
-        .where(ReviewItem.analysis_id.in_(analysis_ids), ReviewItem.state == ReviewState.DECIDED)
+        .where(
+            ReviewItem.analysis_id.in_(analysis_ids),
+            ReviewItem.state == ReviewState.DECIDED,
+            is_item_for(VIEWER),
+        )
         .order_by(ReviewItem.decide_time)
     )
     return {row.analysis_id: row.disposition for row in rows}
 
 
-def _is_shown() -> ColumnElement[bool]:
+def _is_there() -> ColumnElement[bool]:
     return ReviewItem.analysis_id.in_(
         select(Analysis.id).join(Video, Video.id == Analysis.video_id).where(Video.delete_time.is_(None))
     )
@@ -103,7 +115,7 @@ def view_items(session: Session, item_ids: Sequence[str]) -> list[ReviewView]:
         .join(Analysis, Analysis.id == ReviewItem.analysis_id)
         .join(Standing, Standing.analysis_id == ReviewItem.analysis_id)
         .join(Video, Video.id == Analysis.video_id)
-        .where(ReviewItem.id.in_(item_ids), Video.delete_time.is_(None)),
+        .where(ReviewItem.id.in_(item_ids), Video.delete_time.is_(None), is_item_for(VIEWER)),
         execution_options={"populate_existing": True},
     )
     views: dict[str, ReviewView] = {}

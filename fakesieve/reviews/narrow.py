@@ -11,7 +11,8 @@ from engine.results import VerdictValue
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.blind import keep_from_viewer
+from fakesieve.records.blind import VIEWER, keep_from_viewer
+from fakesieve.records.review_known import is_item_for
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
 from fakesieve.reviews.items import view_items
@@ -75,7 +76,10 @@ def find_place(session: Session, item_id: str) -> tuple[float, str]:
 
 
 def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | None, int]:
-    """Return how many open items have which verdict. A blind queue tells nothing."""
+    """Return how many open items have which verdict, without any that are one person's alone.
+
+    A blind queue tells nothing.
+    """
     if queue.is_blind:
         return {}
     rows = session.execute(
@@ -84,6 +88,7 @@ def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | 
         .where(
             ReviewItem.queue_id == queue.id,
             ReviewItem.state == ReviewState.OPEN,
+            ReviewItem.made_for.is_(None),
             keep_from_viewer(ReviewItem.analysis_id),
         )
         .group_by(Standing.verdict)
@@ -93,7 +98,7 @@ def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | 
 
 def select_matches(queue: ReviewQueue, only: Narrowing) -> Select[str]:
     """Return the ids of a queue's items that fit, whoever holds them."""
-    parts: list[ColumnElement[bool]] = [ReviewItem.queue_id == queue.id, match_rule(only.rule)]
+    parts = [ReviewItem.queue_id == queue.id, match_rule(only.rule), is_item_for(VIEWER)]
     if only.is_disputed:
         parts.append(_is_disputed())
     if only.until is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
@@ -11,7 +11,9 @@ from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
+from fakesieve.records.blind import VIEWER
 from fakesieve.records.evidence import list_ordinals
+from fakesieve.records.review_known import is_given
 from fakesieve.records.review_notes import NOTE_LETTERS_MAX, ReviewNote
 from fakesieve.records.videos import Video
 from fakesieve.texts import is_storable
@@ -77,8 +79,12 @@ def add_note(session: Session, analysis_id: str, author: str, draft: NoteDraft) 
 
 
 def list_notes(session: Session, analysis_id: str) -> Sequence[ReviewNote]:
-    """Return the notes of an analysis in order of time."""
-    wanted = select(ReviewNote).where(ReviewNote.analysis_id == analysis_id)
+    """Return the notes of an analysis in order of time.
+
+    Whoever was given it as a known one sees their own alone.
+    """
+    is_shown = or_(ReviewNote.author == VIEWER, ~is_given(ReviewNote.analysis_id))
+    wanted = select(ReviewNote).where(ReviewNote.analysis_id == analysis_id, is_shown)
     return session.scalars(wanted.order_by(ReviewNote.start_us, ReviewNote.id).limit(NOTES_MAX)).all()
 
 

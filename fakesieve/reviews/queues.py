@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -11,8 +11,11 @@ from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
+from fakesieve.records.blind import VIEWER
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.values.reviews import QueueDraft, ReviewState
+
+_HELD_OR_DECIDED = (ReviewState.CLAIMED, ReviewState.DECIDED)
 
 
 def create_queue(session: Session, tenant_id: str, draft: QueueDraft, *, actor: str) -> ReviewQueue:
@@ -26,6 +29,7 @@ def create_queue(session: Session, tenant_id: str, draft: QueueDraft, *, actor: 
         is_blind=draft.is_blind,
         lease_s=draft.lease_s,
         second_opinion_rate=draft.second_opinion_rate,
+        known_share=draft.known_share,
     )
     try:
         with session.begin_nested():
@@ -70,11 +74,16 @@ def list_queues(
 
 
 def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapping[ReviewState, int]]:
-    """Return how many items of each queue are in each state; a lease that is over counts as open."""
+    """Return how many items of each queue are in each state; a lease that is over counts as open.
+
+    Known items are no work that waits: those of the viewer count while they hold them and once they have
+    decided them, and nobody else's do.
+    """
     is_over = (ReviewItem.state == ReviewState.CLAIMED) & (ReviewItem.claim_until < func.now())
+    is_done = (ReviewItem.made_for == VIEWER) & ReviewItem.state.in_(_HELD_OR_DECIDED)
     rows = session.execute(
         select(ReviewItem.queue_id, ReviewItem.state, is_over.label("is_over"), func.count().label("items"))
-        .where(ReviewItem.queue_id.in_(queue_ids))
+        .where(ReviewItem.queue_id.in_(queue_ids), or_(ReviewItem.made_for.is_(None), is_done & ~is_over))
         .group_by(ReviewItem.queue_id, ReviewItem.state, is_over)
     )
     counts: dict[str, dict[ReviewState, int]] = {queue_id: {} for queue_id in queue_ids}

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, literal, or_, select, text
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
 from fakesieve.errors import Unavailable
 from fakesieve.records.audit import AuditEntry, record_audit
+from fakesieve.records.blind import VIEWER
+from fakesieve.records.review_known import is_given
 
 SITTING_S = 600.0
 """Who loads a page again within this time is not written down again."""
@@ -62,7 +64,10 @@ def keep_sighting(
 
 
 def list_sightings(session: Session, tenant_id: str, analysis_id: str, limit: int = 50) -> list[Sighting]:
-    """Return who has looked at an analysis, the last one first."""
+    """Return who has looked at an analysis, the last one first.
+
+    Whoever was given it as a known one sees themselves alone: others who look are given it, too.
+    """
     entry = AuditEntry
     last_time = func.max(entry.create_time)
     rows = session.execute(
@@ -71,6 +76,7 @@ def list_sightings(session: Session, tenant_id: str, analysis_id: str, limit: in
             entry.tenant_id == tenant_id,
             entry.subject == analysis_id,
             entry.action.in_((VIEWED, VIEWED_BLINDLY)),
+            or_(entry.actor == VIEWER, ~is_given(literal(analysis_id))),
         )
         .group_by(entry.actor)
         .order_by(last_time.desc())

@@ -16,6 +16,8 @@ QUEUE_NAME_LETTERS_MAX = 100
 RULE_TAGS_MAX = 20
 LEASE_S = 900
 REGION_SHARE_MIN = 0.5
+KNOWN_SHARE_MAX = 0.2
+KNOWN_NOTE_LETTERS_MAX = 1000
 
 
 class Disposition(StrEnum):
@@ -25,6 +27,13 @@ class Disposition(StrEnum):
     CONFIRMED_AUTHENTIC = "confirmed_authentic"
     INCONCLUSIVE = "inconclusive"
     ESCALATED = "escalated"
+
+
+class Truth(StrEnum):
+    """What is known for certain of a video, spelt as a decision that says so."""
+
+    CONFIRMED_MANIPULATED = Disposition.CONFIRMED_MANIPULATED.value
+    CONFIRMED_AUTHENTIC = Disposition.CONFIRMED_AUTHENTIC.value
 
 
 class ReviewState(StrEnum):
@@ -174,7 +183,11 @@ def _read_share(form: Mapping[str, object], name: str) -> float | None:
 
 @dataclass(frozen=True)
 class QueueDraft:
-    """What a queue is made of. ``lease_s`` is how long an item stays with a person who is silent."""
+    """What a queue is made of. ``lease_s`` is how long an item stays with a person who is silent.
+
+    ``known_share`` is how often, from 0 to 0.2, somebody is given an analysis whose truth is known instead of
+    the next match.
+    """
 
     name: str
     rule: QueueRule
@@ -182,6 +195,7 @@ class QueueDraft:
     is_blind: bool = False
     lease_s: int = LEASE_S
     second_opinion_rate: float = 0.0
+    known_share: float = 0.0
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.name) <= QUEUE_NAME_LETTERS_MAX or not self.name.isprintable():
@@ -190,6 +204,20 @@ class QueueDraft:
             raise ValueError("a lease lasts 30 seconds to a day")
         if not 0.0 <= self.second_opinion_rate <= 1.0:
             raise ValueError("second_opinion_rate is a share from 0 to 1")
+        if not 0.0 <= self.known_share <= KNOWN_SHARE_MAX:
+            raise ValueError(f"known_share is a share from 0 to {KNOWN_SHARE_MAX:g}")
+
+
+@dataclass(frozen=True)
+class KnownDraft:
+    """What is known of a video, and how: who made it, or where the original is."""
+
+    truth: Truth
+    note: str
+
+    def __post_init__(self) -> None:
+        if not (0 < len(self.note) <= KNOWN_NOTE_LETTERS_MAX and is_storable(self.note)):
+            raise ValueError(f"the note says how it is known in 1 to {KNOWN_NOTE_LETTERS_MAX} letters")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def owned(
     found = store_results(module_database, acme.tenant_id)
     shown = {label: acme.get(f"/v1/analyses/{name}").json() for label, name in found.items()}
     queue = make(acme, "/v1/review-queues", {"name": "all"})
+    known = {"analysis_id": found["high"], "truth": "confirmed_manipulated", "note": "we made it"}
+    assert acme.post("/v1/known-analyses", known).status_code == 201
     hook = make(acme, "/v1/webhooks", {"url": "https://hooks.example/"})
     return {
         "analysis_id": found["high"],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakesieve.ids import IdPrefix, _decode, _encode, _make_uuid7, new_id, parse_id
+from fakesieve.ids import IdPrefix, _decode, _encode, _make_uuid7, new_id, new_id_beside, parse_id
 
 NANOSECONDS = st.integers(0, (1 << 48) * 1_000_000 - 1)
 
@@ -72,3 +72,13 @@ def test_text_that_is_no_id_is_refused(text: str) -> None:
 def test_what_looks_nearly_like_an_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an id"):
         parse_id(text, IdPrefix.JOB)
+
+
+def test_an_id_beside_another_tells_its_time_and_is_another_one() -> None:
+    made = new_id(IdPrefix.REVIEW)
+    beside = new_id_beside(made, IdPrefix.REVIEW)
+    assert beside != made
+    assert parse_id(beside, IdPrefix.REVIEW).int >> 62 == parse_id(made, IdPrefix.REVIEW).int >> 62
+    assert parse_id(beside, IdPrefix.REVIEW).version == 7
+    with pytest.raises(ValueError, match="not an id"):
+        new_id_beside(made, IdPrefix.QUEUE)

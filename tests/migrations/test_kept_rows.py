@@ -55,6 +55,18 @@ VALUES ('ten_a', 'ana_a', 'pol_a', 'inconclusive', 0.7, '{}', '2026-01-02T00:00Z
   ('ten_a', 'ana_a', 'pol_b', 'likely_manipulated', 0.7, '{LOW_COVERAGE}', '2026-01-04T00:00Z'),
   ('ten_a', 'ana_b', 'pol_a', NULL, NULL, '{}', '2026-01-03T00:00Z');
 """
+ITEMS = """
+INSERT INTO review_queue (id, tenant_id, name, rule, "order", lease_s)
+VALUES ('que_a', 'ten_a', 'all', '{}', 'oldest', 900);
+INSERT INTO review_item (id, tenant_id, queue_id, analysis_id, rank)
+VALUES ('rev_a', 'ten_a', 'que_a', 'ana_a', 0);
+"""
+KNOWN_ITEMS = """
+INSERT INTO review_item (id, tenant_id, queue_id, analysis_id, rank, made_for)
+VALUES ('rev_b', 'ten_a', 'que_a', 'ana_a', 0, 'usr_b'), ('rev_c', 'ten_a', 'que_a', 'ana_a', 0, 'usr_c');
+INSERT INTO review_decision (id, tenant_id, item_id, analysis_id, kind, reviewer, reason_code)
+VALUES ('dec_b', 'ten_a', 'rev_b', 'ana_a', 'skip', 'usr_b', 'needs_expert');
+"""
 JOBS = """
 INSERT INTO job (id, tenant_id, lane, state, source_kind, source_bucket, source_key, request_hash,
     time_limit_ms, deadline, end_time, error_reason)
@@ -191,3 +203,14 @@ def test_0017_batches_that_have_ended_say_no_reason(kept: Kept) -> None:
     new = "SELECT id, state, end_reason FROM batch ORDER BY id"
     old = "SELECT id, state, end_time FROM batch ORDER BY id"
     assert walk(kept, "0016", "0017", new, old) == [("bat_a", "failed", None), ("bat_b", "open", None)]
+
+
+def test_0018_items_are_everybodys_and_what_was_made_for_one_does_not_go_back(kept: Kept) -> None:
+    kept.fill("0017", GROUND, RESULTS, ITEMS)
+    new = "SELECT i.id, made_for, known_share FROM review_item i, review_queue ORDER BY i.id"
+    old = "SELECT id, kind, state FROM review_item ORDER BY id"
+    assert walk(kept, "0017", "0018", new, old) == [("rev_a", None, 0.0)]
+    kept.fill("0018", KNOWN_ITEMS)
+    migrate_database(kept.url, "0017")
+    assert kept.ask(old) == [("rev_a", "first", "open")]
+    assert kept.ask("SELECT id FROM review_decision") == []

@@ -1,5 +1,6 @@
 """The queues: what waits, what is being looked at, and the way to the next item."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from math import isfinite
 
@@ -20,6 +21,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.blind import count_kept
 from fakesieve.records.reviews import ReviewQueue
 from fakesieve.records.saved_views import ViewPage
+from fakesieve.reviews.accuracy import SURE_MIN, Accuracy, measure_reviewers
 from fakesieve.reviews.agreement import PAIRS_MIN, list_pairs, measure, measure_people, measure_queues
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.entries import list_entries
@@ -28,6 +30,7 @@ from fakesieve.reviews.narrow import count_bands
 from fakesieve.reviews.queues import change_queue, count_items, create_queue, list_queues
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import (
+    KNOWN_SHARE_MAX,
     LEASE_S,
     REGION_SHARE_MIN,
     EntryKind,
@@ -65,7 +68,9 @@ def show_queues(
     entries = list_entries(session, kinds=(EntryKind.DECISION, EntryKind.SKIP), limit=RECENT)
     pairs = list_pairs(session)
     people = measure_people(pairs)
-    names = name_people(session, {entry.reviewer for entry in entries} | set(people))
+    may_measure = person.may(UserRole.ADMIN)
+    accuracy: Mapping[str, Accuracy] = measure_reviewers(session) if may_measure else {}
+    names = name_people(session, {entry.reviewer for entry in entries} | set(people) | set(accuracy))
     return render(
         request,
         "queue.html",
@@ -78,6 +83,9 @@ def show_queues(
         by_queue=measure_queues(pairs),
         by_person=[(names.get(who, who), found) for who, found in people.items()],
         pairs_min=PAIRS_MIN,
+        accuracy=[(names.get(who, who), found) for who, found in accuracy.items()],
+        sure_min=SURE_MIN,
+        known_share_max=KNOWN_SHARE_MAX,
         verdicts=tuple(VerdictValue),
         outcomes=tuple(Outcome),
         regions=tuple(FaceRegion),
@@ -110,6 +118,7 @@ def take_queue(form: FormDep, person: PersonDep, session: PageTransaction) -> Re
             is_blind=form.read("blind") == "yes",
             lease_s=round(60 * _read_number(form.read("lease_min"), LEASE_S / 60)),
             second_opinion_rate=_read_share(form.read("second")) or 0.0,
+            known_share=_read_share(form.read("known")) or 0.0,
         )
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
@@ -183,4 +192,6 @@ def _say_rule(queue: ReviewQueue) -> str:
     said += f"; {_ORDERS[queue.order]}, held for {queue.lease_s / 60:g} min"
     if queue.second_opinion_rate > 0:
         said += f", {queue.second_opinion_rate:.0%} looked at by a second person"
+    if queue.known_share > 0:
+        said += f", {queue.known_share:.0%} of what is given out has a known answer"
     return said

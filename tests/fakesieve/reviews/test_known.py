@@ -1,0 +1,214 @@
+"""Known analyses: who is given them, and who sees what was made for one person."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select, update
+
+from fakesieve.errors import RequestRefused
+from fakesieve.ids import IdPrefix, parse_id
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import AuditEntry
+from fakesieve.records.blind import count_kept, is_kept
+from fakesieve.records.reviews import ReviewItem
+from fakesieve.reviews.again import appeal_decision, ask_second_opinion
+from fakesieve.reviews.claim import claim_item, find_free, release_item
+from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
+from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.items import ItemFilter, list_items, view_item
+from fakesieve.reviews.known import declare_known, list_known, take_back_known
+from fakesieve.reviews.narrow import Narrowing, list_matches
+from fakesieve.reviews.queues import count_items, load_queue
+from fakesieve.values.reviews import (
+    Disposition,
+    QueueOrder,
+    QueueRule,
+    ReasonCode,
+    ReviewState,
+)
+from tests.fakesieve.reviews.bench import ANA, BEN, FAKE, FORGED, LEAD, Bench, make_bench, never, take
+from tests.fakesieve.reviews.conftest import Desk, make_queue
+
+
+@pytest.fixture
+def bench(desk: Desk) -> Bench:
+    return make_bench(desk)
+
+
+def test_a_reviewer_is_given_the_known_analysis_once_and_then_real_items_only(bench: Bench) -> None:
+    bench.decide(ANA, take(bench, ANA))
+    rest: list[str] = []
+    while (item := bench.claim(ANA)) is not None:
+        rest.append(bench.shown(ANA, item))
+        bench.decide(ANA, item)
+    assert rest == list(bench.desk.analyses[:-1])
+
+
+def test_each_has_an_item_of_their_own_of_the_same_analysis(bench: Bench) -> None:
+    items = {take(bench, who) for who in (ANA, BEN, "usr_cleo")}
+    assert len(items) == 3
+
+
+def test_it_comes_by_chance_below_the_share_alone(bench: Bench) -> None:
+    at_share = bench.claim(ANA, lambda: 0.2)
+    assert at_share is not None
+    assert bench.shown(ANA, at_share) == bench.desk.analyses[0]
+    below = bench.claim(BEN, lambda: 0.1999)
+    assert below is not None
+    assert bench.shown(BEN, below) == bench.known
+
+
+def test_an_empty_queue_gives_out_no_known_item_either(bench: Bench) -> None:
+    for analysis in bench.desk.analyses[:-1]:
+        bench.as_(None, lambda s, a=analysis: declare_known(s, bench.desk.tenant_id, a, FORGED, actor=LEAD))
+    assert bench.claim(ANA) is None
+
+
+def test_whoever_declared_it_is_not_asked(bench: Bench) -> None:
+    item = bench.claim(LEAD)
+    assert item is not None
+    assert bench.shown(LEAD, item) != bench.known
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_nothing_in_the_item_gives_it_away(desk: Desk, is_blind: bool) -> None:
+    bench = make_bench(desk, is_blind=is_blind)
+    real_id, known_id = bench.claim(BEN, never), take(bench, ANA)
+    assert real_id is not None
+    real = bench.as_(BEN, lambda session: view_item(session, real_id))
+    known = bench.as_(ANA, lambda session: view_item(session, known_id))
+    own = {
+        "id": "",
+        "analysis_id": "",
+        "video_id": "",
+        "claimed_by": "",
+        "claim_until": None,
+        "finding": None,
+    }
+    assert replace(known, **own) == replace(real, **own)
+    assert (known.finding is None) == (real.finding is None) == is_blind
+    # The id tells when it was made: as the others of its queue, and not when it was claimed.
+    assert parse_id(known_id, IdPrefix.REVIEW).int >> 62 in {
+        parse_id(item, IdPrefix.REVIEW).int >> 62
+        for item in bench.as_(None, lambda s: s.scalars(select(ReviewItem.id)).all())
+        if item != known_id
+    }
+
+
+def test_it_fits_the_rule_of_its_queue(desk: Desk) -> None:
+    # Calibrated scores 0.45, 0.25 and 0.49: the known one is outside.
+    bench = make_bench(desk, rule=QueueRule(score_max=0.46))
+    item = bench.claim(ANA)
+    assert item is not None
+    assert bench.shown(ANA, item) != bench.known
+
+
+def test_of_several_the_one_that_stands_nearest_in_the_order_comes(desk: Desk) -> None:
+    # Scores 0.45, 0.25 and 0.49: the real one comes first, and 0.25 would stand out before it.
+    near, far, _ = desk.analyses
+    bench = make_bench(desk, known=far, order=QueueOrder.HIGHEST_SCORE)
+    bench.as_(None, lambda s: declare_known(s, desk.tenant_id, near, FORGED, actor=LEAD))
+    for number in range(4):
+        who = f"usr_{number}"
+        assert bench.shown(who, str(bench.claim(who))) == near
+
+
+def test_nobody_else_sees_it_or_moves_it(bench: Bench) -> None:
+    item = take(bench, ANA)
+    with pytest.raises(RequestRefused) as refused:
+        bench.shown(BEN, item)
+    assert refused.value.reason is Reason.NOT_FOUND
+    for act in (
+        lambda s: claim_item(s, item, BEN),
+        lambda s: decide_item(s, item, BEN, FAKE),
+        lambda s: release_item(s, item, BEN),
+        lambda s: undo_decision(s, item, BEN),
+        lambda s: ask_second_opinion(s, item, BEN),
+        lambda s: appeal_decision(s, item, BEN, "it is me"),
+    ):
+        with pytest.raises(RequestRefused) as refused:
+            bench.as_(BEN, act)
+        assert refused.value.reason is Reason.NOT_FOUND
+    queue = bench.as_(None, lambda s: load_queue(s, bench.queue_id))
+    for who, seen in ((ANA, True), (BEN, False), (None, False)):
+        every = bench.as_(who, lambda s: list_items(s, ItemFilter(queue_id=bench.queue_id)))
+        lines = bench.as_(who, lambda s: list_matches(s, queue, Narrowing(), None))
+        assert (item in {view.id for view in every}, item in {view.id for view in lines}) == (seen, seen)
+    assert bench.as_(BEN, lambda s: find_free(s, [item], BEN)) == set()
+
+
+def test_an_ended_lease_leaves_it_with_its_reviewer(bench: Bench) -> None:
+    item = take(bench, ANA)
+    over = update(ReviewItem).where(ReviewItem.id == item).values(claim_until=func.now() - timedelta(1))
+    bench.as_(None, lambda s: s.execute(over))
+    other = bench.claim(BEN, never)
+    assert other != item
+    assert bench.claim(ANA) == item
+
+
+def test_what_was_given_back_comes_after_all_others(bench: Bench) -> None:
+    item = take(bench, ANA)
+    bench.as_(ANA, lambda s: release_item(s, item, ANA))
+    seen = []
+    while (found := bench.claim(ANA)) is not None:
+        seen.append(found)
+        bench.decide(ANA, found)
+    assert (len(seen), seen[-1]) == (3, item)
+
+
+def test_what_was_skipped_does_not_come_again(bench: Bench) -> None:
+    item = take(bench, ANA)
+    assert bench.as_(ANA, lambda s: skip_item(s, item, ANA, ReasonCode.NEEDS_EXPERT)) is ReviewState.OPEN
+    seen = []
+    while (found := bench.claim(ANA)) is not None:
+        seen.append(bench.shown(ANA, found))
+        bench.decide(ANA, found)
+    assert seen == list(bench.desk.analyses[:-1])
+
+
+def test_a_blind_queue_keeps_its_known_analyses_from_who_may_be_given_them(desk: Desk) -> None:
+    bench = make_bench(desk, is_blind=True)
+    kept = {who: bench.as_(who, lambda s: is_kept(s, bench.known)) for who in (ANA, LEAD, "key_a", None)}
+    assert kept == {ANA: True, LEAD: False, "key_a": False, None: False}
+    item = take(bench, ANA)
+    with pytest.raises(RequestRefused):
+        bench.as_(ANA, lambda s: reveal_score(s, item, BEN, Disposition.INCONCLUSIVE))
+    bench.as_(ANA, lambda s: reveal_score(s, item, ANA, Disposition.INCONCLUSIVE))
+    assert not bench.as_(ANA, lambda s: is_kept(s, bench.known))
+    assert bench.as_(BEN, lambda s: is_kept(s, bench.known))
+    assert bench.as_(BEN, count_kept) == 3
+
+
+def test_what_a_queue_without_blindness_has_shown_stays_open_to_be_decided(bench: Bench) -> None:
+    item = take(bench, ANA)
+    make_queue(bench.desk.database, bench.desk.tenant_id, name="blind", is_blind=True, known_share=0.1)
+    assert not bench.as_(ANA, lambda s: is_kept(s, bench.known))
+    assert bench.as_(ANA, lambda s: view_item(s, item).finding) is not None
+
+
+def test_a_declared_analysis_leaves_the_queues_and_comes_back(desk: Desk) -> None:
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        assert fill_queue(session, load_queue(session, desk.queue_id)) == 3
+    bench = make_bench(desk)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        assert count_items(session, [desk.queue_id])[desk.queue_id] == {ReviewState.OPEN: 2}
+        take_back_known(session, bench.known, actor=LEAD)
+        assert list_known(session) == []
+        session.execute(update(type(load_queue(session, desk.queue_id))).values(fill_time=None))
+        assert fill_queue(session, load_queue(session, desk.queue_id)) == 1
+        acts = session.scalars(
+            select(AuditEntry.action).where(AuditEntry.subject == bench.known).order_by(AuditEntry.sequence)
+        ).all()
+    assert list(acts) == ["known.declared", "known.taken_back"]
+
+
+def test_something_is_known_once_and_of_a_result_that_is_there(bench: Bench) -> None:
+    owner = bench.desk.tenant_id
+    for analysis, reason in ((bench.known, Reason.STATE_CONFLICT), ("ana_none", Reason.NOT_FOUND)):
+        with pytest.raises(RequestRefused) as refused:
+            bench.as_(None, lambda s, a=analysis: declare_known(s, owner, a, FORGED, actor=LEAD))
+        assert refused.value.reason is reason
+    with pytest.raises(RequestRefused) as refused:
+        bench.as_(None, lambda s: take_back_known(s, "ana_none", actor=LEAD))
+    assert refused.value.reason is Reason.NOT_FOUND

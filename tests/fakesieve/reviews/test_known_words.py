@@ -1,0 +1,177 @@
+"""What is said of known items: where it must not arrive, and what it says of who has said it."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from fakesieve.calibration.fits import load_samples
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem
+from fakesieve.records.webhooks import Event
+from fakesieve.reviews.accuracy import measure_reviewers
+from fakesieve.reviews.again import appeal_decision
+from fakesieve.reviews.agreement import list_pairs
+from fakesieve.reviews.bulk import count_decidable
+from fakesieve.reviews.claim import claim_next, release_item
+from fakesieve.reviews.decide import decide_item, skip_item, undo_decision
+from fakesieve.reviews.entries import give_feedback, list_entries, page_entries
+from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items
+from fakesieve.reviews.known import declare_known, take_back_known
+from fakesieve.reviews.narrow import Narrowing, count_bands
+from fakesieve.reviews.notes import NoteDraft, add_note, list_notes
+from fakesieve.reviews.queues import load_queue
+from fakesieve.reviews.sightings import list_sightings, note_sighting
+from fakesieve.values.reviews import (
+    DecisionDraft,
+    Disposition,
+    FeedbackCategory,
+    KnownDraft,
+    ReasonCode,
+    ReviewState,
+    Truth,
+)
+from tests.fakesieve.reviews.bench import ANA, BEN, FAKE, LEAD, REAL, Bench, always, make_bench, never, take
+from tests.fakesieve.reviews.conftest import Desk, make_queue
+
+
+@pytest.fixture
+def bench(desk: Desk) -> Bench:
+    return make_bench(desk)
+
+
+def test_a_decision_on_it_moves_nothing_that_others_see(bench: Bench) -> None:
+    desk = bench.desk
+    events = bench.as_(None, lambda s: s.scalar(select(func.count()).select_from(Event)))
+    before = bench.counts(BEN)
+    decision = bench.decide(ANA, take(bench, ANA))
+    assert bench.as_(None, lambda s: s.scalar(select(func.count()).select_from(Event))) == events
+    # It is a row of the log, which its reviewer alone is shown, and no file for programs holds it.
+    kept = bench.as_(None, lambda s: s.get(ReviewDecision, decision))
+    assert kept is not None
+    assert (kept.reviewer, kept.disposition) == (ANA, Disposition.CONFIRMED_MANIPULATED)
+    for who, seen in ((ANA, True), (BEN, False), (LEAD, False), (None, False)):
+        told = {entry.id for entry in bench.as_(who, list_entries)}
+        filed = {entry.id for entry in page_entries(desk.database, desk.tenant_id, who)}
+        said = bench.as_(who, lambda s: find_dispositions(s, [bench.known]))
+        assert (decision in told, decision in filed, bench.known in said) == (seen, seen, seen), who
+    assert [*page_entries(desk.database, desk.tenant_id, ANA, real_only=True)] == []
+    model = bench.as_(None, lambda s: s.scalar(select(Analysis.model_id).limit(1)))
+    assert bench.as_(None, lambda s: load_samples(s, str(model))) == []
+    assert {state: rows for state, rows in bench.counts(BEN).items() if state is not ReviewState.OPEN} == {
+        state: rows for state, rows in before.items() if state is not ReviewState.OPEN
+    }
+
+
+def test_counts_of_open_work_are_those_of_real_items(bench: Bench) -> None:
+    bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
+    assert bench.counts(None) == {ReviewState.OPEN: 2}
+    item = take(bench, ANA)
+    assert bench.counts(BEN) == bench.counts(None) == {ReviewState.OPEN: 2}
+    assert bench.counts(ANA) == {ReviewState.OPEN: 2, ReviewState.CLAIMED: 1}
+    bench.decide(ANA, item)
+    assert bench.counts(ANA) == {ReviewState.OPEN: 2, ReviewState.DECIDED: 1}
+    queue = bench.as_(None, lambda s: load_queue(s, bench.queue_id))
+    assert sum(bench.as_(ANA, lambda s: count_bands(s, queue)).values()) == 2
+    assert bench.as_(BEN, lambda s: count_decidable(s, queue, Narrowing(), BEN)) == 2
+
+
+def test_second_looks_at_it_are_offered_to_nobody(desk: Desk) -> None:
+    bench = make_bench(desk, second_opinion_rate=1.0)
+    item = take(bench, ANA)
+    bench.decide(ANA, item)
+    bench.as_(ANA, lambda s: appeal_decision(s, item, ANA, "look again"))
+    mine = bench.as_(ANA, lambda s: list_items(s, ItemFilter(analysis_id=bench.known)))
+    assert sorted(view.kind.value for view in mine) == ["appeal", "first", "second_opinion"]
+    assert bench.as_(BEN, lambda s: list_items(s, ItemFilter(analysis_id=bench.known))) == []
+    offered = bench.claim(BEN, never)
+    assert offered is not None
+    assert bench.shown(BEN, offered) == desk.analyses[0]
+    assert bench.as_(None, list_pairs) == []
+
+
+def test_of_what_others_did_with_it_the_reviewer_sees_nothing(desk: Desk) -> None:
+    def look(session: Session) -> tuple[int, int, int, object]:
+        ana = desk.analyses[0]
+        return (
+            len(list_entries(session, analysis_id=ana)),
+            len(list_notes(session, ana)),
+            len(list_sightings(session, desk.tenant_id, ana)),
+            find_dispositions(session, [ana]).get(ana),
+        )
+
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        decide_item(session, str(claim_next(session, desk.queue_id, BEN)), BEN, FAKE)
+        give_feedback(session, desk.tenant_id, desk.analyses[0], "key_a", FeedbackCategory.CONFIRMATION)
+        add_note(session, desk.analyses[0], BEN, NoteDraft(0, 0, "the mouth slides"))
+        note_sighting(session, desk.tenant_id, desk.analyses[0], BEN, is_hidden=False)
+    bench = make_bench(desk, known=desk.analyses[0])
+    assert bench.as_(ANA, look) == (2, 1, 1, Disposition.CONFIRMED_MANIPULATED)
+    item = take(bench, ANA)
+    assert bench.as_(ANA, look) == (0, 0, 0, None)
+    bench.decide(ANA, item, REAL)
+    assert bench.as_(ANA, look) == (1, 0, 0, Disposition.CONFIRMED_AUTHENTIC)
+    assert bench.as_(LEAD, look) == (2, 1, 1, Disposition.CONFIRMED_MANIPULATED)
+    assert [
+        view.id for view in bench.as_(ANA, lambda s: list_items(s, ItemFilter(analysis_id=bench.known)))
+    ] == [item]
+
+
+def test_undone_and_taken_back_words_do_not_count(bench: Bench) -> None:
+    item = take(bench, ANA)
+    bench.decide(ANA, item, REAL)
+    assert bench.as_(None, measure_reviewers)[ANA].wrong == 1
+    bench.as_(ANA, lambda s: undo_decision(s, item, ANA))
+    assert ANA not in bench.as_(None, measure_reviewers)
+    bench.decide(ANA, item, FAKE)
+    assert bench.as_(None, measure_reviewers)[ANA].right == 1
+    bench.as_(None, lambda s: take_back_known(s, bench.known, actor=LEAD))
+    assert bench.as_(None, measure_reviewers) == {}
+
+
+WORDS = st.sampled_from([*Disposition, None])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.tuples(st.sampled_from([ANA, BEN]), WORDS), min_size=1, max_size=8))
+def test_the_figure_counts_what_was_said_whoever_comes_when(
+    desk: Desk, words: list[tuple[str, Disposition | None]]
+) -> None:
+    truths = (Truth.CONFIRMED_MANIPULATED, Truth.CONFIRMED_AUTHENTIC)
+    queue_id = make_queue(desk.database, desk.tenant_id, name=f"q{id(words)}", known_share=0.2)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        for row in session.scalars(select(ReviewItem).order_by(ReviewItem.kind.desc())).all():
+            session.delete(row)
+        session.flush()
+        for row in session.scalars(select(KnownAnalysis)).all():
+            session.delete(row)
+        session.flush()
+        for analysis, truth in zip(desk.analyses[:2], truths, strict=True):
+            declare_known(session, desk.tenant_id, analysis, KnownDraft(truth, "sure"), actor=LEAD)
+    expected: dict[str, list[int]] = {}
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        for who, said in words:
+            item = claim_next(session, queue_id, who, draw=always)
+            row = None if item is None else session.get_one(ReviewItem, item)
+            if row is None or row.made_for is None:
+                if row is not None:
+                    release_item(session, row.id, who)
+                continue
+            truth = session.get_one(KnownAnalysis, row.analysis_id).truth
+            tally = expected.setdefault(who, [0] * 5)
+            if said is None:
+                skip_item(session, row.id, who, ReasonCode.NEEDS_EXPERT)
+                tally[4] += 1
+                continue
+            decide_item(session, row.id, who, DecisionDraft(said, ReasonCode.NO_SIGN_FOUND))
+            place = {Disposition.INCONCLUSIVE: 2, Disposition.ESCALATED: 3}
+            tally[place.get(said, int(said.value != truth.value))] += 1
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        found = measure_reviewers(session)
+    assert {
+        who: [each.right, each.wrong, each.inconclusive, each.escalated, each.skipped]
+        for who, each in found.items()
+    } == expected
+    assert all(len(each.misses) == each.wrong for each in found.values())
