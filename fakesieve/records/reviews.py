@@ -96,6 +96,11 @@ class ReviewItem(TenantOwned, CreateTime, Base):
         ),
         CheckConstraint("(kind = 'first') = (parent_id IS NULL)", name="parent_id"),
         CheckConstraint("reveal_time IS NULL OR is_blind", name="reveal_time"),
+        CheckConstraint(
+            "made_for IS NULL OR (coalesce(claimed_by, made_for) = made_for"
+            " AND coalesce(decided_by, made_for) = made_for)",
+            name="made_for",
+        ),
         Index(
             "uq_review_item_first", "queue_id", "analysis_id", unique=True,
             postgresql_where=text("kind = 'first' AND made_for IS NULL"),

@@ -9,13 +9,15 @@ down_revision = "0017"
 branch_labels = None
 depends_on = None
 
-# All rows there are have the default, and are no one person's: nothing is read to check them.
 UPGRADE = """
 ALTER TABLE review_queue
     ADD COLUMN known_share DOUBLE PRECISION DEFAULT 0 NOT NULL,
     ADD CONSTRAINT ck_review_queue_known_share CHECK (known_share BETWEEN 0 AND 0.2);
 
-ALTER TABLE review_item ADD COLUMN made_for TEXT;
+ALTER TABLE review_item
+    ADD COLUMN made_for TEXT,
+    ADD CONSTRAINT ck_review_item_made_for CHECK (made_for IS NULL OR (coalesce(claimed_by, made_for) = made_for
+        AND coalesce(decided_by, made_for) = made_for));
 DROP INDEX uq_review_item_first;
 CREATE UNIQUE INDEX uq_review_item_first ON review_item (queue_id, analysis_id)
     WHERE kind = 'first' AND made_for IS NULL;

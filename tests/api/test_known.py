@@ -145,13 +145,3 @@ def test_a_known_item_is_like_any_other_and_counts_for_its_reviewer_alone(
     reviewer.post(f"{path}:decide", RIGHT)
     (found,) = acme.get("/v1/known-analyses:measure").json()["reviewers"]
     assert (found["right"], found["wrong"], found["misses"]) == (1, 0, [])
-
-
-def test_the_word_of_a_known_item_is_told_to_no_webhook(
-    acme: Caller, reviewer: Caller, analyses: tuple[str, ...], module_database: Database
-) -> None:
-    acme.post("/v1/webhooks", {"url": "https://hooks.example/"})
-    declare(acme, analyses[2])
-    known = give(module_database, reviewer, make_queue(acme))
-    reviewer.post(f"/v1/reviews/{known['id']}:decide", RIGHT)
-    assert acme.get("/v1/webhooks/deliveries").json()["data"] == []

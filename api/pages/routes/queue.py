@@ -193,5 +193,5 @@ def _say_rule(queue: ReviewQueue) -> str:
     if queue.second_opinion_rate > 0:
         said += f", {queue.second_opinion_rate:.0%} looked at by a second person"
     if queue.known_share > 0:
-        said += f", {queue.known_share:.0%} of what is given out has a known answer"
+        said += f", {100 * queue.known_share:g}% of what is given out has a known answer"
     return said

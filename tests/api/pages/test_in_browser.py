@@ -339,7 +339,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     faults = list_faults(page)
     enter(page, own, UserRole.ADMIN, "/queue")
     addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}"]
-    addresses += [*furnished, "/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
+    addresses += [*furnished, "/known", "/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
     for path in addresses:
         page.goto(path)
         faults += list_faults(page)

@@ -1,10 +1,12 @@
 """Known analyses: who is given them, and who sees what was made for one person."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, parse_id
@@ -48,6 +50,32 @@ def test_a_reviewer_is_given_the_known_analysis_once_and_then_real_items_only(be
 def test_each_has_an_item_of_their_own_of_the_same_analysis(bench: Bench) -> None:
     items = {take(bench, who) for who in (ANA, BEN, "usr_cleo")}
     assert len(items) == 3
+
+
+def test_of_many_who_ask_at_once_each_gets_their_own_or_waits(bench: Bench) -> None:
+    bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
+    people = [f"usr_{number}" for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        got = dict(zip(people, pool.map(bench.claim, people), strict=True))
+    # Who finds both real items in the hands of others for that moment is given none, and asks again.
+    items = [got[who] or str(bench.claim(who)) for who in people]
+    assert len(set(items)) == len(people)
+    assert {bench.shown(who, item) for who, item in zip(people, items, strict=True)} == {bench.known}
+
+
+def test_no_row_of_it_is_held_by_somebody_else(bench: Bench) -> None:
+    item = take(bench, ANA)
+    stolen = update(ReviewItem).where(ReviewItem.id == item).values(claimed_by=BEN)
+    with pytest.raises(IntegrityError, match="ck_review_item_made_for"):
+        bench.as_(None, lambda s: s.execute(stolen))
+
+
+def test_a_tenant_declares_so_many_and_no_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fakesieve.reviews.known.KNOWN_MAX", 1)
+    owner, more = bench.desk.tenant_id, bench.desk.analyses[0]
+    with pytest.raises(RequestRefused) as refused:
+        bench.as_(None, lambda s: declare_known(s, owner, more, FORGED, actor=LEAD))
+    assert refused.value.reason is Reason.QUOTA_EXCEEDED
 
 
 def test_it_comes_by_chance_below_the_share_alone(bench: Bench) -> None:

@@ -1,5 +1,7 @@
 """What is said of known items: where it must not arrive, and what it says of who has said it."""
 
+import secrets
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,6 +65,10 @@ def test_a_decision_on_it_moves_nothing_that_others_see(bench: Bench) -> None:
     assert {state: rows for state, rows in bench.counts(BEN).items() if state is not ReviewState.OPEN} == {
         state: rows for state, rows in before.items() if state is not ReviewState.OPEN
     }
+    real = bench.decide(LEAD, str(bench.claim(LEAD)))
+    assert bench.as_(None, lambda s: s.scalar(select(func.count()).select_from(Event))) == events + 1
+    assert [each.id for each in page_entries(desk.database, desk.tenant_id, ANA, real_only=True)] == [real]
+    assert len(bench.as_(None, lambda s: load_samples(s, str(model)))) == 1
 
 
 def test_counts_of_open_work_are_those_of_real_items(bench: Bench) -> None:
@@ -140,7 +146,7 @@ def test_the_figure_counts_what_was_said_whoever_comes_when(
     desk: Desk, words: list[tuple[str, Disposition | None]]
 ) -> None:
     truths = (Truth.CONFIRMED_MANIPULATED, Truth.CONFIRMED_AUTHENTIC)
-    queue_id = make_queue(desk.database, desk.tenant_id, name=f"q{id(words)}", known_share=0.2)
+    queue_id = make_queue(desk.database, desk.tenant_id, name=secrets.token_hex(6), known_share=0.2)
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         for row in session.scalars(select(ReviewItem).order_by(ReviewItem.kind.desc())).all():
             session.delete(row)
