@@ -16,8 +16,8 @@ ALTER TABLE review_queue
 
 ALTER TABLE review_item
     ADD COLUMN made_for TEXT,
-    ADD CONSTRAINT ck_review_item_made_for CHECK (made_for IS NULL OR (coalesce(claimed_by, made_for) = made_for
-        AND coalesce(decided_by, made_for) = made_for));
+    ADD CONSTRAINT ck_review_item_made_for CHECK (made_for IS NULL
+        OR (coalesce(claimed_by, made_for) = made_for AND coalesce(decided_by, made_for) = made_for));
 DROP INDEX uq_review_item_first;
 CREATE UNIQUE INDEX uq_review_item_first ON review_item (queue_id, analysis_id)
     WHERE kind = 'first' AND made_for IS NULL;
