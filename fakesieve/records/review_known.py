@@ -1,8 +1,8 @@
 """Who is shown an item that was made for one person: one rule, which every list and every act obeys.
 
-Such an item shows a reviewer an analysis whose truth is known (decision 0032). It is there for them alone, and
-has to look like any other. Nobody else has looked at what a queue gives out for the first time: of an analysis
-that they were given in this way they see no other item, and nothing that others have said.
+Such an item shows a reviewer an analysis whose truth is known (decision 0032). It is there for them alone,
+and has to look like any other. Nobody else has looked at what a queue gives out for the first time, so of an
+analysis that they were given in this way they see no other item, and nothing that others have said.
 """
 
 from typing import Any
