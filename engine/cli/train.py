@@ -12,6 +12,7 @@ from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
 from engine.training.face_space import fit_face_space
 from engine.training.faces import read_faces
+from engine.training.forge import ForgeryMethod
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
 from engine.training.prepare import detect_boxes
@@ -36,7 +37,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run; a run found there is resumed.")],
     imagenet: Annotated[
         Path | None,
-        typer.Option(help="EfficientNet-Lite0 weights to start from, and to draw faces of forgeries by."),
+        typer.Option(help="EfficientNet-Lite0 weights to start from, and to draw forgeries by."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="lv-compact weights to start from.")] = None,
     steps: Annotated[int, typer.Option(help="Last step of the run.")] = 20_000,
@@ -47,11 +48,17 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
     similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
     degradation: Annotated[float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.")] = 1.0,
+    redrawn: Annotated[
+        float, typer.Option(help="Share of forgeries that a network draws; it needs --imagenet once.")
+    ] = 0.0,
     scene: Annotated[float, typer.Option(help="Share of pairs in other light or tilted.")] = 0.0,
     averaging: Annotated[float, typer.Option(help="Weight of the past in the averaged weights.")] = 0.998,
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
+    redrawer = out / "redraw.pt"
+    if redrawn and imagenet is None and not redrawer.exists():
+        raise typer.BadParameter("--redrawn needs --imagenet, by whose features the faces are drawn")
     keep_heap()
     boxes = detect_boxes(data, out / "boxes.npz")
     faces = read_faces(data, boxes)
@@ -68,8 +75,7 @@ def train(
         threads=threads,
     )
     split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
-    redrawer = out / "redraw.pt"
-    if imagenet is not None:
+    if redrawn and imagenet is not None:
         fit_redrawer(split["train"], imagenet, redrawer, seed, on_log=_print_line)
     recipe = PairRecipe(
         size=network.sizes.input_px,
@@ -78,6 +84,6 @@ def train(
         redrawer=redrawer if redrawer.exists() else None,
         degradation=degradation,
         scene=scene,
-    )
+    ).with_share(ForgeryMethod.REDRAWN, redrawn)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
     run.execute(_print_line)

@@ -1,9 +1,9 @@
 """Pairs of a real face and a forgery of it, cropped by the rule of screening."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -38,16 +38,15 @@ class PairRecipe:
     grid: int = 14
     methods: dict[ForgeryMethod, float] = field(
         default_factory=lambda: {
-            ForgeryMethod.SELF_BLEND: 0.25,
-            ForgeryMethod.RESYNTHESIS: 0.08,
-            ForgeryMethod.SWAP_FEATHER: 0.13,
-            ForgeryMethod.PART_SWAP: 0.04,
-            ForgeryMethod.EIGENFACE: 0.1,
-            ForgeryMethod.REDRAWN: 0.4,
+            ForgeryMethod.SELF_BLEND: 0.4,
+            ForgeryMethod.RESYNTHESIS: 0.12,
+            ForgeryMethod.SWAP_FEATHER: 0.22,
+            ForgeryMethod.PART_SWAP: 0.06,
+            ForgeryMethod.EIGENFACE: 0.2,
         }
     )
     source_weights: dict[str, float] = field(
-        default_factory=lambda: {"ytf": 3.0, "nomask": 5.0, "humans": 1.0, "celeba100": 10.0}
+        default_factory=lambda: {"ytf": 3.0, "nomask": 2.0, "humans": 1.0, "celeba100": 4.0}
     )
     face_space: Path | None = None  # what ``eigenface`` draws from; without it that method is left out
     redrawer: Path | None = None  # what ``redrawn`` is drawn by; without it that method is left out
@@ -64,15 +63,27 @@ class PairRecipe:
     @property
     def drawn_methods(self) -> dict[ForgeryMethod, float]:
         """The methods that can be drawn with what the recipe has."""
-        painters = {ForgeryMethod.EIGENFACE: self.face_space, ForgeryMethod.REDRAWN: self.redrawer}
-        unable = {method for method, painter in painters.items() if painter is None}
-        return {method: share for method, share in self.methods.items() if method not in unable}
+        return {method: share for method, share in self.methods.items() if method not in self._unable}
 
     @property
     def judged_methods(self) -> tuple[ForgeryMethod, ...]:
         """What a network is judged by: the methods that can be drawn, and those kept out of training."""
-        kept_out = set(ForgeryMethod) - set(self.methods)
-        return tuple(m for m in ForgeryMethod if m in self.drawn_methods or m in kept_out)
+        return tuple(method for method in ForgeryMethod if method not in self._unable)
+
+    @property
+    def _unable(self) -> set[ForgeryMethod]:
+        """The methods for which there is nothing that paints."""
+        painters = {ForgeryMethod.EIGENFACE: self.face_space, ForgeryMethod.REDRAWN: self.redrawer}
+        return {method for method, painter in painters.items() if painter is None}
+
+    def with_share(self, method: ForgeryMethod, share: float) -> Self:
+        """Return a recipe that draws ``share`` (0 to 1) of its pairs by ``method``, the others as before."""
+        if not 0.0 <= share < 1.0:
+            raise ValueError(f"a share of {share} of the pairs")
+        others = {m: weight for m, weight in self.methods.items() if m is not method}
+        total = sum(others.values())
+        scaled = {m: weight / total * (1 - share) for m, weight in others.items()}
+        return replace(self, methods=scaled | ({method: share} if share else {}))
 
 
 class PairMaker:

@@ -72,6 +72,18 @@ def test_faces_are_drawn_anew_only_where_there_is_what_draws_them(
         assert {maker.draw().method for _ in range(40)} == set(only) - unseen
 
 
+def test_a_share_for_one_method_leaves_the_others_as_they_were_to_each_other() -> None:
+    usual = PairRecipe().methods
+    shares = PairRecipe().with_share(ForgeryMethod.REDRAWN, 0.4).methods
+    assert shares[ForgeryMethod.REDRAWN] == 0.4
+    assert sum(shares.values()) == pytest.approx(1.0)
+    for method, share in usual.items():
+        assert shares[method] == pytest.approx(0.6 * share)
+    assert set(PairRecipe().with_share(ForgeryMethod.REDRAWN, 0.0).methods) == set(usual)
+    with pytest.raises(ValueError, match="a share of 1"):
+        PairRecipe().with_share(ForgeryMethod.REDRAWN, 1.0)
+
+
 def test_batches_hold_reals_first_then_their_forgeries(records: list[FaceRecord]) -> None:
     images, labels, patches = next(iter(PairStream(records, PairRecipe(), 2, seed=1)))
     assert images.shape == (4, 3, 224, 224)
