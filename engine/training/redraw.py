@@ -134,9 +134,10 @@ def fit_redrawer(
     for step in range(1, steps + 1):
         pieces = _draw_batch(faces, batch, rng)
         figures = fit.step(*pieces, against_critic=step > steps // 3)
-        if step % 50 == 0:
+        is_kept = step in {steps * part // _STAGES for part in range(1, _STAGES + 1)}
+        if is_kept or step % 50 == 0:
             on_log({"redraw_step": float(step), **figures})
-        if step in {steps * part // _STAGES for part in range(1, _STAGES + 1)}:
+        if is_kept:
             states.append({k: v.detach().clone() for k, v in fit.network.state_dict().items()})
     return save_redrawer(shape, states, out)
 
