@@ -1,7 +1,7 @@
 """How often a caller may ask: token buckets in the memory of this process.
 
 A bucket in the database would cost a write for each request, more than most requests themselves. So the
-limit is one of a process, and a fleet of n processes lets n times as much through; see decision 0015.
+limit is one of a process, and a fleet of n processes lets n times as much through; see decision 0016.
 """
 
 import ipaddress
@@ -11,6 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from typing import Generic, TypeVar
+
+from fakesieve.records.tenants import Caller
+
+Value = TypeVar("Value")
 
 _BUCKETS_MAX = 10_000
 MISSES_BURST, MISSES_PER_S = 100, 1.0
@@ -84,23 +89,24 @@ class Buckets:
             return held is not None and held[0] + (self._clock() - held[1]) * self.rate.per_s < 1
 
 
-class Names:
-    """Names that were seen, the longest unused of which are forgotten."""
+class Recent(Generic[Value]):
+    """What was found under names, the longest unused of which are forgotten."""
 
     def __init__(self) -> None:
-        self._lock, self._seen = Lock(), OrderedDict[str, None]()
+        self._lock, self._seen = Lock(), OrderedDict[str, Value]()
 
-    def add(self, name: str) -> None:
-        """Keep a name."""
+    def keep(self, name: str, value: Value) -> None:
+        """Keep what was found under a name, in place of what was before."""
         with self._lock:
-            self._seen[name] = None
+            self._seen[name] = value
             self._seen.move_to_end(name)
             if len(self._seen) > _BUCKETS_MAX:
                 self._seen.popitem(last=False)
 
-    def __contains__(self, name: str) -> bool:
+    def get(self, name: str) -> Value | None:
+        """Return what was found last under a name, if it is still known."""
         with self._lock:
-            return name in self._seen
+            return self._seen.get(name)
 
 
 def name_address(host: str) -> str:
@@ -149,7 +155,8 @@ class RequestLimits:
     tenant, wrong passwords by address and account.
 
     A miss is an id that the tenant does not have. Who guesses ids runs out of them long before requests.
-    ``known`` are digests of keys that were right: strangers at the same address do not stop them.
+    ``known`` are callers by the digests of keys that were right. It lets nobody in, since a key may be
+    revoked: strangers at the same address do not stop them, and over their rate they are refused unasked.
     """
 
     requests: Buckets
@@ -158,7 +165,7 @@ class RequestLimits:
     guesses: Buckets
     streams: Counts
     exports: Counts
-    known: Names
+    known: Recent[Caller]
 
     @classmethod
     def make(cls, rate: Rate, streams_max: int) -> "RequestLimits":
@@ -171,5 +178,5 @@ class RequestLimits:
             Buckets(Rate(GUESSES_BURST, GUESSES_BURST / GUESSES_WINDOW_S)),
             Counts(streams_max),
             Counts(EXPORTS_MAX),
-            Names(),
+            Recent[Caller](),
         )

@@ -74,34 +74,43 @@ async def _admit(request: Request, services: Services) -> Caller:
     """Return the caller, who has a request left. Raises ``Problem``."""
     limits = services.limits
     try:
-        caller = await _find_caller(request, services)
+        digest = hash_key(read_secret(request))
+        before = limits.known.get(digest)
+        if before is not None and limits.requests.is_empty(before.key_id):
+            # Refused without a look at the database: others would wait for it.
+            _take_request(request, limits, before)
+        caller = await _find_caller(request, digest, services)
     except Problem as fault:
         if fault.reason is Reason.UNAUTHENTICATED:
             _note_stranger(limits, find_address(request))
         raise
+    _take_request(request, limits, caller)
+    return caller
+
+
+def _take_request(request: Request, limits: RequestLimits, caller: Caller) -> None:
+    """Take one request off what a caller has left. Raises ``Problem`` where that is none."""
     request.state.caller = caller
     left = limits.requests.take(caller.key_id)
     request.state.rate_headers = left.headers
     if left.is_refused:
         raise _refuse_rate(f"more than {left.rate.per_s:g} requests a second", left.retry_s)
-    return caller
 
 
-async def _find_caller(request: Request, services: Services) -> Caller:
+async def _find_caller(request: Request, digest: str, services: Services) -> Caller:
     """Return whose key it is.
 
     From where too many were wrong, a key that was never right is looked up only while nobody waits for that.
     """
-    secret, limits = read_secret(request), services.limits
-    digest, address = hash_key(secret), find_address(request)
-    is_trusted = digest in limits.known or not limits.strangers.is_empty(address)
+    secret, limits, address = read_secret(request), services.limits, find_address(request)
+    is_trusted = limits.known.get(digest) is not None or not limits.strangers.is_empty(address)
     try:
         caller = await services.slots.look(partial(authenticate, secret, services), is_patient=is_trusted)
     except Problem as fault:
         if is_trusted or fault.reason is Reason.UNAUTHENTICATED:
             raise
         raise _refuse_rate("too many wrong keys from this address", 1) from None
-    limits.known.add(digest)
+    limits.known.keep(digest, caller)
     return caller
 
 

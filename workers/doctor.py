@@ -46,7 +46,7 @@ def check_fleet(environment: Mapping[str, str]) -> list[Check]:
     if environment.get("FAKESIEVE_DATABASE_URL"):
         steps += [("database", check_database), ("broker", check_queue), ("object store", check_objects)]
     if url := environment.get("FAKESIEVE_API_URL"):
-        steps.append(("API", lambda: [check_api(url)]))
+        steps.append(("API", lambda: [check_api(url, environment.get("FAKESIEVE_API_KEY", ""))]))
     return [check for name, step in steps for check in guard(name, partial(_ask, name, step))]
 
 
@@ -156,14 +156,13 @@ def _check_store_clock(settings: "Settings") -> Check | None:
     return judge_clock("clock of the object store", theirs - (before + time.time()) / 2)
 
 
-def check_api(url: str) -> Check:
-    """Whether the API takes requests, and ours with the key that is set."""
+def check_api(url: str, key: str) -> Check:
+    """Whether the API takes requests, and ours with the key."""
     # Lazy, as said at the top.
     import httpx2
 
     try:
         ready = httpx2.get(f"{url}/health/ready", timeout=_TIMEOUT_S)
-        key = os.environ.get("FAKESIEVE_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"}
         who = httpx2.get(f"{url}/v1/whoami", headers=headers, timeout=_TIMEOUT_S)
     except (httpx2.TransportError, httpx2.InvalidURL) as fault:
@@ -174,4 +173,4 @@ def check_api(url: str) -> Check:
     if not who.is_success:
         hint = "set FAKESIEVE_API_KEY to a key of this installation ('fakesieve keys create')"
         return Check("API", Status.FAIL, f"{url} refuses the key: {who.status_code}", hint)
-    return Check("API", Status.OK, f"{url} takes requests of {who.json()['tenant']}")
+    return Check("API", Status.OK, f"{url} takes requests of {who.json()['tenant_id']}")

@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.waiting import WAIT_S_MAX
+from fakesieve.records.tenants import revoke_key
 from tests.api.callers import Caller, make_caller, make_settings, reason_of
 from tests.waiting import wait_until
 
@@ -283,7 +284,13 @@ def test_a45_over_the_rate_is_told_when_to_come_again(postgres, s3, module_datab
         assert 900 <= int(answers[3].headers["retry-after"]) <= 1000
         assert reason_of(answers[3]) == (429, "RATE_LIMITED")
         assert answers[3].json()["retryable"]
-        assert quiet.get("/v1/whoami").status_code == 200
+        known = quiet.get("/v1/whoami")
+        assert known.status_code == 200
+        with module_database.transaction(tenant_id=None) as session:
+            for answer in (answers[0], known):
+                assert revoke_key(session, answer.json()["key_id"])
+        assert loud.get("/v1/whoami").status_code == 429  # not even looked up: others would wait for that
+        assert quiet.get("/v1/whoami").status_code == 401
 
 
 def test_a47_a_job_that_has_ended_is_not_cancelled(acme, clip):

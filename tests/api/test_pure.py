@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.bodies import INTEGER_MAX, check_content_type, read_json
 from api.edge import choose_request_id, continue_trace
-from api.limits import Buckets, Counts, Names, Rate, name_address
+from api.limits import Buckets, Counts, Rate, Recent, name_address
 from api.pagination import read_token, sign_token
 from api.problems import Problem, find_status
 from api.readiness import Readiness
@@ -202,11 +202,11 @@ def test_a_bucket_is_empty_until_a_token_is_back():
     assert not buckets.is_empty("a")
 
 
-def test_names_are_kept_up_to_a_number():
-    names = Names()
+def test_what_was_found_is_kept_for_a_number_of_names():
+    found = Recent[int]()
     for number in range(10_001):
-        names.add(str(number))
-    assert ("0" in names, "1" in names, "10000" in names) == (False, True, True)
+        found.keep(str(number), number)
+    assert (found.get("0"), found.get("1"), found.get("10000")) == (None, 1, 10_000)
 
 
 def test_a_body_with_very_many_names_is_read_in_one_pass():

@@ -1,5 +1,6 @@
 """``fakesieve up`` as people start it: a job of its API ends, and a receiver is told by a signed message."""
 
+import json
 import os
 import subprocess
 import sys
@@ -71,6 +72,22 @@ def test_each_process_of_the_fleet_runs(fleet: RunFolder, caller: httpx2.Client)
     assert set(fleet.read_pids()) == {
         *("up", "postgres", "valkey", "seaweedfs", "relay", "reconciler", "sender", "worker", "api")
     }
+
+
+def test_doctor_finds_every_service_of_the_fleet_well(fleet: RunFolder, caller: httpx2.Client) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fakesieve", "doctor", "--json"],
+        env=os.environ | fleet.read_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    found = {check["name"]: (check["status"], check["seen"]) for check in json.loads(done.stdout)}
+    services = ("database", "clock of the database", "workers", "broker", "object store", "API")
+    assert {name: found[name][0] for name in services} == dict.fromkeys(services, "ok")
+    assert caller.get("/v1/whoami").json()["tenant_id"] in found["API"][1]
+    assert "1 with 1 slots, on lv-compact" in found["workers"][1]
 
 
 def test_a_receiver_is_told_of_a_job_and_can_verify_it(fleet: RunFolder, caller: httpx2.Client) -> None:
