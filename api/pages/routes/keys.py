@@ -30,7 +30,7 @@ _SCOPES = {
     Scope.MODELS_ADMIN: "promote models and roll back",
     Scope.REVIEW_READ: "see queues and what was decided",
     Scope.REVIEW_WRITE: "claim, decide and give feedback",
-    Scope.REVIEW_ADMIN: "make and change queues",
+    Scope.REVIEW_ADMIN: "make and change queues, declare what is known for certain",
     Scope.WEBHOOKS_WRITE: "change webhooks",
     Scope.KEYS_ADMIN: "make, rotate and revoke keys",
     Scope.ERASE_WRITE: "delete and erase videos",
