@@ -248,14 +248,7 @@ def test_a_blind_review_by_keyboard_alone(page: Page, own: Scene, module_databas
 
 def test_an_appeal_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
     enter(page, own, UserRole.REVIEWER, "/queue")
-    focus(page, "Review the next")
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"**/r/{own.analysis_id}")
-    page.keyboard.press("1")
-    page.keyboard.press("r")
-    choose(page, "artefacts")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**done=decided**")
+    decide(page, own)
     page.keyboard.press("a")
     expect(page.locator("#statement")).to_be_focused()
     page.keyboard.type("this is a filter, as 1 of 2 friends says")  # no letter of it is a key
