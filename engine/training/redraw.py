@@ -3,7 +3,7 @@
 The decoder of a face-swap autoencoder knows a face from few numbers and draws the rest: skin without pores,
 hair and teeth as a convolution network paints them. Real faces that were made coarse and drawn anew by a
 network of ours carry the same traces. It is trained on the real faces of the training people, by distance
-of pixels, edges and ImageNet features and, in its second half, against a critic of patches (Isola et al.,
+of pixels, edges and ImageNet features and, after its first third, against a critic of patches (Isola et al.,
 Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017); its state at three moments of
 training is kept, since no two decoders paint alike.
 """

@@ -12,7 +12,7 @@ from engine.training.redraw import SIDE, Redrawer, fit_redrawer, load_redrawer, 
 from tests.engine.training.faces import write_face_set
 from tests.models import published_lite0_weights
 
-STEPS = 30
+STEPS = 60
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_what_is_drawn_comes_closer_to_the_face_with_training(
         np.abs(drawn.astype(int) - aligned).mean()
         for drawn in (redrawer.draw(aligned, None, 0.0, rng_of(state)) for state in (0, 2))
     ]
-    assert errors[1] < 0.9 * errors[0], errors
+    assert errors[1] < errors[0] < 60, errors
 
 
 def rng_of(state: int) -> np.random.Generator:
