@@ -62,15 +62,13 @@ def sigmoid(logit: F64) -> F64:
 
 
 def soft_peak(values: F64, scale: float) -> F64:
-    """Return ``scale * ln(mean(exp(values / scale)))`` over the last axis: the maximum, corrected for n."""
+    """Return ``scale * ln(mean(exp(values / scale)))`` over the last axis: the maximum, corrected for n.
+
+    It lies below the maximum by ``scale * ln(n)`` at most.
+    """
     top = values.max(axis=-1, keepdims=True)
     spread = np.log(np.exp((values - top) / scale).mean(axis=-1))
     return top[..., 0] + scale * spread
-
-
-def peak_correction(count: int, scale: float) -> float:
-    """Return the most, in logits, by which ``soft_peak`` of ``count`` items lies below their maximum."""
-    return scale * float(np.log(count))
 
 
 def top_mean(values: F64, share: float) -> F64:

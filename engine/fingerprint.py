@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine.backends.protocol import Backend
 from engine.bundle import ModelBundle
-from engine.faces.align import CROP_MARGIN
+from engine.faces.crop import CROP_MARGIN
 from engine.faces.detect import FaceDetector
 from engine.faces.link import TRACK_RULES, TrackRules
 from engine.faces.quality import QUALITY_RULES, QualityRules

@@ -8,7 +8,7 @@ import numpy as np
 from bench.contender import Screening, StageClock, mean_score
 from bench.peers.facenet import find_boxes, load_mtcnn
 from engine.backends.protocol import Backend
-from engine.faces.align import crop_face
+from engine.faces.crop import crop_face
 
 
 class Naive:

@@ -14,7 +14,7 @@ from bench.contender import Screening, StageClock, mean_score
 from bench.peers.facenet import find_boxes, load_mtcnn
 from engine.arrays import F32, U8
 from engine.backends.protocol import Backend
-from engine.faces.align import crop_face
+from engine.faces.crop import crop_face
 from engine.faces.detect import MtcnnDetector
 
 FRAMES = 32

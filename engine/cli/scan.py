@@ -69,13 +69,17 @@ def scan(
         jobs=jobs,
         limits=limits,
     )
+    raise typer.Exit(_answer(request, allow_unsandboxed=allow_unsandboxed))
+
+
+def _answer(request: options.ScanRequest, *, allow_unsandboxed: bool) -> int:
+    """Do what was asked for, and return the exit code."""
     _require_stdout()
-    with Sandbox.start(limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
+    with Sandbox.start(request.limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
         # Lazy: decoder, detector and network take 0.3 s to import, in which the sandbox is starting.
         from engine.cli.scan_run import answer_request
 
-        code = answer_request(request, sandbox)
-    raise typer.Exit(code)
+        return answer_request(request, sandbox)
 
 
 def _require_stdout() -> None:

@@ -1,6 +1,7 @@
 """``fakesieve train``: trains lv-compact on real faces and the forgeries made from them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from engine.network.variants import build_lv_compact, initialise_from_imagenet
 from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
 from engine.training.face_space import fit_face_space
-from engine.training.faces import read_faces
+from engine.training.faces import FaceRecord, read_faces
 from engine.training.forge import ForgeryMethod
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
@@ -19,12 +20,31 @@ from engine.training.prepare import detect_boxes
 from engine.training.redraw import fit_redrawer
 from engine.training.schedule import Schedule
 
+_REDRAWER = "redraw.pt"
+
 
 def _load_start(network: TwoStreamNet, imagenet: Path | None, weights: Path | None) -> None:
     if imagenet is not None:
         initialise_from_imagenet(network, imagenet)
     if weights is not None:
         load_weights(network, weights)
+
+
+def _read_split(data: Path, out: Path) -> dict[str, list[FaceRecord]]:
+    """Return the faces for training and for validation; boxes are found once for a run."""
+    faces = read_faces(data, detect_boxes(data, out / "boxes.npz"))
+    return {name: [face for face in faces if face.split == name] for name in ("train", "val")}
+
+
+def _prepare_recipe(network: TwoStreamNet, faces: list[FaceRecord], out: Path, seed: int) -> PairRecipe:
+    """Return how pairs of the network's size are made, with what is fitted once for a run."""
+    redrawer = out / _REDRAWER
+    return PairRecipe(
+        size=network.sizes.input_px,
+        grid=network.sizes.grid,
+        face_space=fit_face_space(faces, out / "faces.npz", seed),
+        redrawer=redrawer if redrawer.exists() else None,
+    )
 
 
 def _print_line(figures: dict[str, float]) -> None:
@@ -56,12 +76,11 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
-    redrawer = out / "redraw.pt"
+    redrawer = out / _REDRAWER
     if redrawn and imagenet is None and not redrawer.exists():
         raise typer.BadParameter("--redrawn needs --imagenet, by whose features the faces are drawn")
     keep_heap()
-    boxes = detect_boxes(data, out / "boxes.npz")
-    faces = read_faces(data, boxes)
+    split = _read_split(data, out)
     network = build_lv_compact(projection=similarity)
     _load_start(network, imagenet, weights)
     settings = RunSettings(
@@ -74,16 +93,11 @@ def train(
         workers=workers,
         threads=threads,
     )
-    split = {name: [f for f in faces if f.split == name] for name in ("train", "val")}
     if redrawn and imagenet is not None:
         fit_redrawer(split["train"], imagenet, redrawer, seed, on_log=_print_line)
-    recipe = PairRecipe(
-        size=network.sizes.input_px,
-        grid=network.sizes.grid,
-        face_space=fit_face_space(split["train"], out / "faces.npz", seed),
-        redrawer=redrawer if redrawer.exists() else None,
-        degradation=degradation,
-        scene=scene,
-    ).with_share(ForgeryMethod.REDRAWN, redrawn)
+    recipe = replace(
+        _prepare_recipe(network, split["train"], out, seed), degradation=degradation, scene=scene
+    )
+    recipe = recipe.with_share(ForgeryMethod.REDRAWN, redrawn)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
     run.execute(_print_line)

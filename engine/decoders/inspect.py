@@ -123,7 +123,6 @@ class _PacketReader:
         self.first_frame: VideoFrame | None = None
         self.bytes_read = 0
         self._empty = 0
-        self.damaged_packets = 0
 
     def __len__(self) -> int:
         return len(self._flags)
@@ -155,8 +154,6 @@ class _PacketReader:
 
     def _take(self, packet: VideoPacket) -> None:
         self._check_count(len(self) + 1)
-        if packet.is_corrupt:
-            self.damaged_packets += 1
         self._pts.append(NO_TIME if packet.pts is None else packet.pts)
         self._dts.append(NO_TIME if packet.dts is None else packet.dts)
         self._duration.append(packet.duration or 0)

@@ -12,7 +12,6 @@ from engine.demo.forge import (
     WHOLE_FACE,
     Donor,
     choose_steady,
-    draw_mask,
     follow_points,
     swap_face,
 )
@@ -40,18 +39,9 @@ class ForgedClip:
     path: Path
     start_us: int
     end_us: int
-    width: int
-    height: int
     times_us: tuple[int, ...]  # [n] of the forged frames
     points: F64  # [n, 5, 2] of the face in them, pixels
     clear_us: int  # from then on the whole face is swapped, before it the upper part
-
-    def mask_at(self, time_us: int) -> F32:
-        """Return the opacity [height, width] of the forgery in the frame at a time, zeros if untouched."""
-        if time_us not in self.times_us:
-            return np.zeros((self.height, self.width), np.float32)
-        points = self.points[self.times_us.index(time_us)]
-        return draw_mask(points, self._outline(time_us), self.width, self.height)
 
     def forge(self, rgb: U8, time_us: int, donor: Donor) -> U8:
         """Return the frame as it stands in the forged clip."""
@@ -85,7 +75,7 @@ def write_forged_clip(
     donor = read_donor(donor_picture, detector, sandbox)
     points = _find_points(source, probe, span, detector, sandbox)
     times = tuple(target.pts_us for target in span)
-    clip = ForgedClip(path, start_us, end_us, probe.width, probe.height, times, points, clear_us)
+    clip = ForgedClip(path, start_us, end_us, times, points, clear_us)
     with (
         VideoWriter(path, probe.width, probe.height, crf=_CRF, preset="fast", comment=_COMMENT) as writer,
         decode_samples(source, probe, targets, sandbox=sandbox) as stream,

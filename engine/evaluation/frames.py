@@ -8,7 +8,7 @@ from engine.arrays import U8
 from engine.decode import decode_samples
 from engine.errors import MediaRejected
 from engine.evaluation.measures import PeakFace
-from engine.faces.align import crop_face
+from engine.faces.crop import crop_face
 from engine.output.drawing import PatchMap, draw_patch_map
 from engine.output.encode import encode_jpeg
 from engine.probe import probe_video

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from engine.arrays import F32, U8
-from engine.faces.align import crop_face, crop_square
+from engine.faces.crop import crop_face, crop_square
 from engine.results import EvidenceReason
 
 MEASURE_SIDE = 224

@@ -127,11 +127,6 @@ class MessageParser:
             del self._buffer[:end]
         return messages
 
-    @property
-    def is_between_messages(self) -> bool:
-        """Whether the stream could end here without cutting a message."""
-        return not self._buffer
-
 
 class ChildChannel:
     """The child's end: plain blocking reads and writes on one descriptor."""

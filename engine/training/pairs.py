@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from engine.arrays import F32, U8
-from engine.faces.align import crop_face
+from engine.faces.crop import crop_face
 from engine.training.degrade import Degradation, degrade_picture, draw_degradation
 from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights

@@ -14,7 +14,6 @@ from engine.aggregate import (
     QualityParams,
     TrackFrames,
     bootstrap_interval,
-    peak_correction,
     quality_weights,
     sigmoid,
     soft_peak,
@@ -23,7 +22,7 @@ from engine.aggregate import (
     video_logit,
     window_logits,
 )
-from tests.tolerance import FALSE_ALARM_RATIO, FLOAT64_SUMS
+from tests.tolerance import FALSE_ALARM_RATIO, FLOAT64_SUMS, peak_correction
 
 PARAMS = AggregationParams()
 logits = st.floats(-12, 12)

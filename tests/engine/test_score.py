@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from engine.aggregate import peak_correction
 from engine.calibrate import Calibration, CalibrationMethod
 from engine.container import MediaKind
 from engine.evidence import MissingSample, ShardEvidence, merge_shards
@@ -22,7 +21,7 @@ from engine.results import (
 )
 from engine.score import ScoringParams, score_video
 from tests.engine.made_evidence import GRID, Cell, make_evidence
-from tests.tolerance import FLOAT64_SUMS
+from tests.tolerance import FLOAT64_SUMS, peak_correction
 
 SECOND = 1_000_000
 PARAMS = ScoringParams()

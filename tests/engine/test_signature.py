@@ -21,111 +21,98 @@ from engine.bundle import MANIFEST, SIGNATURE, load_bundle, write_manifest
 from engine.cli.model import model
 from engine.errors import BundleInvalid
 from engine.signature import check_signature, key_id, read_public_keys, sign_manifest
-from tests.models import compact_bundle
 
 PEM = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def write_keys(folder: Path, name: str) -> tuple[Path, Path, str]:
+def write_keys(bundle_folder: Path, name: str) -> tuple[Path, Path, str]:
     """Return a private key's file, its public key's and the key's id."""
     private = Ed25519PrivateKey.generate()
-    mine, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    mine, public = bundle_folder / f"{name}.pem", bundle_folder / f"{name}.pub"
     mine.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     public.write_bytes(private.public_key().public_bytes(*PEM))
     return mine, public, key_id(private.public_key())
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compact_bundle(tmp_path_factory.mktemp("made") / "bundle").directory
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "bundle"
-    copy.mkdir()
-    for path in made.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    return copy
-
-
-def sign(folder: Path, key: Path) -> str:
-    result = CliRunner().invoke(model, ["sign", str(folder), "--key", str(key)])
+def sign(bundle_folder: Path, key: Path) -> str:
+    result = CliRunner().invoke(model, ["sign", str(bundle_folder), "--key", str(key)])
     assert result.exit_code == 0, result.exception
     return result.stdout.strip()
 
 
-def test_a_signed_model_says_who_signed_it(folder: Path, tmp_path: Path) -> None:
+def test_a_signed_model_says_who_signed_it(bundle_folder: Path, tmp_path: Path) -> None:
     key, public, identity = write_keys(tmp_path, "mine")
-    assert sign(folder, key) == identity
-    assert load_bundle(folder, public).signed_by == identity
-    assert load_bundle(folder).signed_by is None  # nobody asked
+    assert sign(bundle_folder, key) == identity
+    assert load_bundle(bundle_folder, public).signed_by == identity
+    assert load_bundle(bundle_folder).signed_by is None  # nobody asked
 
 
-def test_an_unsigned_model_is_refused_where_a_signature_is_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_an_unsigned_model_is_refused_where_a_signature_is_asked_for(
+    bundle_folder: Path, tmp_path: Path
+) -> None:
     _, public, identity = write_keys(tmp_path, "mine")
     with pytest.raises(BundleInvalid, match=f"is not signed, and .* trusts {identity}") as refusal:
-        load_bundle(folder, public)
+        load_bundle(bundle_folder, public)
     assert "fakesieve model sign" in refusal.value.hint
 
 
-def test_a_stranger_s_signature_is_not_enough(folder: Path, tmp_path: Path) -> None:
+def test_a_stranger_s_signature_is_not_enough(bundle_folder: Path, tmp_path: Path) -> None:
     theirs, _, identity = write_keys(tmp_path, "theirs")
     _, public, _ = write_keys(tmp_path, "mine")
-    sign(folder, theirs)
+    sign(bundle_folder, theirs)
     with pytest.raises(BundleInvalid, match=f"signed by {identity} alone"):
-        load_bundle(folder, public)
+        load_bundle(bundle_folder, public)
 
 
-def test_a_manifest_that_was_changed_after_signing_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_manifest_that_was_changed_after_signing_is_refused(bundle_folder: Path, tmp_path: Path) -> None:
     key, public, identity = write_keys(tmp_path, "mine")
-    sign(folder, key)
-    text = (folder / MANIFEST).read_text()
-    (folder / MANIFEST).write_text(text.replace("random-compact", "better-compact"))
-    assert load_bundle(folder).name == "better-compact"  # its hashes are right
+    sign(bundle_folder, key)
+    text = (bundle_folder / MANIFEST).read_text()
+    (bundle_folder / MANIFEST).write_text(text.replace("random-compact", "better-compact"))
+    assert load_bundle(bundle_folder).name == "better-compact"  # its hashes are right
     with pytest.raises(BundleInvalid, match=f"the signature of {identity} is not of this manifest"):
-        load_bundle(folder, public)
+        load_bundle(bundle_folder, public)
 
 
-def test_one_key_may_take_over_from_another(folder: Path, tmp_path: Path) -> None:
+def test_one_key_may_take_over_from_another(bundle_folder: Path, tmp_path: Path) -> None:
     old, old_public, old_id = write_keys(tmp_path, "old")
     new, new_public, new_id = write_keys(tmp_path, "new")
     for key in (old, new, new):
-        sign(folder, key)
-    assert len((folder / SIGNATURE).read_text().splitlines()) == 2
+        sign(bundle_folder, key)
+    assert len((bundle_folder / SIGNATURE).read_text().splitlines()) == 2
     both = tmp_path / "both.pub"
     both.write_bytes(old_public.read_bytes() + new_public.read_bytes())
     assert set(read_public_keys(both)) == {old_id, new_id}
-    assert load_bundle(folder, old_public).signed_by == old_id
-    assert load_bundle(folder, new_public).signed_by == new_id
+    assert load_bundle(bundle_folder, old_public).signed_by == old_id
+    assert load_bundle(bundle_folder, new_public).signed_by == new_id
 
 
-def test_a_new_manifest_takes_its_signature_away(folder: Path, tmp_path: Path) -> None:
+def test_a_new_manifest_takes_its_signature_away(bundle_folder: Path, tmp_path: Path) -> None:
     key, _, _ = write_keys(tmp_path, "mine")
-    sign(folder, key)
-    write_manifest(load_bundle(folder))
-    assert not (folder / SIGNATURE).exists()
+    sign(bundle_folder, key)
+    write_manifest(load_bundle(bundle_folder))
+    assert not (bundle_folder / SIGNATURE).exists()
 
 
 def test_commands_ask_where_the_environment_names_keys(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, public, identity = write_keys(tmp_path, "mine")
     monkeypatch.setenv("FAKESIEVE_MODEL_KEYS", str(public))
-    refused = CliRunner().invoke(model, ["show", str(folder)])
+    refused = CliRunner().invoke(model, ["show", str(bundle_folder)])
     assert isinstance(refused.exception, BundleInvalid)
-    sign(folder, key)
-    shown = CliRunner().invoke(model, ["verify", str(folder)])
+    sign(bundle_folder, key)
+    shown = CliRunner().invoke(model, ["verify", str(bundle_folder)])
     assert f"manifest.json: signed by {identity}" in shown.stdout.splitlines()
 
 
 def test_the_commands_of_the_page_sign_and_verify(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (Path(__file__).parents[2] / "docs/howto/sign-models.md").read_text(encoding="utf-8")
     _, _, identity = write_keys(tmp_path, "model-key")
     (tmp_path / "models").mkdir()
-    folder.rename(tmp_path / "models/mine")
+    bundle_folder.rename(tmp_path / "models/mine")
     monkeypatch.chdir(tmp_path)
     said = ""
     for line in page.splitlines():
@@ -140,7 +127,7 @@ def test_the_commands_of_the_page_sign_and_verify(
 
 
 @pytest.mark.parametrize("what", ["nothing", "text", "curve", "missing"])
-def test_a_file_without_a_usable_key_trusts_nobody(folder: Path, tmp_path: Path, what: str) -> None:
+def test_a_file_without_a_usable_key_trusts_nobody(bundle_folder: Path, tmp_path: Path, what: str) -> None:
     file = tmp_path / "keys.pub"
     if what == "curve":
         file.write_bytes(generate_ec_key(SECP256R1()).public_key().public_bytes(*PEM))
@@ -149,7 +136,7 @@ def test_a_file_without_a_usable_key_trusts_nobody(folder: Path, tmp_path: Path,
             b"" if what == "nothing" else b"-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----"
         )
     with pytest.raises(BundleInvalid):
-        load_bundle(folder, file)
+        load_bundle(bundle_folder, file)
 
 
 def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
@@ -162,8 +149,8 @@ def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_pass_for_a_signature(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
-    folder = tmp_path_factory.mktemp("junk")
-    _, public, identity = write_keys(folder, "mine")
-    (folder / SIGNATURE).write_bytes(b"ed25519 " + identity.encode() + b" " + junk)
+    bundle_folder = tmp_path_factory.mktemp("junk")
+    _, public, identity = write_keys(bundle_folder, "mine")
+    (bundle_folder / SIGNATURE).write_bytes(b"ed25519 " + identity.encode() + b" " + junk)
     with pytest.raises(BundleInvalid):
-        check_signature(b"{}", folder / SIGNATURE, public)
+        check_signature(b"{}", bundle_folder / SIGNATURE, public)
