@@ -86,7 +86,9 @@ class DecordSource:
             try:
                 rgb = reader.next().asnumpy()
             except (self._library.DECORDError, StopIteration) as error:
-                damage = _first_line(error) or "it ended early"
+                damage = f"decord stopped: {_first_line(error) or 'it ended early'}"
+                if len(wanted) == len(job.targets):  # whether the file or decord is at fault is not known
+                    raise _refusal(damage) from error
                 break
             if index in wanted:
                 number = wanted.pop(index)
@@ -104,7 +106,9 @@ def _refusal(why: str) -> Unavailable:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+    """What it says, without the places in its own source that stand before it."""
+    line = (str(error).splitlines() or [""])[0]
+    return line.rpartition("Check failed: ")[2][:200]
 
 
 def _check_job(job: DecodeJob) -> None:

@@ -102,6 +102,17 @@ def test_decord_refuses_what_it_would_get_wrong(tmp_path: Path, sandbox: Sandbox
     assert "pyav" in caught.value.hint
 
 
+def test_decord_blames_itself_where_it_reads_no_frame(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = draw_clip(tmp_path / "a.mp4", frames=12)
+    content = path.read_bytes()
+    begin, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    begin += 700  # it looks at the first bytes when it opens
+    path.write_bytes(content[:begin] + b"\xff" * (end - begin) + content[end:])
+    with pytest.raises(Unavailable, match="decord stopped") as caught:
+        decode(path, sandbox, decoder="decord")
+    assert caught.value.hint == "use the decoder pyav"
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
 def test_far_targets_are_found_across_many_groups(tmp_path: Path, sandbox: Sandbox, name: str) -> None:
     path = draw_clip(tmp_path / name, width=160, height=128, frames=800, keyframe_every=25)
