@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PINS := pyproject.toml constraints.txt
 # Arguments for the commands below: make bench ARGS=--full
 ARGS ?=
-# How many processes share the tests.
-PROCESSES ?= 2
+# How many processes share the tests: one more than the cores, since most tests wait for servers.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

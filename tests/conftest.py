@@ -52,11 +52,11 @@ settings.load_profile("fixed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Two processes that share the tests never choose the same port in the moment before a server listens there.
+# Processes that share the tests never choose the same port in the moment before a server listens there.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    half = (ports.HIGHEST - ports.LOWEST) // 2
-    ports.LOWEST += half * (int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) % 2)
-    ports.HIGHEST = ports.LOWEST + half
+    share = (ports.HIGHEST - ports.LOWEST) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    ports.LOWEST += share * int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    ports.HIGHEST = ports.LOWEST + share
 
 
 class NetworkForbidden(RuntimeError):
