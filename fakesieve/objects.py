@@ -154,6 +154,14 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
+        """Yield all that is kept under the key, also what a newer version or a deletion hides.
+
+        Each has its ``version_id``, by which `delete` removes it for good; where the store keeps no versions,
+        it is the object alone. Version and ETag of ``ref`` do not count.
+        """
+        ...
+
     def delete(self, ref: VideoRef) -> None:
         """Remove the object; one that is not there is removed already."""
         ...

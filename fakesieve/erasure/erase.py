@@ -250,6 +250,9 @@ def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed
         why = "their store does not let the fleet remove them"
         reasons, count = dict(removed.refused), sum(removed.refused.values())
         kept["refused"] = {"state": "refused", "objects": count, "reasons": reasons, "why": why}
+    if removed.unseen:
+        why = "their store does not let the fleet list or remove hidden versions, which may hold these bytes"
+        kept["versions"] = {"state": "refused", "objects": removed.unseen, "why": why}
     stores["kept"] = kept
     erasure.stores = stores
     session.flush()

@@ -17,11 +17,13 @@ class Removal:
     """What was removed, and what a store would not let go. ``refused`` counts foreign objects by reason.
 
     ``left`` counts those of the fleet's own bucket: it may remove them, so somebody has to see to that.
+    ``unseen`` counts objects of which the store does not show or not remove hidden versions.
     """
 
     objects: int
     refused: Mapping[str, int]
     left: int
+    unseen: int
 
 
 def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Removal:
@@ -30,16 +32,34 @@ def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Remov
     Bytes that somebody has put in the place of the video's are left alone. What the fleet has no right to
     remove keeps nothing else from being removed.
     """
-    removed, left, refused = 0, 0, dict[str, int]()
+    removed, left, unseen, refused = 0, 0, 0, dict[str, int]()
     for ref in plan.objects:
         try:
-            removed += remove_object(objects, ref)
+            n_removed = remove_object(objects, ref)
         except SourceRefused as fault:
             if ref.bucket == bucket:
                 left += 1
             else:
                 refused[fault.reason.value] = refused.get(fault.reason.value, 0) + 1
-    return Removal(removed, refused, left)
+            continue
+        n_hidden = _remove_hidden(objects, ref)
+        unseen += n_hidden is None
+        removed += max(n_removed, min(1, n_hidden or 0))
+    return Removal(removed, refused, left, unseen)
+
+
+def _remove_hidden(objects: ObjectStore, ref: VideoRef) -> int | None:
+    """Remove the versions with the same bytes that a deletion or other bytes hide; None where none are shown.
+
+    Raises Unavailable as the store does.
+    """
+    try:
+        hidden = [found for found in objects.list_versions(ref) if ref.etag in (None, found.etag)]
+        for found in hidden:
+            objects.delete(found)
+    except SourceRefused:
+        return None
+    return len(hidden)
 
 
 def remove_object(objects: ObjectStore, ref: VideoRef) -> int:

@@ -96,6 +96,15 @@ class FolderObjects:
                     if fault.reason is not Reason.SOURCE_NOT_FOUND:  # it went while we listed
                         raise
 
+    def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
+        try:
+            found = self.head(ref.loosen())
+        except SourceRefused as refused:
+            if refused.reason is not Reason.SOURCE_NOT_FOUND:
+                raise
+        else:
+            yield found.ref
+
     def delete(self, ref: VideoRef) -> None:
         path = self._find_path(ref)
         try:

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
         DeleteObjectRequestTypeDef,
         HeadObjectRequestTypeDef,
         ListObjectsV2RequestTypeDef,
+        ListObjectVersionsRequestTypeDef,
     )
 
 
 Answer = TypeVar("Answer")
+
+_OURS_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+_UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed", "501", "405")
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,30 @@ class S3Objects:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
 
+    def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
+        request: ListObjectVersionsRequestTypeDef = {
+            "Bucket": ref.bucket,
+            "Prefix": ref.key,
+            "MaxKeys": self._options.page_keys,
+        }
+        while True:
+            try:
+                page = self._retrier.run(partial(self._client.list_object_versions, **request), ref.uri)
+            except Unavailable as fault:
+                if _code_of(fault) not in _UNKNOWN_CALL:
+                    raise
+                return  # a store that does not know the call keeps no versions
+            for entry in cast("list[Mapping[str, object]]", page.get("Versions", [])):
+                if entry["Key"] != ref.key:
+                    continue  # it begins with the same letters
+                etag, size = str(entry["ETag"]).strip('"'), cast("int", entry["Size"])
+                # "null" is the name of what was there before the bucket kept versions.
+                yield VideoRef(ref.bucket, ref.key, str(entry["VersionId"]), etag, size)
+            if not page.get("IsTruncated") or page.get("NextKeyMarker", "") > ref.key:
+                return
+            request["KeyMarker"] = page["NextKeyMarker"]
+            request["VersionIdMarker"] = page.get("NextVersionIdMarker", "")
+
     def delete(self, ref: VideoRef) -> None:
         request: DeleteObjectRequestTypeDef = {"Bucket": ref.bucket, "Key": ref.key}
         if ref.version_id:
@@ -160,7 +188,7 @@ class S3Objects:
         try:
             self._retrier.run(lambda: self._client.create_bucket(**request), f"s3://{bucket}")
         except Unavailable as fault:
-            if not _is_ours_already(fault):
+            if _code_of(fault) not in _OURS_ALREADY:
                 raise
 
     def link_get(self, ref: VideoRef, *, expire_s: int = 900) -> str:
@@ -207,9 +235,7 @@ class S3Objects:
         return PostForm(str(signed["url"]), cast("dict[str, str]", signed["fields"]))
 
 
-def _is_ours_already(fault: Unavailable) -> bool:
-    """Whether a bucket could not be made because we have it."""
+def _code_of(fault: Unavailable) -> str:
+    """What the store itself called it, empty where it was none that the store said."""
     cause = fault.__cause__
-    return isinstance(cause, ClientError) and (
-        cause.response.get("Error", {}).get("Code") in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-    )
+    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""

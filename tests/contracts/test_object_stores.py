@@ -223,6 +223,15 @@ def test_delete_removes_and_is_content_with_nothing(case: Case) -> None:
     expect(Reason.SOURCE_NOT_FOUND, lambda: case.store.head(case.ref("a.mp4")))
 
 
+def test_a_store_without_versions_lists_the_object_alone(case: Case) -> None:
+    ref = case.put("a.mp4")
+    for number in range(4):  # keys that begin alike fill a page of the list
+        case.put(f"a.mp4.{number}")
+    (found,) = case.store.list_versions(case.ref("a.mp4"))
+    assert (found.key, found.etag, found.size_bytes) == ("a.mp4", ref.etag, len(BODY))
+    assert list(case.store.list_versions(case.ref("a.mp"))) == []
+
+
 def test_a_bucket_that_is_there_stays_as_it_is(case: Case) -> None:
     case.put("a.mp4")
     case.store.make_bucket(case.bucket)

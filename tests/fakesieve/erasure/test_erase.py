@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -269,6 +270,24 @@ def test_a_source_that_may_not_be_removed_is_named_and_holds_nothing_up(case: Ca
     assert find_in_objects(case) == []
     assert set(find_in_database(case, *case.traces)) == {"tenant", "usage"}
     assert case.objects.head(theirs).size_bytes == len(case.content)
+
+
+class Blind(S3Objects):
+    """A store that does not say which versions it keeps."""
+
+    def __init__(self, objects: S3Objects) -> None:
+        self.__dict__.update(objects.__dict__)
+
+    def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
+        raise SourceRefused(Reason.SOURCE_ACCESS_DENIED, f"{ref.uri}: versions may not be listed")
+
+
+def test_receipt_says_that_hidden_versions_were_not_looked_for(case: Case) -> None:
+    erasure = erase_video(case.database, Blind(case.objects), BUCKET, case.begin())
+    assert erasure.state is ErasureState.COMPLETED
+    assert erasure.stores["objects"] == {"state": "cleared", "objects": 1}
+    hidden = erasure.stores["kept"]["versions"]
+    assert (hidden["state"], hidden["objects"]) == ("refused", 1)
 
 
 def test_what_of_our_own_cannot_be_removed_now_is_tried_again_while_the_rows_are_gone(case: Case) -> None:

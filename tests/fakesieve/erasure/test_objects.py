@@ -8,7 +8,8 @@ import pytest
 from botocore.config import Config
 
 from fakesieve.embedded.seaweed import SeaweedServer
-from fakesieve.erasure.objects import remove_object
+from fakesieve.erasure.objects import Removal, clear_objects, remove_object
+from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
 
@@ -18,11 +19,15 @@ def versions(s3: SeaweedServer, objects: S3Objects) -> str:
     """A bucket that keeps versions."""
     bucket = f"versions-{secrets.token_hex(6)}"
     objects.make_bucket(bucket)
+    keep_versions(s3, bucket)
+    return bucket
+
+
+def keep_versions(s3: SeaweedServer, bucket: str) -> None:
     client = boto3.session.Session(s3.access_key, s3.secret_key, region_name="us-east-1").client(
         "s3", endpoint_url=s3.endpoint, config=Config(s3={"addressing_style": "path"})
     )
     client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    return bucket
 
 
 def put(objects: S3Objects, folder: Path, bucket: str, content: bytes) -> VideoRef:
@@ -52,3 +57,42 @@ def test_one_version_that_is_named_goes_alone(objects: S3Objects, versions: str,
     older, newer = (put(objects, tmp_path, versions, b"a face") for _ in range(2))
     assert remove_object(objects, newer) == 1
     assert objects.read_range(older, 0, 6) == b"a face"
+
+
+def clear(objects: S3Objects, ref: VideoRef) -> Removal:
+    return clear_objects(objects, "other", ErasurePlan((ref,), (), (), (), 0))
+
+
+def test_versions_that_other_bytes_or_a_deletion_hide_go_too(
+    objects: S3Objects, versions: str, tmp_path: Path
+) -> None:
+    first, second = (put(objects, tmp_path, versions, b"a face") for _ in range(2))
+    other = put(objects, tmp_path, versions, b"somebody else's")
+    objects.delete(other.loosen())  # which hides all three
+    assert clear(objects, second) == Removal(1, {}, 0, 0)
+    assert [left.etag for left in objects.list_versions(second)] == [other.etag]
+    with pytest.raises(Exception, match="SOURCE_NOT_FOUND"):
+        objects.read_range(first, 0, 6)
+    assert clear(objects, second) == Removal(0, {}, 0, 0)
+
+
+def test_what_lay_there_before_the_bucket_kept_versions_goes(
+    s3: SeaweedServer, objects: S3Objects, tmp_path: Path
+) -> None:
+    bucket = f"versions-{secrets.token_hex(6)}"
+    objects.make_bucket(bucket)
+    before = put(objects, tmp_path, bucket, b"a face")
+    keep_versions(s3, bucket)
+    put(objects, tmp_path, bucket, b"somebody else's")
+    assert clear(objects, before).objects == 1
+    assert [left.version_id == "null" for left in objects.list_versions(before)] == [False]
+
+
+def test_key_that_begins_alike_keeps_its_versions(objects: S3Objects, versions: str, tmp_path: Path) -> None:
+    longer = VideoRef(versions, "a.mp4.copy")
+    path = tmp_path / "file"
+    path.write_bytes(b"a face")
+    copy = objects.upload(path, longer.bucket, longer.key).ref
+    mine = put(objects, tmp_path, versions, b"a face")
+    assert clear(objects, mine).objects == 1
+    assert objects.read_range(copy, 0, 6) == b"a face"

@@ -99,6 +99,14 @@ def test_a_busy_store_is_asked_again(way: Way, status: int, code: str) -> None:
     assert way.proxy.count("GET") == 4
 
 
+def test_a_store_that_does_not_know_versions_has_none(way: Way) -> None:
+    way.put()
+    with way.proxy.failing(Fault(Kind.STATUS, path_part="versions", status=501, code="NotImplemented")):
+        assert list(way.flaky.list_versions(way.ref())) == []
+    with way.proxy.failing(Fault(Kind.STATUS, path_part="versions", status=403, code="AccessDenied")):
+        expect(Reason.SOURCE_ACCESS_DENIED, lambda: list(way.flaky.list_versions(way.ref())))
+
+
 def test_a_store_that_stays_busy_gives_the_work_back(way: Way) -> None:
     way.put()
     with way.proxy.failing(Fault(Kind.STATUS)):
