@@ -19,7 +19,7 @@ def read_secret(request: HTTPConnection) -> str:
     if scheme.lower() != "bearer" or not secret:
         raise Problem(Reason.UNAUTHENTICATED, "the request carries no key")
     if not _KEY.fullmatch(secret):
-        raise _refuse()
+        raise refuse_key()
     return secret
 
 
@@ -31,9 +31,10 @@ def authenticate(secret: str, services: Services) -> Caller:
     with services.database.transaction(tenant_id=None) as session:
         caller = find_caller(session, secret)
     if caller is None:
-        raise _refuse()
+        raise refuse_key()
     return caller
 
 
-def _refuse() -> Problem:
+def refuse_key() -> Problem:
+    """Return the answer to every key that is not right."""
     return Problem(Reason.UNAUTHENTICATED, "the key is unknown, revoked or expired")

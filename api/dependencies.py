@@ -8,10 +8,14 @@
 ``Transaction`` sees the rows of the caller's tenant alone (row-level security). It commits after the answer
 was made and before it is sent, and is undone by any error; under an ``Idempotency-Key`` the answer is kept
 in the same transaction. ``Transactions`` is for routes that talk to a store or work for long in between.
+
+What only hands something over is a coroutine, and takes it from the request: FastAPI would enter a thread
+for each plain function, and walks down to all that a dependency depends on each time that it is named.
 """
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast
 
@@ -19,12 +23,14 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy.orm import Session
 
+from api.auth import refuse_key
 from api.problems import Problem
 from api.services import Services
+from fakesieve.errors import TransactionConflict
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import Caller
+from fakesieve.records.tenants import Caller, enter_with_key
 from fakesieve.scopes import Scope
 
 _BEARER = HTTPBearer(auto_error=False, description="A key of a tenant, as fsk_...", scheme_name="key")
@@ -35,50 +41,74 @@ def get_services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
-ServicesDep = Annotated[Services, Depends(get_services)]
+async def _give_services(request: Request) -> Services:
+    return get_services(request)
 
 
-def get_caller(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Caller:
-    """Return whose key the request carries; ``ApiRoute`` has looked it up before it read the body."""
+ServicesDep = Annotated[Services, Depends(_give_services)]
+
+
+async def get_caller(request: Request) -> Caller:
+    """Return whose key the request carries; ``ApiRoute`` has found it before it read the body."""
     return cast("Caller", request.state.caller)
 
 
 CallerDep = Annotated[Caller, Depends(get_caller)]
 
 
+@dataclass(frozen=True)
+class Unproved:
+    """A key that was right before: the first statement of a transaction asks whether it still is."""
+
+    digest: str
+    caller: Caller
+
+
 @contextmanager
-def _begin(request: Request, caller: Caller, services: Services) -> Generator[Session]:
+def _begin(request: Request) -> Generator[Session]:
+    services, caller = get_services(request), cast("Caller", request.state.caller)
     begun = cast("Session | None", getattr(request.state, "session", None))
+    unproved = cast("Unproved | None", getattr(request.state, "unproved", None))
     if begun is not None:  # under an Idempotency-Key it is opened and committed around the whole request
         yield begun
-        return
-    with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
-        yield session
+    elif unproved is not None:
+        with services.database.begin() as session:
+            _prove(session, unproved, services)
+            request.state.unproved = None
+            yield session
+    else:
+        with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
+            yield session
 
 
-def open_transaction(request: Request, caller: CallerDep, services: ServicesDep) -> Generator[Session]:
-    """Give the transaction of this request."""
-    with _begin(request, caller, services) as session:
-        yield session
+def _prove(session: Session, unproved: Unproved, services: Services) -> None:
+    """Enter a transaction with the key. Raises ``Problem`` (UNAUTHENTICATED) where it has ended meanwhile."""
+    caller = enter_with_key(session, unproved.digest)
+    if caller is None:
+        raise refuse_key()
+    if caller != unproved.caller:
+        services.limits.known.keep(unproved.digest, caller)
+        raise TransactionConflict(Reason.DATABASE_UNAVAILABLE, "the rights of this key have just changed")
 
 
-Transaction = Annotated[Session, Depends(open_transaction, scope="function")]
 Begin = Callable[[], AbstractContextManager[Session]]
 
 
-def get_transactions(request: Request, caller: CallerDep, services: ServicesDep) -> Begin:
+async def get_transactions(request: Request) -> Begin:
     """Return what opens a transaction of this request; each block with it is one.
 
     Between two of them nothing is held. Under an ``Idempotency-Key`` all blocks are the one transaction that
     keeps the answer.
     """
-    return partial(_begin, request, caller, services)
+    return partial(_begin, request)
 
 
 Transactions = Annotated[Begin, Depends(get_transactions)]
+# A route's function is given the transaction itself: see ``api/endpoints.py``.
+Transaction = Annotated[Session, Depends(get_transactions)]
 
 
-def get_objects(services: ServicesDep) -> ObjectStore:
+async def get_objects(services: ServicesDep) -> ObjectStore:
     """Return the object store."""
     return services.objects
 
@@ -86,7 +116,7 @@ def get_objects(services: ServicesDep) -> ObjectStore:
 Objects = Annotated[ObjectStore, Depends(get_objects)]
 
 
-def get_jobs(caller: CallerDep, services: ServicesDep) -> SqlJobStore:
+async def get_jobs(caller: CallerDep, services: ServicesDep) -> SqlJobStore:
     """Return the tenant's jobs for work in transactions of its own, such as a long list."""
     return SqlJobStore(services.database, caller.tenant_id)
 
@@ -94,12 +124,18 @@ def get_jobs(caller: CallerDep, services: ServicesDep) -> SqlJobStore:
 Jobs = Annotated[SqlJobStore, Depends(get_jobs)]
 
 
-def _check_scopes(wanted: SecurityScopes, caller: CallerDep) -> None:
+async def _check_scopes(
+    wanted: SecurityScopes, request: Request, _: Annotated[object, Depends(_BEARER)]
+) -> None:
+    caller = cast("Caller", request.state.caller)
     missing = [scope for scope in wanted.scopes if scope not in caller.scopes]
     if missing:
         raise Problem(Reason.MISSING_SCOPE, f"this key lacks the scope {missing[0]}")
 
 
 def require_scope(*scopes: Scope) -> Any:
-    """Return a dependency that refuses callers whose key lacks one of the scopes."""
+    """Return a dependency that refuses callers whose key lacks one of the scopes; any key will do for none.
+
+    It is what tells the document that a route wants a key.
+    """
     return Security(_check_scopes, scopes=[scope.value for scope in scopes])

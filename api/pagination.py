@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, Literal, TypeVar, cast
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 
-from api.dependencies import ServicesDep
+from api.dependencies import get_services
 from api.problems import Problem
 from api.schemas.shape import Answer
 from fakesieve.reasons import Reason
@@ -92,8 +92,8 @@ class PageRequest:
         return BoundPage(self.size, position, binding, self.token_key)
 
 
-def read_page(
-    services: ServicesDep,
+async def read_page(
+    request: Request,
     page_size: Annotated[
         int, Query(ge=1, description=f"Lines of a page; more than {PAGE_SIZE_MAX} is taken as that.")
     ] = PAGE_SIZE,
@@ -103,7 +103,7 @@ def read_page(
     ] = None,
 ) -> PageRequest:
     """Return the page that a query asks for."""
-    return PageRequest(min(page_size, PAGE_SIZE_MAX), page_token, services.token_key)
+    return PageRequest(min(page_size, PAGE_SIZE_MAX), page_token, get_services(request).token_key)
 
 
 PageQuery = Annotated[PageRequest, Depends(read_page)]

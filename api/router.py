@@ -14,18 +14,20 @@ from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import override
 
 from api.auth import authenticate, read_secret
 from api.bodies import StrictRequest, check_content_type
-from api.dependencies import get_services
+from api.dependencies import Unproved, get_services
+from api.endpoints import may_begin, run_in_one_thread
 from api.idempotency import KeyedRequest, keep, read_key, replay
 from api.limits import RequestLimits, name_address
 from api.problems import COMMON_RESPONSES, Problem
 from api.services import Services
-from fakesieve.errors import FleetError
+from fakesieve.errors import FleetError, Unavailable
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Caller, hash_key
@@ -37,26 +39,34 @@ _log = get_logger(__name__)
 
 
 class ApiRoute(APIRoute):
-    """A route whose caller is known."""
+    """A route whose caller is known. Its function runs in one thread, or is a coroutine that waits."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        # A route that waits takes a turn for each of its looks.
+        self._is_waiting = iscoroutinefunction(endpoint)
+        self._may_begin = may_begin(endpoint)
+        super().__init__(path, run_in_one_thread(endpoint), **options)
 
     @override
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
-        # A route that waits is a coroutine, and takes a turn for each of its looks.
-        work = _handle_waiting if iscoroutinefunction(self.endpoint) else _handle_in_turn
+        work = _handle_waiting if self._is_waiting else _handle_in_turn
 
         async def guarded(request: Request) -> Response:
             services = get_services(request)
-            caller = await _admit(request, services)
-            _check_address(request)
-            strict = StrictRequest(request.scope, request.receive)
-            body = await strict.body()
-            if body:
-                check_content_type(request.headers.get("content-type", ""))
+            caller = await _admit(request, services, may_prove_later=self._may_begin)
             try:
+                _check_address(request)
+                strict = StrictRequest(request.scope, request.receive)
+                body = await strict.body()
+                if body:
+                    check_content_type(request.headers.get("content-type", ""))
                 answer = await work(strict, body, caller, services, handle)
-            except (Problem, FleetError) as fault:
-                _note_miss(services.limits, caller, fault.reason)
+                await _prove_at_last(request, services)
+            except (Problem, FleetError, RequestValidationError) as fault:
+                if not isinstance(fault, Unavailable):
+                    await _prove_at_last(request, services)
+                _note_miss(services.limits, caller, fault)
                 raise
             return _tag(request, answer)
 
@@ -67,15 +77,27 @@ class ApiRouter(APIRouter):
     """An ``APIRouter`` of ``ApiRoute`` that names the refusals which every route has."""
 
     def __init__(self, *, tags: list[str]) -> None:
-        super().__init__(tags=list(tags), route_class=ApiRoute, responses=COMMON_RESPONSES)
+        super().__init__(
+            tags=list(tags),
+            route_class=ApiRoute,
+            responses=COMMON_RESPONSES,
+            generate_unique_id_function=lambda route: route.name,
+        )
 
 
-async def _admit(request: Request, services: Services) -> Caller:
-    """Return the caller, who has a request left. Raises ``Problem``."""
+async def _admit(request: Request, services: Services, *, may_prove_later: bool) -> Caller:
+    """Return the caller, who has a request left. Raises ``Problem``.
+
+    Where a question begins a transaction, that asks itself whether a key that was right before still is.
+    """
     limits = services.limits
     try:
         digest = hash_key(read_secret(request))
         before = limits.known.get(digest)
+        if before is not None and may_prove_later and request.method == "GET":
+            _take_request(request, limits, before)
+            request.state.unproved = Unproved(digest, before)
+            return before
         if before is not None and limits.requests.is_empty(before.key_id):
             # Refused without a look at the database: others would wait for it.
             _take_request(request, limits, before)
@@ -95,6 +117,23 @@ def _take_request(request: Request, limits: RequestLimits, caller: Caller) -> No
     request.state.rate_headers = left.headers
     if left.is_refused:
         raise _refuse_rate(f"more than {left.rate.per_s:g} requests a second", left.retry_s)
+
+
+async def _prove_at_last(request: Request, services: Services) -> None:
+    """Raise ``Problem`` (UNAUTHENTICATED) for a key that has ended and that no transaction has asked about.
+
+    It is told so whatever else is wrong with its request.
+    """
+    unproved = cast("Unproved | None", getattr(request.state, "unproved", None))
+    if unproved is None:
+        return
+    try:
+        await _find_caller(request, unproved.digest, services)
+    except Problem as fault:
+        if fault.reason is Reason.UNAUTHENTICATED:
+            request.state.caller, request.state.rate_headers = None, {}
+            _note_stranger(services.limits, find_address(request))
+        raise
 
 
 async def _find_caller(request: Request, digest: str, services: Services) -> Caller:
@@ -175,9 +214,9 @@ async def _handle_once(
     return answer
 
 
-def _note_miss(limits: RequestLimits, caller: Caller, reason: Reason) -> None:
+def _note_miss(limits: RequestLimits, caller: Caller, fault: Exception) -> None:
     """Count an id that the tenant does not have. Raises ``Problem`` for who seems to be guessing."""
-    if reason is not Reason.NOT_FOUND:
+    if not isinstance(fault, Problem | FleetError) or fault.reason is not Reason.NOT_FOUND:
         return
     left = limits.misses.take(caller.key_id)
     if left.is_refused:

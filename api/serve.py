@@ -1,5 +1,6 @@
 """``fakesieve serve``: the API as a process."""
 
+import gc
 from typing import Annotated
 
 import typer
@@ -14,6 +15,8 @@ from fakesieve.settings import Settings, read_settings
 
 _BACKLOG = 512
 _KEEP_ALIVE_S = 30
+# Objects that a page of a list makes before it lets them go, so that most requests end without a collection.
+_YOUNG_OBJECTS = 20_000
 _STOP_S = 10  # streams are cut then; their clients come back
 
 
@@ -31,8 +34,10 @@ def serve(
     settings = read_settings()
     configure_logging(settings.log_format, settings.log_level)
     _check_database(settings)
+    app = create_app(settings)
+    _spare_collector()
     uvicorn.run(
-        create_app(settings),
+        app,
         host=host or settings.api_host,
         port=settings.api_port if port is None else port,
         log_config=None,  # our chain writes its lines too
@@ -46,6 +51,13 @@ def serve(
         forwarded_allow_ips=settings.api_proxies or "",
         proxy_headers=settings.api_proxies is not None,
     )
+
+
+def _spare_collector() -> None:
+    """Leave what was loaded out of all collections: to look through it stops every request for 0.3 s."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 def _check_database(settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from api.schemas.analyses import (
     AnalysisOut,
@@ -46,7 +47,7 @@ def write_line(line: AnalysisLine) -> AnalysisOut:
         verdict=VerdictOut(
             value=line.verdict,
             policy=f"{line.policy}@{line.policy_version}",
-            thresholds=ThresholdsOut(low=line.low, high=line.high),
+            thresholds=_write_thresholds(line.low, line.high),
             reasons=list(line.verdict_reasons),
         ),
         coverage=CoverageOut(
@@ -59,14 +60,21 @@ def write_line(line: AnalysisLine) -> AnalysisOut:
         reasons=list(line.reasons),
         warnings=list(line.warnings),
         tags=dict(line.tags),
-        model=ModelUsed(
-            id=line.model_id,
-            name=line.model,
-            weights_sha256=line.weights_sha256,
-            engine=line.engine,
-            precision=line.precision,
-        ),
+        model=_write_model(line.model_id, line.model, line.weights_sha256, line.engine, line.precision),
         fingerprint=line.fingerprint,
+    )
+
+
+# Of these there are few, and every line of a list has one: they are made once.
+@lru_cache(maxsize=256)
+def _write_thresholds(low: float, high: float) -> ThresholdsOut:
+    return ThresholdsOut(low=low, high=high)
+
+
+@lru_cache(maxsize=256)
+def _write_model(model_id: str, name: str, weights_sha256: str, engine: str, precision: str) -> ModelUsed:
+    return ModelUsed(
+        id=model_id, name=name, weights_sha256=weights_sha256, engine=engine, precision=precision
     )
 
 

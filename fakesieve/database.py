@@ -77,11 +77,17 @@ class Database:
         """
         if tenant_id == ALL_TENANTS:
             raise ValueError(f"{ALL_TENANTS!r} is not the name of a tenant")
-        with translate_errors(), self.sessions.begin() as session:
+        with self.begin() as session:
             visible = ALL_TENANTS if tenant_id is None else tenant_id
-            session.info[TENANT_VARIABLE] = visible
+            name_scene(session, visible, viewer or "")
             if tenant_id is not None or viewer is not None or not self.is_fleet:
                 session.execute(_SET_SCENE, {"tenant": visible, "viewer": viewer or ""})
+            yield session
+
+    @contextmanager
+    def begin(self) -> Generator[Session]:
+        """Open a transaction, as :meth:`transaction`, whose first statement has to say whose rows it sees."""
+        with translate_errors(), self.sessions.begin() as session:
             yield session
 
     def run_transaction(self, work: Callable[[Session], Result], *, tenant_id: str | None) -> Result:
@@ -121,6 +127,11 @@ class Database:
     def close(self) -> None:
         """Close all connections that nobody uses."""
         self.pool.dispose()
+
+
+def name_scene(session: Session, tenant: str, viewer: str) -> None:
+    """Note whose rows a transaction sees and who looks, as its first statement has told the database."""
+    session.info.update({TENANT_VARIABLE: tenant, VIEWER_VARIABLE: viewer})
 
 
 # What works along keys is planned once. A list is planned for its own tenant and filter: a plan for any of

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from api.calls.bodies import write_body
 from api.calls.sender import Sender, read_shape
 from api.schemas.erasure import EraseBody, ErasureOut, RetentionBody, RetentionOut, VideoFateOut
-from api.schemas.jobs import ChangeVideoBody, VideoOut
+from api.schemas.videos import ChangeVideoBody, VideoOut
 
 
 class Videos:

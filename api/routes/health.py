@@ -9,7 +9,7 @@ from api.problems import Problem, describe_responses
 from api.schemas.shape import Answer
 from fakesieve.reasons import Reason
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], generate_unique_id_function=lambda route: route.name)
 
 
 class Health(Answer):

@@ -36,13 +36,13 @@ _ADMIN = [require_scope(Scope.KEYS_ADMIN)]
 _RESPONSES = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
 
 
-@router.get("/v1/whoami")
+@router.get("/v1/whoami", dependencies=[require_scope()])
 def show_caller(caller: CallerDep) -> WhoAmI:
     """Say whose key this is and what it may do."""
     return WhoAmI(key_id=caller.key_id, tenant_id=caller.tenant_id, scopes=sorted(caller.scopes))
 
 
-@router.get("/v1/limits")
+@router.get("/v1/limits", dependencies=[require_scope()])
 def show_limits(caller: CallerDep, services: ServicesDep, session: Transaction) -> LimitsOut:
     """Say how much a request may bring, and what the tenant may use."""
     settings, quota = services.settings, load_quota(session, caller.tenant_id)

@@ -11,7 +11,8 @@ from api.dependencies import CallerDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
 from api.router import ApiRouter
-from api.schemas.jobs import ChangeVideoBody, Sha256, VideoOut
+from api.schemas.jobs import Sha256
+from api.schemas.videos import ChangeVideoBody, VideoOut
 from api.writing import read_before, write_video
 from fakesieve.erasure.retention import find_ends
 from fakesieve.reasons import Reason

@@ -25,6 +25,8 @@ class FieldTest:
     """One comparison that can be run. ``tag`` is the name within ``tags``.
 
     With ``operator`` HAS and no ``value`` the field must be there; with EQUAL and none it must be absent.
+    In the shape of a filter (``split_values``) the value is none of the caller's, whose value has a ``place``
+    among those that were taken out.
     """
 
     field: Field
@@ -32,6 +34,7 @@ class FieldTest:
     value: Typed
     is_prefix: bool = False
     tag: str | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,39 @@
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
+from sqlalchemy.types import NullType
 
 from engine.results import EvidenceReason, MediaWarning, VerdictReason
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.filters.order import NEWEST_FIRST, Order
+from fakesieve.filters.shape import split_values
 from fakesieve.filters.tree import FilterInvalid
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.blind import keep_from_viewer
-from fakesieve.records.filter_sql import FilterSql, Source, SqlText, compile_filter
+from fakesieve.records.blind import Looker, find_looker, keep_from_viewer
+from fakesieve.records.filter_sql import FilterSql, Source, SqlText, compile_filter, name_values
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import NO_SCORE, Standing
@@ -62,11 +77,12 @@ def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
 
     Raises FilterInvalid for a filter that takes longer than 15 seconds.
     """
-    statement = _build_list(query.wanted, query.order, query.after is not None)
+    shape, values = split_values(query.wanted)
+    statement = _build_list(shape, query.order, find_looker(session), query.after is not None)
     after = _name_position(query.order, query.after) if query.after is not None else {}
+    asked = {"tenant": query.tenant_id, "lines": query.limit, **name_values(values), **after}
     with bounded(session):
-        rows = session.execute(statement, {"tenant": query.tenant_id, "lines": query.limit, **after})
-        return [_read_line(dict(row), len(query.order.terms)) for row in rows.mappings()]
+        return [_read_line(row) for row in session.connection().execute(statement, asked)]
 
 
 def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
@@ -74,9 +90,9 @@ def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLin
 
     So it is for one that is kept from the viewer, which ``is_kept`` tells apart.
     """
-    found = session.execute(_build_line(), {"tenant": tenant_id, "analysis": analysis_id})
-    row = found.mappings().one_or_none()
-    return None if row is None else _read_line(dict(row), 1)
+    asked = {"tenant": tenant_id, "analysis": analysis_id}
+    row = session.connection().execute(_build_line(find_looker(session)), asked).one_or_none()
+    return None if row is None else _read_line(row)
 
 
 def count_up_to(session: Session, query: AnalysisQuery, limit: int) -> int:
@@ -125,12 +141,16 @@ _TENANT = bindparam("tenant", type_=ID_TYPE)
 
 
 def select_standing(
-    found: FilterSql, tenant_id: SqlText, *columns: ColumnElement[Any], needs: Iterable[Source] = ()
+    found: FilterSql,
+    tenant_id: SqlText,
+    *columns: ColumnElement[Any],
+    needs: Iterable[Source] = (),
+    looker: Looker = Looker.ANY,
 ) -> Select[Any]:
     """Return the statement of all results of a tenant that fit a filter, joined to what it needs.
 
     The joined tables are there for conditions and columns that the caller adds. Analyses of deleted videos
-    are left out, and those that are kept from the viewer of the transaction.
+    are left out, and those that are kept from the viewer of the transaction; ``looker`` is its kind.
     """
     wanted = {*found.needs, *needs}
     statement = (
@@ -139,7 +159,7 @@ def select_standing(
         .where(
             Standing.tenant_id == tenant_id,
             Standing.analysis_id.not_in(_select_deleted(tenant_id)),
-            keep_from_viewer(Standing.analysis_id),
+            keep_from_viewer(Standing.analysis_id, looker),
         )
     )
     if Source.ANALYSIS in wanted:
@@ -164,26 +184,31 @@ def _select_deleted(tenant_id: SqlText) -> Select[Any]:
 
 
 # Building a statement takes longer than most lists take the database. What people and programs ask for again
-# is built once; tenant, page and position are parameters.
+# is built once; tenant, page, position and what a filter compares with are parameters.
 @lru_cache(maxsize=256)
-def _build_list(wanted: Filter, order: Order, is_behind: bool) -> Select[Any]:  # noqa: FBT001 - a cache's key
+def _build_list(
+    shape: Filter,
+    order: Order,
+    looker: Looker,
+    is_behind: bool,  # noqa: FBT001 - a cache's key
+) -> Select[Any]:
     """Return the statement of a page: its rows are found first and alone, then shown."""
     keys = {_KEYS[term.name][0] for term in order.terms}
-    found = compile_filter(wanted, _TENANT)
-    page = select_standing(found, _TENANT, *_COLUMNS, *_label_keys(order), needs=keys)
+    found = compile_filter(shape, _TENANT)
+    page = select_standing(found, _TENANT, *_COLUMNS, *_label_keys(order), needs=keys, looker=looker)
     if is_behind:
         page = page.where(_come_behind(order))
     lines = bindparam("lines", type_=Integer())
     return _select_details(page.order_by(*_order_columns(order)).limit(lines), order)
 
 
-@lru_cache(maxsize=1)
-def _build_line() -> Select[Any]:
+@lru_cache
+def _build_line(looker: Looker) -> Select[Any]:
     shown: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *_COLUMNS, *_label_keys(NEWEST_FIRST)]
     page = select(*shown).where(
         Standing.tenant_id == _TENANT,
         Standing.analysis_id == bindparam("analysis", type_=ID_TYPE),
-        keep_from_viewer(Standing.analysis_id),
+        keep_from_viewer(Standing.analysis_id, looker),
     )
     return _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
 
@@ -233,14 +258,16 @@ def _select_details(page: Select[Any], order: Order) -> Select[Any]:
     tags = select(func.jsonb_object_agg(VideoTag.name, VideoTag.value, type_=JSONB())).where(
         VideoTag.video_id == rows.c.video_id
     )
+    shown: dict[str, ColumnElement[Any]] = {
+        "id": rows.c.analysis_id.label("id"),
+        **{name: rows.c[name] for name in _SHOWN},
+        # The driver gives these as lists of texts; SQLAlchemy would go over each element once more.
+        **{name: type_coerce(rows.c[name], NullType()).label(name) for name in _REASONS},
+        **_BESIDE,
+        "tags": tags.scalar_subquery().label("tags"),
+    }
     return (
-        select(
-            rows.c.analysis_id.label("id"),
-            *(rows.c[name] for name in _SHOWN),
-            *_BESIDE,
-            tags.scalar_subquery().label("tags"),
-            *keys,
-        )
+        select(*(shown[name] for name in _LINE), *keys)
         .select_from(rows)
         .join(Video, Video.id == rows.c.video_id)
         .join(Model, Model.id == rows.c.model_id)
@@ -275,25 +302,39 @@ _COLUMNS: list[ColumnElement[Any]] = [
     *(column.label(name) for name, column in _SHOWN.items()),
     Standing.policy_id.expression,
 ]
-_BESIDE: tuple[SQLCoreOperations[Any], ...] = (
-    Video.external_id,
-    Video.duration_us,
-    PolicyVersion.name.label("policy"),
-    PolicyVersion.version.label("policy_version"),
-    PolicyVersion.low,
-    PolicyVersion.high,
-    Model.name.label("model"),
-    Model.weights_sha256,
-)
+_BESIDE: Mapping[str, ColumnElement[Any]] = {
+    "external_id": Video.external_id.expression,
+    "duration_us": Video.duration_us.expression,
+    "policy": PolicyVersion.name.label("policy"),
+    "policy_version": PolicyVersion.version.label("policy_version"),
+    "low": PolicyVersion.low.expression,
+    "high": PolicyVersion.high.expression,
+    "model": Model.name.label("model"),
+    "weights_sha256": Model.weights_sha256.expression,
+}
+_LINE = tuple(each.name for each in fields(AnalysisLine) if each.name != "position")
+"""What a row holds, in the order of a line; the keys of its order come behind."""
+_REASONS: Mapping[str, type[StrEnum]] = {
+    "verdict_reasons": VerdictReason,
+    "reasons": EvidenceReason,
+    "warnings": MediaWarning,
+}
+_REASONS_AT = tuple((_LINE.index(name), kind) for name, kind in _REASONS.items())
+_TAGS_AT = _LINE.index("tags")
 
 
-def _read_line(row: dict[str, Any], key_count: int) -> AnalysisLine:
-    keys = [row.pop(f"key_{index}") for index in range(key_count)]
-    tags: dict[str, str] = row.pop("tags") or {}
-    row["verdict_reasons"] = tuple(VerdictReason(reason) for reason in row["verdict_reasons"])
-    row["reasons"] = tuple(EvidenceReason(reason) for reason in row["reasons"])
-    row["warnings"] = tuple(MediaWarning(warning) for warning in row["warnings"])
-    return AnalysisLine(**row, tags=tuple(sorted(tags.items())), position=(*keys, row["id"]))
+def _read_line(row: Sequence[Any]) -> AnalysisLine:
+    values, keys = list(row[: len(_LINE)]), row[len(_LINE) :]
+    for place, kind in _REASONS_AT:
+        values[place] = _read_reasons(kind, tuple(values[place]))
+    tags: dict[str, str] = values[_TAGS_AT] or {}
+    values[_TAGS_AT] = tuple(sorted(tags.items()))
+    return AnalysisLine(*values, position=(*keys, values[0]))
+
+
+@lru_cache(maxsize=1024)  # there are few of them, and many lines with the same
+def _read_reasons(kind: type[StrEnum], names: tuple[str, ...]) -> tuple[StrEnum, ...]:
+    return tuple(kind(name) for name in names)
 
 
 def read_position(order: Order, keys: Sequence[str | int | float | bool | None]) -> Position:

@@ -8,7 +8,8 @@ they have said a word about it, and so from every known analysis that a blind qu
 program, which may read what its tenant may read; it is kept from what it holds for a blind look this moment.
 """
 
-from typing import Any
+from enum import Enum, auto
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -35,9 +36,34 @@ from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem,
 from fakesieve.values.reviews import EntryKind, ReviewState
 
 
-def keep_from_viewer(analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-    """Return the condition that an analysis is not kept from the viewer of the transaction."""
-    return analysis_id.not_in(_KEPT)
+class Looker(Enum):
+    """What kind of viewer a transaction has; ``ANY`` where that is not known."""
+
+    NOBODY = auto()
+    KEY = auto()
+    PERSON = auto()
+    ANY = auto()
+
+
+def find_looker(session: Session) -> Looker:
+    """Return the kind of viewer that the transaction at hand names."""
+    viewer = cast("str | None", session.info.get(VIEWER_VARIABLE))
+    if not viewer:
+        return Looker.ANY if viewer is None else Looker.NOBODY
+    return Looker.PERSON if viewer.startswith(_PERSON) else Looker.KEY
+
+
+def keep_from_viewer(
+    analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any], looker: Looker = Looker.ANY
+) -> ColumnElement[bool]:
+    """Return the condition that an analysis is not kept from the viewer of the transaction.
+
+    With the kind of viewer named it asks for what concerns that kind alone. To plan the whole rule takes the
+    database longer than to find a page.
+    """
+    if looker is Looker.NOBODY:
+        return true()
+    return analysis_id.not_in(_select_held() if looker is Looker.KEY else _KEPT)
 
 
 def is_kept(session: Session, analysis_id: str) -> bool:
@@ -58,14 +84,30 @@ def is_viewer(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Column
 
 VIEWER = select(func.coalesce(func.current_setting(VIEWER_VARIABLE, true()), "")).scalar_subquery()
 """The viewer of the transaction; empty where nobody looks."""
-_IS_PERSON = func.starts_with(VIEWER, f"{IdPrefix.USER}_")
+_PERSON = f"{IdPrefix.USER}_"
+_IS_PERSON = func.starts_with(VIEWER, _PERSON)
+
+
+def _select_held() -> Select[Any]:
+    """Return the ids of what is kept from a viewer that is a key: what it holds for a blind look."""
+    seen, same, item = aliased(Analysis), aliased(Analysis), aliased(ReviewItem)
+    return (
+        select(same.id)
+        .select_from(item)
+        .join(seen, seen.id == item.analysis_id)
+        .join(same, same.video_id == seen.video_id)
+        .where(item.is_blind, item.state != ReviewState.DECIDED, _is_held(item))
+    )
+
+
+def _is_held(item: type[ReviewItem]) -> ColumnElement[bool]:
+    return and_(item.claimed_by == VIEWER, item.reveal_time.is_(None))
 
 
 def _select_kept() -> Select[Any]:
     """Return the ids of what is kept: few, as a queue takes in some hundred items at a time."""
     seen, same, item = aliased(Analysis), aliased(Analysis), aliased(ReviewItem)
     is_revealed = and_(item.claimed_by == VIEWER, item.reveal_time.is_not(None))
-    is_held = and_(item.claimed_by == VIEWER, item.reveal_time.is_(None))
     may_judge = and_(~is_revealed, _may_take(item), ~has_said(seen.video_id, VIEWER))
     return (
         select(same.id)
@@ -76,7 +118,7 @@ def _select_kept() -> Select[Any]:
             VIEWER != "",  # first and alone: without a viewer nothing is looked at
             item.is_blind,
             item.state != ReviewState.DECIDED,
-            case((_IS_PERSON, may_judge), else_=is_held),
+            case((_IS_PERSON, may_judge), else_=_is_held(item)),
         )
     )
 

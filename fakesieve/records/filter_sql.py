@@ -4,15 +4,16 @@ A filter and its NOT part the rows in two: what is absent fits no comparison, an
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     and_,
+    bindparam,
     false,
     func,
     literal,
@@ -25,7 +26,7 @@ from sqlalchemy.sql.elements import SQLCoreOperations
 from sqlalchemy.types import BigInteger, Double
 
 from engine.results import FaceRegion, SegmentKind
-from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some
+from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some, Typed
 from fakesieve.filters.fields import FIELDS, FieldKind
 from fakesieve.filters.tree import Operator
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, Segment
@@ -129,9 +130,8 @@ class _Compiler:
         if test.value is None:
             found = _exists(*there)
             return found if test.operator is Operator.HAS else not_(found)
-        fits = (
-            func.starts_with(VideoTag.value, test.value) if test.is_prefix else VideoTag.value == test.value
-        )
+        value = _bind(test, VideoTag.value)
+        fits = func.starts_with(VideoTag.value, value) if test.is_prefix else VideoTag.value == value
         found = _exists(*there, fits)
         return not_(found) if test.operator is Operator.NOT_EQUAL else found
 
@@ -151,9 +151,9 @@ def _foretell(test: FieldTest) -> list[Condition]:
     if name == "segments.regions" and test.value is not None:
         return [_IS_SUSPICIOUS, Standing.span_regions.contains([test.value])]
     if name == "frames.patch_area" and is_over:
-        return [_COMPARE[test.operator](Standing.patch_area_max, test.value)]
+        return [_compare(test, Standing.patch_area_max)]
     if name in _PEAKS and is_over:
-        return [_COMPARE[test.operator](_PEAKS[name], test.value)]
+        return [_compare(test, _PEAKS[name])]
     return []
 
 
@@ -167,13 +167,33 @@ def _test_column(column: Expression, test: FieldTest) -> Condition:
     if test.value is None:
         return column.is_(None) if test.operator is Operator.EQUAL else column.is_not(None)
     if test.is_prefix:
-        begins = func.starts_with(column, test.value)
+        begins = func.starts_with(column, _bind(test, column))
         return begins if test.operator is Operator.EQUAL else not_(func.coalesce(begins, false()))
-    # A number is compared in 64 bits: in those of a narrow column 40,000 would be no number at all.
-    value = literal(test.value, BigInteger()) if isinstance(test.value, int) else test.value
     if test.operator is Operator.NOT_EQUAL:
-        return column.is_distinct_from(value)
-    return _COMPARE[test.operator](column, value)
+        return column.is_distinct_from(_bind(test, column))
+    return _compare(test, column)
+
+
+def _compare(test: FieldTest, column: Expression) -> Condition:
+    return _COMPARE[test.operator](column, _bind(test, column))
+
+
+def _bind(test: FieldTest, column: Expression) -> ColumnElement[Any]:
+    """Return what a column is compared with, under a name where the value is given with each use."""
+    # A number is compared in 64 bits: in those of a narrow column 40,000 would be no number at all.
+    kind = BigInteger() if isinstance(test.value, int) else cast("ColumnElement[Any]", column).type
+    if test.place is None:
+        return literal(test.value, kind)
+    return bindparam(_name_value(test.place), test.value, type_=kind)
+
+
+def name_values(values: Sequence[Typed]) -> dict[str, Typed]:
+    """Return the values of a filter's shape as the parameters of its SQL."""
+    return {_name_value(place): value for place, value in enumerate(values)}
+
+
+def _name_value(place: int) -> str:
+    return f"wanted_{place}"
 
 
 _COMPARE: Mapping[Operator, Callable[[Any, Any], Any]] = {

@@ -1,10 +1,22 @@
 """What was found, one line for each job, as people list and export it. Nothing here changes a row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, cast, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from engine.results import Outcome, VerdictValue
@@ -18,6 +30,8 @@ from fakesieve.records.table import is_at_hand
 from fakesieve.records.videos import Video
 
 PAGE_MAX = 1000
+# As many jobs lie scattered over the table; more of them are met soon enough by whoever walks it.
+FEW = 1000
 
 
 @dataclass(frozen=True)
@@ -71,23 +85,19 @@ def list_results(
         before: ``(create_time, job_id)`` of the last line of the page before.
         limit: lines of a page, at most 1000.
     """
-    page = select(Job.id).where(Job.end_time.is_not(None))
-    page = page.order_by(*_NEWEST_FIRST).limit(min(limit, PAGE_MAX))
-    if batch_id is None and job_id is None:
-        page = page.where(is_at_hand(session, Job.tenant_id))
-    if outcome is not None or verdict is not None:
-        page = page.join(Standing, Standing.analysis_id == Job.analysis_id)
-        page = page.where(is_at_hand(session, Standing.tenant_id))
-    if outcome is not None:
-        page = page.where(Standing.outcome == outcome)
-    if verdict is not None:
-        page = page.where(Standing.verdict == verdict)
-    if batch_id is not None:
-        page = page.where(Job.batch_id == batch_id)
-    if job_id is not None:
-        page = page.where(Job.id == job_id)
-    if before is not None:
-        page = page.where(tuple_(Job.create_time, Job.id) < before)
+    said = _write_conditions(outcome, verdict)
+    if batch_id is not None or job_id is not None:
+        jobs = _select_jobs(before)
+        jobs = jobs if batch_id is None else jobs.where(Job.batch_id == batch_id)
+        jobs = jobs if job_id is None else jobs.where(Job.id == job_id)
+        jobs = jobs.join(Standing, Standing.analysis_id == Job.analysis_id).where(*said) if said else jobs
+        page = _cut(jobs, limit)
+    elif said:
+        at_hand = is_at_hand(session, Job.tenant_id)
+        said.append(is_at_hand(session, Standing.tenant_id))
+        page = _choose_by_standing(_select_jobs(before).where(at_hand), said, limit)
+    else:
+        page = _cut(_select_jobs(before).where(is_at_hand(session, Job.tenant_id)), limit)
     # The page first, and then its details: else a thousand jobs of a batch are joined to show fifty.
     chosen = page.cte("page").prefix_with("MATERIALIZED", dialect="postgresql")
     wanted = _select_lines().join(chosen, chosen.c.id == Job.id)
@@ -95,6 +105,45 @@ def list_results(
 
 
 _NEWEST_FIRST = (Job.create_time.desc(), Job.id.desc())
+
+
+def _write_conditions(outcome: Outcome | None, verdict: VerdictValue | None) -> list[ColumnElement[bool]]:
+    said = list[ColumnElement[bool]]()
+    if outcome is not None:
+        said.append(Standing.outcome == outcome)
+    if verdict is not None:
+        said.append(Standing.verdict == verdict)
+    return said
+
+
+def _select_jobs(before: tuple[datetime, str] | None) -> Select[str]:
+    """The ids of all ended jobs behind a position."""
+    ended = select(Job.id).where(Job.end_time.is_not(None))
+    return ended if before is None else ended.where(tuple_(Job.create_time, Job.id) < before)
+
+
+def _cut(jobs: Select[str], limit: int) -> Select[str]:
+    return jobs.order_by(*_NEWEST_FIRST).limit(min(limit, PAGE_MAX))
+
+
+def _choose_by_standing(
+    jobs: Select[str], said: Sequence[ColumnElement[bool]], limit: int
+) -> CompoundSelect[str]:
+    """Return the page of a tenant's jobs whose analyses are rated as said.
+
+    The order stands in one table and the ratings in another, so no index has both. What few analyses are
+    rated is found from these; else jobs are walked from the newest on until there are enough. Left to itself
+    the planner reads every job of the tenant with the rating: that both tables name the same tenant makes it
+    expect far fewer than there are.
+    """
+    rated = select(Standing.analysis_id).where(*said).limit(FEW + 1).cte("rated")
+    rated = rated.prefix_with("MATERIALIZED", dialect="postgresql")
+    are_few = select(func.count()).select_from(rated).scalar_subquery() <= FEW
+    found = jobs.where(are_few, Job.analysis_id.in_(select(rated.c.analysis_id)))
+    # A subquery that gives one value is never made a join.
+    is_rated = select(and_(*said)).where(Standing.analysis_id == Job.analysis_id).scalar_subquery()
+    walked = jobs.where(~are_few, is_rated)
+    return union_all(_cut(found, limit), _cut(walked, limit))
 
 
 def _select_lines() -> Select[*tuple[Any, ...]]:

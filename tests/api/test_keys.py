@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
 
 from fakesieve.scopes import Scope
@@ -73,6 +74,49 @@ def test_a_revoked_key_is_not_rotated(acme):
     assert acme.post(f"/v1/keys/{made['id']}:revoke").json()["is_active"] is False
     assert reason_of(acme.post(f"/v1/keys/{made['id']}:revoke")) == (409, "STATE_CONFLICT")
     assert reason_of(acme.post(f"/v1/keys/{made['id']}:rotate")) == (409, "STATE_CONFLICT")
+
+
+REFUSED_OTHERWISE = {
+    "a list": ("/v1/analyses", {}),
+    "nothing of that id": ("/v1/analyses/ana_none", {}),
+    "a filter that cannot be read": ("/v1/analyses", {"filter": "nothing = 1"}),
+    "a page of no size": ("/v1/analyses", {"page_size": 0}),
+    "a scope that it lacks": ("/v1/keys", {}),
+    "a route without a transaction": ("/v1/whoami", {}),
+    "a job": ("/v1/jobs/job_none", {}),
+    "a long poll": ("/v1/jobs/job_none", {"wait": 1}),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED_OTHERWISE)
+def test_a_known_key_that_is_revoked_is_told_so_at_once(acme, way: str):
+    path, query = REFUSED_OTHERWISE[way]
+    made = acme.post("/v1/keys", {"name": "ci", "scopes": ["jobs:read", "results:read"]}).json()
+    revoked = as_caller(acme, made)
+    assert revoked.get("/v1/jobs").status_code == 200
+    assert acme.post(f"/v1/keys/{made['id']}:revoke").status_code == 200
+    answer = revoked.get(path, **query)
+    assert reason_of(answer) == (401, "UNAUTHENTICATED")
+    assert "ratelimit" not in answer.headers
+
+
+def test_a_known_key_of_a_closed_tenant_reads_nothing(app_client, module_database):
+    caller = make_caller(app_client, module_database)
+    assert caller.get("/v1/jobs").status_code == 200
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET is_active = false WHERE id = :id"), {"id": caller.tenant_id})
+    assert reason_of(caller.get("/v1/jobs")) == (401, "UNAUTHENTICATED")
+
+
+def test_rights_that_were_taken_away_are_not_used_once_more(app_client, module_database):
+    caller = make_caller(app_client, module_database, scopes=frozenset({"jobs:read", "results:read"}))
+    assert caller.get("/v1/jobs").status_code == 200
+    with module_database.transaction(tenant_id=None) as session:
+        change = text("UPDATE api_key SET scopes = '{results:read}' WHERE id = :id")
+        session.execute(change, {"id": caller.key_id})
+    assert reason_of(caller.get("/v1/jobs")) == (503, "DATABASE_UNAVAILABLE")
+    assert reason_of(caller.get("/v1/jobs")) == (403, "MISSING_SCOPE")
+    assert caller.get("/v1/analyses").status_code == 200
 
 
 def test_a_key_that_would_be_over_is_not_made(acme):

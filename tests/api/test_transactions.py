@@ -101,6 +101,7 @@ def test_a_manifest_that_is_too_long_is_refused_before_it_is_read(
     rows = clip("t/rows.csv", b"uri\n" + b"".join(b"s3://videos/t/%d\n" % n for n in range(10_001)))
     answer = caller.post("/v1/batches", {"name": "x", "manifest": rows})
     assert reason_of(answer) == (413, "REQUEST_TOO_LARGE")
+    monkeypatch.setattr("api.routes.batches.MANIFEST_BYTES_MAX", 8 << 20)
     large = clip("t/large.csv", b"uri\n" + b"x" * (8 << 20))
     assert reason_of(caller.post("/v1/batches", {"name": "x", "manifest": large})) == (
         413,

@@ -237,6 +237,13 @@ def test_a_number_beyond_a_narrow_column_is_only_larger(names: Lister) -> None:
     assert names("width > 9000000000") == []
 
 
+def test_filters_of_one_shape_each_have_their_own_values(names: Lister) -> None:
+    bounds = [(0.9, 1), (0.5, 0.95), (0.01, 0.5)]
+    found = [names(f"score.raw>{low} AND score.raw<{high}") for low, high in bounds]
+    assert found == [["high"], ["middle"], ["low"]]
+    assert [names(f'external_id="ext-{name}"') for name in ALL] == [[name] for name in ALL]
+
+
 @settings(max_examples=200)
 @given(mark=st.text(alphabet="';-\"\\$%:()=x ", min_size=8, max_size=30))
 def test_no_value_becomes_sql(mark: str) -> None:

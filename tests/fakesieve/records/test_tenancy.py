@@ -3,16 +3,24 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from fakesieve.database import Database
+from fakesieve.database import TENANT_VARIABLE, VIEWER_VARIABLE, Database
 from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.objects import VideoRef
 from fakesieve.records.analyses import load_analysis, store_analysis
 from fakesieve.records.registry import SHARED_TABLES, TENANT_COLUMNS
 from fakesieve.records.standings import Standing
-from fakesieve.records.tenants import create_key, ensure_tenant, find_caller, revoke_key
+from fakesieve.records.tenants import (
+    Caller,
+    create_key,
+    ensure_tenant,
+    enter_with_key,
+    find_caller,
+    hash_key,
+    revoke_key,
+)
 from fakesieve.records.videos import load_video, record_source
 from tests.databases import opened
 from tests.factories import make_record, make_tenant, make_video
@@ -98,6 +106,23 @@ def test_who_answers_requests_finds_whose_a_key_is_and_nothing_else(
     with app.transaction(tenant_id=tenants[0]) as session:
         assert find_caller(session, key.secret) is not None
         assert session.scalars(text("SELECT DISTINCT tenant_id FROM api_key")).all() == [tenants[0]]
+
+
+def test_a_transaction_entered_with_a_key_is_that_of_its_tenant(
+    module_database: Database, tenants: tuple[str, str], app: Database
+) -> None:
+    with module_database.transaction(tenant_id=None) as session:
+        key = create_key(session, tenants[1], "entering", frozenset({"jobs:read"}))
+    owners, viewer = text("SELECT DISTINCT tenant_id FROM api_key"), func.current_setting(VIEWER_VARIABLE)
+    with app.begin() as session:
+        caller = enter_with_key(session, hash_key(key.secret))
+        assert caller == Caller(key.id, tenants[1], frozenset({"jobs:read"}))
+        assert session.scalars(owners).all() == [tenants[1]]
+        assert session.scalar(select(viewer)) == key.id
+        assert session.info == {TENANT_VARIABLE: tenants[1], VIEWER_VARIABLE: key.id}
+    with app.begin() as session:  # on the same connection: nothing is left of it
+        assert enter_with_key(session, hash_key("fsk_wrong")) is None
+        assert session.scalars(owners).all() == []
 
 
 @pytest.mark.parametrize("table", FILLED)
