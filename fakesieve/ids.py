@@ -50,10 +50,15 @@ def new_id(prefix: IdPrefix) -> str:
     return f"{prefix}_{_encode(_make_uuid7(time.time_ns()).int)}"
 
 
-def new_id_beside(other: str, prefix: IdPrefix) -> str:
-    """Return a new id that tells the same time as another one of its kind. Raises ValueError for none."""
-    time_and_version = parse_id(other, prefix).int >> 62 << 62
-    return f"{prefix}_{_encode(time_and_version | secrets.randbits(62))}"
+def new_id_at(prefix: IdPrefix, time_ms: int) -> str:
+    """Return a new id that tells a time, in milliseconds since 1970; the part of the millisecond is drawn."""
+    time_ns = time_ms * _NS_PER_MS + secrets.randbelow(_NS_PER_MS)
+    return f"{prefix}_{_encode(_make_uuid7(time_ns).int)}"
+
+
+def read_time_ms(text: str, prefix: IdPrefix) -> int:
+    """Return when an id was made, in milliseconds since 1970. Raises ValueError for none of this kind."""
+    return parse_id(text, prefix).int >> 80
 
 
 def parse_id(text: str, prefix: IdPrefix) -> UUID:

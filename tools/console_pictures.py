@@ -184,6 +184,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     page.wait_for_url("**done=filled**")
     forged = find_forged(page)
     add_note(page, forged)
+    declare_known(page, forged)
     keep_filter(page)
     webhook = add_webhook(page, hook)
     add_key(page)
@@ -196,7 +197,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
         "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
-        "people": "/people", "health": "/status", "fault": "/r/ana_none",
+        "people": "/people", "known": "/known", "health": "/status", "fault": "/r/ana_none",
     }  # fmt: skip
     if batch.count():
         pages["batch"] = batch.get_attribute("href") or ""
@@ -229,6 +230,16 @@ def add_note(page: Page, address: str) -> None:
     page.locator("#note-text").fill("The mouth does not close with the words")
     page.get_by_role("button", name="Keep the note").click()
     page.wait_for_url("**done=noted**")
+
+
+def declare_known(page: Page, address: str) -> None:
+    """Declare that the truth of an analysis is known."""
+    page.goto("/known")
+    page.locator("#analysis").fill(address.partition("?")[0].rpartition("/")[2])
+    page.locator("#truth").select_option("manipulated")
+    page.locator("#note").fill("we have forged it ourselves, between 6 and 14 s")
+    page.get_by_role("button", name="Keep this truth").click()
+    page.wait_for_url("**done=declared**")
 
 
 def keep_filter(page: Page) -> None:

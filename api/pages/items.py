@@ -53,11 +53,24 @@ class Before:
             return False
         return datetime.now(UTC) - self.item.decide_time < timedelta(seconds=UNDO_S)
 
-    def may_ask(self, kind: ReviewKind) -> bool:
-        """Whether somebody else may be asked to look again: once in each way, and at no second opinion."""
-        if self.mode is not Mode.DECIDED or self.item is None or kind in self.again:
-            return False
-        return kind is ReviewKind.APPEAL or self.item.parent_id is None
+    @property
+    def may_ask(self) -> bool:
+        """Whether a second opinion may be asked for: once, and of no second look."""
+        is_first = self.item is not None and self.item.parent_id is None
+        return is_first and self._is_unasked(ReviewKind.SECOND_OPINION)
+
+    @property
+    def may_appeal(self) -> bool:
+        """Whether somebody may object to the decision: once."""
+        return self._is_unasked(ReviewKind.APPEAL)
+
+    @property
+    def waiting(self) -> list[ReviewKind]:
+        """How somebody else is to look again who has not yet decided."""
+        return [kind for kind, state in self.again.items() if state is not ReviewState.DECIDED]
+
+    def _is_unasked(self, kind: ReviewKind) -> bool:
+        return self.mode is Mode.DECIDED and self.item is not None and kind not in self.again
 
 
 def find_item(session: Session, analysis_id: str, person: Person) -> Before:

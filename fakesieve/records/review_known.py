@@ -7,12 +7,16 @@ analysis that they were given in this way they see no other item, and nothing th
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, case, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, case, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from fakesieve.records.blind import VIEWER
-from fakesieve.records.reviews import ReviewDecision, ReviewItem
-from fakesieve.values.reviews import ReviewKind
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
+from fakesieve.records.tenants import ApiKey
+from fakesieve.records.users import AppUser
+from fakesieve.scopes import Scope
+from fakesieve.values.people import UserRole
+from fakesieve.values.reviews import ReviewKind, ReviewState
 
 Who = str | ScalarSelect[Any]
 
@@ -23,6 +27,28 @@ def is_item_for(who: Who) -> ColumnElement[bool]:
         (ReviewItem.made_for.is_not(None), ReviewItem.made_for == who),
         else_=~is_given(ReviewItem.analysis_id, who),
     )
+
+
+def is_listed() -> ColumnElement[bool]:
+    """Return the condition that a list may show the viewer an item, over ``review_item``.
+
+    What waits for a first look in a queue with known answers is on no list of those who review: an item that
+    they are given and that stood on none would be a known one.
+    """
+    may_tell = select(ReviewQueue.id).where(ReviewQueue.known_share > 0)
+    return or_(
+        ReviewItem.state != ReviewState.OPEN,
+        ReviewItem.kind != ReviewKind.FIRST,
+        ReviewItem.queue_id.not_in(may_tell),
+        may_know(),
+    )
+
+
+def may_know() -> ColumnElement[bool]:
+    """Return the condition that the viewer may look up what is known: leads, and where nobody looks."""
+    is_lead = exists().where(AppUser.id == VIEWER, AppUser.role == UserRole.ADMIN)
+    is_lead_key = exists().where(ApiKey.id == VIEWER, ApiKey.scopes.contains([Scope.REVIEW_ADMIN.value]))
+    return or_(VIEWER == "", is_lead, is_lead_key)
 
 
 def is_entry_for_viewer() -> ColumnElement[bool]:

@@ -8,13 +8,15 @@ from math import sqrt
 from sqlalchemy import String, cast, exists, func, select
 from sqlalchemy.orm import Session
 
+from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem
+from fakesieve.records.videos import Video
 from fakesieve.values.reviews import Disposition, EntryKind, ReviewKind, ReviewState, Truth
 
 SURE_MIN = 20
 """With fewer sure words a share says little: the interval of 19 of 19 still reaches down to 0.83."""
 MISSES_MAX = 500
-"""Named at most, the newest, of all reviewers together; all of them are counted."""
+"""Named at most, the newest, of all reviewers together and of no deleted video; all of them are counted."""
 _Z = 1.959964  # of a normal distribution, 2.5 % lie above
 
 
@@ -119,7 +121,10 @@ def _list_misses(session: Session) -> Sequence[Miss]:
             item.decide_time,
         )
         .join(KnownAnalysis, KnownAnalysis.analysis_id == item.analysis_id)
+        .join(Analysis, Analysis.id == item.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
         .where(
+            Video.delete_time.is_(None),
             item.made_for.is_not(None),
             item.kind == ReviewKind.FIRST,
             item.state == ReviewState.DECIDED,

@@ -11,7 +11,7 @@ from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.blind import VIEWER, is_viewer, keep_from_viewer
-from fakesieve.records.review_known import is_item_for
+from fakesieve.records.review_known import is_item_for, is_listed
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
@@ -59,7 +59,7 @@ def list_items(
     limit: int = 100,
 ) -> Sequence[ReviewView]:
     """Return items, newest first, behind a position."""
-    wanted = select(ReviewItem.id).where(_is_there(), is_item_for(VIEWER))
+    wanted = select(ReviewItem.id).where(_is_there(), is_item_for(VIEWER), is_listed())
     equal = {
         ReviewItem.queue_id: only.queue_id,
         ReviewItem.state: only.state,

@@ -1,15 +1,16 @@
 """Analyses whose truth is known: declared, taken back, listed, and shown to reviewers among all others."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Row, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
-from fakesieve.ids import IdPrefix, new_id_beside
+from fakesieve.ids import IdPrefix, new_id_at, read_time_ms
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
@@ -23,6 +24,8 @@ from fakesieve.values.reviews import KnownDraft, QueueRule, ReviewKind, ReviewSt
 
 KNOWN_MAX = 1000
 """Known analyses of a tenant at most: each reviewer sees each of them once."""
+_BESIDE = timedelta(minutes=1)
+_CHANCE = random.SystemRandom()
 
 
 def declare_known(
@@ -92,32 +95,57 @@ def make_known_item(
     """Make an item of a known analysis for one reviewer, in the place of the one that was to come.
 
     None where they have seen all that fit the queue, and where the item to come is no first look: an appeal
-    waits for nobody. It tells the same time as the other one, in its id too.
+    waits for nobody. When it was made is told like that of the other one, in its id too.
     """
     if place.kind is not ReviewKind.FIRST or place.made_for is not None:
         return None
     found = _find_known(session, queue, place, reviewer)
     if found is None:
         return None
+    time = _choose_time(session, place, found.create_time)
+    lag_ms = read_time_ms(place.id, IdPrefix.REVIEW) - _count_ms(place.create_time)
     row = {
-        "id": new_id_beside(place.id, IdPrefix.REVIEW),
+        "id": new_id_at(IdPrefix.REVIEW, _count_ms(time) + lag_ms),
         "tenant_id": queue.tenant_id,
         "queue_id": queue.id,
         "analysis_id": found.analysis_id,
         "made_for": reviewer,
         "rank": place.rank if tells_scores(queue) else found.rank,
         "is_blind": queue.is_blind,
-        "create_time": place.create_time,
+        "create_time": time,
     }
     # Of two requests of one reviewer at once one makes the item, and the other one goes on without.
     made = session.scalar(insert(ReviewItem).values(row).on_conflict_do_nothing().returning(ReviewItem.id))
     return None if made is None else session.get_one(ReviewItem, made)
 
 
+def _choose_time(session: Session, place: ReviewItem, analysis_time: datetime) -> datetime:
+    """Return when a known item is to have been made: never before its analysis.
+
+    A time that many items of one fill share is shared; one that a single item has would tell that the two
+    belong together, so another is taken, a little before it.
+    """
+    if analysis_time >= place.create_time:
+        now = session.scalars(select(func.now())).one()
+        return analysis_time + (now - analysis_time) * _CHANCE.random()
+    same = ReviewItem.create_time == place.create_time
+    others = select(ReviewItem.id).where(
+        ReviewItem.queue_id == place.queue_id, same, ReviewItem.id != place.id
+    )
+    if session.scalar(others.limit(1)) is not None:
+        return place.create_time
+    earliest = max(analysis_time, place.create_time - _BESIDE)
+    return earliest + (place.create_time - earliest) * _CHANCE.random()
+
+
+def _count_ms(time: datetime) -> int:
+    return int(1000 * time.timestamp())
+
+
 def _find_known(
     session: Session, queue: ReviewQueue, place: ReviewItem, reviewer: str
-) -> Row[str, float] | None:
-    """Return a known analysis that fits a queue and is new to the reviewer, with its rank.
+) -> Row[str, float, datetime] | None:
+    """Return a known analysis that fits a queue and is new to the reviewer, with its rank and its time.
 
     The one that comes nearest to the place in the queue's order, as another would stand out there.
     """
@@ -125,7 +153,7 @@ def _find_known(
     rank = rank_matches(queue.order)
     distance = func.random() if tells_scores(queue) else func.abs(rank - place.rank)
     wanted = (
-        select(Standing.analysis_id, rank.label("rank"))
+        select(Standing.analysis_id, rank.label("rank"), Standing.create_time)
         .join(KnownAnalysis, KnownAnalysis.analysis_id == Standing.analysis_id)
         .where(Standing.tenant_id == queue.tenant_id, match_rule(rule), _is_new_to(reviewer))
         .order_by(distance, func.random())

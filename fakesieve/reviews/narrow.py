@@ -12,7 +12,7 @@ from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.blind import VIEWER, keep_from_viewer
-from fakesieve.records.review_known import is_item_for
+from fakesieve.records.review_known import is_item_for, is_listed, may_know
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
 from fakesieve.reviews.items import view_items
@@ -78,9 +78,9 @@ def find_place(session: Session, item_id: str) -> tuple[float, str]:
 def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | None, int]:
     """Return how many open items have which verdict, without any that are one person's alone.
 
-    A blind queue tells nothing.
+    A blind queue tells nothing, nor does one with known answers to those who review.
     """
-    if queue.is_blind:
+    if queue.is_blind or (queue.known_share > 0 and not session.scalar(select(may_know()))):
         return {}
     rows = session.execute(
         select(Standing.verdict, func.count())
@@ -98,7 +98,7 @@ def count_bands(session: Session, queue: ReviewQueue) -> Mapping[VerdictValue | 
 
 def select_matches(queue: ReviewQueue, only: Narrowing) -> Select[str]:
     """Return the ids of a queue's items that fit, whoever holds them."""
-    parts = [ReviewItem.queue_id == queue.id, match_rule(only.rule), is_item_for(VIEWER)]
+    parts = [ReviewItem.queue_id == queue.id, match_rule(only.rule), is_item_for(VIEWER), is_listed()]
     if only.is_disputed:
         parts.append(_is_disputed())
     if only.until is not None:

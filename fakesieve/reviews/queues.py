@@ -5,15 +5,16 @@ from datetime import datetime
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import VIEWER
+from fakesieve.records.review_known import may_know
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
-from fakesieve.values.reviews import QueueDraft, ReviewState
+from fakesieve.values.reviews import QueueDraft, ReviewKind, ReviewState
 
 _HELD_OR_DECIDED = (ReviewState.CLAIMED, ReviewState.DECIDED)
 
@@ -77,7 +78,8 @@ def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapp
     """Return how many items of each queue are in each state; a lease that is over counts as open.
 
     Known items are no work that waits: those of the viewer count while they hold them and once they have
-    decided them, and nobody else's do.
+    decided them, and nobody else's do. Who reviews is told of fewer open ones then, as if they had been among
+    those: until new matches come, which move the number anyway.
     """
     is_over = (ReviewItem.state == ReviewState.CLAIMED) & (ReviewItem.claim_until < func.now())
     is_done = (ReviewItem.made_for == VIEWER) & ReviewItem.state.in_(_HELD_OR_DECIDED)
@@ -90,4 +92,29 @@ def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapp
     for row in rows:
         state = ReviewState.OPEN if row.is_over else row.state
         counts[row.queue_id][state] = counts[row.queue_id].get(state, 0) + row.items
+    for queue_id, given in _count_given(session, queue_ids).items():
+        waiting = counts[queue_id].get(ReviewState.OPEN, 0)
+        counts[queue_id][ReviewState.OPEN] = max(waiting - given, min(waiting, 1))
     return counts
+
+
+def _count_given(session: Session, queue_ids: Sequence[str]) -> Mapping[str, int]:
+    """Return how many known items of each queue the viewer holds or has decided since the last matches came.
+
+    None for whoever may look up what is known.
+    """
+    taken_in = aliased(ReviewItem)
+    newest = (
+        select(func.max(taken_in.create_time))
+        .where(taken_in.queue_id == ReviewItem.queue_id, taken_in.kind == ReviewKind.FIRST)
+        .where(taken_in.made_for.is_(None))
+        .scalar_subquery()
+    )
+    is_held = (ReviewItem.state == ReviewState.CLAIMED) & (ReviewItem.claim_until >= func.now())
+    rows = session.execute(
+        select(ReviewItem.queue_id, func.count())
+        .where(ReviewItem.made_for == VIEWER, ReviewItem.kind == ReviewKind.FIRST)
+        .where(ReviewItem.queue_id.in_(queue_ids), or_(is_held, ReviewItem.decide_time > newest), ~may_know())
+        .group_by(ReviewItem.queue_id)
+    )
+    return {row[0]: row[1] for row in rows}

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from engine.policy import PRESETS
@@ -14,7 +16,8 @@ from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.records.analysis_counts import CountBy, count_analyses
 from fakesieve.records.analysis_lists import AnalysisQuery, count_up_to, find_line, list_analyses
-from fakesieve.records.blind import count_kept, is_kept
+from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.blind import Looker, count_kept, find_looker, is_kept, keep_from_viewer
 from fakesieve.records.model_comparisons import compare_models
 from fakesieve.records.policy_sql import preview_policy
 from fakesieve.reviews.again import ask_second_opinion
@@ -115,6 +118,31 @@ def test_neither_a_filter_nor_an_order_tells_anything(desk: Desk) -> None:
     assert desk.list_ids(None) == {desk.first, desk.second, desk.free}
     assert desk.as_(ANA, count_kept) == 2
     assert desk.as_(None, count_kept) == 0
+
+
+def test_the_rule_for_a_kind_of_viewer_keeps_what_the_whole_rule_keeps(desk: Desk) -> None:
+    def list_free(session: Session) -> set[str]:
+        return {
+            analysis_id
+            for analysis_id in (desk.first, desk.second, desk.free)
+            if session.scalar(
+                select(Analysis.id).where(
+                    Analysis.id == analysis_id, keep_from_viewer(Analysis.id, find_looker(session))
+                )
+            )
+        }
+
+    kinds = {viewer: desk.as_(viewer, find_looker) for viewer in (None, "key_a", ANA)}
+    assert kinds == {None: Looker.NOBODY, "key_a": Looker.KEY, ANA: Looker.PERSON}
+    desk.as_("key_a", lambda session: claim_item(session, desk.item_id, "key_a"))
+    for viewer in (None, "key_a", "key_b", ANA):
+        kept = {
+            each
+            for each in (desk.first, desk.second, desk.free)
+            if desk.as_(viewer, partial(is_kept, analysis_id=each))
+        }
+        assert desk.as_(viewer, list_free) == {desk.first, desk.second, desk.free} - kept, viewer
+    assert desk.as_("key_a", list_free) == {desk.free}
 
 
 def test_models_are_not_compared_on_it(desk: Desk) -> None:

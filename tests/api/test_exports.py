@@ -1,6 +1,7 @@
 """Exports to the object store: how long they stay, what ends them, who has asked for them."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from starlette.testclient import TestClient
 from typing_extensions import override
 
 from api.app import create_app
-from api.dependencies import get_objects
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
@@ -79,10 +79,12 @@ class Erasing(S3Objects):
 
 
 @pytest.fixture
-def overridden(acme: Caller) -> Iterator[dict[object, object]]:
-    places = acme.client.app.dependency_overrides
-    yield places
-    places.clear()
+def set_objects(acme: Caller) -> Iterator[Callable[[S3Objects], None]]:
+    """Give the API another object store for the time of a test."""
+    state = acme.client.app.state
+    before = state.services
+    yield lambda objects: setattr(state, "services", replace(before, objects=objects))
+    state.services = before
 
 
 def test_an_export_that_is_overtaken_by_an_erasure_is_refused_and_leaves_nothing(
@@ -90,10 +92,10 @@ def test_an_export_that_is_overtaken_by_an_erasure_is_refused_and_leaves_nothing
     analyses: list[str],
     module_database: Database,
     store: S3Objects,
-    overridden: dict[object, object],
+    set_objects: Callable[[S3Objects], None],
 ) -> None:
     video_id = acme.get("/v1/analyses").json()["data"][0]["video_id"]
-    overridden[get_objects] = lambda: Erasing(store, module_database, acme.tenant_id, video_id)
+    set_objects(Erasing(store, module_database, acme.tenant_id, video_id))
     answer = acme.post("/v1/exports", {"format": "csv"})
     assert reason_of(answer) == (409, "STATE_CONFLICT")
     assert "ask for the export again" in answer.json()["hint"]

@@ -85,6 +85,20 @@ def test_a06_nothing_of_it_is_another_tenants(acme: Caller, other: Caller, analy
     assert len(acme.get("/v1/known-analyses").json()["data"]) == 1
 
 
+def test_what_waits_is_on_the_list_of_a_lead_alone(
+    acme: Caller, reviewer: Caller, analyses: tuple[str, ...], module_database: Database
+) -> None:
+    declare(acme, analyses[2])
+    queue = make_queue(acme)
+    known = give(module_database, reviewer, queue)
+    for caller, rows in ((acme, 2), (reviewer, 0)):
+        assert len(caller.get("/v1/reviews", queue_id=queue, state="open").json()["data"]) == rows
+    (held,) = reviewer.get("/v1/reviews", queue_id=queue).json()["data"]
+    assert held == known
+    counts = {"open": 1, "claimed": 1, "decided": 0, "skipped": 0}
+    assert reviewer.get(f"/v1/review-queues/{queue}").json()["items"] == counts
+
+
 def test_a05_whoever_reviews_is_told_nothing(reviewer: Caller, analyses: tuple[str, ...]) -> None:
     for method, path in (
         ("POST", "/v1/known-analyses"),
@@ -113,8 +127,10 @@ def test_a_known_item_is_like_any_other_and_counts_for_its_reviewer_alone(
     decided = reviewer.post(f"{path}:decide", WRONG).json()
     assert (decided["state"], reviewer.get(path).json()) == ("decided", decided)
     assert [line["review_id"] for line in reviewer.get("/v1/review-entries").json()["data"]] == [known["id"]]
-    for caller in (acme, reviewer):
-        assert caller.get("/v1/review-entries:export", format="jsonl").text == ""
+    # The file of whoever reviews holds what their list holds; the one for training holds nothing of it.
+    (listed,) = reviewer.get("/v1/review-entries").json()["data"]
+    assert reviewer.get("/v1/review-entries:export", format="jsonl").json() == listed
+    assert acme.get("/v1/review-entries:export", format="jsonl").text == ""
     assert acme.get("/v1/review-entries").json()["data"] == []
     assert acme.get(f"/v1/review-queues/{queue}").json()["items"] == {
         "open": 1,

@@ -91,7 +91,9 @@ def show_items(
         session, queue, only, _read_state(asked.state), after=_read_place(paging), limit=LINES + 1
     )
     shown = lines[:LINES]
-    is_bulk = person.may(UserRole.REVIEWER) and not queue.is_blind and asked.state == ReviewState.OPEN
+    is_untold = queue.known_share > 0 and not person.may(UserRole.ADMIN)
+    may_decide = person.may(UserRole.REVIEWER) and not queue.is_blind and not is_untold
+    is_bulk = may_decide and asked.state == ReviewState.OPEN
     return render(
         request,
         "queue_items.html",
@@ -99,6 +101,7 @@ def show_items(
         asked=asked,
         kept={"queue": queue.id} | asked.fields,
         lines=shown,
+        is_untold=is_untold,
         names=name_videos(session, [line.video_id for line in shown]),
         people=name_people(session, {who for line in shown if (who := line.claimed_by or line.decided_by)}),
         more=paging.write_next(find_place(session, shown[-1].id)) if len(lines) > LINES else None,

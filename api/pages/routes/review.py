@@ -1,7 +1,8 @@
 """The review page: what was found in one video, and what a person says of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -26,7 +27,6 @@ from fakesieve.records.review_notes import ReviewNote
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
 from fakesieve.reviews.sightings import Sighting, keep_sighting, list_sightings
-from fakesieve.values.reviews import ReviewKind, ReviewState
 
 SEGMENT_US = 120_000_000
 """Boxes and maps are sent in pieces of so much video."""
@@ -51,6 +51,16 @@ _log = get_logger(__name__)
 router = PageRouter()
 
 
+@dataclass(frozen=True)
+class Said:
+    """What people said of an analysis and who has looked at it, with the names of who wrote notes."""
+
+    entries: Sequence[review_words.EntryLine] = ()
+    notes: Sequence[ReviewNote] = ()
+    sightings: Sequence[tuple[str, Sighting]] = ()
+    authors: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
 @router.get("/r/{analysis_id}")
 def show_review(
     analysis_id: str,
@@ -67,14 +77,14 @@ def show_review(
     before = find_item(session, analysis_id, person)
     hidden = before.is_hidden
     spans = review_words.list_spans(evidence.segments)
-    notes: Sequence[ReviewNote] = () if hidden else list_notes(session, analysis_id)
+    said = _list_said(session, person, analysis_id, before)
     refs = find_places(session, services.settings.bucket, person.tenant_id, evidence.video.id)
     page = render(
         request,
         "review.html",
         policy=write_policy(media=find_origins(services, refs)),
         evidence=evidence,
-        facts=json.dumps(write_facts(evidence, spans, before, notes)),
+        facts=json.dumps(write_facts(evidence, spans, before, said.notes)),
         headline=review_words.say_headline(evidence),
         tone=review_words.TONES[evidence.judgement.verdict.value],
         name=review_words.name_file(evidence),
@@ -88,18 +98,13 @@ def show_review(
         map_note=review_words.say_maps(describe_maps(session, analysis_id)),
         base_rates=review_words.make_base_rates(),
         colours=review_words.TRACK_COLOURS,
-        entries=_list_history(session, evidence, before),
-        notes=notes,
-        authors=name_people(session, {note.author for note in notes}),
-        sightings=_list_sightings(session, person, analysis_id, before),
+        said=said,
         preferences=load_preferences(session, person.id),
         duration_us=find_duration(evidence),
+        before=before,
         item=before.item,
         mode=before.mode.value,
         may_undo=_may_undo(before, person),
-        may_ask=before.may_ask(ReviewKind.SECOND_OPINION),
-        may_appeal=before.may_ask(ReviewKind.APPEAL),
-        again=[kind for kind, state in before.again.items() if state is not ReviewState.DECIDED],
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
         notice=done.say(_NOTICES),
@@ -180,21 +185,18 @@ def _keep_sighting(services: Services, person: Person, analysis_id: str, *, is_h
         _log.error("sighting.lost", analysis=analysis_id, person=person.id, is_hidden=is_hidden)
 
 
-def _list_sightings(
-    session: Session, person: Person, analysis_id: str, before: Before
-) -> list[tuple[str, Sighting]]:
-    """Return who has looked, by name; whoever has yet to judge for themselves is not told."""
+def _list_said(session: Session, person: Person, analysis_id: str, before: Before) -> Said:
+    """Return what others said and did, of which whoever has yet to judge for themselves is told nothing."""
     if before.is_hidden:
-        return []
-    found = list_sightings(session, person.tenant_id, analysis_id)
-    names = name_people(session, {each.user_id for each in found})
-    return [(names.get(each.user_id, each.user_id), each) for each in found]
-
-
-def _list_history(session: Session, evidence: Evidence, before: Before) -> list[review_words.EntryLine]:
-    """Return what was said, but for what others said while the person has yet to look for themselves."""
-    if before.is_hidden:
-        return []
-    entries = list_entries(session, analysis_id=evidence.analysis.id, limit=ENTRIES_MAX)
-    names = name_people(session, {entry.reviewer for entry in entries})
-    return [review_words.write_entry(entry, names) for entry in entries]
+        return Said()
+    entries = list_entries(session, analysis_id=analysis_id, limit=ENTRIES_MAX)
+    notes = list_notes(session, analysis_id)
+    sightings = list_sightings(session, person.tenant_id, analysis_id)
+    people = {entry.reviewer for entry in entries} | {note.author for note in notes}
+    names = name_people(session, people | {each.user_id for each in sightings})
+    return Said(
+        [review_words.write_entry(entry, names) for entry in entries],
+        notes,
+        [(names.get(each.user_id, each.user_id), each) for each in sightings],
+        names,
+    )

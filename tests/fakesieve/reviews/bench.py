@@ -6,11 +6,15 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from fakesieve.database import Database
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.records.users import AppUser
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.decide import decide_item
 from fakesieve.reviews.items import view_item
 from fakesieve.reviews.known import declare_known
 from fakesieve.reviews.queues import count_items
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import (
     DecisionDraft,
     Disposition,
@@ -34,6 +38,15 @@ def always() -> float:
 
 def never() -> float:
     return 0.99
+
+
+def make_person(database: Database, tenant_id: str, role: UserRole) -> str:
+    """Add somebody who never signs in, and return their id."""
+    with database.transaction(tenant_id=tenant_id) as session:
+        person = AppUser(id=new_id(IdPrefix.USER), tenant_id=tenant_id, name="Ada", role=role)
+        person.email = f"{person.id}@example.org"
+        session.add(person)
+        return person.id
 
 
 @dataclass(frozen=True)

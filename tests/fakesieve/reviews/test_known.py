@@ -7,21 +7,25 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
-from fakesieve.ids import IdPrefix, parse_id
+from fakesieve.ids import IdPrefix, read_time_ms
 from fakesieve.reasons import Reason
+from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import AuditEntry
 from fakesieve.records.blind import count_kept, is_kept
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
-from fakesieve.reviews.claim import claim_item, find_free, release_item
+from fakesieve.reviews.bulk import count_decidable
+from fakesieve.reviews.claim import claim_item, claim_next, find_free, release_item
 from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import ItemFilter, list_items, view_item
 from fakesieve.reviews.known import declare_known, list_known, take_back_known
-from fakesieve.reviews.narrow import Narrowing, list_matches
+from fakesieve.reviews.narrow import Narrowing, count_bands, list_matches
 from fakesieve.reviews.queues import count_items, load_queue
+from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import (
     Disposition,
     QueueOrder,
@@ -29,7 +33,18 @@ from fakesieve.values.reviews import (
     ReasonCode,
     ReviewState,
 )
-from tests.fakesieve.reviews.bench import ANA, BEN, FAKE, FORGED, LEAD, Bench, make_bench, never, take
+from tests.fakesieve.reviews.bench import (
+    ANA,
+    BEN,
+    FAKE,
+    FORGED,
+    LEAD,
+    Bench,
+    make_bench,
+    make_person,
+    never,
+    take,
+)
 from tests.fakesieve.reviews.conftest import Desk, make_queue
 
 
@@ -117,11 +132,67 @@ def test_nothing_in_the_item_gives_it_away(desk: Desk, is_blind: bool) -> None:
     assert replace(known, **own) == replace(real, **own)
     assert (known.finding is None) == (real.finding is None) == is_blind
     # The id tells when it was made: as the others of its queue, and not when it was claimed.
-    assert parse_id(known_id, IdPrefix.REVIEW).int >> 62 in {
-        parse_id(item, IdPrefix.REVIEW).int >> 62
-        for item in bench.as_(None, lambda s: s.scalars(select(ReviewItem.id)).all())
-        if item != known_id
-    }
+    others = bench.as_(
+        None, lambda s: s.scalars(select(ReviewItem.id).where(ReviewItem.id != known_id)).all()
+    )
+    assert read_time_ms(known_id, IdPrefix.REVIEW) in {read_time_ms(each, IdPrefix.REVIEW) for each in others}
+
+
+def test_it_shares_neither_time_nor_id_with_a_single_other(bench: Bench) -> None:
+    real = bench.as_(None, lambda s: fill_and_split(s, bench))
+    known = take(bench, ANA)
+    rows = bench.as_(None, lambda s: {row.id: row.create_time for row in s.scalars(select(ReviewItem)).all()})
+    assert rows[known] not in {rows[each] for each in real}
+    assert min(rows[each] for each in real) - timedelta(minutes=1) <= rows[known] < rows[real[0]]
+    assert known[:15] not in {each[:15] for each in real}
+
+
+def fill_and_split(session: Session, bench: Bench) -> list[str]:
+    """Take in matches as if each had come by itself, hours after its analysis."""
+    fill_queue(session, load_queue(session, bench.queue_id))
+    wanted = select(ReviewItem).where(ReviewItem.queue_id == bench.queue_id).order_by(ReviewItem.rank)
+    items = session.scalars(wanted).all()
+    for hours, item in enumerate(items, 1):
+        item.create_time += timedelta(hours=hours)
+    return [item.id for item in items]
+
+
+def test_it_is_never_older_than_its_analysis(bench: Bench) -> None:
+    early = func.now() - timedelta(days=1)
+    bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
+    bench.as_(None, lambda s: s.execute(update(ReviewItem).values(create_time=early)))
+    known = take(bench, ANA)
+    made, analysed = bench.as_(
+        None,
+        lambda s: (s.get_one(ReviewItem, known).create_time, s.get_one(Analysis, bench.known).create_time),
+    )
+    assert made >= analysed
+    assert read_time_ms(known, IdPrefix.REVIEW) >= int(1000 * analysed.timestamp())
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.2, False), (0.0, True)])
+def test_what_waits_in_a_queue_with_known_answers_is_listed_to_leads_alone(
+    desk: Desk, share: float, is_told: bool
+) -> None:
+    queue_id = make_queue(desk.database, desk.tenant_id, name="other", known_share=share)
+    lead = make_person(desk.database, desk.tenant_id, UserRole.ADMIN)
+    reviewer = make_person(desk.database, desk.tenant_id, UserRole.REVIEWER)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        fill_queue(session, load_queue(session, queue_id))
+    for who, rows in ((None, 3), (lead, 3), (reviewer, 3 * is_told), ("key_none", 3 * is_told)):
+        with desk.database.transaction(tenant_id=desk.tenant_id, viewer=who) as session:
+            queue = load_queue(session, queue_id)
+            assert len(list_items(session, ItemFilter(queue_id=queue_id))) == rows, who
+            assert len(list_matches(session, queue, Narrowing(), None)) == rows, who
+            assert sum(count_bands(session, queue).values()) == rows, who
+            assert count_items(session, [queue_id])[queue_id] == {ReviewState.OPEN: 3}
+    with desk.database.transaction(tenant_id=desk.tenant_id, viewer=reviewer) as session:
+        queue = load_queue(session, queue_id)
+        item = claim_next(session, queue_id, reviewer, draw=never)
+        assert len(list_items(session, ItemFilter(queue_id=queue_id))) == (3 if is_told else 1)
+        release_item(session, str(item), reviewer)
+        assert len(list_matches(session, queue, Narrowing(), None)) == 3 * is_told
+        assert count_decidable(session, queue, Narrowing(), reviewer) == 3 * is_told
 
 
 def test_it_fits_the_rule_of_its_queue(desk: Desk) -> None:

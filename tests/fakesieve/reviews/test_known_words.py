@@ -5,24 +5,24 @@ import secrets
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from fakesieve.calibration.fits import load_samples
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem
+from fakesieve.records.videos import Video
 from fakesieve.records.webhooks import Event
 from fakesieve.reviews.accuracy import measure_reviewers
 from fakesieve.reviews.again import appeal_decision
 from fakesieve.reviews.agreement import list_pairs
-from fakesieve.reviews.bulk import count_decidable
-from fakesieve.reviews.claim import claim_next, release_item
+from fakesieve.reviews.claim import claim_item, claim_next, release_item
 from fakesieve.reviews.decide import decide_item, skip_item, undo_decision
 from fakesieve.reviews.entries import give_feedback, list_entries, page_entries
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items
 from fakesieve.reviews.known import declare_known, take_back_known
-from fakesieve.reviews.narrow import Narrowing, count_bands
+from fakesieve.reviews.narrow import count_bands
 from fakesieve.reviews.notes import NoteDraft, add_note, list_notes
 from fakesieve.reviews.queues import load_queue
 from fakesieve.reviews.sightings import list_sightings, note_sighting
@@ -76,12 +76,26 @@ def test_counts_of_open_work_are_those_of_real_items(bench: Bench) -> None:
     assert bench.counts(None) == {ReviewState.OPEN: 2}
     item = take(bench, ANA)
     assert bench.counts(BEN) == bench.counts(None) == {ReviewState.OPEN: 2}
-    assert bench.counts(ANA) == {ReviewState.OPEN: 2, ReviewState.CLAIMED: 1}
+    # To its reviewer it was one of those that waited, as any other, until new matches move the number.
+    assert bench.counts(ANA) == {ReviewState.OPEN: 1, ReviewState.CLAIMED: 1}
+    bench.as_(ANA, lambda s: release_item(s, item, ANA))
+    assert bench.counts(ANA) == {ReviewState.OPEN: 2}
+    bench.as_(ANA, lambda s: claim_item(s, item, ANA))
     bench.decide(ANA, item)
+    assert bench.counts(ANA) == {ReviewState.OPEN: 1, ReviewState.DECIDED: 1}
+    newer = update(ReviewItem).where(ReviewItem.made_for.is_(None)).values(create_time=func.now())
+    bench.as_(None, lambda s: s.execute(newer))
     assert bench.counts(ANA) == {ReviewState.OPEN: 2, ReviewState.DECIDED: 1}
     queue = bench.as_(None, lambda s: load_queue(s, bench.queue_id))
-    assert sum(bench.as_(ANA, lambda s: count_bands(s, queue)).values()) == 2
-    assert bench.as_(BEN, lambda s: count_decidable(s, queue, Narrowing(), BEN)) == 2
+    assert sum(bench.as_(None, lambda s: count_bands(s, queue)).values()) == 2
+
+
+def test_work_that_waits_is_never_said_to_be_over(bench: Bench) -> None:
+    bench.decide(ANA, take(bench, ANA))
+    while sum(bench.counts(None).values()) - bench.counts(None).get(ReviewState.DECIDED, 0) > 0:
+        assert bench.counts(ANA)[ReviewState.OPEN] == 1
+        bench.decide(ANA, str(bench.claim(ANA)))
+    assert bench.counts(ANA) == {ReviewState.OPEN: 0, ReviewState.DECIDED: 3}
 
 
 def test_second_looks_at_it_are_offered_to_nobody(desk: Desk) -> None:
@@ -128,13 +142,23 @@ def test_of_what_others_did_with_it_the_reviewer_sees_nothing(desk: Desk) -> Non
 def test_undone_and_taken_back_words_do_not_count(bench: Bench) -> None:
     item = take(bench, ANA)
     bench.decide(ANA, item, REAL)
-    assert bench.as_(None, measure_reviewers)[ANA].wrong == 1
+    found = bench.as_(None, measure_reviewers)[ANA]
+    assert (found.wrong, [miss.item_id for miss in found.misses]) == (1, [item])
     bench.as_(ANA, lambda s: undo_decision(s, item, ANA))
     assert ANA not in bench.as_(None, measure_reviewers)
     bench.decide(ANA, item, FAKE)
     assert bench.as_(None, measure_reviewers)[ANA].right == 1
     bench.as_(None, lambda s: take_back_known(s, bench.known, actor=LEAD))
     assert bench.as_(None, measure_reviewers) == {}
+
+
+def test_a_deleted_video_is_named_by_no_miss(bench: Bench) -> None:
+    bench.decide(ANA, take(bench, ANA), REAL)
+    video = select(Analysis.video_id).where(Analysis.id == bench.known).scalar_subquery()
+    gone = update(Video).where(Video.id == video).values(delete_time=func.now(), purge_time=func.now())
+    bench.as_(None, lambda s: s.execute(gone))
+    found = bench.as_(None, measure_reviewers)[ANA]
+    assert (found.wrong, found.misses) == (1, ())
 
 
 WORDS = st.sampled_from([*Disposition, None])
