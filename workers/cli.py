@@ -25,6 +25,7 @@ from workers.doorbell import CeleryDoorbell
 from workers.erase import Eraser
 from workers.loops import LoopRules, run_loop, run_together, stop_on_signals
 from workers.metrics import FleetMetrics
+from workers.monitor import MONITOR_S, Monitor
 from workers.reconciler import Reconciler
 from workers.relay import Relay
 from workers.startup import check_broker
@@ -128,10 +129,9 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
     def make_months() -> int:
         return database.run_transaction(make_partitions, tenant_id=None)
 
-    tracer = open_tracer(settings.otlp_endpoint)
-    turns = Reconciler(
-        SqlJobStore(database), read_limits(settings), metrics, upkeep=make_months, tracer=tracer
-    )
+    tracer, limits = open_tracer(settings.otlp_endpoint), read_limits(settings)
+    turns = Reconciler(SqlJobStore(database), limits, metrics, upkeep=make_months, tracer=tracer)
+    monitor = Monitor(database, limits, metrics)
     stop, rules = stop_on_signals(), LoopRules(settings.reconcile_s)
     # What is missing need not be waited for: it is to be removed.
     eraser = Eraser(database, open_objects(settings, retry=PROMPT), settings.bucket, stop=stop)
@@ -139,6 +139,7 @@ def _run_reconciler(settings: Settings, database: Database, metrics: FleetMetric
     loops = [
         partial(run_loop, "reconciler", turns.take_turn, rules, stop),
         partial(run_loop, "eraser", lambda: eraser.take_turn() > 0, rules, stop),
+        partial(run_loop, "monitor", monitor.take_turn, LoopRules(MONITOR_S, longest_s=MONITOR_S), stop),
     ]
     with closing(tracer):
         run_together(loops, stop)

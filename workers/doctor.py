@@ -62,14 +62,18 @@ def _ask(name: str, step: Callable[[], Sequence[Check]]) -> Sequence[Check]:
 
 
 def check_database() -> Sequence[Check]:
-    """Whether the database answers, has this release's tables, agrees on the time, and knows live workers."""
+    """Whether the database answers, has this release's tables, agrees on the time, and knows live workers.
+
+    And whether what must hold of jobs holds of those that the monitor would look at.
+    """
     # Lazy, as said at the top.
     from fakesieve.records.revision import check_revision, list_revisions
 
     with _open_database() as database:
         check_revision(database)
         seen = f"answers, at a revision that suits this release ({list_revisions()[-1]})"
-        return [Check("database", Status.OK, seen), _check_its_clock(database), _check_hosts(database)]
+        found = [Check("database", Status.OK, seen), _check_its_clock(database), _check_hosts(database)]
+        return [*found, _check_invariants(database)]
 
 
 @contextmanager
@@ -116,6 +120,25 @@ def _check_hosts(database: "Database") -> Check:
     return Check(
         "workers", Status.OK, f"{len(ready)} with {sum(host.slots for host in ready)} slots, on {models}"
     )
+
+
+def _check_invariants(database: "Database") -> Check:
+    # Lazy, as said at the top.
+    from fakesieve.jobs.invariants import look
+    from fakesieve.settings import read_settings
+    from workers.cli import read_limits
+
+    with database.transaction(tenant_id=None) as session:
+        seen = look(session, read_limits(read_settings()))
+    if not seen.violations:
+        return Check("invariants", Status.OK, f"hold for the {seen.jobs} jobs that were looked at")
+    first = {each.name: each for each in reversed(seen.violations)}
+    counts = seen.count()
+    broken = "; ".join(f"{first[name]} ({counts[name]} such)" for name in sorted(first))
+    hint = (
+        "if a reconciler has run for some minutes, report it; docs/explanation/orchestration.md has the rules"
+    )
+    return Check("invariants", Status.FAIL, broken, hint)
 
 
 def check_queue() -> Sequence[Check]:

@@ -4,6 +4,7 @@ Names and labels are an interface: dashboards, alert rules and the autoscaler re
 closed lists only, so the number of series is bounded whatever people submit.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -111,6 +112,17 @@ class FleetMetrics:
         self.reconciled = Counter(
             "fakesieve_reconciled", "Rows that the reconciler moved.", ["what"], registry=registry
         )
+        self.invariant_violations = Gauge(
+            "fakesieve_invariant_violations",
+            "Rows that break a rule, among the jobs of the last look.",
+            ["invariant"],
+            registry=registry,
+        )
+        self.invariants_look_time = Gauge(
+            "fakesieve_invariants_look_timestamp_seconds",
+            "When a monitor last looked for broken rules.",
+            registry=registry,
+        )
 
     def note_claim(self, claim: Claim) -> None:
         """Count a claim."""
@@ -123,6 +135,12 @@ class FleetMetrics:
     def note_fault(self, decision: RetryDecision) -> None:
         """Count an attempt that ended without a result."""
         self.faults.labels(decision.reason, decision.action).inc()
+
+    def note_look(self, violations: Mapping[str, int]) -> None:
+        """Show how many rows break each rule, and that somebody has just looked."""
+        for name, rows in violations.items():
+            self.invariant_violations.labels(name).set(rows)
+        self.invariants_look_time.set_to_current_time()
 
     def note_answer(self, lane: Lane, answer: "Answer") -> None:
         """Count what the network did for one request."""

@@ -111,9 +111,13 @@ def _explain(
     database: Database, tenant_id: str | None, noted: Sequence[Statement], rows: Mapping[str, int]
 ) -> tuple[Plan, ...]:
     plans = list[Plan]()
-    distinct = {statement.text: statement for statement in noted if statement.is_explained}
+    distinct = {statement.text: statement for statement in noted}
     with suppress(Undone), database.transaction(tenant_id=tenant_id) as session:
-        plans += (explain(session, statement, rows) for statement in distinct.values())
+        for statement in distinct.values():
+            if statement.is_setting:  # what follows is planned by it
+                session.connection().exec_driver_sql(statement.text, statement.parameters)
+            elif statement.is_explained:
+                plans.append(explain(session, statement, rows))
         raise Undone
     return tuple(plans)
 

@@ -15,6 +15,7 @@ from engine.policy import PRESETS
 from engine.results import Outcome, VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
+from fakesieve.jobs.invariants import look
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import SHARD_AGE_S
 from fakesieve.jobs.rows import ShardKey
@@ -209,6 +210,7 @@ def _fleet() -> Iterator[Question]:
         ("reconciler: all batches to settle", _walk_batches),
         ("reconciler: shards of old jobs", lambda tx, _: tx.drop_shards(SHARD_AGE_S)),
         ("reconciler: old events and hosts", lambda tx, _: tx.purge(7 * 86_400, 3600)),
+        ("reconciler: broken rules, all", lambda tx, _: look(tx.session, LIMITS)),
     )
     for name, ask in asked:
         yield Question(name, lambda s, p, ask=ask: ask(SqlJobTransaction(s), p), asker=Asker.FLEET, runs=50)

@@ -24,7 +24,12 @@ class Statement:
     @property
     def is_explained(self) -> bool:
         """Whether it can be asked about: it reads or writes tables."""
-        return self.text.lstrip().upper().startswith(_EXPLAINED) and "set_config" not in self.text
+        return self.text.lstrip().upper().startswith(_EXPLAINED) and not self.is_setting
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether it says how the statements behind it are planned and bounded."""
+        return "set_config" in self.text
 
 
 @dataclass(frozen=True)

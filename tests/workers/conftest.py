@@ -21,6 +21,7 @@ from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.records.analyses import AnalysisRecord
 from tests.assets import astronaut
 from tests.fakes import MemoryJobStore
+from tests.job_stores import job_database
 from tests.media import draw_clip
 from workers.leases import Leases
 from workers.metrics import FleetMetrics
@@ -30,6 +31,8 @@ from workers.screener import Screener, ScreenerRules, open_screener
 from workers.tracing import SilentTracer
 from workers.work import answer_doorbell
 from workers.workplace import Workplace
+
+__all__ = ["job_database"]
 
 BUCKET = "videos"
 

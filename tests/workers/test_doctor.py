@@ -4,6 +4,7 @@ import secrets
 
 import pytest
 import redis
+from sqlalchemy import text
 
 from engine.cli.doctor import Check, Status
 from fakesieve.database import Database
@@ -14,6 +15,7 @@ from fakesieve.jobs.rows import HostBeat
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
+from tests.job_stores import make_sql_case
 from workers.doctor import check_fleet, judge_clock
 
 SILENT = "http://127.0.0.1:1"
@@ -63,6 +65,7 @@ def test_a_fleet_that_answers_is_told_service_by_service(
             "database",
             "clock of the database",
             "workers",
+            "invariants",
             "broker",
             "object store",
             "clock of the object store",
@@ -112,6 +115,23 @@ def test_a_database_without_tables_is_told_what_to_do(
     postgres.drop_database(name)
     assert found.status is Status.FAIL
     assert "fakesieve migrate" in found.hint
+
+
+def test_a_job_that_is_stuck_is_named_with_its_rule(
+    environment: dict[str, str], job_database: Database
+) -> None:
+    case = make_sql_case(job_database)
+    job_id = case.submit("stuck")
+    assert by_name(check_fleet(environment))["invariants"] == Check(
+        "invariants", Status.OK, "hold for the 1 jobs that were looked at"
+    )
+    case.store.run(
+        lambda tx: tx.session.execute(text("DELETE FROM outbox WHERE job_id = :id"), {"id": job_id})
+    )
+    found = by_name(check_fleet(environment))["invariants"]
+    assert found.status is Status.FAIL
+    assert found.seen.startswith("I6: an open shard of a live job is leased")
+    assert found.seen.endswith(f"{job_id}/0 (1 such)")
 
 
 def test_a_broker_that_evicts_fails(environment: dict[str, str], valkey: ValkeyServer) -> None:

@@ -20,6 +20,7 @@ NAMES = {
     "fakesieve_batch_crops", "fakesieve_batch_wait_seconds", "fakesieve_faces", "fakesieve_inference_seconds",
     "fakesieve_job_inference_seconds", "fakesieve_inference_failures", "fakesieve_queue_age_seconds",
     "fakesieve_ringing", "fakesieve_doorbells", "fakesieve_relay_failures", "fakesieve_reconciled",
+    "fakesieve_invariant_violations", "fakesieve_invariants_look_timestamp_seconds",
 }  # fmt: skip
 
 
