@@ -6,6 +6,7 @@ from typing import cast
 
 from api.pagination import Key
 from api.problems import Problem
+from api.schemas.job_logs import LogLineOut
 from api.schemas.jobs import (
     AttemptOut,
     BatchOut,
@@ -19,10 +20,9 @@ from api.schemas.jobs import (
     Stage,
     UploadOut,
     UploadState,
-    VideoOut,
-    VideoSourceOut,
     WorkOut,
 )
+from api.schemas.videos import VideoOut, VideoSourceOut
 from fakesieve.jobs.states import JobState
 from fakesieve.object_stores.s3 import PostForm
 from fakesieve.objects import VideoRef
@@ -31,6 +31,7 @@ from fakesieve.records.batch_lists import BatchLine
 from fakesieve.records.uploads import Upload
 from fakesieve.records.videos import Source, Video
 from fakesieve.values.job_lines import JobDetail, JobLine
+from fakesieve.values.job_log import LogLine
 
 
 def read_before(position: tuple[Key, ...] | None) -> tuple[datetime, str] | None:
@@ -70,6 +71,20 @@ def write_job(line: JobLine) -> JobOut:
         start_time=line.start_time,
         end_time=line.end_time,
         deadline=line.deadline,
+        trace_id=line.trace_id,
+    )
+
+
+def write_log_line(line: LogLine) -> LogLineOut:
+    """Return a line of the log of a job. Which host it was is not told."""
+    return LogLineOut(
+        time=line.time,
+        event=line.event,
+        shard=line.shard,
+        kind=line.kind,
+        attempt=line.number,
+        reason=line.reason,
+        message=line.message,
     )
 
 

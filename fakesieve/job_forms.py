@@ -4,6 +4,7 @@ from datetime import datetime
 
 from engine.result_forms import JsonObject
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobLine, ShardLine
+from fakesieve.values.job_log import LogLine
 
 
 def form_job(line: JobLine, attempts: int | None = None) -> JsonObject:
@@ -45,6 +46,7 @@ def form_detail(job: JobDetail) -> JsonObject:
     """Return a job with its pieces of work and every attempt at them; hosts only where they are told."""
     return {
         **form_job(job.line, job.attempt_count),
+        "trace_id": job.line.trace_id,
         "work": [_form_shard(shard) for shard in job.shards],
         "history": [form_attempt(attempt) for attempt in job.attempts],
     }
@@ -73,6 +75,20 @@ def form_attempt(attempt: AttemptLine) -> JsonObject:
         "end": None if attempt.end is None else attempt.end.value,
         "reason": None if attempt.reason is None else attempt.reason.value,
         "message": attempt.message,
+    }
+
+
+def form_log_line(line: LogLine) -> JsonObject:
+    """Return a line of the log of a job as JSON."""
+    return {
+        "time": form_time(line.time),
+        "event": line.event.value,
+        "shard": line.shard,
+        "kind": None if line.kind is None else line.kind.value,
+        "attempt": line.number,
+        **({} if line.owner is None else {"owner": line.owner}),
+        "reason": None if line.reason is None else line.reason.value,
+        "message": line.message,
     }
 
 

@@ -1,7 +1,8 @@
 """A tenant's change of policy: it judges what comes from now on, and history again, step by step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -23,6 +24,10 @@ class Change:
 
     judged: int
     moved: int
+
+    def add(self, done: Applied) -> "Change":
+        """Return what has come of it after one more step."""
+        return Change(self.judged + done.judged, self.moved + len(done.moved))
 
 
 def change_policy(
@@ -46,52 +51,77 @@ def change_policy(
     activates nothing too: that one judges what this one has judged again, and this one must not go on behind
     it.
     """
-
-    def begin(session: Session) -> tuple[str, int]:
-        if is_activated:
-            use = activate_policy(session, tenant_id, policy, actor=actor)
-        else:
-            use = begin_judging(session, tenant_id, actor=actor)
-        policy_id = ensure_policy(session, policy)
-        _note(session, tenant_id, policy, actor, "policy.apply_begun", {"is_active": is_activated})
-        return policy_id, use
-
-    policy_id, use = database.run_transaction(begin, tenant_id=tenant_id)
-    judged, moved, last_id = 0, 0, ""
-
-    def take_step(session: Session) -> Applied:
-        if hold_policy(session, tenant_id) != use:
-            raise RequestRefused(
-                Reason.STATE_CONFLICT,
-                f"another change began while {policy.name}@{policy.version} was applied",
-                "look which one is active; apply again what shall hold",
-            )
-        done = apply_policy(session, tenant_id, policy, policy_id, wanted, after_id=last_id, limit=step)
-        events = [_describe(each, policy) for each in done.moved]
-        record_events(session, tenant_id, EventType.VERDICT_CHANGED, events, behind=moved)
-        if done.last_id is None:
-            total = {"judged": judged + done.judged, "moved": moved + len(done.moved)}
-            _note(session, tenant_id, policy, actor, "policy.applied", {**total, "is_active": is_activated})
-        return done
-
+    asked = _Asked(tenant_id, policy, wanted, actor, is_activated)
+    begun = database.run_transaction(partial(_begin, asked), tenant_id=tenant_id)
+    so_far, last_id = Change(0, 0), ""
     while True:
+        take_step = partial(_take_step, asked, begun, so_far, after_id=last_id, limit=step)
         done = database.run_transaction(take_step, tenant_id=tenant_id)
-        judged, moved = judged + done.judged, moved + len(done.moved)
+        so_far = so_far.add(done)
         if done.last_id is None:
-            return Change(judged, moved)
+            return so_far
         last_id = done.last_id
 
 
-def _note(
-    session: Session,
-    tenant_id: str,
-    policy: Policy,
-    actor: str,
-    action: str,
-    details: Mapping[str, object],
-) -> None:
-    label = f"{policy.name}@{policy.version}"
-    record_audit(session, tenant_id=tenant_id, actor=actor, action=action, subject=label, details=details)
+@dataclass(frozen=True)
+class _Asked:
+    """What a change is, the same in each of its steps."""
+
+    tenant_id: str
+    policy: Policy
+    wanted: Filter
+    actor: str
+    is_activated: bool
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The policy as it is kept, and the number of the change, by which a later one is known."""
+
+    policy_id: str
+    use: int
+
+
+def _begin(asked: _Asked, session: Session) -> _Begun:
+    if asked.is_activated:
+        use = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
+    else:
+        use = begin_judging(session, asked.tenant_id, actor=asked.actor)
+    policy_id = ensure_policy(session, asked.policy)
+    _note(session, asked, "policy.apply_begun", {})
+    return _Begun(policy_id, use)
+
+
+def _take_step(
+    asked: _Asked, begun: _Begun, so_far: Change, session: Session, *, after_id: str, limit: int
+) -> Applied:
+    """Judge the next analyses, tell whose verdict moves, and with the last of them note the end."""
+    tenant_id, policy = asked.tenant_id, asked.policy
+    if hold_policy(session, tenant_id) != begun.use:
+        raise RequestRefused(
+            Reason.STATE_CONFLICT,
+            f"another change began while {policy.name}@{policy.version} was applied",
+            "look which one is active; apply again what shall hold",
+        )
+    done = apply_policy(
+        session, tenant_id, policy, begun.policy_id, asked.wanted, after_id=after_id, limit=limit
+    )
+    events = [_describe(each, policy) for each in done.moved]
+    record_events(session, tenant_id, EventType.VERDICT_CHANGED, events, behind=so_far.moved)
+    if done.last_id is None:
+        _note(session, asked, "policy.applied", asdict(so_far.add(done)))
+    return done
+
+
+def _note(session: Session, asked: _Asked, action: str, details: Mapping[str, object]) -> None:
+    record_audit(
+        session,
+        tenant_id=asked.tenant_id,
+        actor=asked.actor,
+        action=action,
+        subject=f"{asked.policy.name}@{asked.policy.version}",
+        details={**details, "is_active": asked.is_activated},
+    )
 
 
 def _describe(moved: Moved, policy: Policy) -> dict[str, object]:

@@ -17,7 +17,7 @@ _TIMES = {
     "shard": ("lease_until", "retry_time", "ring_time", "end_time"),
     "outbox": ("due_time", "create_time"),
     "worker_host": ("beat_time",),
-    "batch": ("create_time", "end_time"),
+    "batch": ("create_time", "end_time", "places_until"),
 }
 # In the order of their references; rows below them go with them. TRUNCATE takes ten times as long.
 _EMPTIED = ("usage", "job", "batch", "video", "worker_host", "tenant")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fakesieve.errors import RequestRefused
 from fakesieve.ingest.events import Notification, ObjectEvent, keep_latest, parse_notification
-from fakesieve.ingest.sweep import Watermarks, sweep_prefix
+from fakesieve.ingest.sweep import Sweep, sweep_prefix
 from fakesieve.ingest.take import Taken, Watch, take_event
 from fakesieve.jobs.store import JobStore
 from fakesieve.logging import get_logger
@@ -90,20 +90,17 @@ class EventListener:
 class Sweeper:
     """Sweeps one watch each time its turn comes."""
 
-    def __init__(
-        self, store: JobStore, objects: ObjectStore, marks: Watermarks, watch: Watch, *, is_full: bool = False
-    ) -> None:
-        self._store, self._objects, self._marks, self._watch = store, objects, marks, watch
-        self._is_full = is_full
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
 
     def take_turn(self) -> Taken:
         """Sweep once and say what was found. Raises ``Unavailable``; what was taken by then stays taken."""
         start_s = time.monotonic()
-        taken = sweep_prefix(self._store, self._objects, self._marks, self._watch, is_full=self._is_full)
+        taken = sweep_prefix(self._sweep)
         _log.info(
             "sweep.done",
-            bucket=self._watch.bucket,
-            prefix=self._watch.prefix,
+            bucket=self._sweep.watch.bucket,
+            prefix=self._sweep.watch.prefix,
             new=taken.n_new,
             known=taken.n_known,
             outside=taken.n_outside,

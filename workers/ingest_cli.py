@@ -10,7 +10,7 @@ import typer
 
 from fakesieve.cli.place import Place, open_place
 from fakesieve.errors import RequestRefused
-from fakesieve.ingest.sweep import ObjectWatermarks, preview_sweep
+from fakesieve.ingest.sweep import ObjectWatermarks, Sweep, preview_sweep
 from fakesieve.ingest.take import Taken, Watch
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import configure_logging
@@ -89,11 +89,12 @@ def sweep(
     """Submit what lies in a bucket and is not known yet; prints one JSON line for each sweep."""
     with _open(bucket, prefix, extensions, lane) as watched:
         marks = ObjectWatermarks(watched.objects, watched.place.settings.bucket)
+        wanted = Sweep(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
         if dry_run:
-            found = preview_sweep(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
+            found = preview_sweep(wanted)
             typer.echo(json.dumps(_form(found) | {"dry_run": True}))
             return
-        sweeper = Sweeper(watched.place.store, watched.objects, marks, watched.watch, is_full=full)
+        sweeper = Sweeper(wanted)
 
         def turn() -> bool:
             typer.echo(json.dumps(_form(sweeper.take_turn())))

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from fakesieve.jobs.rows import Claim
-from workers.tracing import Attributes, root_span_id, submit_time_ns, trace_id
+from workers.trace_ids import Attributes, root_span_id, submit_time_ns, trace_id
 
 _EXPORT_TIMEOUT_S = 5
 

@@ -1,21 +1,18 @@
 """Traces of jobs from submit to verdict, sent to an OTLP collector if one is named.
 
-A doorbell carries no trace context and needs none: the trace id *is* the job's UUID and the root span's id a
-digest of it, so that spans of all hosts meet in one trace. The root span begins with the time in the id,
-which is when the job was submitted. The host that scores a job writes it; of a job that failed, expired or
-was cancelled the reconciler does, which alone sees all of those ends.
+A doorbell carries no trace context and needs none: all ids follow from that of the job
+(``workers/trace_ids.py``), so that spans of all hosts meet in one trace. The host that scores a job writes
+its root span; of a job that failed, expired or was cancelled the reconciler does, which alone sees all of
+those ends.
 """
 
-import hashlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
 
-from fakesieve.ids import IdPrefix, parse_id
 from fakesieve.jobs.rows import Claim
-
-Attributes = Mapping[str, str | int | float]
+from workers.trace_ids import Attributes
 
 
 class Tracer(Protocol):
@@ -59,18 +56,3 @@ def open_tracer(endpoint: str | None) -> Tracer:
     from workers.otlp import OtlpTracer
 
     return OtlpTracer.open(endpoint)
-
-
-def trace_id(job_id: str) -> int:
-    """Return the trace of a job: the 128 bits of its id."""
-    return parse_id(job_id, IdPrefix.JOB).int
-
-
-def root_span_id(job_id: str) -> int:
-    """Return the id of a job's root span, 64 bits that are never all zero."""
-    return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") or 1
-
-
-def submit_time_ns(job_id: str) -> int:
-    """Return when a job was submitted, in nanoseconds since 1970: the first 48 bits of its UUIDv7 are ms."""
-    return (trace_id(job_id) >> 80) * 1_000_000

@@ -10,6 +10,7 @@ import httpx2
 
 from api.calls.bodies import write_body
 from api.calls.sender import Sender, unreachable
+from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import (
     BatchOut,
     BatchPreviewOut,
@@ -58,6 +59,10 @@ class Jobs:
         """Yield jobs, newest first, page after page, as they are asked for."""
         query = {"state": state, "batch_id": batch_id, "page_size": page_size}
         return self._sender.pages("/v1/jobs", JobOut, query)
+
+    def log(self, job_id: str) -> JobLogOut:
+        """Return what is known of a job, in order of time."""
+        return self._sender.get(f"/v1/jobs/{job_id}/log", JobLogOut)
 
     def cancel(self, job_id: str, message: str = "") -> JobOut:
         """Cancel a job that has not ended."""

@@ -1,7 +1,7 @@
 """Batches: lists of videos as one thing, from a request, a manifest or a prefix."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Annotated
 
@@ -37,7 +37,7 @@ from api.schemas.jobs import (
 from api.services import Services
 from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
 from api.writing import read_before, write_batch
-from fakesieve.ingest.manifest import fetch_manifest
+from fakesieve.ingest.manifest import Manifest, ManifestRow, Part, fetch_manifest
 from fakesieve.jobs.cancel import cancel_batch, retry_job
 from fakesieve.jobs.states import BatchState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
@@ -53,8 +53,9 @@ ITEMS_MAX = 1000
 LISTED_MAX = 10_000
 SCANNED_MAX = 20_000
 """Objects that are looked at below a prefix, of which some may be in folders of other tenants."""
-MANIFEST_BYTES_MAX = 8 << 20
-"""Enough for as many addresses of 800 bytes; a longer file is not fetched."""
+MANIFEST_BYTES_MAX = 64 << 20
+"""Enough for 500,000 addresses of 130 bytes, taken in parts; a longer file is not fetched."""
+_TOO_LONG = f"send it in parts of {LISTED_MAX} rows: first_row 1, then the next_row of each answer"
 RETRIES_AT_ONCE = 500
 PAGE_BATCHES = 50
 _PREVIEWED = 10
@@ -86,11 +87,14 @@ def submit_list(
     A call that was cut off is completed by sending it again under its key. A batch that gets no more jobs for
     an hour, all of whose jobs have ended, is `failed` with `submission_cut_off`; from then on, as for every
     batch that has ended, its key with jobs that it does not have is IDEMPOTENCY_CONFLICT.
+
+    A manifest of more than 10,000 rows is sent in parts, each a batch: with `first_row` 1, then with the
+    `next_row` of each answer, until that is null.
     """
     with begin() as session:
         # Which of its jobs are new is known once the list is: then its submission counts them.
         places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-    found = list(_find_jobs(body, caller, begin, objects, places))
+    found = _find_jobs(body, caller, begin, objects, places)
     key = request.headers.get(HEADER)
     new = NewBatch(
         caller.tenant_id,
@@ -100,10 +104,10 @@ def submit_list(
         # A call that was cut off and is sent again goes on in the batch that it had begun.
         idempotency_key=None if key is None else f"api:{key}",
     )
-    batch_id = submit_batch(jobs, new, found).batch_id
+    batch_id = submit_batch(jobs, new, found.jobs).batch_id
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     with begin() as session:
-        return _find(session, batch_id)
+        return _find(session, batch_id).model_copy(update={"next_row": found.next_row})
 
 
 @router.post("/v1/batches:preview", dependencies=_WRITE, responses=_SUBMIT_RESPONSES)
@@ -113,19 +117,29 @@ def preview_batch(
     """Say what a batch would hold, after the same checks; nothing is submitted."""
     with begin() as session:
         places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-    refs = [job.source for job in _find_jobs(body, caller, begin, objects, places)]
+    found = _find_jobs(body, caller, begin, objects, places)
+    refs = [job.source for job in found.jobs]
     sizes = [ref.size_bytes for ref in refs if ref.size_bytes is not None]
     return BatchPreviewOut(
         videos=len(refs),
         size_bytes=sum(sizes) if len(sizes) == len(refs) else None,
         first=[ref.uri for ref in refs[:_PREVIEWED]],
+        next_row=found.next_row,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The jobs of a list, or of a part of a manifest, and the row at which the next part begins."""
+
+    jobs: Sequence[NewJob]
+    next_row: int | None = None
 
 
 def _find_jobs(
     body: NewBatchBody, caller: Caller, begin: Begin, objects: ObjectStore, places: Places
-) -> Iterator[NewJob]:
-    """Yield the jobs of a list. Raises ``Problem`` or ``FleetError`` for the first that is wrong."""
+) -> _Found:
+    """Return the jobs of a list. Raises ``Problem`` or ``FleetError`` for the first that is wrong."""
 
     def make(ref: VideoRef, kind: SourceKind, external_id: str | None = None) -> NewJob:
         return NewJob(
@@ -139,15 +153,27 @@ def _find_jobs(
 
     if body.items is not None:
         with begin() as session:
-            yield from _find_items(body.items, session, places, make)
-    elif body.manifest is not None:
-        manifest = check_place(places, VideoRef.parse_uri(body.manifest))
-        found = fetch_manifest(objects, manifest, bytes_max=MANIFEST_BYTES_MAX, rows_max=LISTED_MAX)
-        for row in found.rows:
-            yield make(check_place(places, row.ref), SourceKind.MANIFEST, row.external_id)
-    else:
-        for ref in _walk(body.prefix or "", objects, places):
-            yield make(ref, SourceKind.API)
+            return _Found(list(_find_items(body.items, session, places, make)))
+    if body.manifest is None:
+        return _Found([make(ref, SourceKind.API) for ref in _walk(body.prefix or "", objects, places)])
+    ref = check_place(places, VideoRef.parse_uri(body.manifest))
+    found = _fetch(objects, ref, body.first_row)
+    rows = [make(_check_row(places, row), SourceKind.MANIFEST, row.external_id) for row in found.rows]
+    return _Found(rows, found.next_row)
+
+
+def _fetch(objects: ObjectStore, ref: VideoRef, first_row: int | None) -> Manifest:
+    part = None if first_row is None else Part(first_row, LISTED_MAX)
+    limits = {"bytes_max": MANIFEST_BYTES_MAX, "rows_max": LISTED_MAX}
+    return fetch_manifest(objects, ref, **limits, part=part, cure=_TOO_LONG)
+
+
+def _check_row(places: Places, row: ManifestRow) -> VideoRef:
+    """Return the object of a row. Raises ``Problem`` that names the line where it is not the tenant's."""
+    try:
+        return check_place(places, row.ref)
+    except Problem as fault:
+        raise Problem(fault.reason, f"line {row.line}: {fault.detail}", hint=fault.hint) from fault
 
 
 def _find_items(

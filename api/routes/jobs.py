@@ -8,21 +8,21 @@ from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.acts import note_act
-from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
+from api.dependencies import Begin, CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import RequestJobs, find_source, open_quota, read_places
 from api.router import ApiRouter
+from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import CancelBody, JobOut, NewJobBody
-from api.services import Services
 from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
-from api.writing import read_before, write_detail, write_job
+from api.writing import read_before, write_detail, write_job, write_log_line
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.reasons import Reason
 from fakesieve.records.job_lists import list_jobs, load_job
-from fakesieve.records.tenants import Caller
+from fakesieve.records.job_log import load_log
 from fakesieve.scopes import Scope
 from fakesieve.values.job_lines import JobDetail
 
@@ -94,14 +94,23 @@ async def show_job(
     request: Request,
     caller: CallerDep,
     services: ServicesDep,
+    begin: Transactions,
     view: View = View.BASIC,
     wait: Annotated[
         float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait at most for the job to end.")
     ] = 0,
 ) -> JobOut:
     """Show a job, at once or when it has ended."""
-    read = _read_later(services, caller, job_id, view)
+    read = _read_later(begin, job_id, view)
     return await wait_for(request, caller, services, read, _is_terminal, wait)
+
+
+@router.get("/v1/jobs/{job_id}/log", dependencies=_READ)
+def show_job_log(job_id: str, session: Transaction) -> JobLogOut:
+    """Say what became of a job, in order of time: its states, every try, lost leases, and what waits."""
+    line = _find(load_job(session, job_id), job_id).line
+    lines = [write_log_line(each) for each in load_log(session, job_id) or ()]
+    return JobLogOut(job_id=line.id, trace_id=line.trace_id, data=lines)
 
 
 @router.get(
@@ -110,9 +119,11 @@ async def show_job(
     response_class=StreamingResponse,
     responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
 )
-async def stream_job(job_id: str, caller: CallerDep, services: ServicesDep) -> StreamingResponse:
+async def stream_job(
+    job_id: str, caller: CallerDep, services: ServicesDep, begin: Transactions
+) -> StreamingResponse:
     """Follow a job: server-sent events whose data is the job, one for each change."""
-    read = _read_later(services, caller, job_id, View.BASIC)
+    read = _read_later(begin, job_id, View.BASIC)
     return await stream_changes(caller, services, read, _is_terminal)
 
 
@@ -154,11 +165,11 @@ def _is_terminal(job: JobOut) -> bool:
     return job.is_terminal
 
 
-def _read_later(services: Services, caller: Caller, job_id: str, view: View) -> Callable[[], JobOut]:
+def _read_later(begin: Begin, job_id: str, view: View) -> Callable[[], JobOut]:
     """Return a function that reads the job in a transaction of its own."""
 
     def read() -> JobOut:
-        with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        with begin() as session:
             detail = _find(load_job(session, job_id), job_id)
         return write_detail(detail) if view is View.FULL else write_job(detail.line)
 

@@ -12,7 +12,6 @@ from fakesieve.objects import KEY_BYTES_MAX, VideoRef
 from fakesieve.places import parse_place
 from fakesieve.reasons import Reason
 from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX, AttemptEnd
-from fakesieve.values.videos import TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, TAGS_MAX, SourceKind
 
 DEADLINE_S_MAX = 30 * 24 * 3600
 _URI_LETTERS_MAX = KEY_BYTES_MAX + 300
@@ -32,7 +31,6 @@ Uri = Annotated[
         examples=["s3://videos/clips/one.mp4"],
     ),
 ]
-TagValue = Annotated[str, Field(max_length=TAG_VALUE_LENGTH_MAX)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -86,6 +84,12 @@ class NewBatchBody(Request):
         str | None,
         Field(max_length=_URI_LETTERS_MAX, description="All objects under it, as s3://bucket/clips/."),
     ] = None
+    first_row: Annotated[
+        Int | None,
+        Field(
+            ge=1, description="Takes a part of the manifest, from this row on; `next_row` begins the next."
+        ),
+    ] = None
     lane: Lane = Lane.BULK
     deadline_s: DeadlineS = int(DEADLINE_S)
     max_failure_rate: Annotated[
@@ -97,6 +101,8 @@ class NewBatchBody(Request):
     def _check_one(self) -> Self:
         if sum(each is not None for each in (self.items, self.manifest, self.prefix)) != 1:
             raise ValueError("give one of items, manifest and prefix")
+        if self.first_row is not None and self.manifest is None:
+            raise ValueError("first_row is of a manifest")
         if self.items == []:
             raise ValueError("items is empty: give at least one")
         if self.manifest is not None:
@@ -252,7 +258,16 @@ class JobOut(Answer):
     start_time: Time | None
     end_time: Time | None
     deadline: Time
+    trace_id: Annotated[
+        str | None,
+        Field(description="Of the trace that workers send, if they send any (W3C Trace Context)."),
+    ] = None
     work: WorkOut | None = None
+
+
+NextRow = Annotated[
+    int | None, Field(description="Where the next part of its manifest begins; null but where it is sent.")
+]
 
 
 class JobCounts(Answer):
@@ -289,6 +304,7 @@ class BatchOut(Answer):
         BatchEnd | None,
         Field(description="Why it ended; `submission_cut_off`: the rest of its list never came."),
     ] = None
+    next_row: NextRow = None
 
 
 class BatchPreviewOut(Answer):
@@ -298,6 +314,7 @@ class BatchPreviewOut(Answer):
     videos: int
     size_bytes: int | None
     first: Annotated[list[str], Field(description="The first of them, up to ten.")]
+    next_row: NextRow = None
 
 
 class RetriedOut(Answer):
@@ -343,48 +360,3 @@ class UploadOut(Answer):
         Time | None,
         Field(description="When it is removed unless a job names it; null once its video decides that."),
     ]
-
-
-class ChangeVideoBody(Request):
-    """What a caller may say of a video. What is left out stays; ``tags`` replaces all that there are."""
-
-    external_id: ExternalId | None = None
-    tags: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=TAG_NAME_LENGTH_MAX)], TagValue] | None,
-        Field(max_length=TAGS_MAX, description="Names and values of the caller's own, to filter results by."),
-    ] = None
-
-
-class VideoSourceOut(Answer):
-    """A place where a video was seen."""
-
-    kind: SourceKind
-    uri: str
-    version_id: str | None
-    etag: str | None
-    first_seen_time: Time
-
-
-class VideoOut(Answer):
-    """The bytes of a video, once for a tenant however often they were submitted."""
-
-    id: str
-    object: Literal["video"] = "video"
-    content_sha256: str
-    size_bytes: int
-    external_id: str | None
-    container: str | None
-    codec: str | None
-    width: int | None
-    height: int | None
-    duration_us: int | None
-    warnings: list[str]
-    tags: dict[str, str]
-    retention_class: str | None
-    hold_time: Annotated[Time | None, Field(description="Since when a legal hold keeps it.")]
-    expire_time: Annotated[
-        Time | None,
-        Field(description="When its class lets it be erased; null without one, and while a hold keeps it."),
-    ]
-    sources: list[VideoSourceOut] | None = None
-    create_time: Time

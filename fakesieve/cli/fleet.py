@@ -13,6 +13,7 @@ from fakesieve.jobs.states import JobState, Lane
 from fakesieve.reach import is_remote
 from fakesieve.values.findings import FaceMaps, Finding
 from fakesieve.values.job_lines import JobDetail, JobLine
+from fakesieve.values.job_log import LogLine
 
 _DIRECT, _REMOTE = "fakesieve.cli.direct.fleet", "api.cli.remote.fleet"
 
@@ -57,6 +58,10 @@ class Jobs(Protocol):
         """Return jobs with their work. Raises RequestRefused for the first that there is not."""
         ...
 
+    def load_log(self, job_id: str) -> Sequence[LogLine]:
+        """Return what is known of a job, in order of time. Raises RequestRefused where there is none."""
+        ...
+
     def cancel_job(self, job_id: str) -> JobState | None:
         """Stop a job; returns None, or the state in which it had ended."""
         ...
@@ -84,10 +89,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Listing:
-    """Many videos under one name: all objects under a prefix, or what a manifest names."""
+    """Many videos under one name: all objects under a prefix, or what a manifest names.
+
+    A manifest that was submitted before is submitted once more where ``is_again``.
+    """
 
     name: str
     is_manifest: bool
+    is_again: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Intake(Protocol):
         ...
 
     def submit_listing(self, listing: Listing, order: Order) -> Iterable[TakenJob]:
-        """Submit a listing as one batch; the same manifest again is answered with the jobs it has."""
+        """Submit a listing as one batch; the same manifest is answered with the jobs it has, unless again."""
         ...
 
     def measure_listing(self, listing: Listing, order: Order) -> ListingSize:

@@ -1,11 +1,14 @@
 """Jobs and tries at their work as columns of a list, and as lines for a person."""
 
+from datetime import UTC
+
 from rich.text import Text
 
 from fakesieve.cli.lists import Columns
 from fakesieve.job_forms import form_time
 from fakesieve.jobs.states import JobState
 from fakesieve.values.job_lines import AttemptLine, JobLine
+from fakesieve.values.job_log import LogLine
 
 _STYLES = {
     JobState.QUEUED: "dim",
@@ -41,6 +44,7 @@ def describe_job(line: JobLine) -> list[tuple[str, str]]:
         "deadline": form_time(line.deadline),
         "video": line.video_id,
         "analysis": line.analysis_id and line.analysis_id + reused,
+        "trace": line.trace_id,
     }
     told = [(name, value) for name, value in known.items() if value is not None]
     return told + describe_fault(line)
@@ -59,8 +63,12 @@ def _tell_seconds(attempt: AttemptLine) -> str | None:
     return f"{(attempt.end_time - attempt.start_time).total_seconds():.1f}"
 
 
-def _tell_note(attempt: AttemptLine) -> str:
+def _tell_note(attempt: AttemptLine | LogLine) -> str:
     return " ".join(part for part in (attempt.reason and attempt.reason.value, attempt.message) if part)
+
+
+def _tell_moment(line: LogLine) -> str:
+    return f"{line.time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 JOB_COLUMNS: Columns[JobLine] = {
@@ -77,5 +85,14 @@ ATTEMPT_COLUMNS: Columns[AttemptLine] = {
     "attempt": lambda each: each.number,
     "seconds": _tell_seconds,
     "end": lambda each: "runs" if each.end is None else each.end,
+    "note": _tell_note,
+}
+LOG_COLUMNS: Columns[LogLine] = {
+    "time": _tell_moment,
+    "event": lambda line: line.event,
+    "shard": lambda line: line.shard,
+    "kind": lambda line: line.kind,
+    "attempt": lambda line: line.number,
+    "host": lambda line: line.owner,
     "note": _tell_note,
 }

@@ -6,12 +6,12 @@ import typer
 
 from engine.output.names import escape_for_terminal
 from fakesieve.cli.fleet import Fleet, open_fleet
-from fakesieve.cli.job_columns import ATTEMPT_COLUMNS, JOB_COLUMNS, describe_job, tell_progress
+from fakesieve.cli.job_columns import ATTEMPT_COLUMNS, JOB_COLUMNS, LOG_COLUMNS, describe_job, tell_progress
 from fakesieve.cli.lists import LIMIT, AsCsv, AsJson, Form, Limit, read_form, show_list
 from fakesieve.cli.printing import end_list, print_json
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
-from fakesieve.job_forms import form_attempt, form_detail, form_job
+from fakesieve.job_forms import form_attempt, form_detail, form_job, form_log_line
 from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.reasons import Reason
 from fakesieve.values.job_lines import JobDetail
@@ -51,6 +51,19 @@ def show(ids: Ids, *, as_json: AsJson = False) -> None:
                 print_json(form_detail(job))
             else:
                 _print_detail(job)
+
+
+@jobs.command()
+def logs(
+    job_id: Annotated[str, typer.Argument(metavar="JOB_ID", show_default=False)],
+    *,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Show what the records know of a job, in order of time: its states, every try, and what waits."""
+    form = read_form(as_json=as_json, as_csv=as_csv)
+    with open_fleet() as fleet:
+        show_list(fleet.jobs.load_log(job_id), LOG_COLUMNS, form, write=form_log_line)
 
 
 @jobs.command()

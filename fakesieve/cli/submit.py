@@ -23,6 +23,9 @@ def submit(
     manifest: Annotated[
         str | None, typer.Option(help="CSV or JSONL file of objects, local or s3://; becomes one batch.")
     ] = None,
+    is_again: Annotated[
+        bool, typer.Option("--again", help="Submit a manifest once more: a new batch with new jobs.")
+    ] = False,
     lane: Annotated[Lane | None, typer.Option(help="Default: standard; bulk for lists.")] = None,
     deadline_h: Annotated[
         float, typer.Option(min=0.001, help="Hours after which a job that has not ended expires.")
@@ -40,11 +43,14 @@ def submit(
 ) -> None:
     """Give videos to the fleet; prints a job id for each.
 
-    The same file may be submitted again: it is then answered from what was found before.
+    The same file may be submitted again: it is then answered from what was found before. The same manifest
+    goes on where it was cut off and is otherwise the batch that it was, unless with --again.
     """
     named = inputs or []
     if not named and manifest is None:
         raise typer.BadParameter("name a file, an object or --manifest")
+    if is_again and manifest is None:
+        raise typer.BadParameter("--again goes with --manifest; all else is submitted anew each time")
     _check_files([each for each in named if not is_address(each)])
     single = Order(lane or Lane.STANDARD, deadline_h * 3600)
     listed = Order(lane or Lane.BULK, deadline_h * 3600)
@@ -58,7 +64,7 @@ def submit(
             else:
                 _submit_one(fleet.intake, each, single, dry_run=dry_run, is_json=as_json)
         if manifest is not None:
-            listing = Listing(manifest, is_manifest=True)
+            listing = Listing(manifest, is_manifest=True, is_again=is_again)
             _submit_listing(fleet.intake, listing, listed, dry_run=dry_run, is_json=as_json)
 
 

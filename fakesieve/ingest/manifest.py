@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import TextIO, cast
 
 from fakesieve.errors import RequestRefused
 from fakesieve.objects import ObjectStore, VideoRef
@@ -17,7 +17,8 @@ from fakesieve.reasons import Reason
 from fakesieve.texts import is_storable
 from fakesieve.values.jobs import KEY_LENGTH_MAX
 
-ROWS_MAX = 100_000
+ROWS_MAX = 1_000_000
+"""Read at once at most: a million rows take 1 GB of memory."""
 FILE_BYTES_MAX = 256 << 20
 ERRORS_SHOWN = 10
 COLUMNS = ("uri", "bucket", "key", "version_id", "etag", "external_id")
@@ -41,10 +42,26 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A file that is right from its first line to its last. The same bytes have the same ``sha256``."""
+    """A file that is right from its first line to its last. The same bytes have the same ``sha256``.
+
+    Of a part, ``rows`` are right, and ``next_row`` is where the next part begins; None at the end.
+    """
 
     rows: tuple[ManifestRow, ...]
     sha256: str
+    next_row: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Up to ``count`` rows of a manifest from the row ``first`` on, counted from 1 without the header."""
+
+    first: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.count < 1:
+            raise ValueError("a part begins at row 1 or behind it, and has at least one")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -61,7 +78,13 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def fetch_manifest(
-    objects: ObjectStore, ref: VideoRef, *, bytes_max: int = FILE_BYTES_MAX, rows_max: int = ROWS_MAX
+    objects: ObjectStore,
+    ref: VideoRef,
+    *,
+    bytes_max: int = FILE_BYTES_MAX,
+    rows_max: int = ROWS_MAX,
+    part: Part | None = None,
+    cure: str = "split it",
 ) -> Manifest:
     """Read a manifest in the object store. Raises what the store and :func:`parse_manifest` raise.
 
@@ -71,7 +94,7 @@ def fetch_manifest(
     with tempfile.TemporaryDirectory(prefix="fakesieve-manifest-") as folder:
         path = Path(folder, "manifest")
         objects.download(ref, path, limit_bytes=bytes_max)
-        return parse_manifest(path.read_bytes(), kind, ref.uri, rows_max=rows_max)
+        return parse_manifest(path.read_bytes(), kind, ref.uri, rows_max=rows_max, part=part, cure=cure)
 
 
 def find_kind(name: str) -> ManifestKind:
@@ -84,35 +107,66 @@ def find_kind(name: str) -> ManifestKind:
     raise _refuse(name, "a manifest is a .csv or a .jsonl file; rename it to what it is")
 
 
-def parse_manifest(body: bytes, kind: ManifestKind, name: str, *, rows_max: int = ROWS_MAX) -> Manifest:
-    """Read a manifest. Raises ``RequestRefused``: INVALID_MANIFEST, with each bad line and its cure, and
-    REQUEST_TOO_LARGE at the first line beyond ``rows_max``, of which no more is read.
+def parse_manifest(
+    body: bytes,
+    kind: ManifestKind,
+    name: str,
+    *,
+    rows_max: int = ROWS_MAX,
+    part: Part | None = None,
+    cure: str = "split it",
+) -> Manifest:
+    """Read a manifest, or a part of it, whose rows alone are looked at closely.
+
+    Raises ``RequestRefused``: INVALID_MANIFEST, with each bad line and its cure, and without a part
+    REQUEST_TOO_LARGE with ``cure`` at the first line beyond ``rows_max``, of which no more is read.
     """
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        line = body.count(b"\n", 0, fault.start) + 1
-        raise _refuse(name, f"line {line}: not UTF-8; save the file as UTF-8") from fault
-    faults, rows = _Faults(), list[ManifestRow]()
-    first_lines = dict[VideoRef, int]()
-    for line, found in _read_csv(text) if kind is ManifestKind.CSV else _read_jsonl(text):
-        if len(rows) + faults.count >= rows_max:
-            seen = f"{name}: more than {rows_max} videos, which is as many as are taken at once"
-            raise RequestRefused(Reason.REQUEST_TOO_LARGE, seen, "split it")
+    wanted = part or Part(1, rows_max)
+    rows, next_row = _Rows(), None
+    for place, (line, found) in enumerate(_read_lines(body, kind, name), 1):
+        if place < wanted.first and not isinstance(found, str):
+            continue
+        if rows.count >= wanted.count:
+            next_row = place
+            break
+        rows.add(line, found)
+    if next_row is not None and part is None:
+        seen = f"{name}: more than {rows_max} videos, which is as many as are taken at once"
+        raise RequestRefused(Reason.REQUEST_TOO_LARGE, seen, cure)
+    if not rows.count:
+        rows.faults.add(_tell_empty(wanted))
+    if rows.faults.count:
+        raise _refuse(name, rows.faults.tell())
+    return Manifest(tuple(rows.found), sha256(body).hexdigest(), next_row)
+
+
+def _tell_empty(wanted: Part) -> str:
+    if wanted.first > 1:
+        return f"it has no row {wanted.first}; begin with 1, and go on where the answer says"
+    return "it names no video; write one a line"
+
+
+class _Rows:
+    """Rows as they are read, and what is wrong with others."""
+
+    def __init__(self) -> None:
+        self.found, self.faults = list[ManifestRow](), _Faults()
+        self._first_lines = dict[VideoRef, int]()
+
+    @property
+    def count(self) -> int:
+        return len(self.found) + self.faults.count
+
+    def add(self, line: int, found: "_Found") -> None:
         row = _make_row(line, found)
         if isinstance(row, str):
-            faults.add(f"line {line}: {row}")
-            continue
-        first = first_lines.setdefault(row.ref, line)
+            self.faults.add(f"line {line}: {row}")
+            return
+        first = self._first_lines.setdefault(row.ref, line)
         if first == line:
-            rows.append(row)
+            self.found.append(row)
         else:
-            faults.add(f"line {line}: names the same object as line {first}; remove one of them")
-    if not rows and not faults.count:
-        faults.add("it names no video; write one a line")
-    if faults.count:
-        raise _refuse(name, faults.tell())
-    return Manifest(tuple(rows), sha256(body).hexdigest())
+            self.faults.add(f"line {line}: names the same object as line {first}; remove one of them")
 
 
 @dataclass
@@ -136,9 +190,30 @@ class _Faults:
 _Found = Mapping[str, str] | str
 
 
-def _read_csv(text: str) -> Iterator[tuple[int, _Found]]:
+def _read_lines(body: bytes, kind: ManifestKind, name: str) -> Iterator[tuple[int, _Found]]:
+    """Yield the lines as they are asked for: as one text they would take up to four times the file's size."""
+    newline = "" if kind is ManifestKind.CSV else "\n"  # JSON may hold what else ends a line
+    text = io.TextIOWrapper(io.BytesIO(body), encoding="utf-8-sig", newline=newline)
+    try:
+        yield from _read_csv(text) if kind is ManifestKind.CSV else _read_jsonl(text)
+    except UnicodeDecodeError as fault:
+        line = _find_undecodable(body)
+        raise _refuse(name, f"line {line}: not UTF-8; save the file as UTF-8") from fault
+
+
+def _find_undecodable(body: bytes) -> int:
+    """Return the first line that is not UTF-8, counted from 1. No character spans two lines."""
+    for line, text in enumerate(io.BytesIO(body), 1):
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return line
+    return 1
+
+
+def _read_csv(text: TextIO) -> Iterator[tuple[int, _Found]]:
     """Yield the lines behind the header; a wrong header is the only thing that is said then."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(text, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, list[str]())]
         wrong = _check_header(header)
@@ -174,8 +249,8 @@ def _check_header(header: list[str]) -> str | None:
     return None
 
 
-def _read_jsonl(text: str) -> Iterator[tuple[int, _Found]]:
-    for line, row in enumerate(io.StringIO(text, newline="\n"), 1):  # one at a time: a split has them all
+def _read_jsonl(text: TextIO) -> Iterator[tuple[int, _Found]]:
+    for line, row in enumerate(text, 1):
         if not row.strip():
             continue
         try:

@@ -62,66 +62,65 @@ class ObjectWatermarks:
         return VideoRef(self.bucket, f"{OWN_PREFIX}sweeps/{name}.json")
 
 
-def sweep_prefix(
-    store: JobStore,
-    objects: ObjectStore,
-    marks: Watermarks,
-    watch: Watch,
-    *,
-    overlap: timedelta = OVERLAP,
-    is_full: bool = False,
-) -> Taken:
+@dataclass(frozen=True)
+class Sweep:
+    """A walk through what a watch covers: where jobs, objects and marks are kept, and how far back it goes.
+
+    Objects older than the mark less the overlap are passed over, unless ``is_full``.
+    """
+
+    store: JobStore
+    objects: ObjectStore
+    marks: Watermarks
+    watch: Watch
+    overlap: timedelta = OVERLAP
+    is_full: bool = False
+
+    def read_mark(self) -> datetime | None:
+        """Return the date where the sweep begins; None for the beginning of time."""
+        return None if self.is_full else self.marks.read(self.watch)
+
+    def list_since(self, mark: datetime | None) -> Iterator[ObjectFacts]:
+        """Yield the objects under the watch's prefix but those older than the mark less the overlap."""
+        since = mark - self.overlap if mark else datetime.min.replace(tzinfo=UTC)
+        listed = self.objects.list_objects(self.watch.bucket, self.watch.prefix)
+        return (facts for facts in listed if facts.modified_time >= since)
+
+
+def sweep_prefix(sweep: Sweep) -> Taken:
     """Submit what lies under the watch's prefix and is not known yet.
 
-    Objects older than the mark less the overlap are passed over, unless ``is_full``. The mark moves when
-    the walk has come to its end, to the newest date that it saw, which is the object store's clock. Raises
-    ``Unavailable`` where a store does not answer; the next sweep begins at the old mark.
+    The mark moves when the walk has come to its end, to the newest date that it saw: of the clock of the
+    objects' store. Raises ``Unavailable`` where a store does not answer; the next one begins at the old mark.
     """
-    mark = None if is_full else marks.read(watch)
+    mark = sweep.read_mark()
     newest, taken = mark, Taken()
-    for facts in _list_since(objects, watch, mark, overlap):
-        taken += take_listed(store, watch, facts)
+    for facts in sweep.list_since(mark):
+        taken += take_listed(sweep.store, sweep.watch, facts)
         newest = max(newest or facts.modified_time, facts.modified_time)
     if newest and newest != mark:
-        marks.write(watch, newest)
+        sweep.marks.write(sweep.watch, newest)
     return taken
 
 
-def preview_sweep(
-    store: JobStore,
-    objects: ObjectStore,
-    marks: Watermarks,
-    watch: Watch,
-    *,
-    overlap: timedelta = OVERLAP,
-    is_full: bool = False,
-) -> Taken:
+def preview_sweep(sweep: Sweep) -> Taken:
     """Say what ``sweep_prefix`` would take, and take nothing. Raises ``Unavailable`` as it does."""
-    mark = None if is_full else marks.read(watch)
     taken, keys = Taken(), list[str]()
-    for facts in _list_since(objects, watch, mark, overlap):
-        if not watch.covers(facts.ref):
+    for facts in sweep.list_since(sweep.read_mark()):
+        if not sweep.watch.covers(facts.ref):
             taken += Taken(n_outside=1)
             continue
         keys.append(make_key(Seen(facts.ref, facts.modified_time)))
         if len(keys) == _LOOKED_UP:
-            taken += _count_known(store, watch.tenant_id, keys)
+            taken += _count_known(sweep, keys)
             keys = []
-    return taken + _count_known(store, watch.tenant_id, keys)
+    return taken + _count_known(sweep, keys)
 
 
-def _count_known(store: JobStore, tenant_id: str, keys: list[str]) -> Taken:
-    known = store.run(lambda tx: tx.count_known_jobs(tenant_id, keys)) if keys else 0
+def _count_known(sweep: Sweep, keys: list[str]) -> Taken:
+    tenant_id = sweep.watch.tenant_id
+    known = sweep.store.run(lambda tx: tx.count_known_jobs(tenant_id, keys)) if keys else 0
     return Taken(n_new=len(keys) - known, n_known=known)
-
-
-def _list_since(
-    objects: ObjectStore, watch: Watch, mark: datetime | None, overlap: timedelta
-) -> Iterator[ObjectFacts]:
-    """Yield the objects under the watch's prefix but those older than the mark less the overlap."""
-    since = mark - overlap if mark else datetime.min.replace(tzinfo=UTC)
-    listed = objects.list_objects(watch.bucket, watch.prefix)
-    return (facts for facts in listed if facts.modified_time >= since)
 
 
 def _read_mark(text: bytes) -> datetime | None:

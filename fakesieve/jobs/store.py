@@ -50,13 +50,19 @@ class SubmitRows(Protocol):
         """Insert a queued job, or find the one of the same tenant and idempotency key."""
         ...
 
-    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
-        """Return how many live jobs the tenant would have more than it may have, with so many more.
+    def insert_jobs(self, drafts: Sequence[JobDraft]) -> list[Placed]:
+        """Do the same for many of one tenant, each with a key, in their order.
 
-        0 where there is no limit.
+        Of two with one key the later one finds the earlier.
+        """
+        ...
 
-        Whoever asks next for the same tenant waits until this transaction has ended, and so counts its jobs.
-        Raises ``RequestRefused`` when there is no such tenant.
+    def count_over_quota(self, tenant_id: str) -> int:
+        """Return how many more live jobs the tenant has than it may have; 0 where there is no limit.
+
+        The places of lists that are on their way count as jobs. Whoever asks next for the same tenant waits
+        until this transaction has ended, and so counts its jobs and places. Raises ``RequestRefused`` when
+        there is no such tenant.
         """
         ...
 
@@ -315,6 +321,21 @@ class BatchRows(Protocol):
         """Return the state of a batch, if there is it, and keep it from ending in this transaction's time."""
         ...
 
+    def hold_batch(self, batch_id: str) -> BatchState | None:
+        """Return the state of a batch, and keep all others from adding to it or moving it meanwhile."""
+        ...
+
+    def set_places(self, batch_id: str, places: int, span_s: float) -> None:
+        """Have so many jobs that the batch is to bring count as live, for so long. It is held."""
+        ...
+
+    def take_places(self, batch_id: str, taken: int, span_s: float) -> BatchState | None:
+        """Have so many fewer places count, the others for so long from now on; hold the batch.
+
+        Returns its state, or None where there is none.
+        """
+        ...
+
     def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
         """Whether the batch is open, has no live job and got none for so long.
 
@@ -331,7 +352,10 @@ class BatchRows(Protocol):
         ...
 
     def set_batch_state(self, batch_id: str, state: BatchState, end: BatchEnd | None = None) -> bool:
-        """Move a batch that has not ended; False when it has. ``end`` says why it ends."""
+        """Move a batch that has not ended; False when it has. ``end`` says why it ends.
+
+        It has no places any more: its submission is over, or will be refused.
+        """
         ...
 
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:

@@ -17,6 +17,9 @@ from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX
 from fakesieve.values.videos import SourceKind
 
 _JOBS_AT_ONCE = 200
+# How long the places of a list are kept after its last step. A step takes well below a second, and a list
+# that was cut off is not to keep its tenant from submitting for long.
+PLACES_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,18 @@ def _check_batch(tx: JobTransaction, batch_id: str, tenant_id: str) -> None:
 
 
 def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
-    draft = JobDraft(
+    draft = _make_draft(new, job_id)
+    return _open_work(tx, [draft], [tx.insert_job(draft)])[0]
+
+
+def _submit_many(tx: JobTransaction, step: Sequence[NewJob], ids: Sequence[str]) -> list[Submitted]:
+    """Take in jobs of one tenant, each with a key: some statements for all of them."""
+    drafts = [_make_draft(new, job_id) for new, job_id in zip(step, ids, strict=True)]
+    return _open_work(tx, drafts, tx.insert_jobs(drafts))
+
+
+def _make_draft(new: NewJob, job_id: str) -> JobDraft:
+    return JobDraft(
         job_id,
         new.tenant_id,
         new.source,
@@ -154,29 +168,41 @@ def _submit(tx: JobTransaction, new: NewJob, job_id: str) -> Submitted:
         new.batch_id,
         new.source_kind,
     )
-    placed = tx.insert_job(draft)
-    if not placed.is_new:
-        _check_same(placed, draft.request_hash, new.idempotency_key)
-        return Submitted(placed.id, is_new=False)
-    key = ShardKey(job_id, 0)
-    tx.insert_shards([ShardDraft(key, WorkKind.PREPARE, new.tenant_id, new.lane)])
-    tx.insert_doorbells([key])
-    return Submitted(job_id, is_new=True)
+
+
+def _open_work(tx: JobTransaction, drafts: Sequence[JobDraft], placed: Sequence[Placed]) -> list[Submitted]:
+    """Give the jobs that are new their first shards and doorbells; refuse another request under a known
+    key.
+    """
+    fresh = list[ShardDraft]()
+    for draft, each in zip(drafts, placed, strict=True):
+        if each.is_new:
+            fresh.append(ShardDraft(ShardKey(draft.id, 0), WorkKind.PREPARE, draft.tenant_id, draft.lane))
+        else:
+            _check_same(each, draft.request_hash, draft.idempotency_key)
+    if fresh:
+        tx.insert_shards(fresh)
+        tx.insert_doorbells([shard.key for shard in fresh])
+    return [Submitted(each.id, each.is_new) for each in placed]
 
 
 def _check_takes(tx: JobTransaction, batch_id: str | None) -> None:
-    """Refuse a new job for a batch that has ended: whoever waits for the batch would never see it end.
+    """Refuse a new job for a batch that has ended.
 
     The batch does not end either before this transaction does.
     """
-    state = None if batch_id is None else tx.share_batch(batch_id)
+    _check_goes_on(batch_id, None if batch_id is None else tx.share_batch(batch_id))
+
+
+def _check_goes_on(batch_id: str | None, state: BatchState | None) -> None:
+    """Refuse new jobs for a batch that has ended: whoever waits for the batch would never see it end."""
     if state is not None and state.is_terminal:
         raise RequestRefused(Reason.STATE_CONFLICT, *_tell_ended(str(batch_id), state))
 
 
-def _check_quota(tx: JobTransaction, tenant_id: str, wanted: int = 0) -> None:
-    """Refuse new jobs over the tenant's limit, those that are there and ``wanted`` ones to come."""
-    over = tx.count_over_quota(tenant_id, wanted)
+def _check_quota(tx: JobTransaction, tenant_id: str) -> None:
+    """Refuse new jobs over the tenant's limit, and new lists whose jobs would be."""
+    over = tx.count_over_quota(tenant_id)
     if over > 0:
         raise RequestRefused(Reason.QUOTA_EXCEEDED, f"{over} live jobs more than tenant {tenant_id} may have")
 
@@ -195,8 +221,9 @@ def submit_batch(store: JobStore, new: NewBatch, jobs: Sequence[NewJob]) -> Subm
     was cut off is completed by sending the same list again, until the batch has ended.
 
     Raises ``RequestRefused`` before anything is taken in when the list does not fit into the tenant's quota,
-    and ``BatchEnded`` when it has jobs that are new to a batch that has ended. Others may fill the quota and
-    somebody may end the batch while it is taken in: then ``RequestRefused`` comes after some jobs.
+    and ``BatchEnded`` when it has jobs that are new to a batch that has ended. From then on its places are
+    kept, so that no other submission takes them. Somebody may end the batch while it is taken in: then
+    ``RequestRefused`` comes after some jobs.
     """
     placed = store.run(lambda tx: _open_batch(tx, new, new_id(IdPrefix.BATCH), jobs))
     done = list[Submitted]()
@@ -220,17 +247,20 @@ def _open_batch(tx: JobTransaction, new: NewBatch, batch_id: str, jobs: Sequence
         new.idempotency_key,
     )
     placed = tx.insert_batch(draft)
+    state = None
     if not placed.is_new:
         _check_same(placed, draft.request_hash, new.idempotency_key)
+        # Held before its jobs are counted: another one that sends the same list takes its places meanwhile.
+        state = tx.hold_batch(placed.id)
     wanted = len(jobs)
     if not placed.is_new or any(job.idempotency_key is not None for job in jobs):
         keys = {_name_job(placed.id, position, job) for position, job in enumerate(jobs)}
         wanted = len(keys) - tx.count_known_jobs(new.tenant_id, keys)
     if wanted:
-        state = tx.share_batch(placed.id)
         if state is not None and state.is_terminal:
             raise BatchEnded(placed.id, state)
-        _check_quota(tx, new.tenant_id, wanted)
+        tx.set_places(placed.id, wanted, PLACES_S)
+        _check_quota(tx, new.tenant_id)
     return placed
 
 
@@ -248,9 +278,9 @@ def _submit_step(store: JobStore, batch_id: str, step: Sequence[NewJob]) -> list
     ids = [new_id(IdPrefix.JOB) for _ in step]
 
     def work(tx: JobTransaction) -> list[Submitted]:
-        done = [_submit(tx, new, job_id) for new, job_id in zip(step, ids, strict=True)]
-        if any(each.is_new for each in done):
-            _check_takes(tx, batch_id)
+        done = _submit_many(tx, step, ids)
+        if taken := sum(each.is_new for each in done):
+            _check_goes_on(batch_id, tx.take_places(batch_id, taken, PLACES_S))
             _check_quota(tx, step[0].tenant_id)
         return done
 

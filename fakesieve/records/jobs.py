@@ -36,7 +36,9 @@ _HAS_REASON = "state IN ('failed', 'cancelled', 'expired')"
 class Batch(TenantOwned, CreateTime, Base):
     """A list of jobs as one thing. Its counts are queries over its jobs.
 
-    ``end_reason`` is null while it goes on, and of batches that ended before there was the column.
+    ``end_reason`` is null while it goes on, and of batches that ended before there was the column. ``places``
+    is how many jobs its submission is still to bring, which count against the tenant's quota until
+    ``places_until``: a submission that goes on moves that.
     """
 
     __tablename__ = "batch"
@@ -45,8 +47,10 @@ class Batch(TenantOwned, CreateTime, Base):
         CheckConstraint("max_failure_rate BETWEEN 0 AND 1", name="max_failure_rate"),
         CheckConstraint("(end_time IS NULL) = (state IN ('open', 'running'))", name="end_time"),
         CheckConstraint("end_reason IS NULL OR end_time IS NOT NULL", name="end_reason"),
+        CheckConstraint("places >= 0", name="places"),
         Index(None, "end_time", postgresql_where=text("end_time IS NULL")),
         Index(None, "tenant_id", "create_time", "id"),
+        Index("ix_batch_places", "tenant_id", postgresql_where=text("places > 0")),
     )
 
     id: Mapped[Id] = public_id(IdPrefix.BATCH)
@@ -58,6 +62,8 @@ class Batch(TenantOwned, CreateTime, Base):
     request_hash: Mapped[str]
     end_time: Mapped[datetime | None]
     end_reason: Mapped[BatchEnd | None] = mapped_column(choice(BatchEnd), sort_order=100)
+    places: Mapped[int] = mapped_column(Integer, server_default="0", sort_order=101)
+    places_until: Mapped[datetime | None] = mapped_column(sort_order=102)
 
 
 class Job(TenantOwned, CreateTime, Base):
@@ -89,6 +95,7 @@ class Job(TenantOwned, CreateTime, Base):
             postgresql_where=text("error_reason IS NOT NULL"),
         ),
         Index(None, "tenant_id", "source_key"),
+        Index(None, "end_time", postgresql_where=text("end_time IS NOT NULL")),
         Index("ix_job_live_deadline", "deadline", postgresql_where=text(_LIVE)),
         Index("ix_job_live_tenant_id", "tenant_id", postgresql_where=text(_LIVE)),
         Index(None, "batch_id", "state", postgresql_where=text("batch_id IS NOT NULL")),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from fakesieve.ids import IdPrefix, parse_id
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
@@ -45,6 +46,11 @@ class JobLine:
     fault: JobFault | None
     attempts: int | None = None
     next_retry_time: datetime | None = None
+
+    @property
+    def trace_id(self) -> str:
+        """The trace of the job (W3C Trace Context, 32 hexadecimal digits): the UUID in its id."""
+        return parse_id(self.id, IdPrefix.JOB).hex
 
 
 @dataclass(frozen=True)

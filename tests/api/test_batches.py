@@ -38,6 +38,34 @@ def test_a_manifest_is_read_from_the_store(acme, clip):
     assert "line 2" in refused.json()["detail"]
 
 
+def test_a_long_manifest_is_taken_in_parts(acme, clip, monkeypatch):
+    monkeypatch.setattr("api.routes.batches.LISTED_MAX", 2)
+    uri = clip("b/long.csv", b"uri\n" + b"".join(b"s3://videos/b/%d.mp4\n" % n for n in range(5)))
+    refused = acme.post("/v1/batches", {"name": "x", "manifest": uri})
+    assert reason_of(refused) == (413, "REQUEST_TOO_LARGE")
+    assert "first_row 1, then the next_row of each answer" in refused.json()["hint"]
+    shown = acme.post("/v1/batches:preview", {"name": "x", "manifest": uri, "first_row": 1}).json()
+    assert (shown["videos"], shown["next_row"]) == (2, 3)
+    first, told = 1, []
+    while first is not None:
+        batch = submit(acme, manifest=uri, first_row=first)
+        told.append((batch["counts"]["total"], first := batch["next_row"]))
+    assert told == [(2, 3), (2, 5), (1, None)]
+    assert acme.get(f"/v1/batches/{batch['id']}").json()["next_row"] is None
+    behind = acme.post("/v1/batches", {"name": "x", "manifest": uri, "first_row": 6})
+    assert reason_of(behind) == (422, "INVALID_MANIFEST")
+    for wrong in ({"items": [{"uri": uri}]}, {"prefix": "s3://videos/b/"}, {"manifest": uri, "first_row": 0}):
+        answer = acme.post("/v1/batches", {"name": "x", "first_row": 1, **wrong})
+        assert reason_of(answer) == (422, "INVALID_REQUEST")
+
+
+def test_a_line_of_a_manifest_outside_the_places_is_named(acme, clip):
+    uri = clip("b/outside.csv", b"uri\ns3://videos/b/a.mp4\ns3://elsewhere/b.mp4\n")
+    answer = acme.post("/v1/batches", {"name": "x", "manifest": uri})
+    assert reason_of(answer) == (403, "SOURCE_ACCESS_DENIED")
+    assert answer.json()["detail"].startswith("line 3: s3://elsewhere/b.mp4 lies outside")
+
+
 @pytest.mark.parametrize("prefix", ["s3:///", "s3://VIDEOS!!/", "s3://videos/" + "a" * 1025 + "/"])
 def test_a_prefix_that_no_store_can_have_is_refused(acme, prefix):
     for path in ("/v1/batches", "/v1/batches:preview"):

@@ -12,7 +12,15 @@ from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, BatchPace, _settle, reconcile
 from fakesieve.jobs.rows import UnsettledBatch
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
-from fakesieve.jobs.submit import BatchEnded, NewBatch, NewJob, SubmittedBatch, submit_batch
+from fakesieve.jobs.submit import (
+    PLACES_S,
+    BatchEnded,
+    NewBatch,
+    NewJob,
+    SubmittedBatch,
+    submit_batch,
+    submit_video,
+)
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.fakes import MemoryJobStore
@@ -193,6 +201,68 @@ def test_what_is_there_already_is_not_counted_twice(case: JobCase) -> None:
     batch_id = cut_off(case)
     assert send(case, 6).batch_id == batch_id
     assert [each.is_new for each in send(case, 6).jobs] == [False] * 6
+
+
+def test_the_places_of_a_list_on_its_way_are_nobody_elses(case: JobCase) -> None:
+    set_quota(case, 6)
+    cut_off(case)
+    with pytest.raises(RequestRefused) as caught:
+        case.submit("other")
+    assert caught.value.reason is Reason.QUOTA_EXCEEDED
+    with pytest.raises(RequestRefused):
+        send(case, 1, key="another list")
+    assert len(list_jobs(case)) == 2
+    assert case.submit("of another tenant", tenant=1)
+    assert len(send(case, 6).jobs) == 6
+
+
+def test_places_of_a_list_that_was_cut_off_are_free_after_a_minute(case: JobCase) -> None:
+    set_quota(case, 6)
+    cut_off(case)
+    case.pass_time(PLACES_S + 1)
+    case.submit("other")
+    with pytest.raises(RequestRefused) as caught:
+        send(case, 6)
+    assert caught.value.reason is Reason.QUOTA_EXCEEDED
+    assert len(list_jobs(case)) == 3
+
+
+def test_places_are_kept_for_as_long_as_jobs_come(case: JobCase) -> None:
+    set_quota(case, 6)
+
+    class Slow:
+        """A store whose every transaction comes half a minute after the one before."""
+
+        def run(self, work):
+            case.pass_time(PLACES_S / 2)
+            return case.store.run(work)
+
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(6)]
+    assert len(submit_batch(Slow(), NewBatch(case.tenants[0], "list"), jobs).jobs) == 6
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_list_that_is_over_keeps_no_places(case: JobCase, is_cancelled: bool) -> None:
+    set_quota(case, 4)
+    if is_cancelled:
+        with pytest.raises(ConnectionError):
+            send(case, 4, runs=2)
+        cancel_batch(case.store, list_jobs(case)[0][1])
+    else:
+        send(case, 2)
+    for number in range(2):
+        case.submit(f"other {number}")
+
+
+def test_of_a_list_with_known_jobs_the_others_need_places(case: JobCase) -> None:
+    set_quota(case, 3)
+    known = NewJob(case.tenants[0], VideoRef("videos", "a.mp4"), idempotency_key="a")
+    submit_video(case.store, known)
+    new = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4"), idempotency_key=n) for n in "bc"]
+    done = submit_batch(case.store, NewBatch(case.tenants[0], "list"), [known, *new])
+    assert [each.is_new for each in done.jobs] == [False, True, True]
+    with pytest.raises(RequestRefused):
+        case.submit("one more")
 
 
 def list_told(case: JobCase) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from fakesieve.jobs.finish import Finish, fail_job, finish_job, finish_shard, lo
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
-from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.job_cases import LEASE_S, LIMITS, MEDIA, JobCase, make_analysis, make_sha
@@ -45,6 +45,20 @@ def test_a_key_used_for_another_request_is_refused(case: JobCase) -> None:
     with pytest.raises(RequestRefused) as caught:
         submit_video(case.store, other)
     assert caught.value.reason is Reason.IDEMPOTENCY_CONFLICT
+
+
+def test_a_list_finds_the_jobs_whose_keys_are_known_and_its_own(case: JobCase) -> None:
+    tenant = case.tenants[0]
+    known = submit_video(case.store, NewJob(tenant, SOURCE, idempotency_key="a"))
+    jobs = [NewJob(tenant, SOURCE, idempotency_key=key, deadline_s=60) for key in ("a", "b", "b", "c")]
+    done = submit_batch(case.store, NewBatch(tenant, "list", lane=Lane.STANDARD), jobs).jobs
+    assert [each.is_new for each in done] == [False, True, False, True]
+    assert (done[0].job_id, done[1].job_id) == (known.job_id, done[2].job_id)
+    assert len({each.job_id for each in done}) == 3
+    assert {key.job_id for key in case.list_waiting()} == {each.job_id for each in done}
+    other = NewJob(tenant, VideoRef("videos", "other.mp4"), idempotency_key="b")
+    with pytest.raises(RequestRefused, match="'b' was used for another request"):
+        submit_batch(case.store, NewBatch(tenant, "list"), [other])
 
 
 def test_a_claim_counts_the_attempt_and_starts_the_job(case: JobCase) -> None:

@@ -84,7 +84,7 @@ def test_doctor_finds_every_service_of_the_fleet_well(fleet: RunFolder, caller: 
         timeout=PATIENCE_S,
     )
     found = {check["name"]: (check["status"], check["seen"]) for check in json.loads(done.stdout)}
-    services = ("database", "clock of the database", "workers", "broker", "object store", "API")
+    services = ("database", "clock of the database", "workers", "invariants", "broker", "object store", "API")
     assert {name: found[name][0] for name in services} == dict.fromkeys(services, "ok")
     assert caller.get("/v1/whoami").json()["tenant_id"] in found["API"][1]
     assert "1 with 1 slots, on lv-compact" in found["workers"][1]

@@ -202,6 +202,21 @@ class MemoryTransaction(MemoryWork):
         batch = self.store.batches.get(batch_id)
         return None if batch is None else batch.state
 
+    def hold_batch(self, batch_id: str) -> BatchState | None:
+        return self.share_batch(batch_id)
+
+    def set_places(self, batch_id: str, places: int, span_s: float) -> None:
+        batch = self.store.batches[batch_id]
+        self._touch(batch)
+        batch.places, batch.places_until_s = places, self.store.read_clock() + span_s
+
+    def take_places(self, batch_id: str, taken: int, span_s: float) -> BatchState | None:
+        batch = self.store.batches.get(batch_id)
+        if batch is None:
+            return None
+        self.set_places(batch_id, max(0, batch.places - taken), span_s)
+        return batch.state
+
     def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
         batch, jobs = self.store.batches[batch_id], self._batch_jobs(batch_id)
         newest_s = max([batch.create_s, *(job.create_s for job in jobs)])
@@ -232,7 +247,7 @@ class MemoryTransaction(MemoryWork):
         if batch.state.is_terminal:
             return False
         self._touch(batch)
-        batch.state, batch.end_reason = state, end
+        batch.state, batch.end_reason, batch.places = state, end, 0
         batch.end_s = self.store.read_clock()
         if state.is_terminal:
             self.store.events.append(("batch.completed", batch_id))

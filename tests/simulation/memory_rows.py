@@ -78,3 +78,4 @@ class MemoryBatch:
         self.end_reason: BatchEnd | None = None
         self.create_s = now_s
         self.end_s = 0.0
+        self.places, self.places_until_s = 0, 0.0

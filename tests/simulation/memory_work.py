@@ -53,12 +53,18 @@ class MemoryWork(Journal):
     def count_known_jobs(self, tenant_id: str, keys: Collection[str]) -> int:
         return sum((tenant_id, key) in self.store.job_keys for key in keys)
 
-    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
+    def count_over_quota(self, tenant_id: str) -> int:
         jobs_max = self.store.quotas.get(tenant_id)
         if jobs_max is None:
             return 0
         live = sum(job.is_live and job.draft.tenant_id == tenant_id for job in self.store.jobs.values())
-        return max(0, live + wanted - jobs_max)
+        now_s = self.store.read_clock()
+        batches = [batch for batch in self.store.batches.values() if batch.draft.tenant_id == tenant_id]
+        to_come = sum(batch.places for batch in batches if batch.places_until_s > now_s)
+        return max(0, live + to_come - jobs_max)
+
+    def insert_jobs(self, drafts: Sequence[JobDraft]) -> list[Placed]:
+        return [self.insert_job(draft) for draft in drafts]
 
     def insert_batch(self, draft: BatchDraft) -> Placed:
         store = self.store

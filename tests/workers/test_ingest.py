@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fakesieve.errors import Unavailable
-from fakesieve.ingest.sweep import ObjectWatermarks
+from fakesieve.ingest.sweep import ObjectWatermarks, Sweep
 from fakesieve.ingest.take import Taken, Watch
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import ObjectFacts, VideoRef
@@ -153,7 +153,7 @@ def test_an_outage_keeps_the_messages_that_are_not_done(ingest: Ingest) -> None:
 def test_a_full_quota_is_waited_for(ingest: Ingest) -> None:
     ingest.put("a.mp4", "b.mp4")
     ingest.store.quotas["ten_a"] = 1
-    sweeper = Sweeper(ingest.store, ingest.objects, ObjectWatermarks(ingest.objects, "fleet"), WATCH)
+    sweeper = Sweeper(Sweep(ingest.store, ingest.objects, ObjectWatermarks(ingest.objects, "fleet"), WATCH))
     for key in ("a.mp4", "b.mp4"):
         ingest.queue.put(tell(key))
     for turn in (ingest.listener.take_turn, sweeper.take_turn):
@@ -179,7 +179,7 @@ def test_the_sweeper_finds_what_no_message_told(ingest: Ingest) -> None:
     ingest.put("told.mp4", "untold.mp4")
     ingest.queue.put(tell("told.mp4"))
     ingest.listener.take_turn()
-    sweeper = Sweeper(ingest.store, ingest.objects, ObjectWatermarks(ingest.objects, "fleet"), WATCH)
+    sweeper = Sweeper(Sweep(ingest.store, ingest.objects, ObjectWatermarks(ingest.objects, "fleet"), WATCH))
     assert sweeper.take_turn() == Taken(n_new=1, n_known=1)
     assert sweeper.take_turn() == Taken(n_known=2)
     assert ingest.list_keys() == ["told.mp4", "untold.mp4"]

@@ -18,7 +18,8 @@ from tests.simulation.memory_rows import as_time
 from tests.workers.conftest import SteppedClock
 from workers.otlp import OtlpTracer
 from workers.reconciler import Reconciler
-from workers.tracing import SilentTracer, open_tracer, root_span_id, submit_time_ns, trace_id
+from workers.trace_ids import root_span_id, submit_time_ns, trace_id
+from workers.tracing import SilentTracer, open_tracer
 
 
 def make_claim(job_id, kind=WorkKind.SCREEN, index=1):

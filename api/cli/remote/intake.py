@@ -1,20 +1,22 @@
 """Where commands make jobs, over the API."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from api.calls.sender import ApiProblem
 from api.cli.remote.jobs import PAGE
 from api.client import Client
-from api.schemas.jobs import JobSource, NewBatchBody
+from api.schemas.jobs import BatchOut, BatchPreviewOut, JobSource, NewBatchBody
 from fakesieve.cli.fleet import Listing, ListingSize, Order, TakenJob
-from fakesieve.errors import NothingMatched
+from fakesieve.errors import NothingMatched, RequestRefused
 from fakesieve.ingest.manifest import read_manifest
 from fakesieve.reasons import Reason
 
 _ITEMS_AT_ONCE = 1000
 _NAME_LETTERS_MAX = 200
+Answered = TypeVar("Answered", BatchOut, BatchPreviewOut)
 
 
 class RemoteIntake:
@@ -41,43 +43,55 @@ class RemoteIntake:
         return TakenJob(job.id, job.source.uri)
 
     def submit_listing(self, listing: Listing, order: Order) -> Iterator[TakenJob]:
-        """Submit a listing, a manifest of this machine in batches of a thousand.
+        """Submit a listing: a manifest of this machine in batches of a thousand, one of the store in parts.
 
         The same manifest again is the same batches, so it is not known whether their jobs are new.
         """
         for body, key in _make_bodies(listing, order):
-            with _blame_prefix(body):
-                batch = self._client.batches.submit(body, key)
-            jobs = list(self._client.jobs.iter(batch_id=batch.id, page_size=PAGE))
-            for job in reversed(jobs):  # in the order in which they were made
-                yield TakenJob(job.id, job.source.uri, None if key else True, batch.id)
+            for batch in _send_parts(body, key, self._client.batches.submit):
+                jobs = list(self._client.jobs.iter(batch_id=batch.id, page_size=PAGE))
+                for job in reversed(jobs):  # in the order in which they were made
+                    yield TakenJob(job.id, job.source.uri, None if key else True, batch.id)
 
     def measure_listing(self, listing: Listing, order: Order) -> ListingSize:
         """Say how much a listing has, after all checks, and submit nothing."""
         videos, size_bytes = 0, 0
         is_known = True
-        for body, _ in _make_bodies(listing, order):
-            with _blame_prefix(body):
-                seen = self._client.batches.preview(body)
-            videos += seen.videos
-            size_bytes += seen.size_bytes or 0
-            is_known &= seen.size_bytes is not None
+        for body, key in _make_bodies(listing, order):
+            for seen in _send_parts(body, key, lambda part, _: self._client.batches.preview(part)):
+                videos += seen.videos
+                size_bytes += seen.size_bytes or 0
+                is_known &= seen.size_bytes is not None
         return ListingSize(videos, size_bytes if is_known else None)
+
+
+def _send_parts(
+    body: NewBatchBody, key: str | None, send: Callable[[NewBatchBody, str | None], Answered]
+) -> Iterator[Answered]:
+    """Send a list, a manifest of the object store part after part; yield the answers."""
+    while True:
+        is_first = key is None or body.first_row in (None, 1)
+        with _blame(body):
+            answer = send(body, key if is_first else f"{key}:{body.first_row}")
+        yield answer
+        if answer.next_row is None:
+            return
+        body = body.model_copy(update={"first_row": answer.next_row})
 
 
 def _make_bodies(listing: Listing, order: Order) -> Iterator[tuple[NewBatchBody, str | None]]:
     """Yield what to send, each with the key under which it is taken once; None is once for each call."""
     if listing.is_manifest and not listing.name.startswith("s3://"):
-        yield from _read_bodies(listing.name, order)
+        yield from _read_bodies(listing, order)
     elif listing.is_manifest:
         yield _make_body(listing.name, order, manifest=listing.name), None
     else:
         yield _make_body(listing.name, order, prefix=listing.name), None
 
 
-def _read_bodies(name: str, order: Order) -> Iterator[tuple[NewBatchBody, str]]:
+def _read_bodies(listing: Listing, order: Order) -> Iterator[tuple[NewBatchBody, str | None]]:
     """Yield a manifest of this machine in parts as large as the API takes."""
-    found = read_manifest(Path(name))
+    found = read_manifest(Path(listing.name))
     for start in range(0, len(found.rows), _ITEMS_AT_ONCE):
         items = [
             JobSource(
@@ -88,9 +102,9 @@ def _read_bodies(name: str, order: Order) -> Iterator[tuple[NewBatchBody, str]]:
             )
             for row in found.rows[start : start + _ITEMS_AT_ONCE]
         ]
-        # The same bytes again are the same batch, as long as the API keeps its keys.
+        # The same bytes are the same batch.
         key = f"manifest:{found.sha256}:{order.lane}:{_count_seconds(order.deadline_s)}:{start}"
-        yield _make_body(name, order, items=items), key
+        yield _make_body(listing.name, order, items=items), None if listing.is_again else key
 
 
 def _make_body(
@@ -107,6 +121,7 @@ def _make_body(
         deadline_s=_count_seconds(order.deadline_s),
         items=items,
         manifest=manifest,
+        first_row=None if manifest is None else 1,
         prefix=prefix,
     )
 
@@ -117,11 +132,14 @@ def _count_seconds(deadline_s: float) -> int:
 
 
 @contextmanager
-def _blame_prefix(body: NewBatchBody) -> Generator[None]:
-    """Say of a prefix without objects that nothing matched."""
+def _blame(body: NewBatchBody) -> Generator[None]:
+    """Say of a prefix without objects that nothing matched, and of a key that is used up what to do here."""
     try:
         yield
     except ApiProblem as problem:
+        if problem.reason is Reason.IDEMPOTENCY_CONFLICT:
+            hint = "submit it with --again; what was scored is not scored again"
+            raise RequestRefused(problem.reason, problem.seen, hint) from problem
         if problem.reason is Reason.SOURCE_NOT_FOUND and body.prefix is not None:
             raise NothingMatched(problem.reason, problem.seen, problem.hint) from problem
         raise

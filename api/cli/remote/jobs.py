@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from api.calls.sender import ApiProblem
-from api.cli.remote.reading import read_detail, read_job
+from api.cli.remote.reading import read_detail, read_job, read_log_line
 from api.client import Client
 from api.schemas.jobs import BatchOut, JobOut
 from fakesieve.cli.fleet import EndedJob, Look
@@ -13,6 +13,7 @@ from fakesieve.ids import IdPrefix
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
 from fakesieve.values.job_lines import JobDetail, JobLine
+from fakesieve.values.job_log import LogLine
 
 PAGE = 1000
 _PAUSES_S = (0.2, 3.0)
@@ -35,6 +36,10 @@ class RemoteJobs:
     def load_jobs(self, ids: Sequence[str]) -> list[JobDetail]:
         """Return jobs with their work. Raises ApiProblem for the first that there is not."""
         return [read_detail(self._client.jobs.get(each, view="full")) for each in ids]
+
+    def load_log(self, job_id: str) -> list[LogLine]:
+        """Return what is known of a job, in order of time. Raises ApiProblem where there is none."""
+        return [read_log_line(each) for each in self._client.jobs.log(job_id).data]
 
     def cancel_job(self, job_id: str) -> JobState | None:
         """Stop a job; returns None, or the state in which it had ended."""

@@ -3,12 +3,14 @@
 import base64
 
 from api.schemas.analyses import AnalysisOut, MapsOut, SegmentOut, TrackOut
+from api.schemas.job_logs import LogLineOut
 from api.schemas.jobs import AttemptOut, JobOut, ShardOut
 from engine.results import Segment
 from fakesieve.objects import VideoRef
 from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.findings import Face, FaceMap, FaceMaps, Finding
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
+from fakesieve.values.job_log import LogLine
 
 
 def read_job(job: JobOut) -> JobLine:
@@ -63,6 +65,13 @@ def _read_attempt(attempt: AttemptOut) -> AttemptLine:
         end=attempt.end,
         reason=attempt.reason,
         message=attempt.message,
+    )
+
+
+def read_log_line(line: LogLineOut) -> LogLine:
+    """Return a line of the log of a job; hosts are not told over the API."""
+    return LogLine(
+        line.time, line.event, line.shard, line.kind, line.attempt, None, line.reason, line.message
     )
 
 

@@ -93,7 +93,7 @@ class DirectIntake:
             self._make_job(row.ref, order, SourceKind.MANIFEST, external_id=row.external_id)
             for row in found.rows
         ]
-        return jobs, f"manifest:{found.sha256}:{order.lane}"
+        return jobs, None if listing.is_again else f"manifest:{found.sha256}:{order.lane}"
 
     def _read_manifest(self, name: str) -> Manifest:
         if name.startswith("s3://"):

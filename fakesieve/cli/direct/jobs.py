@@ -8,8 +8,9 @@ from fakesieve.cli.place import Place, not_found
 from fakesieve.ids import IdPrefix
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.states import JobState
-from fakesieve.records import job_lists
+from fakesieve.records import job_lists, job_log
 from fakesieve.values.job_lines import JobDetail, JobLine
+from fakesieve.values.job_log import LogLine
 
 _PAUSES_S = (0.1, 2.0)
 
@@ -44,6 +45,14 @@ class DirectJobs:
                 if job is None:
                     raise not_found("job", each)
                 found.append(job)
+        return found
+
+    def load_log(self, job_id: str) -> list[LogLine]:
+        """Return what is known of a job, in order of time. Raises RequestRefused where there is none."""
+        with self._place.begin() as session:
+            found = job_log.load_log(session, job_id)
+        if found is None:
+            raise not_found("job", job_id)
         return found
 
     def cancel_job(self, job_id: str) -> JobState | None:

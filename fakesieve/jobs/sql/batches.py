@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, literal, or_, select, update
 
 from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow, UnsettledBatch
 from fakesieve.jobs.sql.finishing import end_values
@@ -42,6 +42,21 @@ class SqlBatches(SqlRows):
     def share_batch(self, batch_id: str) -> BatchState | None:
         # Submissions share the row; whoever moves the batch waits for them, and they for whoever moves it.
         return self.session.scalar(select(Batch.state).where(Batch.id == batch_id).with_for_update(read=True))
+
+    def hold_batch(self, batch_id: str) -> BatchState | None:
+        held = select(Batch.state).where(Batch.id == batch_id).with_for_update(key_share=True)
+        return self.session.scalar(held)
+
+    def set_places(self, batch_id: str, places: int, span_s: float) -> None:
+        self._write_places(batch_id, literal(places), span_s)
+
+    def take_places(self, batch_id: str, taken: int, span_s: float) -> BatchState | None:
+        return self._write_places(batch_id, func.greatest(Batch.places - taken, 0), span_s)
+
+    def _write_places(self, batch_id: str, places: ColumnElement[int], span_s: float) -> BatchState | None:
+        written = update(Batch).where(Batch.id == batch_id)
+        written = written.values(places=places, places_until=func.now() + seconds(span_s))
+        return self.session.scalar(written.returning(Batch.state), execution_options=PLAIN)
 
     def is_cut_off(self, batch_id: str, idle_s: float) -> bool:
         is_open = select(Batch.create_time).where(Batch.id == batch_id, Batch.state == BatchState.OPEN)
@@ -91,7 +106,7 @@ class SqlBatches(SqlRows):
         statement = (
             update(Batch)
             .where(Batch.id == batch_id, Batch.end_time.is_(None))
-            .values(state=state, end_reason=end, end_time=func.now() if state.is_terminal else None)
+            .values(state=state, end_reason=end, end_time=func.now() if state.is_terminal else None, places=0)
             .returning(Batch.tenant_id)
         )
         row = self.session.execute(statement, execution_options=PLAIN).one_or_none()

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy.types import Double
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.rows import BatchDraft, JobDraft, JobRow, Placed, ShardDraft, ShardKey
@@ -25,6 +26,50 @@ _INSERT_SHARD = insert(Shard).values(
     fence=bindparam("from_fence"),
     plan=bindparam("by_plan", type_=JSONB(none_as_null=True)),
 )
+_SECONDS: Double[float] = Double()
+_INSERT_JOB = (
+    insert(Job)
+    .values(
+        id=bindparam("new_id"),
+        tenant_id=bindparam("of_tenant"),
+        batch_id=bindparam("in_batch"),
+        lane=bindparam("in_lane"),
+        source_kind=bindparam("of_kind"),
+        source_bucket=bindparam("of_bucket"),
+        source_key=bindparam("of_key"),
+        source_version_id=bindparam("of_version"),
+        source_etag=bindparam("of_etag"),
+        source_size_bytes=bindparam("of_size"),
+        external_id=bindparam("named"),
+        idempotency_key=bindparam("under_key"),
+        request_hash=bindparam("of_request"),
+        time_limit_ms=bindparam("for_ms"),
+        deadline=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("for_s", type_=_SECONDS)),
+    )
+    .on_conflict_do_nothing(index_elements=["tenant_id", "idempotency_key"])
+    .returning(Job.id)
+)
+
+
+def _write_job(draft: JobDraft) -> dict[str, object]:
+    source = draft.source
+    return {
+        "new_id": draft.id,
+        "of_tenant": draft.tenant_id,
+        "in_batch": draft.batch_id,
+        "in_lane": draft.lane,
+        "of_kind": draft.source_kind,
+        "of_bucket": source.bucket,
+        "of_key": source.key,
+        "of_version": source.version_id,
+        "of_etag": source.etag,
+        "of_size": source.size_bytes,
+        "named": draft.external_id,
+        "under_key": draft.idempotency_key,
+        "of_request": draft.request_hash,
+        "for_ms": round(draft.deadline_s * 1000),
+        "for_s": draft.deadline_s,
+    }
 
 
 class SqlSubmitting(SqlRows):
@@ -55,6 +100,22 @@ class SqlSubmitting(SqlRows):
         )
         return self._place(statement, Job, draft)
 
+    def insert_jobs(self, drafts: Sequence[JobDraft]) -> list[Placed]:
+        rows = [_write_job(draft) for draft in drafts]
+        new = set(self.connection.execute(_INSERT_JOB, rows).scalars())
+        rest = [draft.idempotency_key for draft in drafts if draft.id not in new]
+        there = select(Job.idempotency_key, Job.id, Job.request_hash).where(
+            Job.tenant_id == drafts[0].tenant_id,
+            Job.idempotency_key == any_(literal(rest, ARRAY(Text()))),
+        )
+        known = {row[0]: Placed(row[1], row[2], is_new=False) for row in self.session.execute(there)}
+        return [
+            Placed(draft.id, draft.request_hash, is_new=True)
+            if draft.id in new
+            else known[draft.idempotency_key]
+            for draft in drafts
+        ]
+
     def insert_batch(self, draft: BatchDraft) -> Placed:
         statement = insert(Batch).values(
             id=draft.id,
@@ -78,7 +139,7 @@ class SqlSubmitting(SqlRows):
         row = self.session.execute(there).one()
         return Placed(row.id, row.request_hash, is_new=False)
 
-    def count_over_quota(self, tenant_id: str, wanted: int = 0) -> int:
+    def count_over_quota(self, tenant_id: str) -> int:
         tenant = self.session.execute(select(Tenant.jobs_max).where(Tenant.id == tenant_id)).one_or_none()
         if tenant is None:
             raise RequestRefused(Reason.NOT_FOUND, f"there is no tenant {tenant_id}")
@@ -88,7 +149,11 @@ class SqlSubmitting(SqlRows):
         # commit, and counts it: the next statement looks again.
         self.session.execute(_LOCK_QUOTA, {"tenant": tenant_id})
         live = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, IS_LIVE)
-        return max(0, self.session.execute(live).scalar_one() + wanted - tenant.jobs_max)
+        to_come = select(func.coalesce(func.sum(Batch.places), 0)).where(
+            Batch.tenant_id == tenant_id, Batch.places > 0, Batch.places_until > func.now()
+        )
+        counted = select(live.scalar_subquery() + to_come.scalar_subquery())
+        return max(0, self.session.execute(counted).scalar_one() - tenant.jobs_max)
 
     def count_known_jobs(self, tenant_id: str, keys: Collection[str]) -> int:
         # One array and no list of parameters: a manifest may have more lines than a statement parameters.

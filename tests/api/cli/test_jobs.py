@@ -9,12 +9,15 @@ from api.cli.remote.jobs import RemoteWatch
 from api.client import Client
 from fakesieve.cli.fleet import EndedJob
 from fakesieve.jobs.cancel import cancel_job, retry_job
+from fakesieve.jobs.claim import claim_shard
 from fakesieve.jobs.reconcile import BatchPace, settle_batches
+from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller
 from tests.api.cli.conftest import Remote
 from tests.factories import make_empty_score, make_record, make_score, make_video
+from workers.trace_ids import trace_id
 
 _END = text(
     "UPDATE job SET state = 'succeeded', start_time = now(), end_time = now(), analysis_id = :analysis,"
@@ -85,6 +88,40 @@ def test_a_manifest_of_this_machine_is_not_submitted_twice(remote: Remote, clip,
     manifest.write_text("uri\nhttp://videos/a.mp4\n")
     ran = remote.run("submit", "--manifest", str(manifest))
     assert (ran.code, ran.err.partition(":")[2].strip()[:16]) == (1, "INVALID_MANIFEST")
+
+
+def test_a_manifest_whose_batch_has_ended_is_submitted_again_when_told_so(
+    remote: Remote, clip, tmp_path
+) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text(f"uri\n{clip('cli-again/a.mp4')}\n")
+
+    def submit(*more: str) -> dict:
+        (line,) = remote.run("submit", "--manifest", str(manifest), "--json", *more).lines()
+        return line
+
+    first = submit()
+    assert remote.run("jobs", "cancel", first["batch_id"]).code == 0
+    assert submit()["job_id"] == first["job_id"]
+    again = submit("--again")
+    assert (again["batch_id"] != first["batch_id"], again["job_id"] != first["job_id"]) == (True, True)
+    assert again["is_new"] is True
+    (job,) = remote.run("jobs", "show", again["job_id"], "--json").lines()
+    assert job["state"] == "queued"
+
+
+def test_a_list_that_was_cut_off_for_good_says_how_to_submit_it(remote: Remote, clip, tmp_path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("".join(["uri\n", *(f"{clip(f'cli-cut/{name}.mp4')}\n" for name in "ab")]))
+    first = remote.run("submit", "--manifest", str(manifest), "--json").lines()
+    remote.run("jobs", "cancel", first[0]["batch_id"])
+    with remote.database.transaction(tenant_id=None) as session:  # as if it had never come, two days ago
+        session.execute(text("DELETE FROM job WHERE id = :id"), {"id": first[1]["job_id"]})
+        session.execute(text("DELETE FROM idempotent_answer"))
+    ran = remote.run("submit", "--manifest", str(manifest))
+    assert (ran.code, ran.err.partition(":")[2].strip()[:20]) == (1, "IDEMPOTENCY_CONFLICT")
+    assert "hint: submit it with --again; what was scored is not scored again" in ran.err
+    assert len(remote.run("submit", "--manifest", str(manifest), "--again", "--json").lines()) == 2
 
 
 def test_nothing_is_submitted_under_another_policy(remote: Remote, clip) -> None:
@@ -241,3 +278,42 @@ def test_an_api_that_does_not_answer_is_an_error_with_a_hint(remote: Remote, mon
         "error: INTERNAL: http://127.0.0.1:1: ConnectError\n"
         "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
     )
+
+
+def test_the_log_of_a_job_reads_the_same_both_ways_but_for_its_hosts(remote: Remote, clip) -> None:
+    (job_id,) = submit(remote, clip("cli/logged.mp4"))
+    claim_shard(SqlJobStore(remote.database), ShardKey(job_id, 0), "host-a", 60)
+    assert remote.run("jobs", "cancel", job_id).code == 0
+    lines = remote.run("jobs", "logs", job_id, "--json").lines()
+    direct = remote.run_direct("jobs", "logs", job_id, "--json").lines()
+    assert [line.pop("owner", None) for line in direct] == [
+        "host-a" if line["event"] == "attempt.began" else None for line in lines
+    ]
+    assert direct == lines
+    told = [line["event"] for line in lines if line["event"] != "doorbell.waits"]
+    assert told[:3] == ["job.submitted", "job.started", "attempt.began"]
+    assert {"job.cancel_asked", "job.cancelled"} <= set(told)
+    table = remote.run("jobs", "logs", job_id)
+    assert (table.code, "attempt.began" in table.out, "CANCELLED_BY_CALLER" in table.out) == (0, True, True)
+    assert remote.run("jobs", "logs", job_id, "--csv").out.startswith("time,event,shard,kind,attempt,host,")
+
+
+def test_a_job_tells_the_trace_that_workers_send(remote: Remote, clip) -> None:
+    (job_id,) = submit(remote, clip("cli/traced.mp4"))
+    wanted = f"{trace_id(job_id):032x}"
+    for run in (remote.run, remote.run_direct):
+        assert run("jobs", "show", job_id, "--json").lines()[0]["trace_id"] == wanted
+        assert f"trace     {wanted}" in run("jobs", "show", job_id).out
+    assert remote.caller.get(f"/v1/jobs/{job_id}").json()["trace_id"] == wanted
+    assert remote.caller.get(f"/v1/jobs/{job_id}/log").json()["trace_id"] == wanted
+
+
+def test_a_long_manifest_of_the_store_is_sent_in_parts(remote: Remote, clip, monkeypatch) -> None:
+    monkeypatch.setattr("api.routes.batches.LISTED_MAX", 2)
+    rows = "".join(f"s3://videos/cli-parts/{number}.mp4\n" for number in range(5))
+    uri = clip("cli-parts/list.csv", f"uri\n{rows}".encode())
+    would = remote.run("submit", "--manifest", uri, "--dry-run", "--json").lines()
+    assert [line["would_submit"] for line in would] == [5]
+    lines = remote.run("submit", "--manifest", uri, "--json").lines()
+    assert [line["source"] for line in lines] == rows.split()
+    assert len({line["batch_id"] for line in lines}) == 3

@@ -1,14 +1,17 @@
 """A fleet without processes: a migrated database, a folder for objects, and the command line over both."""
 
+import io
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from sqlalchemy import func
 
 from engine.results import VideoScore
+from fakesieve.__main__ import main
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.jobs.states import JobState, Lane
@@ -113,6 +116,35 @@ class Fleet:
             "time_limit_ms": 3_600_000,
             "deadline": func.now() + func.make_interval(0, 0, 0, 0, 1),
         }
+
+
+class Operate(Protocol):
+    """Runs a command as whoever has the database; gives its exit code and what it wrote, out and err."""
+
+    def __call__(self, *arguments: str, typed: str = "") -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def operate(
+    postgres: PostgresServer,
+    database_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Operate:
+    """Commands over a database of the test alone, in which no tenant is yet."""
+    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", postgres.url(database=database_name))
+    monkeypatch.setenv("FAKESIEVE_BROKER_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("FAKESIEVE_BUCKET", "videos")
+    monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
+
+    def run(*arguments: str, typed: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        told = capsys.readouterr()
+        return int(stop.value.code or 0), told.out, told.err
+
+    return run
 
 
 @pytest.fixture

@@ -39,7 +39,14 @@ def test_a_job_is_shown_with_its_work(fleet: Fleet) -> None:
 
 
 def test_an_unknown_job_is_not_found(fleet: Fleet) -> None:
-    for command in (("jobs", "show"), ("jobs", "cancel"), ("jobs", "retry"), ("watch",), ("results", "show")):
+    for command in (
+        ("jobs", "show"),
+        ("jobs", "logs"),
+        ("jobs", "cancel"),
+        ("jobs", "retry"),
+        ("watch",),
+        ("results", "show"),
+    ):
         ran = fleet.run(*command, UNKNOWN)
         assert (ran.code, ran.out) == (1, "")
         assert ran.err == (

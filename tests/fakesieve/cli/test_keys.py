@@ -1,39 +1,20 @@
 """``fakesieve keys`` makes keys that act for a tenant, and ends them."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 from sqlalchemy import text
 
-from fakesieve.__main__ import main
 from fakesieve.database import Database
-from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.records.tenants import Caller, find_caller, load_quota
 from fakesieve.scopes import ALL_SCOPES
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.fakesieve.cli.conftest import Operate
 
 
 @pytest.fixture
-def run(
-    postgres: PostgresServer,
-    database_name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", postgres.url(database=database_name))
-    monkeypatch.setenv("FAKESIEVE_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("FAKESIEVE_BUCKET", "videos")
-    monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main(("keys", *arguments))
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err
-
-    return run
+def run(operate: Operate) -> Operate:
+    return partial(operate, "keys")
 
 
 def find(database: Database, secret: str) -> Caller | None:
@@ -41,7 +22,7 @@ def find(database: Database, secret: str) -> Caller | None:
         return find_caller(session, secret)
 
 
-def test_a_key_acts_for_its_tenant_until_it_is_revoked(run: Run, database: Database) -> None:
+def test_a_key_acts_for_its_tenant_until_it_is_revoked(run: Operate, database: Database) -> None:
     code, out, _ = run("create", "--tenant", "press", "--json")
     made = json.loads(out)
     assert code == 0
@@ -52,7 +33,7 @@ def test_a_key_acts_for_its_tenant_until_it_is_revoked(run: Run, database: Datab
     assert find(database, made["key"]) is None
 
 
-def test_two_keys_of_one_name_belong_to_one_tenant(run: Run, database: Database) -> None:
+def test_two_keys_of_one_name_belong_to_one_tenant(run: Operate, database: Database) -> None:
     first, second = (run("create", "--tenant", "press", "--days", "1")[1].strip() for _ in range(2))
     callers = find(database, first), find(database, second)
     assert callers[0] is not None
@@ -61,7 +42,7 @@ def test_two_keys_of_one_name_belong_to_one_tenant(run: Run, database: Database)
     assert callers[0].key_id != callers[1].key_id
 
 
-def test_a_key_that_is_not_there_or_ended_cannot_be_revoked(run: Run) -> None:
+def test_a_key_that_is_not_there_or_ended_cannot_be_revoked(run: Operate) -> None:
     code, out, err = run("revoke", "key_aaaaaaaaaaaaaaaaaaaaaaaaaa")
     assert (code, out) == (1, "")
     assert "NOT_FOUND: there is no key key_aaa" in err
@@ -71,7 +52,7 @@ def test_a_key_that_is_not_there_or_ended_cannot_be_revoked(run: Run) -> None:
     assert (code, f"STATE_CONFLICT: {made['id']} is revoked already" in err) == (1, True)
 
 
-def test_what_the_command_does_with_keys_stands_in_the_audit_log(run: Run, database: Database) -> None:
+def test_what_the_command_does_with_keys_stands_in_the_audit_log(run: Operate, database: Database) -> None:
     made = json.loads(run("create", "--tenant", "press", "--json")[1])
     new = json.loads(run("rotate", made["id"], "--json")[1])
     run("revoke", new["id"])
@@ -84,7 +65,7 @@ def test_what_the_command_does_with_keys_stands_in_the_audit_log(run: Run, datab
     ]
 
 
-def test_a_list_of_keys_makes_no_tenant(run: Run, database: Database) -> None:
+def test_a_list_of_keys_makes_no_tenant(run: Operate, database: Database) -> None:
     code, _, err = run("list", "--tenant", "pres")
     assert (code, "NOT_FOUND: there is no organisation named 'pres'" in err) == (1, True)
     with database.transaction(tenant_id=None) as session:
@@ -92,7 +73,7 @@ def test_a_list_of_keys_makes_no_tenant(run: Run, database: Database) -> None:
 
 
 def test_a_key_has_the_scopes_and_its_tenant_the_places_that_are_asked_for(
-    run: Run, database: Database
+    run: Operate, database: Database
 ) -> None:
     options = ("--scope", "keys:admin", "--scope", "usage:read", "--place", "s3://press/in/")
     made = json.loads(run("create", "--tenant", "press", *options, "--json")[1])
@@ -107,11 +88,11 @@ def test_a_key_has_the_scopes_and_its_tenant_the_places_that_are_asked_for(
 
 
 @pytest.mark.parametrize("options", [("--scope", "jobs"), ("--place", "s3://press")])
-def test_an_unknown_scope_or_place_makes_no_key(run: Run, options: tuple[str, str]) -> None:
+def test_an_unknown_scope_or_place_makes_no_key(run: Operate, options: tuple[str, str]) -> None:
     assert run("create", "--tenant", "press", *options)[0] == 2
 
 
-def test_a_rotated_key_is_listed_with_the_one_that_took_over(run: Run, database: Database) -> None:
+def test_a_rotated_key_is_listed_with_the_one_that_took_over(run: Operate, database: Database) -> None:
     old = json.loads(run("create", "--tenant", "press", "--json")[1])
     new = json.loads(run("rotate", old["id"], "--overlap-h", "1", "--json")[1])
     assert find(database, old["key"]) is not None

@@ -91,6 +91,24 @@ def test_a_manifest_whose_batch_ended_too_early_becomes_another_batch(fleet: Fle
     assert submit() == (second, [False, False])
 
 
+def test_a_manifest_is_submitted_once_more_when_told_so(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri\ns3://videos/a.mp4\n")
+    ran = [
+        fleet.run("submit", "--manifest", str(manifest), "--json", *more) for more in ((), ("--again",), ())
+    ]
+    first, again, third = [json.loads(each.out) for each in ran]
+    assert again["is_new"] is True
+    assert (again["batch_id"] != first["batch_id"], again["job_id"] != first["job_id"]) == (True, True)
+    assert (third["batch_id"], third["is_new"]) == (first["batch_id"], False)
+
+
+def test_again_goes_with_a_manifest(fleet: Fleet) -> None:
+    ran = fleet.run("submit", "s3://videos/a.mp4", "--again")
+    assert ran.code == 2
+    assert "--again goes with --manifest" in ran.err
+
+
 def test_a_deadline_holds_for_every_job_of_a_manifest(fleet: Fleet, tmp_path: Path) -> None:
     manifest = tmp_path / "list.csv"
     manifest.write_text("uri\ns3://videos/a.mp4\n")

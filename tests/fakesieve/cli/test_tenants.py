@@ -1,42 +1,23 @@
 """``fakesieve tenants`` says what each tenant may use, and changes it."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from fakesieve.__main__ import main
 from fakesieve.database import Database
-from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.records.audit import list_audit
 from fakesieve.records.tenants import create_key, find_caller
 from tests.factories import make_tenant
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.fakesieve.cli.conftest import Operate
 
 
 @pytest.fixture
-def run(
-    postgres: PostgresServer,
-    database_name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", postgres.url(database=database_name))
-    monkeypatch.setenv("FAKESIEVE_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("FAKESIEVE_BUCKET", "videos")
-    monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main(("tenants", *arguments))
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err
-
-    return run
+def run(operate: Operate) -> Operate:
+    return partial(operate, "tenants")
 
 
-def test_a_tenant_is_given_limits_and_they_are_taken_away_again(run: Run, database: Database) -> None:
+def test_a_tenant_is_given_limits_and_they_are_taken_away_again(run: Operate, database: Database) -> None:
     tenant_id = make_tenant(database, "press")
     code, out, _ = run("set", "press", "--jobs-max", "50", "--month-hours", "1.5", "--weight", "2", "--json")
     made = json.loads(out)
@@ -52,7 +33,7 @@ def test_a_tenant_is_given_limits_and_they_are_taken_away_again(run: Run, databa
     assert newest.details == {"jobs_max": None, "month_ms_max": None}
 
 
-def test_places_come_and_go(run: Run, database: Database) -> None:
+def test_places_come_and_go(run: Operate, database: Database) -> None:
     make_tenant(database, "press")
     run("set", "press", "--place", "s3://a/", "--place", "s3://b/in/")
     left = json.loads(run("set", "press", "--no-place", "s3://a/", "--json")[1])
@@ -62,7 +43,7 @@ def test_places_come_and_go(run: Run, database: Database) -> None:
     assert run("set", "press", "--place", "s3://a/in")[0] == 2
 
 
-def test_a_closed_tenant_is_not_let_in(run: Run, database: Database) -> None:
+def test_a_closed_tenant_is_not_let_in(run: Operate, database: Database) -> None:
     tenant_id = make_tenant(database, "press")
     with database.transaction(tenant_id=None) as session:
         key = create_key(session, tenant_id, "one", frozenset({"jobs:read"}))
@@ -72,7 +53,7 @@ def test_a_closed_tenant_is_not_let_in(run: Run, database: Database) -> None:
             assert (find_caller(session, key.secret) is not None) is is_let_in
 
 
-def test_an_unknown_tenant_is_not_made(run: Run, database: Database) -> None:
+def test_an_unknown_tenant_is_not_made(run: Operate, database: Database) -> None:
     code, _, told = run("set", "pres", "--jobs-max", "1")
     assert (code, "there is no tenant 'pres'" in told) == (1, True)
     assert run("ls")[1] == ""

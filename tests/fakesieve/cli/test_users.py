@@ -1,49 +1,28 @@
 """``fakesieve users`` makes accounts, says what their people may do, and closes them."""
 
-import io
 import json
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from fakesieve.__main__ import main
 from fakesieve.database import Database
-from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.people.sessions import sign_in
+from tests.fakesieve.cli.conftest import Operate
 
 PASSWORD = "correct horse battery"
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(
-    postgres: PostgresServer,
-    database_name: str,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
-    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", postgres.url(database=database_name))
-    monkeypatch.setenv("FAKESIEVE_BROKER_URL", "redis://127.0.0.1:1/0")
-    monkeypatch.setenv("FAKESIEVE_BUCKET", "videos")
-    monkeypatch.setattr("fakesieve.__main__.signal.signal", lambda *_: None)
-
-    def run(*arguments: str, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as stop:
-            main(("users", *arguments))
-        told = capsys.readouterr()
-        return int(stop.value.code or 0), told.out, told.err
-
-    return run
+def run(operate: Operate) -> Operate:
+    return partial(operate, "users")
 
 
-def list_roles(run: Run) -> dict[str, tuple[str, str]]:
+def list_roles(run: Operate) -> dict[str, tuple[str, str]]:
     lines = [json.loads(line) for line in run("ls", "--tenant", "press", "--json")[1].splitlines()]
     return {line["email"]: (line["role"], line["state"]) for line in lines}
 
 
-def test_a_person_is_made_promoted_and_closed(run: Run, database: Database) -> None:
+def test_a_person_is_made_promoted_and_closed(run: Operate, database: Database) -> None:
     ana = ("ana@press.example", "--tenant", "press")
     code, made, _ = run("create", *ana, "--name", "Ana", typed=f"{PASSWORD}\n")
     assert (code, made[:4]) == (0, "usr_")
@@ -56,7 +35,7 @@ def test_a_person_is_made_promoted_and_closed(run: Run, database: Database) -> N
     assert list_roles(run) == {"ana@press.example": ("admin", "disabled")}
 
 
-def test_an_organisation_keeps_an_admin(run: Run) -> None:
+def test_an_organisation_keeps_an_admin(run: Operate) -> None:
     for name, role in (("ana", "admin"), ("bob", "viewer")):
         run(
             "create",

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from fakesieve.errors import RequestRefused, SourceRefused
 from fakesieve.ingest.manifest import (
     ManifestKind,
+    ManifestRow,
+    Part,
     fetch_manifest,
     find_kind,
     parse_manifest,
@@ -111,11 +113,54 @@ def test_no_more_is_read_of_a_list_that_is_too_long(kind: ManifestKind, line: by
     assert peak < 8 * len(body)
 
 
+def test_reading_a_part_takes_little_more_memory_than_the_file() -> None:
+    # One letter beyond 16 bits makes four bytes of each in a text as a whole.
+    rows = b"".join(b"s3://b/%d,\xf0\x9f\x8e\xac\n" % n for n in range(40_000))
+    body = b"uri,external_id\n" + rows
+    tracemalloc.start()
+    try:
+        assert parse_manifest(body, CSV, "list", part=Part(39_000, 100)).next_row == 39_100
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(body)
+
+
 def test_a_list_of_just_as_many_rows_is_read() -> None:
     body = b"uri\ns3://b/1\ns3://b/2\n"
     assert len(parse_manifest(body, CSV, "list", rows_max=2).rows) == 2
     with pytest.raises(RequestRefused, match="more than 1 videos"):
         parse_manifest(body, CSV, "list", rows_max=1)
+
+
+@given(
+    rows=st.integers(min_value=1, max_value=40),
+    count=st.integers(min_value=1, max_value=15),
+    kind=st.sampled_from(ManifestKind),
+)
+def test_the_parts_of_a_list_are_the_list(rows: int, count: int, kind: ManifestKind) -> None:
+    lines = [f"s3://b/{n}" if kind is CSV else f'{{"uri": "s3://b/{n}"}}' for n in range(rows)]
+    body = "\n".join([*(["uri"] if kind is CSV else []), *lines]).encode()
+    found, first = list[ManifestRow](), 1
+    while first is not None:
+        part = parse_manifest(body, kind, "list", part=Part(first, count))
+        assert 1 <= len(part.rows) <= count
+        found += part.rows
+        first = part.next_row
+    assert tuple(found) == parse_manifest(body, kind, "list").rows
+
+
+def test_a_part_behind_the_end_and_a_bad_line_of_a_part_are_told() -> None:
+    body = b"uri\ns3://b/1\ns3://b/2\nbad\n"
+    assert parse_manifest(body, CSV, "list", part=Part(1, 2)).next_row == 3
+    with pytest.raises(RequestRefused, match=r"line 4: .*not an address"):
+        parse_manifest(body, CSV, "list", part=Part(3, 2))
+    with pytest.raises(RequestRefused, match="it has no row 9"):
+        parse_manifest(body, CSV, "list", part=Part(9, 2))
+    with pytest.raises(RequestRefused, match="the first line names the columns"):
+        parse_manifest(b"s3://b/1\ns3://b/2\n", CSV, "list", part=Part(2, 2))
+    with pytest.raises(ValueError, match="begins at row 1"):
+        Part(0, 1)
 
 
 @pytest.mark.parametrize(

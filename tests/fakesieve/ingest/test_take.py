@@ -10,7 +10,7 @@ import pytest
 
 from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.ingest.events import EventKind, ObjectEvent
-from fakesieve.ingest.sweep import ObjectWatermarks, sweep_prefix
+from fakesieve.ingest.sweep import ObjectWatermarks, Sweep, sweep_prefix
 from fakesieve.ingest.take import OWN_PREFIX, Seen, Taken, Watch, take_event, take_listed, take_object
 from fakesieve.jobs.rows import JobDraft
 from fakesieve.jobs.states import Lane
@@ -66,7 +66,7 @@ class Place:
 
     def sweep(self, **options: object) -> Taken:
         marks = ObjectWatermarks(self.objects, "fleet")
-        return sweep_prefix(self.store, self.objects, marks, self.watch, **options)
+        return sweep_prefix(Sweep(self.store, self.objects, marks, self.watch, **options))
 
     @property
     def jobs(self) -> list[JobDraft]:

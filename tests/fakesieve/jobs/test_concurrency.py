@@ -18,9 +18,9 @@ from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.relay import Credit, relay_doorbells
 from fakesieve.jobs.rows import Claim, JobEnd, Refusal
-from fakesieve.jobs.sql.store import SqlJobTransaction
+from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.states import JobState
-from fakesieve.jobs.submit import NewJob, Submitted, submit_video
+from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.job_cases import LEASE_S, LIMITS, MEDIA, JobCase, make_analysis, make_sha
@@ -69,6 +69,47 @@ def test_no_two_pass_the_last_place_of_a_quota_together(case: JobCase) -> None:
         assert live == 3
     assert sum(done) == 0
     assert submit(NewJob(case.tenants[1], VideoRef("videos", "other.mp4")))  # a tenant for itself
+
+
+def submit_list(case: JobCase, name: str, size: int, key: str | None = None) -> int:
+    """Submit a list and return how many of its jobs are new, none where the quota refuses it."""
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{name}{n}.mp4")) for n in range(size)]
+    try:
+        done = submit_batch(case.store, NewBatch(case.tenants[0], "list", idempotency_key=key), jobs)
+    except RequestRefused as fault:
+        return 0 if fault.reason is Reason.QUOTA_EXCEEDED else -1
+    return sum(each.is_new for each in done.jobs)
+
+
+def test_of_two_lists_at_once_one_fits_and_comes_whole(
+    case: JobCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fakesieve.jobs.submit._JOBS_AT_ONCE", 2)
+    case.store.run(lambda tx: tx.session.execute(text("UPDATE tenant SET jobs_max = 10")))
+    for round_ in range(5):
+        names = [f"{round_}{name}" for name in "abcd"]
+        done = at_once(*[lambda name=name: submit_list(case, name, 6) for name in names])
+        assert sorted(done) == [0, 0, 0, 6]
+        case.store.run(lambda tx: tx.session.execute(text("DELETE FROM job")))
+    assert_sound(case)
+
+
+def test_one_list_sent_twice_at_once_needs_its_places_once(
+    case: JobCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fakesieve.jobs.submit._JOBS_AT_ONCE", 2)
+    case.store.run(lambda tx: tx.session.execute(text("UPDATE tenant SET jobs_max = 12")))
+    for key in "ab":
+        done = at_once(*[lambda key=key: submit_list(case, key, 6, key) for _ in range(4)])
+        assert sum(done) == 6
+
+
+def test_a_submission_does_not_wait_for_that_of_another_tenant(case: JobCase, job_database: Database) -> None:
+    """Else this would wait for itself."""
+    case.store.run(lambda tx: tx.session.execute(text("UPDATE tenant SET jobs_max = 3")))
+    with SqlJobStore(job_database).transaction() as tx:
+        assert tx.count_over_quota(case.tenants[0]) == 0
+        assert case.submit("of another tenant", tenant=1)
 
 
 def test_one_of_many_screens_the_same_bytes(case: JobCase) -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.cli.remote.reading import read_analysis, read_detail, read_job
-from api.writing import write_detail, write_job
+from api.cli.remote.reading import read_analysis, read_detail, read_job, read_log_line
+from api.writing import write_detail, write_job, write_log_line
 from api.writing_results import write_line
 from engine.results import EvidenceReason, MediaWarning, Outcome, VerdictReason, VerdictValue
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
@@ -14,11 +14,12 @@ from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
+from fakesieve.values.job_log import LogEvent, LogLine
 from fakesieve.values.jobs import AttemptEnd
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 JOB = JobLine(
-    id="job_1",
+    id="job_00000000000000000000000001",
     state=JobState.RUNNING,
     lane=Lane.BULK,
     source=VideoRef("videos", "a b.mp4", "v1", "e1", 7),
@@ -110,3 +111,8 @@ def test_a_job_comes_back_with_its_work_and_without_hosts() -> None:
 )
 def test_an_analysis_comes_back_whole(line: AnalysisLine) -> None:
     assert read_analysis(write_line(line)) == line
+
+
+def test_a_line_of_the_log_comes_back_without_its_host() -> None:
+    line = LogLine(NOON, LogEvent.ATTEMPT_LOST, 2, WorkKind.SCREEN, 3, "host-a", Reason.LEASE_LOST, "gone")
+    assert read_log_line(write_log_line(line)) == replace(line, owner=None)
