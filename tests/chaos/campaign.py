@@ -26,6 +26,7 @@ from tests.chaos import scenarios_http as http
 from tests.chaos import scenarios_machine as machine
 from tests.chaos import scenarios_objects as objects
 from tests.chaos import scenarios_requests as requests
+from tests.chaos import scenarios_rollout as rollout
 from tests.chaos import scenarios_webhooks as webhooks
 from tests.chaos.checker import Report
 from tests.chaos.driver import Driver
@@ -92,6 +93,7 @@ def fast_lanes() -> dict[str, list[Step]]:
                 partial(objects.r23_truncated, times=2),
                 objects.r24_flipped,
                 objects.r25_replaced,
+                objects.r26_late,
             )
         ],
     }
@@ -141,6 +143,7 @@ def full_lanes(times: int = 1) -> dict[str, list[Step]]:
                 partial(objects.r23_truncated, times=5 * times),
                 objects.r24_flipped,
                 objects.r25_replaced,
+                objects.r26_late,
                 objects.r26_missing,
             )
         ],
@@ -156,7 +159,9 @@ def full_afterwards(folder: Path, times: int = 1) -> list[Step]:
         machine.r29_clock_skew,
         machine.r30_disk_full,
         partial(machine.r40_bad_model, folder=folder),
+        partial(rollout.r05_rolled_beside_newer_tables, times=times),
         hosts.r09_poison,
+        hosts.r10_no_memory,
         partial(machine.r41_soak, clips=60 * times),
         hosts.r10_endless_decode,
         failover.r19_failover,

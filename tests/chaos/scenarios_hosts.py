@@ -6,6 +6,8 @@ import threading
 import time
 from contextlib import suppress
 
+import psutil
+
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.states import JobState, ShardState
 from fakesieve.reasons import Reason
@@ -16,6 +18,8 @@ from tests.chaos.stack import DRAIN_S, HOSTS
 KILL_POINTS = ("delivered", "claimed", "decoding", "finishing", "finished")
 SCORE_POINTS = ("scoring", "scored")
 FAN_OUT_POINTS = ("looked_up", "shards_written", "doorbells_written")
+_GROWTH_BYTES_MAX = 50e6
+_CATCHES = 20  # of which each third or so is in time
 _LATE_S = 60.0  # for a writer that was woken to come to its write
 
 
@@ -187,6 +191,9 @@ def r09_poison(d: Driver) -> None:
     crashed = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODER_CRASHED'"
     coverage = d.load(job_id).score.coverage
     shard = d.read_shard(job_id)
+    end_times = [d.ask("SELECT end_time FROM job WHERE id = :job", job=each)[0][0] for each in others]
+    (poison_end,) = d.ask("SELECT end_time FROM job WHERE id = :job", job=job_id)[0]
+    d.note("R09 other jobs ended before the poison video", max(end_times) < poison_end)
     d.note("R09 poison video given up after three attempts", shard is not None and shard.attempts == 3)
     d.note("R09 poison video kept what was decoded", 0 < coverage.frames_decoded < coverage.frames_sampled)
     d.tell(
@@ -206,6 +213,33 @@ def r10_endless_decode(d: Driver) -> None:
     hung = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'DECODE_TIMEOUT'"
     d.note("R10 decoder that stands still is ended", d.ask(hung, job=job_id)[0][0] == 1)
     d.tell("R10", f"ended after {waited_s:.0f} s")
+
+
+def r10_no_memory(d: Driver) -> None:
+    """A decoder gets no more memory than it has. Another one sees the video whole, and the host is unharmed.
+
+    One that has all the memory that it needs by then goes on; then another one is caught.
+    """
+    grown: list[int] = []
+    full = "SELECT count(*) FROM attempt WHERE job_id = :job AND reason = 'LIMIT_MEMORY'"
+
+    def starve() -> bool:
+        job_id, host = d.meet("decoding", "hold", "long")
+        before = psutil.Process(host).memory_info().rss
+        for pid in find_decoders(host):
+            with suppress(psutil.NoSuchProcess):
+                decoder = psutil.Process(pid)
+                size_bytes = decoder.memory_info().vms
+                decoder.rlimit(psutil.RLIMIT_AS, (size_bytes, size_bytes))
+        d.stack.release("decoding", job_id)
+        d.wait_ended(job_id)
+        grown.append(psutil.Process(host).memory_info().rss - before)
+        return d.ask(full, job=job_id)[0][0] == 1
+
+    was_met = any(starve() for _ in range(_CATCHES))
+    d.note("R10 decoder without memory, video seen whole by another", was_met)
+    d.note("R10 host keeps its own memory", max(grown) < _GROWTH_BYTES_MAX)
+    d.tell("R10 memory", f"{len(grown)} decoders caught; the host grew by {max(grown) / 1e6:.0f} MB")
 
 
 def r31_partial_fan_out(d: Driver, points: tuple[str, ...]) -> None:

@@ -20,13 +20,13 @@ from tests.chaos.driver import WAIT_S, Driver
 from tests.chaos.stack import BUCKET
 from tests.waiting import wait_until
 
-_ROLE = "serve"
+ROLE = "serve"
 _CALLERS = 3
 _ANSWER_S = 30.0
 
 
 @dataclass
-class _Caller:
+class HttpCaller:
     """Submits over HTTP under a key of its own until it is told 202. Safe between threads."""
 
     url: str
@@ -61,16 +61,8 @@ class _Caller:
 
 def r34_service_killed(d: Driver, jobs: int) -> None:
     """Callers submit while the service is killed again and again, and while it cannot reach its database."""
-    (port,) = find_ports(1)
-    caller = _Caller(f"http://127.0.0.1:{port}", _make_key(d))
-    database = make_url(d.stack.postgres.url(APP_ROLE)).set(port=d.stack.proxies["database"].port)
-    d.stack.start_role(
-        _ROLE,
-        FAKESIEVE_API_PORT=str(port),
-        FAKESIEVE_DATABASE_URL=database.render_as_string(hide_password=False),
-    )
+    caller = start_service(d)
     refs = [d.upload() for _ in range(jobs)]
-    d.wait(caller.is_answered, "the service")
     over = threading.Event()
     breaker = threading.Thread(target=_break, args=(d, caller, over))
     breaker.start()
@@ -88,9 +80,23 @@ def r34_service_killed(d: Driver, jobs: int) -> None:
     d.note("R34 each key over HTTP is one job, the one that was told", is_one_each)
     d.note("R34 service killed under its callers", caller.answers[0] > 0)
     d.note("R34 service said 503 without its database", caller.answers[503] > 0)
-    d.stack.drain(_ROLE)
+    d.stack.drain(ROLE)
     d.wait_ended(*told)
     d.tell("R34 over HTTP", f"{jobs} jobs; answers {dict(sorted(caller.answers.items()))}, 0 is none")
+
+
+def start_service(d: Driver) -> HttpCaller:
+    """Start the HTTP service as the role ``ROLE``; return who submits there, once it answers."""
+    (port,) = find_ports(1)
+    caller = HttpCaller(f"http://127.0.0.1:{port}", _make_key(d))
+    database = make_url(d.stack.postgres.url(APP_ROLE)).set(port=d.stack.proxies["database"].port)
+    d.stack.start_role(
+        ROLE,
+        FAKESIEVE_API_PORT=str(port),
+        FAKESIEVE_DATABASE_URL=database.render_as_string(hide_password=False),
+    )
+    d.wait(caller.is_answered, "the service")
+    return caller
 
 
 def _make_key(d: Driver) -> str:
@@ -107,7 +113,7 @@ def _make_key(d: Driver) -> str:
     return d.insist(work)
 
 
-def _break(d: Driver, caller: _Caller, over: threading.Event) -> None:
+def _break(d: Driver, caller: HttpCaller, over: threading.Event) -> None:
     """Keep the service from its database until it has said so, and kill it; again until all is submitted."""
     proxy = d.stack.proxies["database"]
     while not over.is_set():
@@ -115,10 +121,10 @@ def _break(d: Driver, caller: _Caller, over: threading.Event) -> None:
         proxy.is_refusing = True
         proxy.reset_all()
         d.comes(lambda seen=unavailable: caller.answers[503] > seen or over.is_set(), WAIT_S)
-        d.stack.signal_role(_ROLE, SIGKILL)
+        d.stack.signal_role(ROLE, SIGKILL)
         d.comes(lambda seen=silent: caller.answers[0] > seen or over.is_set(), WAIT_S)
         proxy.is_refusing = False
         d.comes(caller.is_answered, WAIT_S)
         over.wait(d.chance.uniform(0.0, 2.0))  # some are told in this time, and some are cut off
-        d.stack.signal_role(_ROLE, SIGKILL)
+        d.stack.signal_role(ROLE, SIGKILL)
         d.comes(caller.is_answered, WAIT_S)
