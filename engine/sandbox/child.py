@@ -8,6 +8,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import tempfile
 import traceback
 from dataclasses import asdict
@@ -26,20 +27,23 @@ from engine.limits import Limits
 from engine.results import RejectReason
 from engine.sandbox.channel import ChildChannel, FrameNotice, Kind, pack_json, unpack_slot
 from engine.sandbox.integers import pack_integers
-from engine.sandbox.lockdown import find_open_doors, lock_down
+from engine.sandbox.lockdown import CHILD_NAME, SPARE_NAME, find_open_doors, lock_down, name_process
 from engine.sandbox.seccomp import build_filter
 from engine.sandbox.slabs import FrameSlots, SlotShape
 
 INPUT, CHANNEL, SLABS, LIFE = 3, 4, 5, 6  # descriptor numbers inside the child
 
 
-def run_child(source: int, channel: int, slabs: int, life: int) -> NoReturn:
-    """The life of a child after the fork; it ends with the process."""
+def run_child(handover: int, life: int) -> NoReturn:
+    """The life of a child after the fork: it waits for its call, answers it, and ends with the process."""
     status = 1
     try:
         os.setsid()
-        _take_descriptors(source, channel, slabs, life)
+        name_process(SPARE_NAME)
+        _take_descriptors(handover, life)
         with Capture(local=False):  # nobody reads what FFmpeg says here, and formatting it costs time
+            _take_descriptors(*_await_call(3), 4)
+            name_process(CHILD_NAME)
             _answer(ChildChannel(CHANNEL))
         status = 0
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -48,8 +52,17 @@ def run_child(source: int, channel: int, slabs: int, life: int) -> NoReturn:
         os._exit(status)
 
 
+def _await_call(handover: int) -> list[int]:
+    """Wait until the zygote hands over input, channel and shared memory. Raises EOFError if it never does."""
+    with socket.socket(fileno=handover) as zygote:
+        _, descriptors, _, _ = socket.recv_fds(zygote, 16, 3)
+    if not descriptors:
+        raise EOFError
+    return descriptors
+
+
 def _take_descriptors(*wanted: int) -> None:
-    """Move four descriptors to 3..6, silence the standard streams and close all others."""
+    """Move descriptors to 3 and on, silence the standard streams and close all others."""
     silent = os.open(os.devnull, os.O_RDWR)
     # Each goes to a free number: at a fixed one, another of the four might lie in a zygote of many children.
     parked = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3 + len(wanted)) for descriptor in wanted]

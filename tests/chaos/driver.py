@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psutil
 from sqlalchemy import text
 
+from engine.sandbox.lockdown import CHILD_NAME
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
@@ -253,10 +254,10 @@ class Driver:
 
 
 def find_decoders(host_pid: int) -> list[int]:
-    """Process ids of the decode children of a host: what its sandbox has forked."""
+    """Process ids of the decode children of a host: what its sandbox has forked and given a call."""
     try:
-        host = psutil.Process(host_pid)
-        return [each.pid for child in host.children() for each in child.children(recursive=True)]
+        forked = [each for child in psutil.Process(host_pid).children() for each in child.children()]
+        return [each.pid for each in forked if each.name() == CHILD_NAME]
     except psutil.NoSuchProcess:
         return []
 

@@ -18,7 +18,7 @@ from workers.work import answer_doorbell
 
 
 def kill_decoders() -> None:
-    """Kill what the sandbox of this process has forked."""
+    """Kill what the sandbox of this process has forked, what waits for a call included."""
     for process in psutil.Process().children():
         if not any("engine.sandbox.zygote" in word for word in process.cmdline()):
             continue  # the servers of other tests are children, too

@@ -29,6 +29,7 @@ from engine.sandbox.handle import (
     SandboxLost,
     SandboxState,
 )
+from engine.sandbox.lockdown import CHILD_NAME, SPARE_NAME
 from engine.sandbox.slabs import MAX_SLOTS
 from tests.engine.sandbox.support import is_gone
 from tests.media import draw_clip
@@ -42,6 +43,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def children_of(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children()
+
+
+def busy_children_of(pid: int) -> list[psutil.Process]:
+    return [child for child in children_of(pid) if child.name() == CHILD_NAME]
+
+
+def wait_for_spare(pid: int) -> psutil.Process:
+    """The child that waits for a call, once it is the only one."""
+    wait_until(lambda: [child.name() for child in children_of(pid)] == [SPARE_NAME])
+    return children_of(pid)[0]
 
 
 def descriptors(process: int | str) -> int:
@@ -81,11 +92,11 @@ def test_no_zombies_and_no_descriptors_are_left(clip: Path, sandbox: Sandbox) ->
     zygote = zygote_of(sandbox)
     probe = probe_video(clip, sandbox=sandbox)
     targets = plan_samples(probe).targets
-    wait_until(lambda: not children_of(zygote))
+    wait_for_spare(zygote)
     before = descriptors("self"), descriptors(zygote)
     for _ in range(10):
         list(decode_samples(clip, probe, targets, sandbox=sandbox))
-    wait_until(lambda: not children_of(zygote))
+    wait_for_spare(zygote)
     assert (descriptors("self"), descriptors(zygote)) == before
 
 
@@ -94,9 +105,38 @@ def test_a_stream_that_is_dropped_ends_its_child(clip: Path, sandbox: Sandbox) -
     probe = probe_video(clip, sandbox=sandbox)
     stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=sandbox)
     next(stream)
-    assert children_of(zygote)
+    assert len(busy_children_of(zygote)) == 1
     stream.close()
-    wait_until(lambda: not children_of(zygote))
+    wait_for_spare(zygote)
+
+
+def test_a_call_goes_to_the_child_that_was_forked_ahead(clip: Path, sandbox: Sandbox) -> None:
+    zygote = zygote_of(sandbox)
+    probe = probe_video(clip, sandbox=sandbox)
+    spare = wait_for_spare(zygote)
+    stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=sandbox)
+    next(stream)
+    assert [child.pid for child in busy_children_of(zygote)] == [spare.pid]
+    stream.close()
+
+
+def test_a_spare_that_is_killed_costs_no_call(clip: Path, sandbox: Sandbox) -> None:
+    for _ in range(3):
+        spare = wait_for_spare(zygote_of(sandbox))
+        spare.kill()
+        wait_until(lambda pid=spare.pid: is_gone(pid))
+        assert probe_video(clip, sandbox=sandbox).frame_count == 60
+
+
+def test_a_spare_knows_nothing_of_other_calls(clip: Path, sandbox: Sandbox) -> None:
+    probe = probe_video(clip, sandbox=sandbox)
+    stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=sandbox)
+    next(stream)
+    zygote = zygote_of(sandbox)
+    wait_until(lambda: any(child.name() == SPARE_NAME for child in children_of(zygote)))
+    spare = next(child for child in children_of(zygote) if child.name() == SPARE_NAME)
+    wait_until(lambda: descriptors(spare.pid) == 5)  # three silent streams, its handover and its life
+    stream.close()
 
 
 def test_many_threads_share_one_zygote(clip: Path, sandbox: Sandbox) -> None:
@@ -155,7 +195,7 @@ def test_children_die_with_their_zygote(clip: Path) -> None:
         stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=started)
         next(stream)
         children = children_of(zygote_of(started))
-        assert children
+        assert len(children) == 2
         started.close()
         wait_until(lambda: all(is_gone(child.pid) for child in children))
         stream.close()
