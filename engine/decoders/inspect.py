@@ -76,6 +76,7 @@ def _inspect_video(source: InputContainer, job: ProbeJob) -> Inspection:
     with translated_errors("reading the packets", job.limits):
         reader.read(source)
     lost = reader.note_lost_packets()
+    reader.note_spoilt_start()
     timeline = _timeline_of(reader, stream, job)
     _check_duration(timeline, job.limits)
     facts = _facts_of(source, stream, reader, timeline, lost, job)
@@ -194,6 +195,18 @@ class _PacketReader:
             self._duration.append(self._duration[0])
             self._flags.append(LOST | (DISCARDED if entry.is_discard else 0))
         return missing
+
+    def note_spoilt_start(self) -> None:
+        """Count the first packet as a keyframe if the container's index calls it one.
+
+        FFmpeg takes that back where it finds no keyframe in damaged data. Frames before the first keyframe
+        are not presented, so those behind a spoilt one would be missed by nobody.
+        """
+        listed = self._stream.index_entries
+        if not len(self) or not len(listed) or not listed[0].is_keyframe:
+            return
+        if listed[0].timestamp in (self._pts[0], self._dts[0]):
+            self._flags[0] |= KEY
 
     def table(self) -> PacketTable:
         pts, dts, duration = (np.array(c, dtype=np.int64) for c in (self._pts, self._dts, self._duration))

@@ -1,7 +1,10 @@
 """The packets of the screened stream in file order, each with the time at which its frame is shown."""
 
+import os
+
 from av.error import FFmpegError
 from av.stream import Discard
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from engine.container import Container
@@ -33,12 +36,27 @@ class Packets:
         self.stream: VideoStream = choose_stream(self._source, self._job.limits)
         for other in self._source.streams:
             other.discard = Discard.default if other.index == self.stream.index else Discard.all
-        prepare_decoder(self.stream, self._job.limits)
+        self.decoder = self._new_decoder(self.stream)
         self._iterator = self._source.demux(self.stream)
         self._held: VideoPacket | None = None
         self._shown = -1  # ordinal of the last packet that shows a frame
         self._time_us: int | None = None
         self.position_us = 0
+
+    def _new_decoder(self, stream: VideoStream) -> VideoCodecContext:
+        prepare_decoder(stream, self._job.limits)
+        return stream.codec_context
+
+    def renew_decoder(self) -> None:
+        """Put a decoder that has seen nothing in the place of one that has met damage.
+
+        The picture that FFmpeg's H.264 decoder is given after a damaged one comes out spoilt and unmarked,
+        even when it is whole, a keyframe, and the decoder was drained and flushed (libavcodec 62).
+        """
+        place = os.lseek(self._descriptor, 0, os.SEEK_CUR)  # which both readers share
+        self._lender = open_input(self._descriptor, self._job.container, self._job.limits)
+        self.decoder = self._new_decoder(choose_stream(self._lender, self._job.limits))
+        os.lseek(self._descriptor, place, os.SEEK_SET)
 
     def next(self) -> VideoPacket | None:
         """The next packet, ``None`` behind the last one or where the file cannot be read on."""

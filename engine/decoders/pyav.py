@@ -168,14 +168,14 @@ class _GroupDecoder:
             segment.note_damage(back=0)
             self._why = "its data is cut off"
             return []
-        context = self._packets.stream.codec_context
+        context = self._packets.decoder
         context.skip_frame = "DEFAULT" if is_wanted or self._facts.is_index_timed else "NONREF"
         return self._try_decode(packet)
 
     def _try_decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
         frames: list[VideoFrame] = []
         try:
-            frames = self._packets.stream.codec_context.decode(packet)
+            frames = self._packets.decoder.decode(packet)
         except MemoryError:
             raise
         except FFmpegError as error:
@@ -199,11 +199,14 @@ class _GroupDecoder:
             self._why = damage.strip()[:80]
 
     def _drain(self) -> list[VideoFrame]:
-        context = self._packets.stream.codec_context
-        if not context.is_open:
+        decoder = self._packets.decoder
+        if not decoder.is_open:
             return []
         frames = self._try_decode(None)
-        context.flush_buffers()
+        if self._segment.is_damaged:
+            self._packets.renew_decoder()
+        else:
+            decoder.flush_buffers()
         return frames
 
     def _time_of(self, frame: VideoFrame) -> int | None:
