@@ -182,9 +182,9 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     page.goto(flagged)
     page.get_by_role("button", name="Take in new matches").click()
     page.wait_for_url("**done=filled**")
-    forged = find_forged(page)
+    forged, genuine = find_result(page, "score desc"), find_result(page, "score asc")
     add_note(page, forged)
-    declare_known(page, forged)
+    declare_known(page, genuine)
     keep_filter(page)
     webhook = add_webhook(page, hook)
     add_key(page)
@@ -213,9 +213,9 @@ def make_queue(page: Page, name: str) -> None:
     page.wait_for_url("**done=made**")
 
 
-def find_forged(page: Page) -> str:
-    """Return the review page of the clip with the highest score by the newest model."""
-    page.goto("/results?order=score+desc")
+def find_result(page: Page, order: str) -> str:
+    """Return the review page of the first clip in an order, by the newest model."""
+    page.goto(f"/results?filter=score%3E0&order={order}")
     return page.locator("a[href^='/r/ana_']").first.get_attribute("href") or ""
 
 
@@ -236,8 +236,8 @@ def declare_known(page: Page, address: str) -> None:
     """Declare that the truth of an analysis is known."""
     page.goto("/known")
     page.locator("#analysis").fill(address.partition("?")[0].rpartition("/")[2])
-    page.locator("#truth").select_option("manipulated")
-    page.locator("#note").fill("we have forged it ourselves, between 6 and 14 s")
+    page.locator("#truth").select_option("authentic")
+    page.locator("#note").fill("the stock footage from which we made a forgery ourselves")
     page.get_by_role("button", name="Keep this truth").click()
     page.wait_for_url("**done=declared**")
 

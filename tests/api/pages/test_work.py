@@ -50,8 +50,10 @@ def test_an_admin_cancels_a_job_and_starts_it_again(
     assert client.post(f"/jobs/{job_id}/cancel", data={"form_token": token}).status_code == 403
     enter(client, scene, UserRole.ADMIN)
     token = find_token(client.get("/jobs").text)
+    assert "not planned yet" in client.get(f"/jobs/{job_id}").text
     assert "It was cancelled." in client.post(f"/jobs/{job_id}/cancel", data={"form_token": token}).text
     assert read_state() is JobState.CANCELLED
+    assert "not planned yet" not in client.get(f"/jobs/{job_id}").text
     assert client.post(f"/jobs/{job_id}/cancel", data={"form_token": token}).status_code == 409
     assert "It starts again." in client.post(f"/jobs/{job_id}/retry", data={"form_token": token}).text
     assert read_state() is JobState.QUEUED
