@@ -182,7 +182,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     page.goto(flagged)
     page.get_by_role("button", name="Take in new matches").click()
     page.wait_for_url("**done=filled**")
-    forged, genuine = find_result(page, "score desc"), find_result(page, "score asc")
+    forged, genuine = find_result(page, "score desc"), find_result(page, "score")
     add_note(page, forged)
     declare_known(page, genuine)
     keep_filter(page)
