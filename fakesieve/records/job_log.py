@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from fakesieve.jobs.states import ShardState
 from fakesieve.records.audit import AuditEntry
-from fakesieve.records.jobs import DOORBELL_TOPIC, Attempt, Job, Outbox, Shard
+from fakesieve.records.jobs import IS_DOORBELL, Attempt, Job, Outbox, Shard
 from fakesieve.values.job_log import ATTEMPT_ENDS, JOB_ENDS, LogEvent, LogLine, order_lines
 
 _ASKED = {"job.cancelled": LogEvent.CANCEL_ASKED, "job.retried": LogEvent.RETRY_ASKED}
@@ -86,12 +86,17 @@ def _tell_shards(session: Session, job_id: str) -> Iterator[LogLine]:
 
 
 def _tell_outbox(session: Session, job_id: str) -> Iterator[LogLine]:
-    """Yield what waits to be published: it leaves the outbox then."""
-    wanted = select(Outbox, Shard.kind).join(
+    """Yield what waits to be published: it leaves the outbox then.
+
+    Doorbells and events are asked for apart, as each kind has an index of its own and both together none.
+    """
+    waiting = select(Outbox.create_time, Outbox.shard_index, Shard.kind).join(
         Shard, (Shard.job_id == Outbox.job_id) & (Shard.index == Outbox.shard_index), isouter=True
     )
-    for row, kind in session.execute(wanted.where(Outbox.job_id == job_id)):
-        if row.topic == DOORBELL_TOPIC:
-            yield LogLine(row.create_time, LogEvent.DOORBELL_WAITS, row.shard_index, kind)
-        elif row.publish_time is None:
-            yield LogLine(row.create_time, LogEvent.EVENT_WAITS, message=row.topic)
+    for time, index, kind in session.execute(waiting.where(Outbox.job_id == job_id, IS_DOORBELL)):
+        yield LogLine(time, LogEvent.DOORBELL_WAITS, index, kind)
+    told = select(Outbox.create_time, Outbox.topic).where(
+        Outbox.job_id == job_id, ~IS_DOORBELL, Outbox.publish_time.is_(None)
+    )
+    for time, topic in session.execute(told):
+        yield LogLine(time, LogEvent.EVENT_WAITS, message=topic)

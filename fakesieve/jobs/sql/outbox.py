@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey, Waiting
 from fakesieve.jobs.sql.reading import (
     IS_DELAYED,
-    IS_DOORBELL,
     IS_LIVE,
     PLAIN,
     AnyRow,
@@ -18,7 +17,7 @@ from fakesieve.jobs.sql.reading import (
     seconds,
 )
 from fakesieve.jobs.states import Lane, ShardState
-from fakesieve.records.jobs import Job, Outbox, Shard, WorkerHost
+from fakesieve.records.jobs import IS_DOORBELL, Job, Outbox, Shard, WorkerHost
 from fakesieve.records.models import ensure_model, store_card
 
 # The first rows of each queue without reading the others: the recursion jumps from one pair of lane and

@@ -5,14 +5,14 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, literal_column, or_, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, tuple_
 from sqlalchemy.orm import Session
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
 from fakesieve.jobs.states import LIVE_STATES, ShardState
 from fakesieve.objects import VideoRef
-from fakesieve.records.jobs import DOORBELL_TOPIC, Job, Outbox, Shard
+from fakesieve.records.jobs import Job, Shard
 
 # Selected columns by name; what they are is said where they are read into a value.
 AnyRow = Row[*tuple[Any, ...]]
@@ -48,8 +48,6 @@ JOB_COLUMNS = (
     Job.source_kind,
     (Job.deadline - TIME_LIMIT).label("asked_time"),  # a retry moves the deadline
 )
-# A constant and no parameter, so that every plan can use the indexes of doorbells.
-IS_DOORBELL = Outbox.topic == literal_column(f"'{DOORBELL_TOPIC}'")
 IS_LEASE_OVER = and_(Shard.state == ShardState.LEASED, Shard.lease_until < func.now())
 IS_DELAYED = func.coalesce(Shard.retry_time > func.now(), False)
 SHARD_COLUMNS = (

@@ -9,9 +9,9 @@ from sqlalchemy.types import Double
 
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.rows import BatchDraft, JobDraft, JobRow, Placed, ShardDraft, ShardKey
-from fakesieve.jobs.sql.reading import IS_DOORBELL, IS_LIVE, PLAIN, SqlRows, is_among, seconds
+from fakesieve.jobs.sql.reading import IS_LIVE, PLAIN, SqlRows, is_among, seconds
 from fakesieve.reasons import Reason
-from fakesieve.records.jobs import DOORBELL_TOPIC, Batch, Job, Outbox, Shard
+from fakesieve.records.jobs import DOORBELL_TOPIC, IS_DOORBELL, Batch, Job, Outbox, Shard
 from fakesieve.records.tenants import Tenant
 
 # Of this transaction, and of no row: the API may not write tenants, and must not wait for who reads one.

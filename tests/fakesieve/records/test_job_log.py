@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, text, update
 
 from fakesieve.database import Database
 from fakesieve.jobs.cancel import cancel_job, retry_job
@@ -111,3 +111,15 @@ def test_of_two_lines_at_one_moment_the_cause_comes_first() -> None:
     assert order_lines([failed, began, lost]) == [lost, began, failed]
     with pytest.raises(ValueError, match="a piece of work"):
         LogLine(NOON, LogEvent.ATTEMPT_BEGAN, number=1)
+
+
+def test_what_waits_in_the_outbox_is_found_along_an_index(
+    module_database: Database, tenant_id: str, job_id: str
+) -> None:
+    cancel_job(SqlJobStore(module_database), job_id)
+    scans = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'outbox'")
+    with module_database.transaction(tenant_id=tenant_id) as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))  # as if a million jobs waited
+        before = session.scalar(scans)
+        assert LogEvent.EVENT_WAITS in {line.event for line in load_log(session, job_id) or ()}
+        assert session.scalar(scans) == before
