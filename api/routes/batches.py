@@ -38,7 +38,7 @@ from api.services import Services
 from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
 from api.writing import read_before, write_batch
 from fakesieve.ingest.manifest import Manifest, ManifestRow, Part, fetch_manifest
-from fakesieve.jobs.cancel import cancel_batch, retry_job
+from fakesieve.jobs.cancel import cancel_batch, retry_jobs
 from fakesieve.jobs.states import BatchState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import ObjectStore, VideoRef
@@ -285,7 +285,7 @@ def retry_list(
     found = find_retryable_jobs(session, batch_id, reasons, RETRIES_AT_ONCE + 1)
     wanted = found[:RETRIES_AT_ONCE]
     open_quota(session, caller.tenant_id, wanted=len(wanted))
-    count = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
+    count = retry_jobs(RequestJobs(session), caller.tenant_id, wanted)
     note_act(session, caller, "batch.retried", batch_id, {"jobs": count})
     return RetriedOut(batch_id=batch_id, count=count, has_more=len(found) > RETRIES_AT_ONCE)
 

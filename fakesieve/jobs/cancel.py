@@ -1,9 +1,12 @@
 """Ends that a caller asks for, and the way back: cancel, and retry of what did not succeed."""
 
+from collections.abc import Sequence
+
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.rows import JobEnd, ShardKey
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
+from fakesieve.jobs.submit import check_quota
 from fakesieve.reasons import Reason
 
 _ROWS_AT_ONCE = 200
@@ -46,13 +49,29 @@ def end_all_jobs(store: JobStore, batch_id: str, end: JobEnd) -> int:
 def retry_job(store: JobStore, job_id: str) -> bool:
     """Start a failed, cancelled or expired job again from the beginning; False in any other state.
 
-    The object may have changed since, so nothing found earlier is used. Its deadline starts again.
+    The object may have changed since, so nothing found earlier is used. Its deadline starts again. Raises
+    ``RequestRefused`` where the tenant has no place for one more live job.
     """
 
     def work(tx: JobTransaction) -> bool:
-        if not tx.reset_job(job_id):
-            return False
-        tx.insert_doorbells([ShardKey(job_id, 0)])
-        return True
+        job = tx.read_job(job_id)
+        return job is not None and _begin_again(tx, job.tenant_id, [job_id]) == 1
 
     return store.run(work)
+
+
+def retry_jobs(store: JobStore, tenant_id: str, job_ids: Sequence[str]) -> int:
+    """Start some jobs of a tenant again, in one transaction, as :func:`retry_job`; return how many could be.
+
+    Raises ``RequestRefused``, and starts none, where the tenant has no place for all of them.
+    """
+    return store.run(lambda tx: _begin_again(tx, tenant_id, job_ids))
+
+
+def _begin_again(tx: JobTransaction, tenant_id: str, job_ids: Sequence[str]) -> int:
+    begun = [job_id for job_id in job_ids if tx.reset_job(job_id)]
+    if begun:
+        tx.insert_doorbells([ShardKey(job_id, 0) for job_id in begun])
+        # A live job again, which must not take the place that a list on its way has been promised.
+        check_quota(tx, tenant_id)
+    return len(begun)

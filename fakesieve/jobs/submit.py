@@ -132,7 +132,7 @@ def submit_video(store: JobStore, new: NewJob) -> Submitted:
         done = _submit(tx, new, job_id)
         if done.is_new:
             _check_takes(tx, new.batch_id)
-            _check_quota(tx, new.tenant_id)
+            check_quota(tx, new.tenant_id)
         return done
 
     return store.run(work)
@@ -200,8 +200,8 @@ def _check_goes_on(batch_id: str | None, state: BatchState | None) -> None:
         raise RequestRefused(Reason.STATE_CONFLICT, *_tell_ended(str(batch_id), state))
 
 
-def _check_quota(tx: JobTransaction, tenant_id: str) -> None:
-    """Refuse new jobs over the tenant's limit, and new lists whose jobs would be."""
+def check_quota(tx: JobTransaction, tenant_id: str) -> None:
+    """Refuse live jobs over the tenant's limit, and lists whose jobs would be: new ones and those retried."""
     over = tx.count_over_quota(tenant_id)
     if over > 0:
         raise RequestRefused(Reason.QUOTA_EXCEEDED, f"{over} live jobs more than tenant {tenant_id} may have")
@@ -260,7 +260,7 @@ def _open_batch(tx: JobTransaction, new: NewBatch, batch_id: str, jobs: Sequence
         if state is not None and state.is_terminal:
             raise BatchEnded(placed.id, state)
         tx.set_places(placed.id, wanted, PLACES_S)
-        _check_quota(tx, new.tenant_id)
+        check_quota(tx, new.tenant_id)
     return placed
 
 
@@ -281,7 +281,7 @@ def _submit_step(store: JobStore, batch_id: str, step: Sequence[NewJob]) -> list
         done = _submit_many(tx, step, ids)
         if taken := sum(each.is_new for each in done):
             _check_goes_on(batch_id, tx.take_places(batch_id, taken, PLACES_S))
-            _check_quota(tx, step[0].tenant_id)
+            check_quota(tx, step[0].tenant_id)
         return done
 
     return store.run(work)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.errors import RequestRefused
-from fakesieve.jobs.cancel import cancel_batch, cancel_job
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job, retry_jobs
 from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, BatchPace, _settle, reconcile
@@ -289,3 +289,23 @@ def test_an_end_is_told_once(case: JobCase) -> None:
         send(case, 6)
     reconcile(case.store, LIMITS)
     assert list_told(case) == [(batch_id, "failed")]
+
+
+def test_what_is_retried_takes_no_place_of_a_list_that_is_on_its_way(case: JobCase) -> None:
+    failed = [case.submit(f"failed-{n}") for n in range(2)]
+    for job_id in failed:
+        fail_job(case.store, job_id, Reason.CORRUPT, "broken")
+    set_quota(case, 6)
+    with pytest.raises(ConnectionError):
+        send(case, 6, runs=2)  # two are live, four places are kept
+    with pytest.raises(RequestRefused, match="QUOTA_EXCEEDED"):
+        retry_job(case.store, failed[0])
+    with pytest.raises(RequestRefused, match="QUOTA_EXCEEDED"):
+        retry_jobs(case.store, case.tenants[0], failed)
+    assert [case.read_job(job_id).state for job_id in failed] == [JobState.FAILED] * 2
+    assert sum(job.is_new for job in send(case, 6).jobs) == 4  # the list comes whole
+    set_quota(case, 7)
+    with pytest.raises(RequestRefused, match="QUOTA_EXCEEDED"):
+        retry_jobs(case.store, case.tenants[0], failed)  # all of them or none
+    assert retry_jobs(case.store, case.tenants[0], failed[:1]) == 1
+    assert retry_jobs(case.store, case.tenants[0], failed[:1]) == 0

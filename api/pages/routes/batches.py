@@ -12,7 +12,7 @@ from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.request_jobs import RequestJobs, open_quota
 from api.services import Services
-from fakesieve.jobs.cancel import cancel_batch, retry_job
+from fakesieve.jobs.cancel import cancel_batch, retry_jobs
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import LIVE_STATES, JobState
 from fakesieve.reasons import Reason
@@ -89,7 +89,7 @@ def _retry_in_steps(services: Services, person: Person, batch_id: str, reason: R
             wanted = find_retryable_jobs(
                 session, batch_id, reasons, min(RETRIES_AT_ONCE, RETRIES_MAX - count)
             )
-            step = sum(retry_job(RequestJobs(session), job_id) for job_id in wanted)
+            step = retry_jobs(RequestJobs(session), person.tenant_id, wanted)
             if step:
                 _note(session, person, "batch.retried", batch_id, step)
         count += step
