@@ -89,7 +89,8 @@ def submit_list(
     batch that has ended, its key with jobs that it does not have is IDEMPOTENCY_CONFLICT.
 
     A manifest of more than 10,000 rows is sent in parts, each a batch: with `first_row` 1, then with the
-    `next_row` of each answer, until that is null.
+    `next_row` of each answer, until that is null. With its `manifest_etag` too, a manifest that was replaced
+    in between is SOURCE_CHANGED, and no row is left out or taken twice.
     """
     with begin() as session:
         # Which of its jobs are new is known once the list is: then its submission counts them.
@@ -107,7 +108,7 @@ def submit_list(
     batch_id = submit_batch(jobs, new, found.jobs).batch_id
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     with begin() as session:
-        return _find(session, batch_id).model_copy(update={"next_row": found.next_row})
+        return _find(session, batch_id).model_copy(update=found.read_next())
 
 
 @router.post("/v1/batches:preview", dependencies=_WRITE, responses=_SUBMIT_RESPONSES)
@@ -124,16 +125,20 @@ def preview_batch(
         videos=len(refs),
         size_bytes=sum(sizes) if len(sizes) == len(refs) else None,
         first=[ref.uri for ref in refs[:_PREVIEWED]],
-        next_row=found.next_row,
-    )
+    ).model_copy(update=found.read_next())
 
 
 @dataclass(frozen=True)
 class _Found:
-    """The jobs of a list, or of a part of a manifest, and the row at which the next part begins."""
+    """The jobs of a list, or of a part of a manifest, with the row and the manifest of the next part."""
 
     jobs: Sequence[NewJob]
     next_row: int | None = None
+    etag: str | None = None
+
+    def read_next(self) -> dict[str, object]:
+        """Return what an answer says of the next part, nothing where there is none."""
+        return {} if self.next_row is None else {"next_row": self.next_row, "manifest_etag": self.etag}
 
 
 def _find_jobs(
@@ -156,10 +161,11 @@ def _find_jobs(
             return _Found(list(_find_items(body.items, session, places, make)))
     if body.manifest is None:
         return _Found([make(ref, SourceKind.API) for ref in _walk(body.prefix or "", objects, places)])
-    ref = check_place(places, VideoRef.parse_uri(body.manifest))
+    # All parts are of one file: whoever names its ETag is refused once another one lies there.
+    ref = objects.head(check_place(places, body.read_manifest_ref())).ref
     found = _fetch(objects, ref, body.first_row)
     rows = [make(_check_row(places, row), SourceKind.MANIFEST, row.external_id) for row in found.rows]
-    return _Found(rows, found.next_row)
+    return _Found(rows, found.next_row, ref.etag)
 
 
 def _fetch(objects: ObjectStore, ref: VideoRef, first_row: int | None) -> Manifest:

@@ -90,6 +90,14 @@ class NewBatchBody(Request):
             ge=1, description="Takes a part of the manifest, from this row on; `next_row` begins the next."
         ),
     ] = None
+    manifest_etag: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=200,
+            description="Of the manifest that the parts before were taken from; another one is refused.",
+        ),
+    ] = None
     lane: Lane = Lane.BULK
     deadline_s: DeadlineS = int(DEADLINE_S)
     max_failure_rate: Annotated[
@@ -103,15 +111,22 @@ class NewBatchBody(Request):
             raise ValueError("give one of items, manifest and prefix")
         if self.first_row is not None and self.manifest is None:
             raise ValueError("first_row is of a manifest")
+        if self.manifest_etag is not None and self.manifest is None:
+            raise ValueError("manifest_etag is of a manifest")
         if self.items == []:
             raise ValueError("items is empty: give at least one")
         if self.manifest is not None:
-            VideoRef.parse_uri(self.manifest)
+            self.read_manifest_ref()
         if self.prefix is not None and (not self.prefix.startswith("s3://") or not self.prefix.endswith("/")):
             raise ValueError("a prefix looks like s3://bucket/ or s3://bucket/folder/")
         if self.prefix is not None:
             parse_place(self.prefix)
         return self
+
+    def read_manifest_ref(self) -> VideoRef:
+        """Return the object of ``manifest``."""
+        assert self.manifest is not None
+        return VideoRef(*_split(self.manifest), None, self.manifest_etag)
 
 
 class CancelBody(Request):
@@ -270,6 +285,11 @@ NextRow = Annotated[
 ]
 
 
+ManifestEtag = Annotated[
+    str | None, Field(description="Of the manifest that was read, for its next part; null as `next_row` is.")
+]
+
+
 class JobCounts(Answer):
     """The jobs of a batch by state. ``deduplicated`` of them were answered by an earlier analysis."""
 
@@ -305,6 +325,7 @@ class BatchOut(Answer):
         Field(description="Why it ended; `submission_cut_off`: the rest of its list never came."),
     ] = None
     next_row: NextRow = None
+    manifest_etag: ManifestEtag = None
 
 
 class BatchPreviewOut(Answer):
@@ -315,6 +336,7 @@ class BatchPreviewOut(Answer):
     size_bytes: int | None
     first: Annotated[list[str], Field(description="The first of them, up to ten.")]
     next_row: NextRow = None
+    manifest_etag: ManifestEtag = None
 
 
 class RetriedOut(Answer):

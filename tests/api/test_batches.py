@@ -59,6 +59,27 @@ def test_a_long_manifest_is_taken_in_parts(acme, clip, monkeypatch):
         assert reason_of(answer) == (422, "INVALID_REQUEST")
 
 
+def test_parts_of_a_manifest_that_was_replaced_are_refused(acme, clip, monkeypatch):
+    monkeypatch.setattr("api.routes.batches.LISTED_MAX", 2)
+    rows = [b"s3://videos/b/%d.mp4\n" % n for n in range(4)]
+    uri = clip("b/replaced.csv", b"uri\n" + b"".join(rows))
+    part = submit(acme, manifest=uri, first_row=1)
+    following = {"manifest": uri, "first_row": part["next_row"], "manifest_etag": part["manifest_etag"]}
+    assert part["manifest_etag"]
+    shown = acme.post("/v1/batches:preview", {"name": "x", "manifest": uri, "first_row": 1}).json()
+    assert shown["manifest_etag"] == part["manifest_etag"]
+    clip("b/replaced.csv", b"uri\ns3://videos/b/new.mp4\n" + b"".join(rows))  # row 3 was row 2
+    for path in ("/v1/batches", "/v1/batches:preview"):
+        assert reason_of(acme.post(path, {"name": "x", **following}))[1] == "SOURCE_CHANGED"
+    clip("b/replaced.csv", b"uri\n" + b"".join(rows))
+    rest = submit(acme, **following)
+    assert (rest["counts"]["total"], rest["next_row"], rest["manifest_etag"]) == (2, None, None)
+    wrong = {"name": "x", "prefix": "s3://videos/b/", "manifest_etag": part["manifest_etag"]}
+    assert reason_of(acme.post("/v1/batches", wrong)) == (422, "INVALID_REQUEST")
+    unlike = {"name": "x", "manifest": uri, "manifest_etag": 'a"b'}
+    assert reason_of(acme.post("/v1/batches", unlike)) == (422, "INVALID_REQUEST")
+
+
 def test_a_line_of_a_manifest_outside_the_places_is_named(acme, clip):
     uri = clip("b/outside.csv", b"uri\ns3://videos/b/a.mp4\ns3://elsewhere/b.mp4\n")
     answer = acme.post("/v1/batches", {"name": "x", "manifest": uri})

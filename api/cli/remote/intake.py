@@ -76,7 +76,9 @@ def _send_parts(
         yield answer
         if answer.next_row is None:
             return
-        body = body.model_copy(update={"first_row": answer.next_row})
+        # A manifest that is replaced meanwhile is refused: its rows would be left out, or taken twice.
+        following = {"first_row": answer.next_row, "manifest_etag": answer.manifest_etag}
+        body = body.model_copy(update=following)
 
 
 def _make_bodies(listing: Listing, order: Order) -> Iterator[tuple[NewBatchBody, str | None]]:

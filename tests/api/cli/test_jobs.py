@@ -13,6 +13,7 @@ from fakesieve.jobs.claim import claim_shard
 from fakesieve.jobs.reconcile import BatchPace, settle_batches
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.submit import SubmittedBatch, submit_batch
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller
 from tests.api.cli.conftest import Remote
@@ -317,3 +318,20 @@ def test_a_long_manifest_of_the_store_is_sent_in_parts(remote: Remote, clip, mon
     lines = remote.run("submit", "--manifest", uri, "--json").lines()
     assert [line["source"] for line in lines] == rows.split()
     assert len({line["batch_id"] for line in lines}) == 3
+
+
+def test_a_manifest_that_is_replaced_between_its_parts_is_told(remote: Remote, clip, monkeypatch) -> None:
+    monkeypatch.setattr("api.routes.batches.LISTED_MAX", 2)
+    rows = "".join(f"s3://videos/cli-replaced/{number}.mp4\n" for number in range(3))
+    uri = clip("cli-replaced/list.csv", f"uri\n{rows}".encode())
+
+    def take(*given) -> SubmittedBatch:
+        done = submit_batch(*given)
+        clip("cli-replaced/list.csv", f"uri\ns3://videos/cli-replaced/first.mp4\n{rows}".encode())
+        return done
+
+    monkeypatch.setattr("api.routes.batches.submit_batch", take)
+    ran = remote.run("submit", "--manifest", uri, "--json")
+    assert ran.code == 1
+    assert "SOURCE_CHANGED" in ran.err
+    assert [line["source"] for line in ran.lines()] == rows.split()[:2]
