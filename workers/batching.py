@@ -15,6 +15,9 @@ from fakesieve.jobs.states import Lane
 LANE_WEIGHTS: Mapping[Lane, int] = {Lane.INTERACTIVE: 50, Lane.STANDARD: 40, Lane.BULK: 10}
 """Shares of the engine under load; the relay reserves the same shares of the doorbells."""
 
+GPU_WAIT_S = 0.050
+"""Unseen by a person, and enough for other shards to bring faces while theirs are looked for."""
+
 
 @dataclass(frozen=True)
 class Ticket:
@@ -36,7 +39,7 @@ class BatchRules:
     """How large batches are, how long a part of one waits, and how lanes share."""
 
     ladder: tuple[int, ...]  # batch sizes that the engine runs well, largest first, the last one 1
-    max_wait_s: float = 0.050  # a tenth of what one batch takes on a CPU, and unseen by a person
+    max_wait_s: float = GPU_WAIT_S
     weights: Mapping[Lane, int] = field(default_factory=lambda: LANE_WEIGHTS)
 
     def __post_init__(self) -> None:

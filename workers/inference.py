@@ -360,7 +360,7 @@ class InferenceProcess:
 
 
 def make_launch(
-    bundle: ModelBundle, *, engine: str, threads: int, slots: int, crops: int, max_wait_s: float
+    bundle: ModelBundle, *, engine: str, threads: int, slots: int, crops: int, max_wait_s: float | None
 ) -> InferenceLaunch:
     """Say how the inference process of a host with ``slots`` slots is started."""
     layout = SlabLayout(slots, crops, bundle.input_size, bundle.grid)

@@ -26,7 +26,7 @@ class InferenceLaunch:
     engine: str
     threads: int
     layout: Mapping[str, int]  # fields of SlabLayout
-    max_wait_s: float
+    max_wait_s: float | None  # that a part of a batch waits for company; None as suits the engine
     manifest_sha256: str  # of the model as its host checked it, signature included
 
     @property

@@ -32,7 +32,7 @@ class ScreenerRules:
     engine: str = "auto"
     slots: int = 2
     threads: int = 1  # of the network on a CPU
-    max_wait_s: float = 0.050  # that a part of a batch waits for company
+    max_wait_s: float | None = None  # that a part of a batch waits for company; None as suits the engine
     slab_wait_s: float = 60.0  # that a shard waits for a slab before it is given back
 
 

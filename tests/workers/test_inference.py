@@ -16,7 +16,9 @@ from engine.errors import BackendFailed, BundleInvalid
 from fakesieve.jobs.states import Lane
 from tests.tolerance import FLEET_SCORE
 from tests.waiting import PATIENCE_S
+from workers.batching import GPU_WAIT_S
 from workers.inference import InferenceProcess, RestartRules, make_launch
+from workers.inference_loop import choose_wait_s
 from workers.retry import EngineKilled
 
 RULES = RestartRules(
@@ -87,6 +89,17 @@ def test_part_of_a_batch_waits_no_longer_than_it_may(start, bundle):
     with process.lend(Lane.STANDARD, 1.0) as remote, process.lend(Lane.STANDARD, 1.0):
         remote.infer(probe_crops(bundle.input_size, 1))
     assert 0.045 <= answers[0].waited_s < 30.0
+
+
+def test_on_a_processor_nothing_waits_for_company(start, bundle):
+    waits_s = []
+    process = start(max_wait_s=None, on_answer=lambda lane, answer: waits_s.append(answer.waited_s))
+    with process.lend(Lane.STANDARD, 1.0) as remote, process.lend(Lane.STANDARD, 1.0):
+        for _ in range(20):
+            remote.infer(probe_crops(bundle.input_size, 1))
+    assert min(waits_s) < GPU_WAIT_S / 2  # the least: any of them may wait for a core
+    assert [choose_wait_s(name) for name in ("onnxruntime", "openvino", "torch")] == [0.0] * 3
+    assert choose_wait_s("onnxruntime-cuda") == choose_wait_s("onnxruntime-tensorrt") == GPU_WAIT_S
 
 
 def test_killed_process_is_started_again_and_the_request_is_answered(start, bundle):
