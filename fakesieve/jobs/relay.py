@@ -159,7 +159,8 @@ def relay_doorbells(store: JobStore, ring: Ring, credit: Credit, limits: JobLimi
     ``ring`` publishes one doorbell and raises when the broker does not take it: then the step is undone, its
     rows stay in the outbox, and the error goes to the caller. A crash after publishing doubles a doorbell.
     """
-    picked = store.run(lambda tx: _pick(tx, credit, limits))
+    # What is picked is looked at again when it is rung, under its lock, so no transaction is needed here.
+    picked = store.run_alone(lambda tx: _pick(tx, credit, limits))
     rung = 0
     for start in range(0, len(picked.doorbells), RING_STEP):
         ids = [doorbell.outbox_id for doorbell in picked.doorbells[start : start + RING_STEP]]
