@@ -66,6 +66,10 @@ def erase_video(
         video_id, plan = erasure.video_id, ErasurePlan.from_json(erasure.plan)
         are_gone, are_told = "objects" in erasure.stores, _has_exports(erasure)
     removed = None if are_gone else clear_objects(objects, bucket, plan)
+    if removed is not None:
+        _keep_removed(database, begun, removed)
+        if removed.fault is not None:
+            raise removed.fault
     told = None if are_told else clear_exports(database, objects, bucket, tenant_id, video_id)
 
     def work(session: Session) -> Erasure:
@@ -75,7 +79,7 @@ def erase_video(
             if "database" not in erasure.stores:
                 _clear_database(session, erasure, plan)
             if removed is not None and "objects" not in erasure.stores and not removed.left:
-                _note_objects(session, erasure, plan, removed)
+                _note_objects(session, erasure, removed)
             if told is not None:
                 _note_exports(session, erasure, told)
         complete_erasure(session, erasure)
@@ -132,7 +136,7 @@ def _widen(session: Session, erasure: Erasure, plan: ErasurePlan, actor: str) ->
     before = ErasurePlan.from_json(erasure.plan)
     if set(plan.objects) <= set(before.objects):
         return
-    erasure.plan = plan.to_json()
+    erasure.plan = replace(plan, removed=before.removed).to_json()
     erasure.try_time = None  # for the next sweep, whoever is at the earlier plan
     session.flush()
     _note(
@@ -237,9 +241,28 @@ def _clear_database(session: Session, erasure: Erasure, plan: ErasurePlan) -> No
     session.flush()
 
 
-def _note_objects(session: Session, erasure: Erasure, plan: ErasurePlan, removed: Removal) -> None:
-    stores = dict(erasure.stores)
-    stores["objects"] = {"state": "cleared", "objects": removed.objects}
+def _keep_removed(database: Database, begun: tuple[str, str], removed: Removal) -> None:
+    """Add what one try has removed to what others have: the last one counts it all for the receipt.
+
+    In a transaction of its own, as what comes after it may fail.
+    """
+    tenant_id, erasure_id = begun
+
+    def work(session: Session) -> None:
+        erasure = _lock(session, erasure_id)
+        if erasure.plan is not None:
+            plan = ErasurePlan.from_json(erasure.plan)
+            known = dict.fromkeys((*plan.removed, *removed.removed))
+            erasure.plan = replace(plan, removed=tuple(known)).to_json()
+
+    if removed.removed:
+        database.run_transaction(work, tenant_id=tenant_id)
+
+
+def _note_objects(session: Session, erasure: Erasure, removed: Removal) -> None:
+    assert erasure.plan is not None
+    plan, stores = ErasurePlan.from_json(erasure.plan), dict(erasure.stores)
+    stores["objects"] = {"state": "cleared", "objects": len(plan.removed)}
     kept = dict(cast("Mapping[str, object]", stores["kept"]))
     if plan.n_kept:
         why = "they lie in your own buckets"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fakesieve.erasure.plan import ErasurePlan
-from fakesieve.errors import SourceRefused
+from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.objects import ObjectStore, VideoRef
 from fakesieve.reasons import Reason
 
@@ -17,35 +17,41 @@ class Removal:
     """What was removed, and what a store would not let go. ``refused`` counts foreign objects by reason.
 
     ``left`` counts those of the fleet's own bucket: it may remove them, so somebody has to see to that.
-    ``unseen`` counts objects of which the store does not show or not remove hidden versions.
+    ``unseen`` counts objects of which the store does not show or not remove hidden versions. ``fault`` is
+    what kept the rest from being looked at.
     """
 
-    objects: int
+    removed: tuple[VideoRef, ...]
     refused: Mapping[str, int]
     left: int
     unseen: int
+    fault: Unavailable | None = None
 
 
 def clear_objects(objects: ObjectStore, bucket: str, plan: ErasurePlan) -> Removal:
     """Remove what the plan lists, and say what came of it.
 
     Bytes that somebody has put in the place of the video's are left alone. What the fleet has no right to
-    remove keeps nothing else from being removed.
+    remove keeps nothing else from being removed; a store that does not answer ends the try.
     """
-    removed, left, unseen, refused = 0, 0, 0, dict[str, int]()
+    removed, left, unseen, refused = dict[VideoRef, None](), 0, 0, dict[str, int]()
     for ref in plan.objects:
         try:
-            n_removed = remove_object(objects, ref)
+            if remove_object(objects, ref):
+                removed[ref] = None
+            n_hidden = _remove_hidden(objects, ref)
         except SourceRefused as fault:
             if ref.bucket == bucket:
                 left += 1
             else:
                 refused[fault.reason.value] = refused.get(fault.reason.value, 0) + 1
-            continue
-        n_hidden = _remove_hidden(objects, ref)
-        unseen += n_hidden is None
-        removed += max(n_removed, min(1, n_hidden or 0))
-    return Removal(removed, refused, left, unseen)
+        except Unavailable as fault:
+            return Removal(tuple(removed), refused, left, unseen, fault)
+        else:
+            unseen += n_hidden is None
+            if n_hidden:
+                removed[ref] = None
+    return Removal(tuple(removed), refused, left, unseen)
 
 
 def _remove_hidden(objects: ObjectStore, ref: VideoRef) -> int | None:
@@ -84,11 +90,16 @@ def remove_object(objects: ObjectStore, ref: VideoRef) -> int:
 
 
 def remove_all(objects: ObjectStore, refs: Iterable[VideoRef]) -> list[VideoRef]:
-    """Remove objects of the fleet's own; return those that the store does not let go."""
+    """Remove objects of the fleet's own; return those that the store does not let go.
+
+    Hidden versions go too where the store shows them: one from before the bucket kept versions is only
+    hidden when it is removed by its name.
+    """
     refused = list[VideoRef]()
     for ref in refs:
         try:
             remove_object(objects, ref)
+            _remove_hidden(objects, ref)
         except SourceRefused:
             refused.append(ref)
     return refused

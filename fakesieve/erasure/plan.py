@@ -1,7 +1,7 @@
 """What an erasure has to clear, found before anything is removed and kept until all of it is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
@@ -27,7 +27,7 @@ class ErasurePlan:
 
     ``n_kept`` counts the places in the caller's own buckets that are left as they are, ``n_held`` those which
     another tenant keeps for a legal hold. ``marks`` are what kept answers to requests may name beside the
-    other ids: uploads, and the hash of the video.
+    other ids: uploads, and the hash of the video. ``removed`` are the objects that tries have removed so far.
     """
 
     objects: tuple[VideoRef, ...]
@@ -37,6 +37,7 @@ class ErasurePlan:
     n_kept: int
     marks: tuple[str, ...] = ()
     n_held: int = 0
+    removed: tuple[VideoRef, ...] = field(default=(), compare=False)
 
     def to_json(self) -> dict[str, object]:
         """Return the form that the erasure's row holds until it is completed."""
@@ -48,19 +49,21 @@ class ErasurePlan:
             "n_kept": self.n_kept,
             "marks": list(self.marks),
             "n_held": self.n_held,
+            "removed": [_write_ref(ref) for ref in self.removed],
         }
 
     @classmethod
     def from_json(cls, form: Mapping[str, object]) -> "ErasurePlan":
         """Read the form of ``to_json``."""
         return cls(
-            tuple(_read_ref(ref) for ref in cast("list[dict[str, str | None]]", form["objects"])),
-            tuple(_read_ref(ref) for ref in cast("list[dict[str, str | None]]", form["held"])),
+            _read_refs(form["objects"]),
+            _read_refs(form["held"]),
             tuple(cast("list[str]", form["job_ids"])),
             tuple(cast("list[str]", form["analysis_ids"])),
             cast("int", form["n_kept"]),
             tuple(cast("list[str]", form.get("marks", []))),  # plans of an earlier release have none of these
             cast("int", form.get("n_held", 0)),
+            _read_refs(form.get("removed", [])),
         )
 
 
@@ -140,6 +143,10 @@ def _find_jobs(video: Video, refs: list[VideoRef]) -> Select[Id]:
 
 def _write_ref(ref: VideoRef) -> dict[str, str | None]:
     return {"bucket": ref.bucket, "key": ref.key, "version_id": ref.version_id, "etag": ref.etag}
+
+
+def _read_refs(forms: object) -> tuple[VideoRef, ...]:
+    return tuple(_read_ref(form) for form in cast("list[dict[str, str | None]]", forms))
 
 
 def _read_ref(form: dict[str, str | None]) -> VideoRef:

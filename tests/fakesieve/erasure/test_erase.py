@@ -18,7 +18,7 @@ from fakesieve.erasure.erase import (
     take_unfinished,
 )
 from fakesieve.erasure.hosts import confirm_lettings, list_lettings
-from fakesieve.errors import RequestRefused, SourceRefused
+from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
@@ -288,6 +288,46 @@ def test_receipt_says_that_hidden_versions_were_not_looked_for(case: Case) -> No
     assert erasure.stores["objects"] == {"state": "cleared", "objects": 1}
     hidden = erasure.stores["kept"]["versions"]
     assert (hidden["state"], hidden["objects"]) == ("refused", 1)
+
+
+class Silent(S3Objects):
+    """A store that answers some calls and then falls silent."""
+
+    def __init__(self, objects: S3Objects, deletions: int, lists: int) -> None:
+        self.__dict__.update(objects.__dict__)
+        self.deletions, self.lists = deletions, lists
+
+    def delete(self, ref: VideoRef) -> None:
+        self.deletions -= 1
+        if self.deletions < 0:
+            raise Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, "nobody answers")
+        super().delete(ref)
+
+    def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
+        self.lists -= 1
+        if self.lists < 0:
+            raise Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, "nobody answers")
+        return super().list_versions(ref)
+
+    def list_objects(
+        self, bucket: str, prefix: str = "", *, start_after: str | None = None
+    ) -> Iterator[ObjectFacts]:
+        raise Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, "nobody answers")
+
+
+@pytest.mark.parametrize(("deletions", "lists"), [(1, 9), (9, 0), (9, 1), (9, 9)])
+def test_the_receipt_counts_what_tries_removed_that_the_store_cut_off(
+    case: Case, tmp_path: Path, deletions: int, lists: int
+) -> None:
+    theirs = put(case.objects, tmp_path, f"incoming/{case.job_id}.mp4", case.content)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        record_source(session, tenant_id=case.tenant_id, video_id=case.video_id, ref=theirs)
+    begun = case.begin(with_sources=True)
+    with pytest.raises(Unavailable):
+        erase_video(case.database, Silent(case.objects, deletions, lists), BUCKET, begun)
+    erasure = case.erase(begun)
+    assert erasure.state is ErasureState.COMPLETED
+    assert erasure.stores["objects"] == {"state": "cleared", "objects": 2}
 
 
 def test_what_of_our_own_cannot_be_removed_now_is_tried_again_while_the_rows_are_gone(case: Case) -> None:

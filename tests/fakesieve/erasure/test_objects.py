@@ -8,7 +8,7 @@ import pytest
 from botocore.config import Config
 
 from fakesieve.embedded.seaweed import SeaweedServer
-from fakesieve.erasure.objects import Removal, clear_objects, remove_object
+from fakesieve.erasure.objects import Removal, clear_objects, remove_all, remove_object
 from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
@@ -69,11 +69,11 @@ def test_versions_that_other_bytes_or_a_deletion_hide_go_too(
     first, second = (put(objects, tmp_path, versions, b"a face") for _ in range(2))
     other = put(objects, tmp_path, versions, b"somebody else's")
     objects.delete(other.loosen())  # which hides all three
-    assert clear(objects, second) == Removal(1, {}, 0, 0)
+    assert clear(objects, second) == Removal((second,), {}, 0, 0)
     assert [left.etag for left in objects.list_versions(second)] == [other.etag]
     with pytest.raises(Exception, match="SOURCE_NOT_FOUND"):
         objects.read_range(first, 0, 6)
-    assert clear(objects, second) == Removal(0, {}, 0, 0)
+    assert clear(objects, second) == Removal((), {}, 0, 0)
 
 
 def test_what_lay_there_before_the_bucket_kept_versions_goes(
@@ -84,8 +84,19 @@ def test_what_lay_there_before_the_bucket_kept_versions_goes(
     before = put(objects, tmp_path, bucket, b"a face")
     keep_versions(s3, bucket)
     put(objects, tmp_path, bucket, b"somebody else's")
-    assert clear(objects, before).objects == 1
+    assert clear(objects, before).removed == (before,)
     assert [left.version_id == "null" for left in objects.list_versions(before)] == [False]
+
+
+def test_exports_and_uploads_from_before_the_bucket_kept_versions_go(
+    s3: SeaweedServer, objects: S3Objects, tmp_path: Path
+) -> None:
+    bucket = f"versions-{secrets.token_hex(6)}"
+    objects.make_bucket(bucket)
+    before = put(objects, tmp_path, bucket, b"an export")
+    keep_versions(s3, bucket)
+    assert remove_all(objects, [before.loosen()]) == []
+    assert list(objects.list_versions(before)) == []
 
 
 def test_key_that_begins_alike_keeps_its_versions(objects: S3Objects, versions: str, tmp_path: Path) -> None:
@@ -94,5 +105,5 @@ def test_key_that_begins_alike_keeps_its_versions(objects: S3Objects, versions: 
     path.write_bytes(b"a face")
     copy = objects.upload(path, longer.bucket, longer.key).ref
     mine = put(objects, tmp_path, versions, b"a face")
-    assert clear(objects, mine).objects == 1
+    assert clear(objects, mine).removed == (mine,)
     assert objects.read_range(copy, 0, 6) == b"a face"
