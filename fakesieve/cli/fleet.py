@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from engine.result_forms import JsonObject
 from fakesieve.jobs.states import JobState, Lane
-from fakesieve.reach import is_remote
+from fakesieve.reach import check_reach, is_remote
 from fakesieve.values.findings import FaceMaps, Finding
 from fakesieve.values.job_lines import JobDetail, JobLine
 from fakesieve.values.job_log import LogLine
@@ -184,6 +184,7 @@ def open_fleet() -> AbstractContextManager[Fleet]:
     Entering it raises SetupRefused where variables are missing or the key is none, and Unavailable without
     a database.
     """
+    check_reach(os.environ)
     # By name: who goes one way loads nothing of the other, and this package does not depend on the API.
     module = import_module(_REMOTE if is_remote(os.environ) else _DIRECT)
     return cast("Callable[[], AbstractContextManager[Fleet]]", module.open_fleet)()

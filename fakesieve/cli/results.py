@@ -1,5 +1,6 @@
 """``fakesieve results`` over the database: lists and files have the jobs that failed in them too."""
 
+import os
 from collections.abc import Iterable
 from itertools import islice
 from typing import Annotated
@@ -22,6 +23,7 @@ from fakesieve.cli.result_options import (
     make_results,
 )
 from fakesieve.filters.join import join_filter
+from fakesieve.reach import check_reach
 from fakesieve.records.result_lists import ResultLine
 from fakesieve.values.files import FileFormat
 
@@ -46,6 +48,7 @@ def list_(
     """
     form = read_form(as_json=as_json, as_csv=as_csv)
     asked = join_filter(wanted, verdict, outcome, batch)
+    check_reach(os.environ)
     with open_place() as place:
         if wanted is not None or order_by is not None:
             count = show_analyses(walk_filtered(place, asked, order_by, limit), form, limit=limit)
@@ -84,6 +87,7 @@ def export(
     With --filter, --order-by or Parquet it has one row for each analysis, as the API writes it.
     """
     is_by_filter = wanted is not None or order_by is not None or form is FileFormat.PARQUET
+    check_reach(os.environ)
     with open_place() as place, open_output(out) as output:
         if is_by_filter:
             export_by_filter(place, output, form, join_filter(wanted, verdict, outcome, batch), order_by)

@@ -147,11 +147,24 @@ def test_a_wrong_key_is_refused(fleet: Fleet, clip: Path, monkeypatch: pytest.Mo
     assert "FAKESIEVE_API_KEY is unknown, revoked or expired" in ran.err
 
 
-def test_without_an_environment_the_missing_variables_are_named(
-    fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["submit", "watch job_a", "jobs ls", "results ls", "results export"])
+def test_without_an_environment_both_ways_to_a_fleet_are_named(
+    fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.delenv("FAKESIEVE_DATABASE_URL")
-    ran = fleet.run("submit", str(clip))
+    ran = fleet.run(*command.split(), *([str(clip)] if command == "submit" else []))
     assert ran.code == 1
-    assert "FAKESIEVE_DATABASE_URL is not set" in ran.err
-    assert "hint: " in ran.err
+    assert "FAKESIEVE_DATABASE_URL is not set, nor is FAKESIEVE_API_URL" in ran.err
+    assert "hint: load the settings of a fleet: . DIR/env" in ran.err
+    assert (
+        "or, with the address of an API and a key of it, set FAKESIEVE_API_URL and FAKESIEVE_API_KEY"
+        in ran.err
+    )
+
+
+def test_the_variables_that_are_missing_beside_it_are_named(
+    fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FAKESIEVE_BUCKET")
+    ran = fleet.run("submit", str(clip))
+    assert (ran.code, "FAKESIEVE_BUCKET is not set" in ran.err) == (1, True)
