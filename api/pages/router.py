@@ -26,6 +26,7 @@ from api.slots import STRANGERS
 from fakesieve.errors import FleetError
 from fakesieve.people.sessions import find_session
 from fakesieve.reasons import Reason
+from fakesieve.records.blind import ONLOOKER
 from fakesieve.texts import is_storable
 from fakesieve.values.people import UserRole
 
@@ -141,9 +142,9 @@ def open_transaction(person: PersonDep, services: ServicesDep) -> Generator[Sess
         yield session
 
 
-def name_viewer(person: Person) -> str | None:
+def name_viewer(person: Person) -> str:
     """Return whose blind looks a transaction has to spare; whoever reviews nothing has none."""
-    return person.id if person.may(UserRole.REVIEWER) else None
+    return person.id if person.may(UserRole.REVIEWER) else ONLOOKER
 
 
 PageTransaction = Annotated[Session, Depends(open_transaction, scope="function")]

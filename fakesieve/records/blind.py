@@ -48,8 +48,10 @@ class Looker(Enum):
 def find_looker(session: Session) -> Looker:
     """Return the kind of viewer that the transaction at hand names."""
     viewer = cast("str | None", session.info.get(VIEWER_VARIABLE))
-    if not viewer:
-        return Looker.ANY if viewer is None else Looker.NOBODY
+    if viewer is None:
+        return Looker.ANY
+    if viewer in ("", ONLOOKER):
+        return Looker.NOBODY
     return Looker.PERSON if viewer.startswith(_PERSON) else Looker.KEY
 
 
@@ -84,8 +86,10 @@ def is_viewer(column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Column
 
 VIEWER = select(func.coalesce(func.current_setting(VIEWER_VARIABLE, true()), "")).scalar_subquery()
 """The viewer of the transaction; empty where nobody looks."""
+ONLOOKER = "onlooker"
+"""The viewer where a person looks who reviews nothing: nothing is kept from them, and no secret is theirs."""
 _PERSON = f"{IdPrefix.USER}_"
-_IS_PERSON = func.starts_with(VIEWER, _PERSON)
+IS_PERSON = func.starts_with(VIEWER, _PERSON)
 
 
 def _select_held() -> Select[Any]:
@@ -118,7 +122,7 @@ def _select_kept() -> Select[Any]:
             VIEWER != "",  # first and alone: without a viewer nothing is looked at
             item.is_blind,
             item.state != ReviewState.DECIDED,
-            case((_IS_PERSON, may_judge), else_=_is_held(item)),
+            case((IS_PERSON, may_judge), else_=_is_held(item)),
         )
     )
 
@@ -140,7 +144,7 @@ def _select_kept_known() -> Select[Any]:
         .join(seen, seen.id == known.analysis_id)
         .join(same, same.video_id == seen.video_id)
         .where(
-            _IS_PERSON,
+            IS_PERSON,
             exists().where(queue.is_active, queue.is_blind, queue.known_share > 0),
             known.declared_by != VIEWER,
             ~is_shown,

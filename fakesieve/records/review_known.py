@@ -8,9 +8,9 @@ analysis that they were given in this way they see no other item, and nothing th
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, case, exists, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
-from fakesieve.records.blind import VIEWER
+from fakesieve.records.blind import IS_PERSON, VIEWER, count_kept
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.tenants import ApiKey
 from fakesieve.records.users import AppUser
@@ -49,6 +49,18 @@ def may_know() -> ColumnElement[bool]:
     is_lead = exists().where(AppUser.id == VIEWER, AppUser.role == UserRole.ADMIN)
     is_lead_key = exists().where(ApiKey.id == VIEWER, ApiKey.scopes.contains([Scope.REVIEW_ADMIN.value]))
     return or_(VIEWER == "", is_lead, is_lead_key)
+
+
+def count_left_out(session: Session) -> int | None:
+    """Return how many analyses are kept from the viewer; None where that number would give known ones away.
+
+    Each decision takes one off it. What waits in the queue falls by one too, but for a known item only until
+    new matches come: who holds the two numbers against each other would see which it was.
+    """
+    would_tell = exists().where(ReviewQueue.is_active, ReviewQueue.is_blind, ReviewQueue.known_share > 0)
+    if session.scalar(select(would_tell & IS_PERSON & ~may_know())):
+        return None
+    return count_kept(session)
 
 
 def is_entry_for_viewer() -> ColumnElement[bool]:

@@ -16,9 +16,9 @@ from api.pages.templates import render
 from api.problems import not_found
 from fakesieve.model_changes import change_alias
 from fakesieve.model_changes import go_back as go_back_to
-from fakesieve.records.blind import count_kept
 from fakesieve.records.model_comparisons import BINS, Comparison, PairCell, compare_models
 from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
+from fakesieve.records.review_known import count_left_out
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.models import ModelAlias
 from fakesieve.values.people import UserRole
@@ -88,7 +88,7 @@ def show_comparison(
         found=found,
         squares=place_cells(found.cells) if found else (),
         width=BINS * SIDE,
-        kept=count_kept(session),
+        kept=count_left_out(session),
         names=name_videos(session, [flip.video_id for flip in found.flips]) if found else {},
     )
 
@@ -126,7 +126,7 @@ def ask_promotion(
     found = None
     if now is not None and now.id != line.id:
         found = compare_models(session, person.tenant_id, now.id, line.id, flips_max=0)
-    kept = count_kept(session)
+    kept = count_left_out(session)
     return render(request, "promote.html", alias=alias, line=line, now=now, found=found, kept=kept)
 
 

@@ -20,9 +20,9 @@ from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
-from fakesieve.records.blind import count_kept
 from fakesieve.records.policies import create_policy, find_policy_line, list_policies, show_active_policy
 from fakesieve.records.policy_sql import Preview, preview_policy
+from fakesieve.records.review_known import count_left_out
 from fakesieve.values.people import UserRole
 
 MOVED_SHOWN = 20
@@ -66,7 +66,7 @@ def show_policies(
         peak=max(1, *found.histogram),
         minutes=MINUTES_EACH,
         reviewed=REVIEWED,
-        kept=count_kept(session),
+        kept=count_left_out(session),
         notice=done.say(_NOTICES),
     )
 

@@ -18,7 +18,7 @@ from api.problems import Problem
 from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
-from fakesieve.records.blind import count_kept
+from fakesieve.records.review_known import count_left_out
 from fakesieve.records.reviews import ReviewQueue
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.reviews.accuracy import SURE_MIN, Accuracy, measure_reviewers
@@ -78,7 +78,7 @@ def show_queues(
         states=tuple(ReviewState),
         recent=[(entry, write_entry(entry, names)) for entry in entries],
         links=list_links(session, person, ViewPage.QUEUE),
-        kept=count_kept(session),
+        kept=count_left_out(session),
         agreement=measure(pairs),
         by_queue=measure_queues(pairs),
         by_person=[(names.get(who, who), found) for who, found in people.items()],

@@ -26,7 +26,7 @@ from fakesieve.records.analysis_lists import (
     read_position,
     write_position,
 )
-from fakesieve.records.blind import count_kept
+from fakesieve.records.review_known import count_left_out
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.items import find_dispositions
@@ -93,7 +93,7 @@ def show_results(
         examples=[(text, words, urlencode({"filter": text})) for text, words in EXAMPLES],
         more=more,
         is_first=not page,
-        kept=count_kept(session),
+        kept=count_left_out(session),
         links=list_links(session, person, ViewPage.RESULTS),
     )
 

@@ -116,6 +116,32 @@ def test_a_reviewer_decides_a_known_item_as_any_other_and_the_figure_names_it(
     assert "looks fine" not in client.get(f"/r/{known}").text
 
 
+@pytest.mark.parametrize(
+    ("role", "is_told"), [(UserRole.VIEWER, False), (UserRole.REVIEWER, False), (UserRole.ADMIN, True)]
+)
+def test_what_waits_in_such_a_queue_is_listed_to_admins_alone(
+    client: TestClient, own: Scene, module_database: Database, role: UserRole, is_told: bool
+) -> None:
+    queue_id = make_trained(client, own, module_database)
+    post(client, "/queue", f"/queue/{queue_id}/fill")
+    enter(client, own, role)
+    page = client.get(f"/queue/{queue_id}").text
+    assert (own.analysis_id in page) == is_told
+    assert ("what waits in it is not listed" in page) != is_told
+
+
+def test_a_page_does_not_say_that_nothing_waits_where_it_may_not_tell(
+    client: TestClient, own: Scene, module_database: Database
+) -> None:
+    queue_id = make_trained(client, own, module_database)
+    post(client, "/queue", f"/queue/{own.queue_id}/active", active="no")
+    post(client, "/queue", f"/queue/{queue_id}/fill")
+    enter(client, own, UserRole.REVIEWER)
+    page = client.get(f"/r/{own.analysis_id}").text
+    assert "is in no queue that is open" not in page
+    assert "There is nothing to decide here for you" in page
+
+
 def test_a_share_stands_from_twenty_sure_words_on(
     client: TestClient, own: Scene, module_database: Database
 ) -> None:

@@ -14,8 +14,9 @@ from fakesieve.ids import IdPrefix, read_time_ms
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import AuditEntry
-from fakesieve.records.blind import count_kept, is_kept
-from fakesieve.records.reviews import ReviewItem
+from fakesieve.records.blind import ONLOOKER, count_kept, is_kept
+from fakesieve.records.review_known import count_left_out
+from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.bulk import count_decidable
 from fakesieve.reviews.claim import claim_item, claim_next, find_free, release_item
@@ -179,7 +180,8 @@ def test_what_waits_in_a_queue_with_known_answers_is_listed_to_leads_alone(
     reviewer = make_person(desk.database, desk.tenant_id, UserRole.REVIEWER)
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         fill_queue(session, load_queue(session, queue_id))
-    for who, rows in ((None, 3), (lead, 3), (reviewer, 3 * is_told), ("key_none", 3 * is_told)):
+    told = {None: 3, lead: 3, reviewer: 3 * is_told, "key_none": 3 * is_told, ONLOOKER: 3 * is_told}
+    for who, rows in told.items():
         with desk.database.transaction(tenant_id=desk.tenant_id, viewer=who) as session:
             queue = load_queue(session, queue_id)
             assert len(list_items(session, ItemFilter(queue_id=queue_id))) == rows, who
@@ -193,6 +195,16 @@ def test_what_waits_in_a_queue_with_known_answers_is_listed_to_leads_alone(
         release_item(session, str(item), reviewer)
         assert len(list_matches(session, queue, Narrowing(), None)) == 3 * is_told
         assert count_decidable(session, queue, Narrowing(), reviewer) == 3 * is_told
+
+
+def test_how_many_are_kept_from_a_reviewer_is_told_where_it_gives_nothing_away(desk: Desk) -> None:
+    lead = make_person(desk.database, desk.tenant_id, UserRole.ADMIN)
+    bench = make_bench(desk, is_blind=True)
+    bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
+    told = {who: bench.as_(who, count_left_out) for who in (ANA, lead, ONLOOKER, "key_none", None)}
+    assert told == {ANA: None, lead: 3, ONLOOKER: 0, "key_none": 0, None: 0}
+    bench.as_(None, lambda s: s.execute(update(ReviewQueue).values(is_active=False)))
+    assert bench.as_(ANA, count_left_out) == 0
 
 
 def test_it_fits_the_rule_of_its_queue(desk: Desk) -> None:
