@@ -6,8 +6,8 @@ from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
 
 _HINT = (
-    "load the settings of a fleet: . DIR/env, which 'fakesieve up --dir DIR' has written; or, with the address"
-    " of an API and a key of it, set FAKESIEVE_API_URL and FAKESIEVE_API_KEY"
+    "load the settings of a fleet: . DIR/env, which 'fakesieve up --dir DIR' has written; or, with the"
+    " address of an API and a key of it, set FAKESIEVE_API_URL and FAKESIEVE_API_KEY"
 )
 
 

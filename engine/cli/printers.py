@@ -110,5 +110,6 @@ class TablePrinter:
         if not self._rows:
             return
         with _translate_faults():
-            data_console().print(build_table(self._rows))
+            console = data_console()
+            console.print(build_table(self._rows, console.width))
             sys.stdout.flush()

@@ -4,10 +4,11 @@ import csv
 import io
 from collections.abc import Sequence
 
-from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine.output.layout import Column, lay_out
 from engine.output.names import defuse_cell, escape_for_terminal, to_text
 from engine.output.words import EVIDENCE, OUTCOMES, VERDICT_REASONS, VERDICTS, format_score, format_share
 from engine.results import VerdictReason, VerdictValue
@@ -34,6 +35,13 @@ COLUMNS = (
     "error_hint",
 )
 
+_COLUMNS = (
+    Column("input", is_long=True),
+    Column("verdict"),
+    Column("score"),
+    Column("scored", is_right=True),
+    Column("note", is_long=True),
+)
 _STYLES = {
     VerdictValue.LIKELY_MANIPULATED: "bold magenta",
     VerdictValue.INCONCLUSIVE: "yellow",
@@ -89,19 +97,13 @@ def _format_cell(value: str | float | None) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def build_table(rows: Sequence[Sequence[Text]]) -> Table:
-    """Return the table for people from the cells of its inputs; hints of failures stand elsewhere."""
-    has_notes = any(row[-1] for row in rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("input", overflow="fold", min_width=12)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("score", no_wrap=True)
-    table.add_column("scored", justify="right", no_wrap=True)
-    if has_notes:
-        table.add_column("note", overflow="fold", min_width=12)
-    for row in rows:
-        table.add_row(*row[: len(table.columns)])
-    return table
+def build_table(rows: Sequence[Sequence[Text]], width: int) -> Table | Group:
+    """Return the table for people from the cells of its inputs; hints of failures stand elsewhere.
+
+    ``width`` is that of the terminal.
+    """
+    columns = _COLUMNS if any(row[-1] for row in rows) else _COLUMNS[:-1]
+    return lay_out(columns, [row[: len(columns)] for row in rows], width)
 
 
 def table_cells(result: ScanResult) -> list[Text]:

@@ -79,6 +79,26 @@ JOB_COLUMNS: Columns[JobLine] = {
     "created": lambda line: line.create_time,
     "video": tell_end,
 }
+JOB_FILE_COLUMNS: Columns[JobLine] = {
+    "id": lambda line: line.id,
+    "state": lambda line: line.state,
+    "lane": lambda line: line.lane,
+    "source": lambda line: line.source.uri,
+    "external_id": lambda line: line.external_id,
+    "batch_id": lambda line: line.batch_id,
+    "video_id": lambda line: line.video_id,
+    "analysis_id": lambda line: line.analysis_id,
+    "reused_analysis": lambda line: line.reused_analysis,
+    "shards_total": lambda line: line.n_shards,
+    "shards_done": lambda line: line.n_done,
+    "create_time": lambda line: line.create_time,
+    "start_time": lambda line: line.start_time,
+    "end_time": lambda line: line.end_time,
+    "deadline": lambda line: line.deadline,
+    "error_reason": lambda line: line.fault and line.fault.reason,
+    "error_message": lambda line: line.fault and line.fault.message,
+}
+"""For programs: the fields of a job's JSON, each in a column of its own."""
 ATTEMPT_COLUMNS: Columns[AttemptLine] = {
     "shard": lambda each: each.shard,
     "kind": lambda each: each.kind,

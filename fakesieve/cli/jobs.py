@@ -6,7 +6,14 @@ import typer
 
 from engine.output.names import escape_for_terminal
 from fakesieve.cli.fleet import Fleet, open_fleet
-from fakesieve.cli.job_columns import ATTEMPT_COLUMNS, JOB_COLUMNS, LOG_COLUMNS, describe_job, tell_progress
+from fakesieve.cli.job_columns import (
+    ATTEMPT_COLUMNS,
+    JOB_COLUMNS,
+    JOB_FILE_COLUMNS,
+    LOG_COLUMNS,
+    describe_job,
+    tell_progress,
+)
 from fakesieve.cli.lists import LIMIT, AsCsv, AsJson, Form, Limit, read_form, show_list
 from fakesieve.cli.printing import end_list, print_json
 from fakesieve.errors import RequestRefused
@@ -37,8 +44,9 @@ def list_(
 ) -> None:
     """List jobs, newest first."""
     form = read_form(as_json=as_json, as_csv=as_csv)
+    columns = JOB_FILE_COLUMNS if form is Form.CSV else JOB_COLUMNS
     with open_fleet() as fleet:
-        count = show_list(fleet.jobs.list_jobs(state, batch, limit), JOB_COLUMNS, form, write=form_job)
+        count = show_list(fleet.jobs.list_jobs(state, batch, limit), columns, form, write=form_job)
     end_list(count, is_narrowed=state is not None or batch is not None)
 
 

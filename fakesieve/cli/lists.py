@@ -9,8 +9,9 @@ from typing import Annotated, TypeVar, cast
 import typer
 from rich.text import Text
 
+from engine.output.layout import ABSENT
 from engine.output.names import escape_for_terminal
-from fakesieve.cli.printing import Json, make_table, print_json, print_table, write_row
+from fakesieve.cli.printing import Json, print_json, print_table, write_row
 
 LIMIT, LIMIT_MAX = 50, 100_000
 Item = TypeVar("Item")
@@ -51,7 +52,7 @@ def show_list(
 ) -> int:
     """Print up to ``limit`` items as they come; returns how many there were. ``write`` gives one as JSON."""
     shown = 0
-    table = make_table(*columns)
+    rows: list[list[Text]] = []
     if form is Form.CSV:
         typer.echo(write_row(columns), nl=False)
     for each in islice(found, limit):
@@ -63,18 +64,20 @@ def show_list(
         if form is Form.CSV:
             typer.echo(write_row(map(write_cell, cells)), nl=False)
         else:
-            table.add_row(*map(tell, cells))
+            rows.append([tell(cell) for cell in cells])
     if form is Form.TABLE:
-        print_table(table)
+        print_table(list(columns), rows)
     return shown
 
 
-def tell(value: object) -> str | Text:
+def tell(value: object) -> Text:
     """Return a value for a person, coloured text as it is; a dash for what is not there."""
-    if isinstance(value, Text):
-        return value
+    return value if isinstance(value, Text) else Text(_tell_plain(value))
+
+
+def _tell_plain(value: object) -> str:
     if value is None or value == "":
-        return "–"
+        return ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

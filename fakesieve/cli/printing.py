@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from engine.output.layout import Column, lay_out
 from engine.output.names import defuse_cell
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
@@ -80,18 +80,13 @@ def open_output(path: Path | None) -> Generator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def make_table(*columns: str) -> Table:
-    """Return an empty table whose cells stay on one line, the last one excepted."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns[:-1]:
-        table.add_column(name, no_wrap=True)
-    table.add_column(columns[-1], overflow="fold")
-    return table
+def print_table(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Print rows on stdout under the names of their columns, of which the last holds the long words.
 
-
-def print_table(table: Table) -> None:
-    """Print a table on stdout; into a file or pipe it goes without folding."""
+    Into a file or pipe it goes without folding.
+    """
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=400)
-    console.print(table)
+    columns = [Column(name, is_long=name == names[-1]) for name in names]
+    console.print(lay_out(columns, rows, console.width))

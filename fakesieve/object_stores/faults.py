@@ -148,7 +148,8 @@ def _explain_answer(fault: vendor.ClientError, place: str) -> StoreFault:
     error: Mapping[str, object] = fault.response.get("Error", {})
     status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = str(error.get("Code", ""))
-    seen = f"{place}: the store answered {status} {code}"
+    said = f"{status}" if code in ("", str(status)) else f"{status} {code}"  # to a HEAD it says no code
+    seen = f"{place}: the store answered {said}"
     for meaning in _MEANINGS:
         if code in meaning.codes or status in meaning.statuses:
             return StoreFault(meaning.error(meaning.reason, seen, meaning.hint), meaning.remedy)

@@ -12,7 +12,7 @@ from tests.engine.output.made_results import all_results, make_failed_result, ma
 
 def render(*results, width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(build_table([table_cells(result) for result in results]))
+    console.print(build_table([table_cells(result) for result in results], width))
     return console.file.getvalue()
 
 
@@ -40,6 +40,14 @@ def test_a_narrow_terminal_gets_every_column() -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert "no manipulation" in text or "likely manipulated" in text
     assert "scored" in text
+
+
+def test_on_a_narrow_terminal_names_stand_whole_on_lines_of_their_own() -> None:
+    path = Path("demo-out/clips/WolfgangLanger_forged.mp4")
+    lines = render(make_failed_result(path), width=80).splitlines()
+    assert str(path) in lines
+    assert any(line.startswith("  could not be read") for line in lines)
+    assert "  NOT_VIDEO: the first bytes are those of no known media" in lines
 
 
 def test_names_in_the_table_cannot_steer_the_terminal() -> None:

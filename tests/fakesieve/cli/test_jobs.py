@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import threading
 import time
@@ -123,3 +125,13 @@ def test_watch_gives_up_after_its_time(fleet: Fleet) -> None:
     ran = fleet.run("watch", job_id, "--timeout", "0.3")
     assert ran.code == 1
     assert "DEADLINE_EXCEEDED: 1 of 1 jobs have not ended within 0.3 s" in ran.err
+
+
+def test_as_csv_a_job_has_its_fields_in_columns_of_their_own(fleet: Fleet) -> None:
+    fleet.add_job("b.mp4", state=JobState.FAILED, reason=Reason.CORRUPT, message="cut off")
+    (row,) = csv.DictReader(io.StringIO(fleet.run("jobs", "ls", "--csv").out))
+    assert row["source"].endswith("/b.mp4")
+    assert (row["error_reason"], row["error_message"]) == ("CORRUPT", "cut off")
+    assert (row["shards_total"], row["analysis_id"], row["end_time"] != "") == ("0", "", True)
+    form = json.loads(fleet.run("jobs", "ls", "--json").out)
+    assert set(form) - {"shards", "error"} <= set(row)

@@ -50,6 +50,11 @@ def test_answers(status: int, code: str, reason: Reason, remedy: Remedy) -> None
     assert isinstance(fault.error, Unavailable if reason.is_retryable else SourceRefused)
 
 
+@pytest.mark.parametrize(("code", "said"), [("404", "404"), ("", "404"), ("NoSuchKey", "404 NoSuchKey")])
+def test_an_answer_without_a_code_says_its_status_once(code: str, said: str) -> None:
+    assert explain_fault(answer(404, code), PLACE).error.seen == f"{PLACE}: the store answered {said}"
+
+
 def test_a_refused_key_is_not_blamed_on_the_object() -> None:
     hint = explain_fault(answer(403, "SignatureDoesNotMatch"), PLACE).error.hint
     assert "FAKESIEVE_S3_SECRET_KEY" in hint
