@@ -65,6 +65,7 @@ $(VENV)/stamp-base: $(PINS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/stamp-train $(VENV)/stamp-dev $(VENV)/stamp-stack: $(VENV)/stamp-%: $(PINS) | $(BIN)/python
+	@echo "installing fakesieve with the extra '$*' into $(VENV), a minute or two; later runs skip this"
 	$(PIP) --editable '.[$*]'
 	@touch $@ $(VENV)/stamp-base
 

@@ -24,6 +24,7 @@ from fakesieve.errors import RequestRefused, Unavailable
 from fakesieve.people.accounts import change_password, create_user, find_tenant, list_users
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Job
+from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.queues import create_queue, list_queues
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import QueueDraft, QueueOrder, QueueRule
@@ -34,7 +35,8 @@ EMAIL, QUEUE = "demo@example.com", QueueDraft("everything", QueueRule(), QueueOr
 _ACTOR = "command"
 _COMMAND_S = 900.0
 QUESTION = """\
-SELECT j.source_key, a.outcome, round(a.score_raw::numeric, 4) AS score, v.value AS verdict,
+SELECT regexp_replace(j.source_key, '.*/', '') AS file, a.outcome,
+       round(a.score_raw::numeric, 4) AS score, v.value AS verdict,
        round(s.start_us / 1e6, 1) AS from_s, round(s.end_us / 1e6, 1) AS to_s, s.regions
 FROM job j
 JOIN analysis a ON a.id = j.analysis_id
@@ -52,7 +54,11 @@ class Shell:
     environment: Mapping[str, str]
 
     def run(self, *arguments: str, accepted: tuple[int, ...] = (0,)) -> str:
-        """Return what the command printed. Raises Unavailable where it ends with another status."""
+        """Return what the command printed.
+
+        Where it ends with another status, so does this one, with what the command said of it. Raises
+        Unavailable where it said nothing.
+        """
         typer.echo(f"$ fakesieve {shlex.join(arguments)}", err=True)
         done = subprocess.run(
             (*name_command(), *arguments),
@@ -64,6 +70,9 @@ class Shell:
             check=False,
         )
         if done.returncode not in accepted:
+            if "\nhint: " in done.stderr:
+                typer.echo(done.stderr, nl=False, err=True)
+                raise typer.Exit(done.returncode)
             raise Unavailable(
                 Reason.INTERNAL,
                 f"'fakesieve {arguments[0]}' ended with {done.returncode}: {done.stderr.strip()[-500:]}",
@@ -159,8 +168,9 @@ def invite(environment: Mapping[str, str], folder: Path, forged: Json) -> str:
         with database.transaction(tenant_id=tenant_id) as session:
             job_id = str(cast("Json", forged["job"])["id"])
             analysis_id = session.scalars(select(Job.analysis_id).where(Job.id == job_id)).one()
-            if not any(queue.name == QUEUE.name for queue in list_queues(session)):
-                create_queue(session, tenant_id, QUEUE, actor=_ACTOR)
+            there = next((queue for queue in list_queues(session) if queue.name == QUEUE.name), None)
+            # Filled, so that the page offers to decide at once.
+            fill_queue(session, there or create_queue(session, tenant_id, QUEUE, actor=_ACTOR))
     finally:
         database.close()
     return f"""

@@ -216,6 +216,7 @@ def test_the_forged_clip_is_seen_in_the_browser_as_it_says(kept_fleet) -> None:
     assert (shown.status_code, str(shown.url)) == (200, page)
     assert FORGED in shown.text
     assert "likely manipulated" in shown.text
+    assert "Nobody holds this." in shown.text  # a queue has it, so it can be decided
     assert f"fakesieve down --dir {fleet}" in said
 
 

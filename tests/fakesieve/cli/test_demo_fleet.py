@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer import Exit
 
 from fakesieve.__main__ import main
 from fakesieve.cli.demo_fleet import compare, start_fleet
@@ -45,6 +46,8 @@ import json, pathlib, sys
 command, _, folder = sys.argv[1:4]
 place = pathlib.Path(folder)
 place.mkdir(exist_ok=True)
+if (place / "env").exists() and command == "up":
+    sys.exit("error: INVALID_REQUEST: a fleet runs there already\\nhint: end it")
 if command == "up":
     (place / "env").write_text("export FAKESIEVE_BUCKET='videos'\\n")
 with (pathlib.Path(__file__).parent / "calls").open("a") as calls:
@@ -80,3 +83,15 @@ def test_what_is_to_be_kept_ends_where_the_demonstration_failed(calls: Path, tmp
         raise ValueError("no scores")
     assert [line.split()[0] for line in calls.read_text().splitlines()] == ["up", "down"]
     assert (tmp_path / "kept").exists()
+
+
+def test_what_a_command_says_of_its_failure_is_passed_on(
+    calls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with start_fleet({}, tmp_path / "kept"):
+        pass
+    with pytest.raises(Exit) as stop, start_fleet({}, tmp_path / "kept"):
+        pass
+    assert stop.value.exit_code == 1
+    assert "error: INVALID_REQUEST: a fleet runs there already\nhint: end it\n" in capsys.readouterr().err
+    assert calls.read_text().count("down") == 0  # the fleet that runs is not this one's to end
