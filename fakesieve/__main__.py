@@ -163,7 +163,7 @@ def _run_command(name: str, arguments: list[str]) -> int:
     except KeyboardInterrupt:  # typer answers those that come while a command runs; this one came before
         return EXIT_INTERRUPTED
     except (EngineError, FleetError) as fault:
-        _complain(f"{fault.reason}: {fault.seen}", fault.hint)
+        _complain(f"{fault.reason}: {fault.seen}{_tell_driver(fault)}", fault.hint)
         return _choose_exit(fault)
     except ModuleNotFoundError as fault:
         if (fault.name or "").partition(".")[0] in ("engine", "fakesieve", "workers", "api"):
@@ -179,6 +179,12 @@ def _run_command(name: str, arguments: list[str]) -> int:
             "this is a fault of fakesieve: please report it with the lines above",
         )
     return EXIT_ERROR
+
+
+def _tell_driver(fault: EngineError | FleetError) -> str:
+    """Return what the driver of the database said: for whoever has its address alone."""
+    said = str(getattr(fault.__cause__, "orig", None) or "").strip()
+    return f": {said.splitlines()[0]}" if said and fault.reason == Reason.DATABASE_UNAVAILABLE else ""
 
 
 def _choose_exit(fault: EngineError | FleetError) -> int:

@@ -120,7 +120,8 @@ class Sender:
         try:
             answer = self.http.send(request)
         except httpx2.TransportError as fault:
-            return unreachable(f"{self.url}: {type(fault).__name__}", pause_s=0.0)
+            words = str(fault) or type(fault).__name__
+            return unreachable(f"{self.url} cannot be reached: {words}", pause_s=0.0)
         return answer if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:

@@ -276,7 +276,7 @@ def test_an_api_that_does_not_answer_is_an_error_with_a_hint(remote: Remote, mon
     ran = remote.run("jobs", "ls")
     assert ran.code == 1
     assert ran.err == (
-        "error: INTERNAL: http://127.0.0.1:1: ConnectError\n"
+        "error: INTERNAL: http://127.0.0.1:1 cannot be reached: [Errno 111] Connection refused\n"
         "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
     )
 

@@ -152,6 +152,7 @@ def test_without_an_environment_both_ways_to_a_fleet_are_named(
     fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.delenv("FAKESIEVE_DATABASE_URL")
+    monkeypatch.delenv("FAKESIEVE_API_URL", raising=False)
     ran = fleet.run(*command.split(), *([str(clip)] if command == "submit" else []))
     assert ran.code == 1
     assert "FAKESIEVE_DATABASE_URL is not set, nor is FAKESIEVE_API_URL" in ran.err
@@ -160,6 +161,17 @@ def test_without_an_environment_both_ways_to_a_fleet_are_named(
         "or, with the address of an API and a key of it, set FAKESIEVE_API_URL and FAKESIEVE_API_KEY"
         in ran.err
     )
+
+
+def test_a_database_that_does_not_answer_is_told_in_its_drivers_words(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESIEVE_DATABASE_URL", "postgresql://somebody:hush@127.0.0.1:1/nothing")
+    ran = fleet.run("jobs", "ls")
+    assert ran.code == 1
+    assert "error: DATABASE_UNAVAILABLE: OperationalError: " in ran.err
+    assert "Connection refused" in ran.err
+    assert "hush" not in ran.err
 
 
 def test_the_variables_that_are_missing_beside_it_are_named(
