@@ -17,6 +17,7 @@ from fakesieve.cli.printing import dump_line, open_output
 from fakesieve.errors import FleetError, RequestRefused, Unavailable
 from fakesieve.reasons import Reason
 from fakesieve.values.erasure import ErasureState
+from fakesieve.values.videos import SourceKind
 
 _PAUSE_S = 2.0
 
@@ -72,18 +73,26 @@ def _begin(
 
 def _announce(client: Client, ids: list[str], *, with_sources: bool) -> None:
     """Say on stderr what is about to go; refuses a video that is not there before any is erased."""
+    also = "and its objects" if with_sources else "but not its objects"
     for video in [client.videos.get(each) for each in ids]:
-        places = ", ".join(source.uri for source in video.sources or [])
-        also = "with" if with_sources else "without"
-        line = f"{video.id}  {video.size_bytes} bytes, {also} its objects: {places or 'none'}"
-        typer.echo(escape_for_terminal(line), err=True)
+        places = {True: list[str](), False: list[str]()}
+        for source in video.sources or []:
+            places[source.kind is SourceKind.UPLOAD].append(source.uri)
+        parts = [f"{video.id}  {video.size_bytes} bytes"]
+        parts += [
+            f"{says} {', '.join(places[own])}"
+            for says, own in (("with its uploads", True), (also, False))
+            if places[own]
+        ]
+        typer.echo(escape_for_terminal(", ".join(parts)), err=True)
 
 
 def _ask(count: int) -> None:
+    videos = "1 video" if count == 1 else f"{count} videos"
     if not sys.stdin.isatty():
-        seen = f"{count} videos would be erased and nobody is there to confirm it"
+        seen = f"{videos} would be erased and nobody is there to confirm it"
         raise RequestRefused(Reason.INVALID_REQUEST, seen, "add --yes, or look first with --dry-run")
-    typer.confirm(f"Erase {count} videos for good?", abort=True, err=True)
+    typer.confirm(f"Erase {videos} for good?", abort=True, err=True)
 
 
 def _wait(client: Client, begun: list[ErasureOut], timeout_s: float) -> list[ErasureOut]:

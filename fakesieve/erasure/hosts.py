@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from fakesieve.erasure.plan import ErasurePlan
 from fakesieve.objects import VideoRef
 from fakesieve.records.erasure import Erasure, ErasureHost
 from fakesieve.values.erasure import ErasureState
+
+_PLAIN = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,22 @@ def list_lettings(session: Session, owner: str, limit: int = 100) -> list[Lettin
 
 
 def confirm_lettings(session: Session, owner: str, erasure_ids: Sequence[str]) -> None:
-    """Note that a host holds nothing any more of what these erasures are about."""
+    """Note that a host holds nothing any more of what these erasures are about.
+
+    Those that waited for no other host are due at once, as nobody else would come to finish them. One that
+    somebody works on at this moment is left to them, so that no heartbeat waits for it.
+    """
     session.execute(
         update(ErasureHost)
         .where(ErasureHost.owner == owner, ErasureHost.erasure_id.in_(erasure_ids))
         .values(clear_time=func.now()),
-        execution_options={"synchronize_session": False},
+        execution_options=_PLAIN,
     )
+    is_awaited = exists().where(ErasureHost.erasure_id == Erasure.id, ErasureHost.clear_time.is_(None))
+    free = (
+        select(Erasure.id)
+        .where(Erasure.id.in_(erasure_ids), Erasure.state == ErasureState.RUNNING, ~is_awaited)
+        .with_for_update(skip_locked=True)
+    )
+    due = update(Erasure).where(Erasure.id.in_(free)).values(try_time=None)
+    session.execute(due, execution_options=_PLAIN)

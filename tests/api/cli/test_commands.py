@@ -9,6 +9,9 @@ from starlette.testclient import TestClient
 from typer.main import get_command
 
 from fakesieve.__main__ import COMMANDS, Command
+from fakesieve.objects import VideoRef
+from fakesieve.records.videos import record_source
+from fakesieve.values.videos import SourceKind
 from tests.api.cli.conftest import Remote
 from tests.api.results import store_results
 from tests.api.test_models import models  # noqa: F401 - a fixture
@@ -117,6 +120,23 @@ def test_nothing_is_erased_unasked(remote: Remote, video: str, monkeypatch) -> N
     assert remote.caller.get(f"/v1/videos/{video}").status_code == 200
     assert remote.run("erase", video, "vid_none", "--yes").code == 1
     assert remote.caller.get(f"/v1/videos/{video}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "also"), [((), "but not its objects"), (("--with-sources",), "and its objects")]
+)
+def test_what_goes_and_what_stays_is_said_before_an_erasure(
+    remote: Remote, video: str, options: tuple[str, ...], also: str
+) -> None:
+    with remote.database.transaction(tenant_id=remote.tenant_id) as session:
+        session.execute(text("DELETE FROM source WHERE video_id = :id"), {"id": video})
+        size = session.scalar(text("SELECT size_bytes FROM video WHERE id = :id"), {"id": video})
+        for key, kind in (("up/a.mp4", SourceKind.UPLOAD), ("in/b.mp4", SourceKind.API)):
+            ref = VideoRef("videos", key)
+            record_source(session, tenant_id=remote.tenant_id, video_id=video, ref=ref, kind=kind)
+    said = remote.run("erase", video, "--dry-run", *options).err
+    uploads, objects = "s3://videos/up/a.mp4", "s3://videos/in/b.mp4"
+    assert said == f"{video}  {size} bytes, with its uploads {uploads}, {also} {objects}\n"
 
 
 def test_an_erasure_leaves_its_receipt_in_a_file(remote: Remote, video: str, tmp_path) -> None:

@@ -378,6 +378,22 @@ def test_the_receipt_waits_for_worker_hosts_to_let_go(case: Case, tmp_path: Path
     case.run("DELETE FROM worker_host")
 
 
+def test_the_receipt_is_completed_in_the_turn_after_the_last_host_let_go(case: Case, tmp_path: Path) -> None:
+    for owner in ("hst_a", "hst_b"):
+        case.run(HOST, owner=owner)
+    tenant_id, erasure_id = case.begin()
+    assert case.erase((tenant_id, erasure_id)).state is ErasureState.RUNNING
+    states: list[ErasureState] = []
+    with Scratch(tmp_path / "scratch", case.objects, free_bytes_min=0) as scratch:
+        for owner in ("hst_a", "hst_b"):
+            assert let_go(case.database, owner, scratch) == 1
+            Eraser(case.database, case.objects, BUCKET).take_turn()
+            with case.database.transaction(tenant_id=tenant_id) as session:
+                states.append(load_erasure(session, erasure_id).state)
+    assert states == [ErasureState.RUNNING, ErasureState.COMPLETED]
+    case.run("DELETE FROM worker_host")
+
+
 def test_a_host_that_died_is_not_waited_for(case: Case) -> None:
     case.run(HOST, owner="hst_b")
     begun = case.begin()
