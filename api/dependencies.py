@@ -8,6 +8,7 @@
 ``Transaction`` sees the rows of the caller's tenant alone (row-level security). It commits after the answer
 was made and before it is sent, and is undone by any error; under an ``Idempotency-Key`` the answer is kept
 in the same transaction. ``Transactions`` is for routes that talk to a store or work for long in between.
+``LookUp`` and ``LookUps`` are the same for routes that show one thing and ask along keys alone.
 
 What only hands something over is a coroutine, and takes it from the request: FastAPI would enter a thread
 for each plain function, and walks down to all that a dependency depends on each time that it is named.
@@ -65,7 +66,7 @@ class Unproved:
 
 
 @contextmanager
-def _begin(request: Request) -> Generator[Session]:
+def _begin(request: Request, *, is_along_keys: bool = False) -> Generator[Session]:
     services, caller = get_services(request), cast("Caller", request.state.caller)
     begun = cast("Session | None", getattr(request.state, "session", None))
     unproved = cast("Unproved | None", getattr(request.state, "unproved", None))
@@ -73,21 +74,29 @@ def _begin(request: Request) -> Generator[Session]:
         yield begun
     elif unproved is not None:
         with services.database.begin() as session:
-            _prove(session, unproved, services)
+            _prove(session, unproved, services, is_along_keys=is_along_keys)
             request.state.unproved = None
             yield session
     else:
-        with services.database.transaction(tenant_id=caller.tenant_id, viewer=caller.key_id) as session:
+        with services.database.transaction(
+            tenant_id=caller.tenant_id, viewer=caller.key_id, is_along_keys=is_along_keys
+        ) as session:
             yield session
 
 
-def _prove(session: Session, unproved: Unproved, services: Services) -> None:
+def _prove(session: Session, unproved: Unproved, services: Services, *, is_along_keys: bool) -> None:
     """Enter a transaction with the key. Raises ``Problem`` (UNAUTHENTICATED) where it has ended meanwhile."""
-    caller = enter_with_key(session, unproved.digest)
+    caller = enter_with_key(session, unproved.digest, is_along_keys=is_along_keys)
     if caller is None:
+        services.limits.known.forget(unproved.digest)
         raise refuse_key()
+    services.limits.known.keep(unproved.digest, caller)
+    check_rights(unproved, caller)
+
+
+def check_rights(unproved: Unproved, caller: Caller) -> None:
+    """Raise ``TransactionConflict`` where a key has other rights than it was admitted with: ask once more."""
     if caller != unproved.caller:
-        services.limits.known.keep(unproved.digest, caller)
         raise TransactionConflict(Reason.DATABASE_UNAVAILABLE, "the rights of this key have just changed")
 
 
@@ -103,9 +112,16 @@ async def get_transactions(request: Request) -> Begin:
     return partial(_begin, request)
 
 
+async def get_look_ups(request: Request) -> Begin:
+    """Return what opens a transaction of this request whose statements go along keys, as above."""
+    return partial(_begin, request, is_along_keys=True)
+
+
 Transactions = Annotated[Begin, Depends(get_transactions)]
+LookUps = Annotated[Begin, Depends(get_look_ups)]
 # A route's function is given the transaction itself: see ``api/endpoints.py``.
 Transaction = Annotated[Session, Depends(get_transactions)]
+LookUp = Annotated[Session, Depends(get_look_ups)]
 
 
 async def get_objects(services: ServicesDep) -> ObjectStore:

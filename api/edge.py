@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.admission import refuse_empty
 from api.problems import Problem, write_problem
 from api.services import Services
 from fakesieve.logging import bound_fields, get_logger
@@ -24,6 +25,7 @@ from fakesieve.records.tenants import Caller
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _TRACE = re.compile(r"00-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})")
 _NO_TRACE = "0" * 32
+_API = "/v1/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # What every answer says unless its route says otherwise. Pages bring their own policy.
 _HEADERS = {
@@ -41,6 +43,7 @@ class _Seen:
 
     begin_s: float = field(default_factory=time.monotonic)
     status: int = 0
+    is_refused: bool = False  # before its route was looked for
 
 
 class Edge:
@@ -67,14 +70,28 @@ class Edge:
 
         with bound_fields(request=state["request_id"], trace=state["trace"].split("-")[1]):
             try:
-                limited = LimitedBody(receive, headers, self._services.settings.api_body_bytes_max)
-                await self._app(scope, limited.receive, send_marked)
+                if await self._refuse(scope, receive, send_marked):
+                    seen.is_refused = True
+                else:
+                    limited = LimitedBody(receive, headers, self._services.settings.api_body_bytes_max)
+                    await self._app(scope, limited.receive, send_marked)
             except ClientDisconnect:  # nobody is left to be answered, and nothing of ours has failed
                 _log.info("api.caller_left")
             except Exception as fault:  # noqa: BLE001 - process edge: whatever it is, the caller gets an answer
                 await self._answer_fault(scope, receive, send_marked, seen, fault)
             finally:
                 self._note(scope, seen)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer a key that is over its rate, at once; say whether it is."""
+        if not scope["path"].startswith(_API):
+            return False
+        request = Request(scope)
+        refusal = refuse_empty(request, self._services.limits)
+        if refusal is None:
+            return False
+        await write_problem(request, refusal)(scope, receive, send)
+        return True
 
     async def _answer_fault(
         self, scope: Scope, receive: Receive, send: Send, seen: _Seen, fault: Exception
@@ -88,7 +105,7 @@ class Edge:
 
     def _note(self, scope: Scope, seen: _Seen) -> None:
         state = cast("dict[str, object]", scope["state"])
-        route = find_route(scope)
+        route = "refused" if seen.is_refused else find_route(scope)
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         seconds = time.monotonic() - seen.begin_s
         self._services.metrics.note_answer(method, route, seen.status, seconds)

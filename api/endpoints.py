@@ -13,16 +13,16 @@ from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import Begin, Transaction, Transactions
+from api.dependencies import Begin, LookUp, LookUps, Transaction, Transactions
 
 Endpoint = Callable[..., Any]
+_BEGUN = (Transaction, LookUp)
+_TO_BEGIN = (Transactions, LookUps)
 
 
 def may_begin(endpoint: Endpoint) -> bool:
     """Whether a route's function is given a transaction, or what begins one."""
-    return any(
-        each.annotation in (Transaction, Transactions) for each in signature(endpoint).parameters.values()
-    )
+    return any(each.annotation in (*_BEGUN, *_TO_BEGIN) for each in signature(endpoint).parameters.values())
 
 
 def run_in_one_thread(endpoint: Endpoint) -> Callable[..., Coroutine[Any, Any, Any]]:
@@ -33,7 +33,7 @@ def run_in_one_thread(endpoint: Endpoint) -> Callable[..., Coroutine[Any, Any, A
     """
     if iscoroutinefunction(endpoint):
         return endpoint
-    names = [name for name, each in signature(endpoint).parameters.items() if each.annotation == Transaction]
+    names = [name for name, each in signature(endpoint).parameters.items() if each.annotation in _BEGUN]
 
     def work(values: dict[str, Any]) -> object:
         with ExitStack() as stack:

@@ -80,13 +80,21 @@ class Buckets:
             self._held.move_to_end(name)
             if len(self._held) > _BUCKETS_MAX:
                 self._held.popitem(last=False)
-        return Left(self.rate, tokens, 0 if is_enough else max(1, math.ceil((1 - tokens) / self.rate.per_s)))
+        return Left(self.rate, tokens, 0 if is_enough else self._wait_s(tokens))
+
+    def find_empty(self, name: str) -> Left | None:
+        """Return what a bucket holds from which nothing could be taken now; None for any other."""
+        with self._lock:
+            held = self._held.get(name)
+            tokens = 1.0 if held is None else held[0] + (self._clock() - held[1]) * self.rate.per_s
+        return None if tokens >= 1 else Left(self.rate, tokens, self._wait_s(tokens))
 
     def is_empty(self, name: str) -> bool:
         """Whether nothing could be taken now."""
-        with self._lock:
-            held = self._held.get(name)
-            return held is not None and held[0] + (self._clock() - held[1]) * self.rate.per_s < 1
+        return self.find_empty(name) is not None
+
+    def _wait_s(self, tokens: float) -> int:
+        return max(1, math.ceil((1 - tokens) / self.rate.per_s))
 
 
 class Recent(Generic[Value]):
@@ -102,6 +110,11 @@ class Recent(Generic[Value]):
             self._seen.move_to_end(name)
             if len(self._seen) > _BUCKETS_MAX:
                 self._seen.popitem(last=False)
+
+    def forget(self, name: str) -> None:
+        """Keep nothing under a name any more."""
+        with self._lock:
+            self._seen.pop(name, None)
 
     def get(self, name: str) -> Value | None:
         """Return what was found last under a name, if it is still known."""

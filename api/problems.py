@@ -151,17 +151,18 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http)
 
 
-def _answer_problem(request: Request, fault: Exception) -> JSONResponse:
+# Coroutines: for a plain function the framework would enter a thread, and others may have taken them all.
+async def _answer_problem(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, Problem)
     return write_problem(request, fault)
 
 
-def _answer_fleet(request: Request, fault: Exception) -> JSONResponse:
+async def _answer_fleet(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, FleetError)
     return write_problem(request, Problem(fault.reason, fault.seen, hint=fault.hint))
 
 
-def _answer_validation(request: Request, fault: Exception) -> JSONResponse:
+async def _answer_validation(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, RequestValidationError)
     faults = [_read_fault(error) for error in fault.errors()]
     first = faults[0]
@@ -180,7 +181,7 @@ def _read_fault(error: Mapping[str, object]) -> FieldFault:
     return FieldFault(pointer=pointer, code=code, detail=str(error["msg"])[:500])
 
 
-def _answer_http(request: Request, fault: Exception) -> JSONResponse:
+async def _answer_http(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, HTTPException)
     reason = _HTTP_REASONS.get(fault.status_code, Reason.INVALID_REQUEST)
     if reason is Reason.NOT_FOUND:

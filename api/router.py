@@ -8,7 +8,6 @@ way only, whether it was asked before under the same ``Idempotency-Key``. After 
 import hashlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
@@ -19,23 +18,20 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from typing_extensions import override
 
-from api.auth import authenticate, read_secret
+from api.admission import admit, note_miss, prove_at_last
 from api.bodies import StrictRequest, check_content_type
-from api.dependencies import Unproved, get_services
+from api.dependencies import get_services
 from api.endpoints import may_begin, run_in_one_thread
 from api.idempotency import KeyedRequest, keep, read_key, replay
-from api.limits import RequestLimits, name_address
 from api.problems import COMMON_RESPONSES, Problem
 from api.services import Services
 from fakesieve.errors import FleetError, Unavailable
-from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import Caller, hash_key
+from fakesieve.records.tenants import Caller
 from fakesieve.texts import is_storable
 
 NO_STORE = "no-store"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-_log = get_logger(__name__)
 
 
 class ApiRoute(APIRoute):
@@ -54,7 +50,7 @@ class ApiRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             services = get_services(request)
-            caller = await _admit(request, services, may_prove_later=self._may_begin)
+            caller = await admit(request, services, may_prove_later=self._may_begin)
             try:
                 _check_address(request)
                 strict = StrictRequest(request.scope, request.receive)
@@ -62,11 +58,11 @@ class ApiRoute(APIRoute):
                 if body:
                     check_content_type(request.headers.get("content-type", ""))
                 answer = await work(strict, body, caller, services, handle)
-                await _prove_at_last(request, services)
+                await prove_at_last(request, services)
             except (Problem, FleetError, RequestValidationError) as fault:
                 if not isinstance(fault, Unavailable):
-                    await _prove_at_last(request, services)
-                _note_miss(services.limits, caller, fault)
+                    await prove_at_last(request, services)
+                note_miss(services.limits, caller, fault)
                 raise
             return _tag(request, answer)
 
@@ -83,91 +79,6 @@ class ApiRouter(APIRouter):
             responses=COMMON_RESPONSES,
             generate_unique_id_function=lambda route: route.name,
         )
-
-
-async def _admit(request: Request, services: Services, *, may_prove_later: bool) -> Caller:
-    """Return the caller, who has a request left. Raises ``Problem``.
-
-    Where a question begins a transaction, that asks itself whether a key that was right before still is.
-    """
-    limits = services.limits
-    try:
-        digest = hash_key(read_secret(request))
-        before = limits.known.get(digest)
-        if before is not None and may_prove_later and request.method == "GET":
-            _take_request(request, limits, before)
-            request.state.unproved = Unproved(digest, before)
-            return before
-        if before is not None and limits.requests.is_empty(before.key_id):
-            # Refused without a look at the database: others would wait for it.
-            _take_request(request, limits, before)
-        caller = await _find_caller(request, digest, services)
-    except Problem as fault:
-        if fault.reason is Reason.UNAUTHENTICATED:
-            _note_stranger(limits, find_address(request))
-        raise
-    _take_request(request, limits, caller)
-    return caller
-
-
-def _take_request(request: Request, limits: RequestLimits, caller: Caller) -> None:
-    """Take one request off what a caller has left. Raises ``Problem`` where that is none."""
-    request.state.caller = caller
-    left = limits.requests.take(caller.key_id)
-    request.state.rate_headers = left.headers
-    if left.is_refused:
-        raise _refuse_rate(f"more than {left.rate.per_s:g} requests a second", left.retry_s)
-
-
-async def _prove_at_last(request: Request, services: Services) -> None:
-    """Raise ``Problem`` (UNAUTHENTICATED) for a key that has ended and that no transaction has asked about.
-
-    It is told so whatever else is wrong with its request.
-    """
-    unproved = cast("Unproved | None", getattr(request.state, "unproved", None))
-    if unproved is None:
-        return
-    try:
-        await _find_caller(request, unproved.digest, services)
-    except Problem as fault:
-        if fault.reason is Reason.UNAUTHENTICATED:
-            request.state.caller, request.state.rate_headers = None, {}
-            _note_stranger(services.limits, find_address(request))
-        raise
-
-
-async def _find_caller(request: Request, digest: str, services: Services) -> Caller:
-    """Return whose key it is.
-
-    From where too many were wrong, a key that was never right is looked up only while nobody waits for that.
-    """
-    secret, limits, address = read_secret(request), services.limits, find_address(request)
-    is_trusted = limits.known.get(digest) is not None or not limits.strangers.is_empty(address)
-    try:
-        caller = await services.slots.look(partial(authenticate, secret, services), is_patient=is_trusted)
-    except Problem as fault:
-        if is_trusted or fault.reason is Reason.UNAUTHENTICATED:
-            raise
-        raise _refuse_rate("too many wrong keys from this address", 1) from None
-    limits.known.keep(digest, caller)
-    return caller
-
-
-def _note_stranger(limits: RequestLimits, address: str) -> None:
-    """Count a wrong key. Raises ``Problem`` for who seems to be guessing."""
-    left = limits.strangers.take(address)
-    if left.is_refused:
-        _log.warning("api.key_guessing", address=address)
-        raise _refuse_rate("too many wrong keys from this address", left.retry_s) from None
-
-
-def find_address(request: Request) -> str:
-    """Return what a caller is counted by who has not said who it is."""
-    return name_address(request.client.host if request.client else "")
-
-
-def _refuse_rate(seen: str, retry_s: int) -> Problem:
-    return Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": str(retry_s)})
 
 
 def _check_address(request: Request) -> None:
@@ -212,16 +123,6 @@ async def _handle_once(
     answer = await handle(request)
     await run_in_threadpool(keep, request, session, asked, answer)
     return answer
-
-
-def _note_miss(limits: RequestLimits, caller: Caller, fault: Exception) -> None:
-    """Count an id that the tenant does not have. Raises ``Problem`` for who seems to be guessing."""
-    if not isinstance(fault, Problem | FleetError) or fault.reason is not Reason.NOT_FOUND:
-        return
-    left = limits.misses.take(caller.key_id)
-    if left.is_refused:
-        _log.warning("api.id_guessing", key=caller.key_id, tenant=caller.tenant_id)
-        raise _refuse_rate("too many ids that do not exist", left.retry_s)
 
 
 def _tag(request: Request, answer: Response) -> Response:

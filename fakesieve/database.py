@@ -62,13 +62,16 @@ class Database:
     is_fleet: bool = False
 
     @contextmanager
-    def transaction(self, *, tenant_id: str | None, viewer: str | None = None) -> Generator[Session]:
+    def transaction(
+        self, *, tenant_id: str | None, viewer: str | None = None, is_along_keys: bool = False
+    ) -> Generator[Session]:
         """Open a transaction that commits at the end of the block and is undone by any error.
 
         Args:
             tenant_id: whose rows may be seen and written; None is the fleet itself, which sees all.
             viewer: id of the key or of the reviewer to whom the answer goes; None is nobody, from whom
                 nothing has to be kept.
+            is_along_keys: that no statement of it is a list, so that each is planned once for all values.
 
         Raises:
             TransactionConflict: another transaction stood in the way; this one was undone.
@@ -81,7 +84,8 @@ class Database:
             visible = ALL_TENANTS if tenant_id is None else tenant_id
             name_scene(session, visible, viewer or "")
             if tenant_id is not None or viewer is not None or not self.is_fleet:
-                session.execute(_SET_SCENE, {"tenant": visible, "viewer": viewer or ""})
+                scene = _SET_SCENE_ALONG_KEYS if is_along_keys else _SET_SCENE
+                session.execute(scene, {"tenant": visible, "viewer": viewer or ""})
             yield session
 
     @contextmanager
@@ -137,15 +141,20 @@ def name_scene(session: Session, tenant: str, viewer: str) -> None:
 # What works along keys is planned once. A list is planned for its own tenant and filter: a plan for any of
 # them fits neither a tenant with ten analyses nor one with a million, no rare verdict and no common one. It
 # ends within milliseconds, in which neither a compiler nor a second process of the server has begun.
+# Whoever answers requests says of a transaction that it goes along keys: to plan the row of one analysis
+# takes longer than to read it.
 _FLEET_VALUES: Mapping[str, str] = {TENANT_VARIABLE: ALL_TENANTS}
+PLAN_ONCE, PLAN_EACH = "auto", "force_custom_plan"
 _CALLER_VALUES: Mapping[str, str] = {
-    "plan_cache_mode": "force_custom_plan",
+    "plan_cache_mode": PLAN_EACH,
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
 }
-_SET_SCENE = text(
+_SCENE = (
     f"SELECT set_config('{TENANT_VARIABLE}', :tenant, true), set_config('{VIEWER_VARIABLE}', :viewer, true)"
 )
+_SET_SCENE = text(_SCENE)
+_SET_SCENE_ALONG_KEYS = text(f"{_SCENE}, set_config('plan_cache_mode', '{PLAN_ONCE}', true)")
 
 
 def open_database(

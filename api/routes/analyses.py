@@ -6,8 +6,9 @@ from typing import Annotated, Any, cast
 
 from fastapi import Query
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.orm import Session
 
-from api.dependencies import CallerDep, ServicesDep, Transaction, Transactions, require_scope
+from api.dependencies import CallerDep, LookUp, LookUps, ServicesDep, Transaction, require_scope
 from api.masks import LETTERS_MAX as FIELDS_LETTERS_MAX
 from api.masks import apply_mask, read_mask
 from api.pagination import BoundPage, Page, PageQuery
@@ -120,7 +121,7 @@ def _read_after(bound: BoundPage, order: Order) -> Position | None:
 def show_analysis(
     analysis_id: str,
     caller: CallerDep,
-    session: Transaction,
+    session: LookUp,
     view: View = View.BASIC,
     fields: FieldsText = None,
 ) -> AnalysisOut | Response:
@@ -135,7 +136,7 @@ def show_analysis(
 
 
 @router.get("/v1/analyses/{analysis_id}/tracks", dependencies=_READ)
-def list_tracks(analysis_id: str, caller: CallerDep, session: Transaction) -> Page[TrackOut]:
+def list_tracks(analysis_id: str, caller: CallerDep, session: LookUp) -> Page[TrackOut]:
     """List the faces of an analysis over time, all on one page."""
     _find_line(session, caller, analysis_id)
     record = _load(session, analysis_id)
@@ -143,7 +144,7 @@ def list_tracks(analysis_id: str, caller: CallerDep, session: Transaction) -> Pa
 
 
 @router.get("/v1/analyses/{analysis_id}/segments", dependencies=_READ)
-def list_segments(analysis_id: str, caller: CallerDep, session: Transaction) -> Page[SegmentOut]:
+def list_segments(analysis_id: str, caller: CallerDep, session: LookUp) -> Page[SegmentOut]:
     """List the spans of an analysis that stand out, all on one page."""
     _find_line(session, caller, analysis_id)
     record = _load(session, analysis_id)
@@ -184,7 +185,7 @@ def show_maps(
     analysis_id: str,
     ordinal: int,
     caller: CallerDep,
-    session: Transaction,
+    session: LookUp,
     form: Annotated[MapFormat, Query(alias="format")] = MapFormat.U8,
     at_us: Annotated[
         int | None, Query(ge=0, le=_US_MAX, description="The nearest scored frame; without it all frames.")
@@ -226,7 +227,7 @@ def _send_file(maps: TrackMaps, chosen: list[int], form: MapFormat) -> Response:
 
 @router.get("/v1/analyses/{analysis_id}/artifacts", dependencies=_READ)
 def list_artifacts(
-    analysis_id: str, response: Response, caller: CallerDep, services: ServicesDep, begin: Transactions
+    analysis_id: str, response: Response, caller: CallerDep, services: ServicesDep, begin: LookUps
 ) -> Page[ArtifactOut]:
     """List what can be fetched beside an analysis. The link to the video is made now and works 15 minutes.
 
@@ -272,14 +273,14 @@ def _link(services: Services, refs: Sequence[VideoRef]) -> list[ArtifactOut]:
     ]
 
 
-def _find_line(session: Transaction, caller: Caller, analysis_id: str) -> AnalysisLine:
+def _find_line(session: Session, caller: Caller, analysis_id: str) -> AnalysisLine:
     line = find_line(session, caller.tenant_id, analysis_id)
     if line is None:
         raise refuse_absent(session, analysis_id)
     return line
 
 
-def refuse_absent(session: Transaction, analysis_id: str) -> Problem:
+def refuse_absent(session: Session, analysis_id: str) -> Problem:
     """Say why nothing is shown: there is nothing, or the caller is to judge it without what was found."""
     if is_kept(session, analysis_id):
         return Problem(
@@ -290,7 +291,7 @@ def refuse_absent(session: Transaction, analysis_id: str) -> Problem:
     return not_found("analysis", analysis_id)
 
 
-def _load(session: Transaction, analysis_id: str) -> AnalysisRecord:
+def _load(session: Session, analysis_id: str) -> AnalysisRecord:
     record = load_analysis(session, analysis_id)
     if record is None:
         raise Problem(Reason.NOT_FOUND, f"there is no analysis {analysis_id}")

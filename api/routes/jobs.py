@@ -8,7 +8,17 @@ from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.acts import note_act
-from api.dependencies import Begin, CallerDep, Objects, ServicesDep, Transaction, Transactions, require_scope
+from api.dependencies import (
+    Begin,
+    CallerDep,
+    LookUp,
+    LookUps,
+    Objects,
+    ServicesDep,
+    Transaction,
+    Transactions,
+    require_scope,
+)
 from api.pagination import Page, PageQuery
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import RequestJobs, find_source, open_quota, read_places
@@ -94,7 +104,7 @@ async def show_job(
     request: Request,
     caller: CallerDep,
     services: ServicesDep,
-    begin: Transactions,
+    begin: LookUps,
     view: View = View.BASIC,
     wait: Annotated[
         float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait at most for the job to end.")
@@ -106,7 +116,7 @@ async def show_job(
 
 
 @router.get("/v1/jobs/{job_id}/log", dependencies=_READ)
-def show_job_log(job_id: str, session: Transaction) -> JobLogOut:
+def show_job_log(job_id: str, session: LookUp) -> JobLogOut:
     """Say what became of a job, in order of time: its states, every try, lost leases, and what waits."""
     line = _find(load_job(session, job_id), job_id).line
     lines = [write_log_line(each) for each in load_log(session, job_id) or ()]
@@ -120,7 +130,7 @@ def show_job_log(job_id: str, session: Transaction) -> JobLogOut:
     responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
 )
 async def stream_job(
-    job_id: str, caller: CallerDep, services: ServicesDep, begin: Transactions
+    job_id: str, caller: CallerDep, services: ServicesDep, begin: LookUps
 ) -> StreamingResponse:
     """Follow a job: server-sent events whose data is the job, one for each change."""
     read = _read_later(begin, job_id, View.BASIC)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 from sqlalchemy.types import Text
 
-from fakesieve.database import TENANT_VARIABLE, VIEWER_VARIABLE, name_scene
+from fakesieve.database import PLAN_EACH, PLAN_ONCE, TENANT_VARIABLE, VIEWER_VARIABLE, name_scene
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.places import parse_place
@@ -28,7 +28,8 @@ _FIND_KEY = text("SELECT key_id, of_tenant, key_scopes FROM find_api_key(:sha256
 # Of a key that is not right there is no row, and nothing is set.
 _ENTER = text(
     "SELECT key_id, of_tenant, key_scopes, set_config(:tenant, of_tenant, true),"
-    " set_config(:viewer, key_id, true) FROM find_api_key(:sha256)"
+    " set_config(:viewer, key_id, true), set_config('plan_cache_mode', :plans, true)"
+    " FROM find_api_key(:sha256)"
 ).bindparams(tenant=TENANT_VARIABLE, viewer=VIEWER_VARIABLE)
 
 
@@ -155,13 +156,15 @@ def find_caller(session: Session, secret: str) -> Caller | None:
     return None if found is None else Caller(found.key_id, found.of_tenant, frozenset(found.key_scopes))
 
 
-def enter_with_key(session: Session, sha256: str) -> Caller | None:
+def enter_with_key(session: Session, sha256: str, *, is_along_keys: bool = False) -> Caller | None:
     """Return who the key with this hash belongs to, as :func:`find_caller`, and begin to act for them.
 
     The transaction sees the rows of their tenant from then on, and the key is its viewer: one question less
     than to ask first and to name both afterwards. Without such a key it goes on to see no rows.
+    ``is_along_keys`` is as in ``Database.transaction``.
     """
-    found = session.execute(_ENTER, {"sha256": sha256}).one_or_none()
+    asked = {"sha256": sha256, "plans": PLAN_ONCE if is_along_keys else PLAN_EACH}
+    found = session.execute(_ENTER, asked).one_or_none()
     if found is None:
         return None
     name_scene(session, found.of_tenant, found.key_id)

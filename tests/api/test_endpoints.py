@@ -1,7 +1,7 @@
 """A synchronous route runs in one thread, and its transaction begins and ends there."""
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from inspect import signature
 
@@ -9,7 +9,7 @@ import anyio
 import pytest
 from sqlalchemy.orm import Session
 
-from api.dependencies import CallerDep, Transaction, Transactions
+from api.dependencies import CallerDep, LookUp, LookUps, Transaction, Transactions
 from api.endpoints import may_begin, run_in_one_thread
 
 
@@ -35,14 +35,28 @@ class Steps:
         self.note("committed")
 
 
-def test_all_of_a_route_happens_in_one_thread() -> None:
-    steps = Steps()
-
+def _show_in_one(steps: Steps) -> Callable[..., str]:
     def show(name: str, session: Transaction) -> str:
         assert isinstance(session, Session)
         steps.note(name)
         return name.upper()
 
+    return show
+
+
+def _show_along_keys(steps: Steps) -> Callable[..., str]:
+    def show(name: str, session: LookUp) -> str:
+        assert isinstance(session, Session)
+        steps.note(name)
+        return name.upper()
+
+    return show
+
+
+@pytest.mark.parametrize("make", [_show_in_one, _show_along_keys])
+def test_all_of_a_route_happens_in_one_thread(make: Callable[[Steps], Callable[..., str]]) -> None:
+    steps = Steps()
+    show = make(steps)
     run = run_in_one_thread(show)
     assert anyio.run(lambda: run(name="shown", session=steps.begin)) == "SHOWN"
     assert steps.names == ["begun", "shown", "committed"]
@@ -73,6 +87,10 @@ def test_what_may_begin_a_transaction_says_so() -> None:
 
     def talk(begin: Transactions) -> None: ...
 
+    def find(session: LookUp) -> None: ...
+
+    def look(begin: LookUps) -> None: ...
+
     def tell(caller: CallerDep) -> None: ...
 
-    assert [may_begin(each) for each in (show, talk, tell)] == [True, True, False]
+    assert [may_begin(each) for each in (show, talk, find, look, tell)] == [True, True, True, True, False]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from fakesieve.records.tenants import hash_key
 from fakesieve.scopes import Scope
 from tests.api.callers import Caller, make_caller, reason_of
 
@@ -117,6 +118,28 @@ def test_rights_that_were_taken_away_are_not_used_once_more(app_client, module_d
     assert reason_of(caller.get("/v1/jobs")) == (503, "DATABASE_UNAVAILABLE")
     assert reason_of(caller.get("/v1/jobs")) == (403, "MISSING_SCOPE")
     assert caller.get("/v1/analyses").status_code == 200
+
+
+def test_rights_that_were_given_are_not_refused_by_what_was_known(app_client, module_database):
+    caller = make_caller(app_client, module_database, scopes=frozenset({"results:read"}))
+    assert reason_of(caller.get("/v1/jobs")) == (403, "MISSING_SCOPE")
+    with module_database.transaction(tenant_id=None) as session:
+        change = text("UPDATE api_key SET scopes = '{jobs:read}' WHERE id = :id")
+        session.execute(change, {"id": caller.key_id})
+    assert reason_of(caller.get("/v1/jobs")) == (503, "DATABASE_UNAVAILABLE")
+    assert caller.get("/v1/jobs").status_code == 200
+
+
+@pytest.mark.parametrize("way", ["a list", "a route without a transaction", "a scope that it lacks"])
+def test_a_key_that_has_ended_is_a_strangers_from_then_on(acme, way: str):
+    path, query = REFUSED_OTHERWISE[way]
+    made = acme.post("/v1/keys", {"name": "ci", "scopes": ["jobs:read", "results:read"]}).json()
+    revoked, known = as_caller(acme, made), acme.client.app.state.services.limits.known
+    assert revoked.get("/v1/jobs").status_code == 200
+    assert known.get(hash_key(made["secret"])) is not None
+    assert acme.post(f"/v1/keys/{made['id']}:revoke").status_code == 200
+    assert revoked.get(path, **query).status_code == 401
+    assert known.get(hash_key(made["secret"])) is None
 
 
 def test_a_key_that_would_be_over_is_not_made(acme):

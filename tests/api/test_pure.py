@@ -198,8 +198,11 @@ def test_a_bucket_is_empty_until_a_token_is_back():
     assert not buckets.is_empty("a")
     buckets.take("a")
     assert (buckets.is_empty("a"), buckets.is_empty("b")) == (True, False)
+    now[0] = 1.0
+    assert buckets.find_empty("a") == buckets.take("a")
     now[0] = 2.0
     assert not buckets.is_empty("a")
+    assert buckets.find_empty("a") is None
 
 
 def test_what_was_found_is_kept_for_a_number_of_names():
@@ -207,6 +210,9 @@ def test_what_was_found_is_kept_for_a_number_of_names():
     for number in range(10_001):
         found.keep(str(number), number)
     assert (found.get("0"), found.get("1"), found.get("10000")) == (None, 1, 10_000)
+    for _ in range(2):
+        found.forget("1")
+        assert found.get("1") is None
 
 
 def test_a_body_with_very_many_names_is_read_in_one_pass():

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.typing import EventDict
 
 from fakesieve.logging import LETTERS_MAX, bound_fields, configure_logging, get_logger, redact_text
 from fakesieve.settings import LogFormat, LogLevel
@@ -49,6 +50,22 @@ def test_an_event_is_one_line_with_its_fields(stream: io.StringIO) -> None:
         "logger": "fakesieve.jobs",
     }
     assert "job" not in second
+
+
+def test_an_event_below_the_level_is_not_made(stream: io.StringIO) -> None:
+    made = list[str]()
+    first, *rest = structlog.get_config()["processors"]
+
+    def note(logger: object, method: str, event: EventDict) -> EventDict:
+        del logger
+        made.append(method)
+        return event
+
+    structlog.configure(processors=[first, note, *rest])
+    get_logger("fakesieve.jobs").debug("too.much")
+    get_logger("fakesieve.jobs").info("enough")
+    assert made == ["info"]
+    assert [line["event"] for line in lines(stream)] == ["enough"]
 
 
 def test_records_of_libraries_have_the_same_form(stream: io.StringIO) -> None:

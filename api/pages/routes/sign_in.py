@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from api.admission import find_address
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, set_cookie
 from api.pages.router import OpenRoute, PageRouter, PageTransaction, find_person
 from api.pages.templates import PLACES, render
 from api.problems import Problem
-from api.router import find_address
 from api.services import Services
 from fakesieve.people.sessions import SESSION_S, NewSession, end_session, sign_in
 from fakesieve.reasons import Reason

@@ -125,6 +125,24 @@ def test_a_transaction_entered_with_a_key_is_that_of_its_tenant(
         assert session.scalars(owners).all() == []
 
 
+PLANS = text("SELECT current_setting('plan_cache_mode')")
+
+
+def test_what_goes_along_keys_is_planned_once_and_a_list_each_time(
+    module_database: Database, tenants: tuple[str, str], app: Database
+) -> None:
+    with module_database.transaction(tenant_id=None) as session:
+        digest = hash_key(create_key(session, tenants[0], "planning", frozenset()).secret)
+    found = list[str | None]()
+    for is_along_keys in (True, False):  # on the same connection: nothing is left of it
+        with app.transaction(tenant_id=tenants[0], is_along_keys=is_along_keys) as session:
+            found.append(session.scalar(PLANS))
+        with app.begin() as session:
+            assert enter_with_key(session, digest, is_along_keys=is_along_keys) is not None
+            found.append(session.scalar(PLANS))
+    assert found == ["auto", "auto", "force_custom_plan", "force_custom_plan"]
+
+
 @pytest.mark.parametrize("table", FILLED)
 def test_a_tenant_reads_its_own_rows_alone(
     module_database: Database, tenants: tuple[str, str], table: str
