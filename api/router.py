@@ -8,6 +8,7 @@ way only, whether it was asked before under the same ``Idempotency-Key``. After 
 import hashlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from typing_extensions import override
 from api.admission import admit, note_miss, prove_at_last
 from api.bodies import StrictRequest, check_content_type
 from api.dependencies import get_services
-from api.endpoints import may_begin, run_in_one_thread
+from api.endpoints import may_begin, run_in_one_thread, write_answer
 from api.idempotency import KeyedRequest, keep, read_key, replay
 from api.problems import COMMON_RESPONSES, Problem
 from api.services import Services
@@ -41,7 +42,7 @@ class ApiRoute(APIRoute):
         # A route that waits takes a turn for each of its looks.
         self._is_waiting = iscoroutinefunction(endpoint)
         self._may_begin = may_begin(endpoint)
-        super().__init__(path, run_in_one_thread(endpoint), **options)
+        super().__init__(path, run_in_one_thread(endpoint, partial(write_answer, self)), **options)
 
     @override
     def get_route_handler(self) -> Handler:
