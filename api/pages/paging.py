@@ -1,10 +1,10 @@
 """Pages of the console's lists. A position travels in a signed token, bound to the list and its filter."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Query
@@ -14,6 +14,7 @@ from api.pagination import TOKEN_LETTERS_MAX, Key, read_token, sign_token
 from api.services import Services
 
 LINES = 50
+Line = TypeVar("Line")
 PageToken = Annotated[str, Query(alias="page", max_length=TOKEN_LETTERS_MAX)]
 
 
@@ -34,10 +35,18 @@ class Paging:
         time, line_id = self.position
         return datetime.fromisoformat(str(time)), str(line_id)
 
-    def write_next(self, position: Sequence[Key]) -> str:
-        """Return the query of the page that begins behind a position."""
-        token = sign_token(self.token_key, position, self.binding)
-        return urlencode(dict(self.asked) | {"page": token})
+    def cut(
+        self, lines: Sequence[Line], place: Callable[[Line], Sequence[Key]]
+    ) -> tuple[Sequence[Line], str | None]:
+        """Return the page of a list that was asked for one line more, and the query of the next page.
+
+        None at the end of the list. ``place`` gives the position of a line.
+        """
+        shown = lines[:LINES]
+        if len(lines) <= LINES:
+            return shown, None
+        token = sign_token(self.token_key, place(shown[-1]), self.binding)
+        return shown, urlencode(dict(self.asked) | {"page": token})
 
 
 def open_paging(

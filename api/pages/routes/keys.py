@@ -53,14 +53,13 @@ def show_keys(
     """Show the keys, newest first, and the usage of the last month."""
     paging = open_paging(services, person, "keys", {}, token)
     lines = list_keys(session, paging.time_and_id, LINES + 1)
-    shown = lines[:LINES]
-    last = shown[-1] if len(lines) > LINES else None
+    shown, more = paging.cut(lines, lambda line: (line.create_time.isoformat(), line.id))
     used = list_usage(session, DAYS)
     return render(
         request,
         "keys.html",
         lines=[(key, say_state(key)) for key in shown],
-        more=None if last is None else paging.write_next([last.create_time.isoformat(), last.id]),
+        more=more,
         scopes=_SCOPES,
         quota=load_quota(session, person.tenant_id),
         days=fill_days(used, datetime.now(UTC).date()),

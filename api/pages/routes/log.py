@@ -33,16 +33,15 @@ def show_log(
     paging = open_paging(services, person, "decisions", asked, token)
     kinds = tuple(EntryKind) if kind is None else (kind,)
     entries = list_entries(session, kinds=kinds, before=paging.time_and_id, limit=LINES + 1)
-    shown = entries[:LINES]
+    shown, more = paging.cut(entries, lambda line: (line.create_time.isoformat(), line.id))
     names = name_people(session, {entry.reviewer for entry in shown})
-    last = shown[-1] if len(entries) > LINES else None
     return render(
         request,
         "decisions.html",
         lines=[(entry, write_entry(entry, names)) for entry in shown],
         kinds=tuple(EntryKind),
         kind=kind,
-        more=None if last is None else paging.write_next([last.create_time.isoformat(), last.id]),
+        more=more,
     )
 
 

@@ -90,7 +90,7 @@ def show_items(
     lines = list_matches(
         session, queue, only, _read_state(asked.state), after=_read_place(paging), limit=LINES + 1
     )
-    shown = lines[:LINES]
+    shown, more = paging.cut(lines, lambda line: find_place(session, line.id))
     is_untold = queue.known_share > 0 and not person.may(UserRole.ADMIN)
     may_decide = person.may(UserRole.REVIEWER) and not queue.is_blind and not is_untold
     is_bulk = may_decide and asked.state == ReviewState.OPEN
@@ -104,7 +104,7 @@ def show_items(
         is_untold=is_untold,
         names=name_videos(session, [line.video_id for line in shown]),
         people=name_people(session, {who for line in shown if (who := line.claimed_by or line.decided_by)}),
-        more=paging.write_next(find_place(session, shown[-1].id)) if len(lines) > LINES else None,
+        more=more,
         decidable=count_decidable(session, queue, only, person.id) if is_bulk else None,
         bulk_max=BULK_MAX,
         verdicts=tuple(VerdictValue),

@@ -38,14 +38,13 @@ def show_known(
     """Show what is known, the newest first."""
     paging = open_paging(services, person, "known", {}, token)
     lines = list_known(session, before=paging.time_and_id, limit=LINES + 1)
-    shown = lines[:LINES]
-    last = shown[-1] if len(lines) > LINES else None
+    shown, more = paging.cut(lines, lambda line: (line.create_time.isoformat(), line.analysis_id))
     return render(
         request,
         "queue_known.html",
         lines=shown,
         people=name_people(session, {line.declared_by for line in shown}),
-        more=None if last is None else paging.write_next([last.create_time.isoformat(), last.analysis_id]),
+        more=more,
         truths=_TRUTHS,
         note_letters_max=KNOWN_NOTE_LETTERS_MAX,
         notice=done.say(_NOTICES),

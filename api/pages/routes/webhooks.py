@@ -109,8 +109,7 @@ def show_webhook(
     lines = list_deliveries(
         session, endpoint_id=webhook_id, state=state, before=paging.time_and_id, limit=LINES + 1
     )
-    shown = lines[:LINES]
-    last = shown[-1].delivery if len(lines) > LINES else None
+    shown, more = paging.cut(lines, lambda line: (line.delivery.create_time.isoformat(), line.delivery.id))
     return render(
         request,
         "webhook.html",
@@ -122,7 +121,7 @@ def show_webhook(
         states=tuple(DeliveryState),
         state=state,
         ended=(DeliveryState.SUCCEEDED, DeliveryState.FAILED),
-        more=None if last is None else paging.write_next([last.create_time.isoformat(), last.id]),
+        more=more,
         notice=done.say(_NOTICES),
     )
 

@@ -1,20 +1,16 @@
 """Jobs, and the newest batches: how far they are, why some failed, and what to start again."""
 
-import json
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Protocol
-from urllib.parse import urlencode
+from typing import Annotated
 
 from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
 from api.pages.notices import DoneDep, go_back
+from api.pages.paging import LINES, PageToken, open_paging
 from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
-from api.pagination import TOKEN_LETTERS_MAX, Key, read_token, sign_token
 from api.problems import Problem, not_found
 from api.request_jobs import RequestJobs, open_quota
 from api.writing import find_stage
@@ -26,7 +22,7 @@ from fakesieve.records.batch_lists import list_batches
 from fakesieve.records.job_lists import list_jobs, load_job
 from fakesieve.values.people import UserRole
 
-LINES, BATCHES = 50, 10
+BATCHES = 10
 _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "cancelled": "It was cancelled.",
@@ -34,14 +30,6 @@ _NOTICES = {
 }
 
 router = PageRouter()
-
-
-class _Line(Protocol):
-    @property
-    def create_time(self) -> datetime: ...
-
-    @property
-    def id(self) -> str: ...
 
 
 @router.get("/jobs")
@@ -52,23 +40,22 @@ def show_jobs(
     session: PageTransaction,
     state: JobState | None = None,
     batch: Annotated[str | None, Query(max_length=60)] = None,
-    page: Annotated[str, Query(max_length=TOKEN_LETTERS_MAX)] = "",
+    token: PageToken = "",
 ) -> Response:
     """Show the newest batches, and jobs page by page."""
-    binding = json.dumps([person.tenant_id, "jobs page", state, batch])
-    before = _read_position(read_token(services.token_key, page, binding)) if page else None
-    lines = list_jobs(session, state=state, batch_id=batch, before=before, limit=LINES + 1)
-    query = {name: value for name, value in (("state", state), ("batch", batch)) if value is not None}
-    token = _sign_next(services.token_key, lines, binding)
+    asked = {name: str(value) for name, value in (("state", state), ("batch", batch)) if value is not None}
+    paging = open_paging(services, person, "jobs", asked, token)
+    lines = list_jobs(session, state=state, batch_id=batch, before=paging.time_and_id, limit=LINES + 1)
+    shown, more = paging.cut(lines, lambda line: (line.create_time.isoformat(), line.id))
     return render(
         request,
         "jobs.html",
-        batches=[] if batch or page else list_batches(session, limit=BATCHES),
-        lines=[(line, find_stage(line)) for line in lines[:LINES]],
+        batches=[] if batch or token else list_batches(session, limit=BATCHES),
+        lines=[(line, find_stage(line)) for line in shown],
         states=tuple(JobState),
         state=state,
         batch=batch,
-        more=None if token is None else urlencode(query | {"page": token}),
+        more=more,
     )
 
 
@@ -114,15 +101,3 @@ def retry_from_page(job_id: str, person: PersonDep, session: PageTransaction) ->
 
 def _note(session: Session, person: Person, action: str, job_id: str) -> None:
     record_audit(session, tenant_id=person.tenant_id, actor=person.id, action=action, subject=job_id)
-
-
-def _read_position(keys: Sequence[Key]) -> tuple[datetime, str]:
-    time, line_id = keys
-    return datetime.fromisoformat(str(time)), str(line_id)
-
-
-def _sign_next(key: bytes, lines: Sequence[_Line], binding: str) -> str | None:
-    if len(lines) <= LINES:
-        return None
-    last = lines[LINES - 1]
-    return sign_token(key, [last.create_time.isoformat(), last.id], binding)
