@@ -29,6 +29,17 @@ def split_values(wanted: Filter) -> tuple[Filter, tuple[Typed, ...]]:
     return Filter(taken.take_out(wanted.tree)), tuple(taken.values)
 
 
+def count_tests(wanted: Filter) -> int:
+    """Return how many comparisons a filter has: its statement grows with them."""
+    return 0 if wanted.tree is None else _count(wanted.tree)
+
+
+def _count(tree: Checked) -> int:
+    if isinstance(tree, FieldTest):
+        return 1
+    return sum(map(_count, tree.parts)) if isinstance(tree, AllOf | AnyOf) else _count(tree.inner)
+
+
 @dataclass
 class _Values:
     """The values of one filter, gathered on a pass over its tree."""

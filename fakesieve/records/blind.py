@@ -65,7 +65,7 @@ def keep_from_viewer(
     """
     if looker is Looker.NOBODY:
         return true()
-    return analysis_id.not_in(_select_held() if looker is Looker.KEY else _KEPT)
+    return analysis_id.not_in(_HELD if looker is Looker.KEY else _KEPT)
 
 
 def is_kept(session: Session, analysis_id: str) -> bool:
@@ -178,4 +178,5 @@ def has_said(
     )
 
 
+_HELD: Select[Any] = _select_held()
 _KEPT: CompoundSelect[Any] = union_all(_select_kept(), _select_kept_known())

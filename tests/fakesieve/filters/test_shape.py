@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 
 from fakesieve.filters.check import FieldTest, read_filter
-from fakesieve.filters.shape import split_values
+from fakesieve.filters.shape import count_tests, split_values
 from tests.filters import filter_texts
 
 
@@ -48,3 +48,9 @@ def test_a_test_without_a_value_has_no_place() -> None:
     assert values == ()
     assert isinstance(shape.tree, FieldTest)
     assert shape.tree.place is None
+
+
+def test_comparisons_are_counted_wherever_they_stand() -> None:
+    wanted = 'score>0.5 AND (verdict=null OR NOT tags.x="a") AND tracks:(score>0.9 AND start_us>0)'
+    assert count_tests(read_filter(wanted)) == 5
+    assert count_tests(read_filter("")) == 0

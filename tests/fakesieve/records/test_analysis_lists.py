@@ -15,6 +15,7 @@ from fakesieve.database import Database
 from fakesieve.filters.check import Filter, read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.filters.tree import FilterInvalid
+from fakesieve.records import analysis_lists
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import (
     AnalysisQuery,
@@ -242,6 +243,15 @@ def test_filters_of_one_shape_each_have_their_own_values(names: Lister) -> None:
     found = [names(f"score.raw>{low} AND score.raw<{high}") for low, high in bounds]
     assert found == [["high"], ["middle"], ["low"]]
     assert [names(f'external_id="ext-{name}"') for name in ALL] == [[name] for name in ALL]
+
+
+def test_long_filters_fill_no_memory(module_database: Database, names: Lister) -> None:
+    found, kept = names("score.raw>0.5"), module_database.pool._compiled_cache
+    before = analysis_lists._build_list.cache_info().currsize, set(kept)
+    for written in ("<2", "<=2"):
+        tests = ["score.raw>0.5", *[f"score.raw{written}"] * analysis_lists.KEPT_TESTS_MAX]
+        assert names(" AND ".join(tests)) == found
+    assert (analysis_lists._build_list.cache_info().currsize, set(kept)) == before
 
 
 @settings(max_examples=200)
