@@ -27,6 +27,9 @@ from engine.targets import TargetLedger
 
 GROUP_FRAMES = 8
 GROUP_BYTES = 64 << 20
+_DAMAGE = frozenset(
+    {RejectReason.CORRUPT, RejectReason.TRUNCATED, RejectReason.NO_FRAMES, RejectReason.RESOLUTION_CHANGE}
+)
 
 
 @dataclass(frozen=True)
@@ -181,8 +184,10 @@ def _report(ledger: TargetLedger) -> DecodeReport:
     if ledger.targets and not ledger.decoded:
         raise ledger.failure or _why_nothing(ledger)
     warnings: list[MediaWarning] = []
-    if ledger.failure is not None or ledger.kinds & {MissKind.CORRUPT, MissKind.ABSENT}:
+    if ledger.kinds & {MissKind.CORRUPT, MissKind.ABSENT}:
         warnings.append(MediaWarning.CORRUPT_FRAMES)
+    if ledger.failure is not None:
+        warnings.append(warn_of(ledger.failure))
     if ledger.was_resized or MissKind.RESOLUTION in ledger.kinds:
         warnings.append(MediaWarning.RESOLUTION_CHANGE)
     missing = tuple(
@@ -193,11 +198,17 @@ def _report(ledger: TargetLedger) -> DecodeReport:
         requested=len(ledger.targets),
         decoded=len(ledger.decoded),
         missing=missing,
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
         peak_rss_bytes=ledger.peak_rss_bytes,
         decode_ms=ledger.decode_ms,
         failure=ledger.failure,
     )
+
+
+def warn_of(failure: MediaRejected) -> MediaWarning:
+    """Return what samples that a failure took away say of their input: a limit is no damage."""
+    is_damage = failure.reason in _DAMAGE
+    return MediaWarning.CORRUPT_FRAMES if is_damage else MediaWarning.DECODE_BROKEN_OFF
 
 
 def _why_nothing(ledger: TargetLedger) -> MediaRejected:
@@ -322,5 +333,5 @@ def _timed_out(what: str) -> MediaRejected:
     return MediaRejected(
         RejectReason.DECODE_TIMEOUT,
         f"decoding took too long: {what}",
-        "give a smaller or simpler video, or raise the time limit",
+        "raise the time limit (scan: --timeout), or give a smaller or simpler video",
     )

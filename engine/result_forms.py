@@ -8,9 +8,10 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 
 from engine.policy import Policy
-from engine.results import Coverage, FrameScore, Segment, TrackScore, VideoScore, VideoVerdict
+from engine.results import Coverage, FrameScore, MissingSamples, Segment, TrackScore, VideoScore, VideoVerdict
 
 SCHEMA_VERSION = "1.0"
+DETAIL_LONGEST = 300  # characters of why samples are missing
 
 MEDIA_FIELDS = (
     "kind", "container", "codec", "pixel_format", "width", "height", "coded_width", "coded_height",
@@ -65,7 +66,19 @@ def form_coverage(score: VideoScore) -> JsonObject:
         "scored_us": coverage.scored_us,
         "total_us": coverage.total_us,
         "ratio": round_number(coverage.ratio),
+        "missing": None if coverage.missing is None else [_form_missing(each) for each in coverage.missing],
         "reasons": [reason.value for reason in score.reasons],
+    }
+
+
+def _form_missing(samples: MissingSamples) -> JsonObject:
+    return {
+        "reason": samples.reason.value,
+        # What was seen may name a file, with bytes in it that are no text.
+        "detail": samples.detail.encode("utf-8", "backslashreplace").decode("utf-8")[:DETAIL_LONGEST],
+        "count": samples.count,
+        "first_us": samples.first_us,
+        "last_us": samples.last_us,
     }
 
 

@@ -91,6 +91,7 @@ class MediaWarning(StrEnum):
     VARIABLE_RATE = "variable_rate"
     BAD_TIMESTAMPS = "bad_timestamps"
     CORRUPT_FRAMES = "corrupt_frames"
+    DECODE_BROKEN_OFF = "decode_broken_off"
     RESOLUTION_CHANGE = "resolution_change"
     ATTACHED_PICTURE = "attached_picture"
     SEVERAL_VIDEO_STREAMS = "several_video_streams"
@@ -145,9 +146,31 @@ def _check_span(start_us: int, end_us: int) -> None:
         raise ValueError(f"span [{start_us}, {end_us}) is negative or reversed")
 
 
+MISSING_GROUPS = 8
+"""Causes of missing samples that a result names; the rest is in its counts."""
+
+
+@dataclass(frozen=True)
+class MissingSamples:
+    """Samples that were asked for and did not come, all for one cause. Times in microseconds."""
+
+    reason: EvidenceReason
+    detail: str  # what was seen; of a run that was broken off, beginning with its ``RejectReason``
+    count: int
+    first_us: int
+    last_us: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not 0 <= self.first_us <= self.last_us:
+            raise ValueError(f"{self.count} samples are missing from {self.first_us} to {self.last_us} us")
+
+
 @dataclass(frozen=True)
 class Coverage:
-    """How much of a video the score rests on. Counts of frames and faces, times in microseconds."""
+    """How much of a video the score rests on. Counts of frames and faces, times in microseconds.
+
+    ``missing`` are the most frequent causes why samples did not come; None where they were not kept.
+    """
 
     frames_in_video: int
     frames_sampled: int
@@ -158,6 +181,7 @@ class Coverage:
     faces_rejected: tuple[tuple[EvidenceReason, int], ...]
     scored_us: int
     total_us: int
+    missing: tuple[MissingSamples, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.frames_decoded > self.frames_sampled:

@@ -28,11 +28,13 @@ from engine.container import MediaKind
 from engine.evidence import NO_TRACK, ShardEvidence
 from engine.regions import REGIONS, hot_cells, label_faces, map_persistence, region_shares
 from engine.results import (
+    MISSING_GROUPS,
     Coverage,
     EvidenceReason,
     FaceRegion,
     FrameScore,
     MediaWarning,
+    MissingSamples,
     Outcome,
     Segment,
     TrackScore,
@@ -319,8 +321,8 @@ def _judge_evidence(
 ) -> tuple[Outcome, tuple[EvidenceReason, ...]]:
     """Say whether there is a score, and what a reader must know about what it rests on."""
     caveats: list[EvidenceReason] = []
-    damaged = MediaWarning.CORRUPT_FRAMES in evidence.warnings
-    if damaged or _decoded_share(evidence) < params.whole_decoded:
+    lost = {MediaWarning.CORRUPT_FRAMES, MediaWarning.DECODE_BROKEN_OFF}.intersection(evidence.warnings)
+    if lost or _decoded_share(evidence) < params.whole_decoded:
         caveats.append(EvidenceReason.PARTIAL_DECODE)
     capped = (
         int(evidence.faces_per_sample.sum()) > len(evidence.track)
@@ -360,4 +362,14 @@ def _coverage(
         faces_rejected=tuple(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
         scored_us=scored_time_us(evidence, cells),
         total_us=duration_us,
+        missing=_group_missing(evidence),
     )
+
+
+def _group_missing(evidence: ShardEvidence) -> tuple[MissingSamples, ...]:
+    """Return the missing samples by cause, the most frequent first and at most ``MISSING_GROUPS``."""
+    times: dict[tuple[EvidenceReason, str], list[int]] = {}
+    for sample in evidence.missing:
+        times.setdefault((sample.reason, sample.detail), []).append(sample.pts_us)
+    groups = [MissingSamples(*cause, len(us), min(us), max(us)) for cause, us in times.items()]
+    return tuple(sorted(groups, key=lambda group: (-group.count, group.first_us))[:MISSING_GROUPS])

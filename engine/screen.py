@@ -12,7 +12,7 @@ from engine.backends.select import choose_backend, is_late
 from engine.bundle import ModelBundle
 from engine.calibrate import Calibration
 from engine.collect import CropQueue, EvidenceCollector
-from engine.decode import DecodeReport, MissingFrame, decode_samples
+from engine.decode import DecodeReport, MissingFrame, decode_samples, warn_of
 from engine.errors import EngineError, MediaRejected
 from engine.evidence import ShardEvidence, merge_shards
 from engine.faces.align import crop_faces
@@ -141,7 +141,7 @@ def screen_video(
     plan = plan_samples(probe, settings.sampling)
     shards = cut_shards(plan, probe, settings.sampling)
     found: list[ShardEvidence] = []
-    faults: list[MediaRejected] = []
+    faults: list[MediaRejected] = []  # of shards that gave nothing
     for shard in shards:
         before = _Offset(watcher, found, len(plan.targets))
         try:
@@ -164,6 +164,8 @@ def screen_video(
         found.append(evidence)
     if faults and len(faults) == len(shards):
         raise faults[0]
+    for fault in faults:
+        watcher.on_broken(fault)
     return merge_shards(found, link_tracks(found))
 
 
@@ -171,7 +173,7 @@ def lose_shard(probe: Probe, shard: ShardPlan, backend: Backend, fault: MediaRej
     """Return the evidence of a shard that gave no sample: each one missing, with what was seen."""
     detail = f"{fault.reason}: {fault.seen}"
     missing = tuple(MissingFrame(t.pts_us, EvidenceReason.NOT_DECODED, detail) for t in shard.targets)
-    report = DecodeReport(len(missing), 0, missing, (), 0, 0)
+    report = DecodeReport(len(missing), 0, missing, (warn_of(fault),), 0, 0)
     return EvidenceCollector(probe, backend.input_size, backend.grid).build(report)
 
 

@@ -32,7 +32,7 @@ class ScanWatcher(Protocol):
         ...
 
     def on_broken(self, fault: MediaRejected) -> None:
-        """Say that decoding broke off after some samples; without an error those alone are scored."""
+        """Say that decoding broke off, or gave nothing of a part; without an error the rest is scored."""
         ...
 
 

@@ -35,6 +35,7 @@ class Finished:
     result: ScanResult
     entry: IndexEntry | None
     output_fault: EngineError | None = None  # why an overlay or report is missing
+    breaks: tuple[EngineError, ...] = ()  # why parts of it could not be decoded, although the rest was scored
 
 
 Write = Callable[[ScanResult, ScanTools, InputWatcher, int], IndexEntry | None]
@@ -100,16 +101,17 @@ class BatchScanner:
         with display.follow(found.path) as watcher:
             result = self._scan(found, tools, watcher)
             try:
-                return Finished(result, self._write(result, tools, watcher, number))
+                entry = self._write(result, tools, watcher, number)
+                return Finished(result, entry, breaks=tuple(watcher.breaks))
             except EngineError as fault:
-                return Finished(result, None, fault)
+                return Finished(result, None, fault, tuple(watcher.breaks))
             except RunStopped:
                 raise
             except Exception as fault:  # the edge of one input's files: whatever it is, the others go on
                 if watcher.is_stopped:
                     raise RunStopped from fault
                 traceback.print_exc()
-                return Finished(result, None, _internal(found.path, fault))
+                return Finished(result, None, _internal(found.path, fault), tuple(watcher.breaks))
 
     def _scan(self, found: Input, tools: ScanTools, watcher: InputWatcher) -> ScanResult:
         if found.fault is not None:

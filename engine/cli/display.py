@@ -87,6 +87,7 @@ class InputWatcher:
 
     def __init__(self, progress: Progress, task: TaskID, stopped: threading.Event) -> None:
         self._progress, self._task, self._stopped = progress, task, stopped
+        self.breaks: list[MediaRejected] = []
 
     @property
     def is_stopped(self) -> bool:
@@ -105,7 +106,8 @@ class InputWatcher:
         self._progress.update(self._task, completed=done, total=total, said=said)
 
     def on_broken(self, fault: MediaRejected) -> None:
-        """Leave it to the result, which says that frames are missing."""
+        """Keep it: the run tells at its end why frames are missing, and what helps."""
+        self.breaks.append(fault)
 
     def on_overlay(self, done: int, total: int) -> None:
         """Show how far the overlay is."""

@@ -24,6 +24,9 @@ class Tally:
         name = escape_for_terminal(to_text(result.path))
         # An input whose files could not be written has its line in the index all the same.
         self.entries.append(finished.entry or describe_entry(result, report=None, overlay=None))
+        if result.fault is None:
+            for broken in {fault.reason: fault for fault in reversed(finished.breaks)}.values():
+                self._note(name, broken, "warning: part of ")
         if finished.output_fault is not None:
             self._note(name, finished.output_fault)
             self._machine += 1
@@ -33,14 +36,15 @@ class Tally:
             self._machine += fault.reason in MACHINE_REASONS
         self._unscored += not result.outcome.has_score
 
-    def _note(self, name: str, fault: EngineError) -> None:
+    def _note(self, name: str, fault: EngineError, begin: str = "error: ") -> None:
         seen = escape_for_terminal(to_text(fault.seen))
-        self._faults.append((f"{name}: {fault.reason}: {seen}", escape_for_terminal(to_text(fault.hint))))
+        said = f"{begin}{name}: {fault.reason}: {seen}"
+        self._faults.append((said, escape_for_terminal(to_text(fault.hint))))
 
     def tell_faults(self) -> None:
-        """Say on stderr why inputs failed, below whatever stands on stdout."""
+        """Say on stderr why inputs, or parts of them, failed, below whatever stands on stdout."""
         for seen, hint in self._faults:
-            typer.echo(f"error: {seen}\nhint: {hint}", err=True)
+            typer.echo(f"{seen}\nhint: {hint}", err=True)
 
     @property
     def exit_code(self) -> int:

@@ -110,6 +110,7 @@ def render_report(
         words=words,
         hex_colour=hex_colour,
         track_reasons=_track_reasons,
+        missing=describe_missing(result),
     )
 
 
@@ -203,6 +204,18 @@ def _describe_spans(result: ScanResult) -> list[tuple[str, str]]:
 
 def _track_reasons(track: TrackScore) -> str:
     return ", ".join(words.EVIDENCE[reason] for reason in track.reasons)
+
+
+def describe_missing(result: ScanResult) -> list[str]:
+    """Return in words why planned frames are missing, one line for each cause."""
+    groups = () if result.score is None else result.score.coverage.missing or ()
+    lines: list[str] = []
+    for group in groups:
+        noun = "frame" if group.count == 1 else "frames"
+        first, last = words.format_clock(group.first_us), words.format_clock(group.last_us)
+        span = f"at {first}" if group.count == 1 else f"from {first} to {last}"
+        lines.append(f"{group.count} {noun} {span}: {escape_controls(to_text(group.detail))}")
+    return lines
 
 
 def describe_media(result: ScanResult) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from engine.container import Container, MediaKind
 from engine.result_forms import SCHEMA_VERSION
 from engine.results import (
+    MISSING_GROUPS,
     EvidenceReason,
     FaceRegion,
     MediaWarning,
@@ -185,9 +186,25 @@ def _coverage() -> Schema:
             "scored_us": _count("Time with at least one scored face."),
             "total_us": _count(),
             "ratio": _share("scored_us of total_us; 1 for a picture with a scored face."),
+            "missing": _or_null(_missing()),
             "reasons": _list(_one_of(EvidenceReason), "Why the outcome is what it is, and caveats."),
         },
     )
+
+
+def _missing() -> Schema:
+    cause = _object(
+        "Samples that did not come, all for one cause.",
+        {
+            "reason": _one_of(EvidenceReason),
+            "detail": _text("What was seen; where decoding was broken off, its reason and a colon first."),
+            "count": _count("Of samples."),
+            "first_us": _count("Time of the first of them."),
+            "last_us": _count("Time of the last of them."),
+        },
+    )
+    causes = _list(cause, "Why frames_sampled - frames_decoded frames are missing, most frequent first.")
+    return {**causes, "maxItems": MISSING_GROUPS}
 
 
 def _track() -> Schema:

@@ -47,6 +47,7 @@ WARNINGS: Mapping[MediaWarning, str] = {
     MediaWarning.VARIABLE_RATE: "variable frame rate",
     MediaWarning.BAD_TIMESTAMPS: "broken time stamps: times in the result may be off",
     MediaWarning.CORRUPT_FRAMES: "damaged frames: damage may look forged",
+    MediaWarning.DECODE_BROKEN_OFF: "decoding was broken off: part of the video was not looked at",
     MediaWarning.RESOLUTION_CHANGE: "the resolution changes on the way",
     MediaWarning.ATTACHED_PICTURE: "carries an attached picture, which was not looked at",
     MediaWarning.SEVERAL_VIDEO_STREAMS: "has several video streams; only one was looked at",

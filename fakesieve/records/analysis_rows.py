@@ -223,6 +223,8 @@ def _read_coverage(row: tables.Analysis) -> Coverage:
         faces_rejected=tuple((EvidenceReason(reason), count) for reason, count in rejected),
         scored_us=row.scored_us,
         total_us=row.total_us,
+        # Causes have no column: they are known only where nothing is missing.
+        missing=() if row.frames_decoded == row.frames_sampled else None,
     )
 
 
