@@ -59,18 +59,20 @@ class ScanTools:
     calibration: Calibration | None = None
 
 
-def open_tools(bundle: ModelBundle, sandbox: Sandbox, *, engine: str, threads: int) -> ScanTools:
+def open_tools(
+    bundle: ModelBundle, sandbox: Sandbox, *, engine: str, threads: int, precision: str = "f32"
+) -> ScanTools:
     """Load network and detector for one thread of scans. Raises BackendMissing or BundleInvalid.
 
     The default engine goes on loading while the first scan begins; it raises them there.
     """
 
     def load() -> Backend:
-        return choose_backend(bundle, engine, threads)
+        return choose_backend(bundle, engine, threads, precision=precision)
 
     return ScanTools(
         bundle=bundle,
-        backend=LateBackend(bundle, load) if is_late(engine) else load(),
+        backend=LateBackend(bundle, load) if is_late(engine, precision) else load(),
         detector=load_detector(threads=threads),
         sandbox=sandbox,
         calibration=bundle.calibration,

@@ -8,7 +8,7 @@ import openvino
 from engine.arrays import F32, U8
 from engine.backends.protocol import check_crops, ladder_for
 from engine.bundle import GRAPH, TRIAGE_GRAPH, ModelBundle
-from engine.errors import BackendFailed, BundleInvalid
+from engine.errors import BackendFailed, BackendMissing, BundleInvalid
 from engine.results import RejectReason
 
 _runtime: Any = openvino  # half typed
@@ -20,7 +20,11 @@ class OpenVinoBackend:
     def __init__(
         self, bundle: ModelBundle, *, threads: int, triage: bool = False, precision: str = "f32"
     ) -> None:
-        """Load and compile the graph. Raises BundleInvalid if it cannot be loaded."""
+        """Load and compile the graph.
+
+        Raises BundleInvalid if it cannot be loaded, and BackendMissing if this processor computes in
+        another precision: OpenVINO takes that one then and does not say so.
+        """
         path = bundle.path(TRIAGE_GRAPH if triage else GRAPH)
         settings = {
             # Left alone it picks bfloat16 where the processor has it: scores would depend on the machine.
@@ -36,6 +40,7 @@ class OpenVinoBackend:
                 f"OpenVINO cannot load {path}: {fault}",
                 "run 'fakesieve model verify' on the bundle, or use --engine onnxruntime",
             ) from fault
+        _check_precision(compiled, precision)
         self._request = compiled.create_infer_request()
         self._outputs = ["logits"] if triage else ["logits", "patch_logits"]
         self.name = "openvino"
@@ -59,3 +64,14 @@ class OpenVinoBackend:
         # Copied: the next call writes into the same buffers.
         logits, *patches = [np.array(results[name], np.float32) for name in self._outputs]
         return logits, patches[0] if patches else None
+
+
+def _check_precision(compiled: Any, precision: str) -> None:
+    """Raise BackendMissing unless a compiled graph computes in what was asked for."""
+    used = compiled.get_property("INFERENCE_PRECISION_HINT")
+    if used != getattr(_runtime.Type, precision):
+        raise BackendMissing(
+            RejectReason.ENGINE_UNAVAILABLE,
+            f"OpenVINO does not compute in {precision} on this processor but in {used.get_type_name()}",
+            "leave --precision away, which is f32 on every processor",
+        )

@@ -119,7 +119,7 @@ def choose_backend(
     if engine not in ("auto", *ENGINES, *GPU_ENGINES):
         raise _missing(f"no engine {engine!r}", f"engines: {', '.join(('auto', *ENGINES, *GPU_ENGINES))}")
     if precision not in _PRECISIONS[engine]:
-        raise _missing(f"{engine} does not compute in {precision}", "use --engine openvino for bf16")
+        raise _missing(f"{engine} does not compute in {precision}", _advise_engine(precision))
     statuses = [_status(name) for name in (_AUTO if engine == "auto" else (engine,))]
     refusals = list[str]()
     for status in statuses:
@@ -136,6 +136,12 @@ def choose_backend(
             _log.warning("%s is not used: %s", status.name, fault.seen)
             refusals.append(f"{status.name}: {fault.seen}")
     raise _missing("; ".join(refusals), statuses[-1 if engine != "auto" else 1].hint or "")
+
+
+def _advise_engine(precision: str) -> str:
+    """Return which engines compute in a precision."""
+    able = [name for name, known in _PRECISIONS.items() if precision in known and name != "auto"]
+    return f"for {precision} use --engine {' or '.join(able)}" if able else "use f32, bf16 or f16"
 
 
 def _load_checked(name: str, bundle: ModelBundle, threads: int, *, triage: bool, precision: str) -> Backend:
@@ -205,11 +211,14 @@ def largest_batch(bundle: ModelBundle, engine: str = "auto") -> int:
     return (gpu_ladder_for(bundle) if on_gpu else ladder_for(bundle))[0]
 
 
-def is_late(engine: str) -> bool:
+def is_late(engine: str, precision: str = "f32") -> bool:
     """Return whether an engine may go on loading while a scan begins: ONNX Runtime on the processor may.
 
-    Others are compared with it first, and a GPU takes batches of other sizes.
+    Others are compared with it first, and a GPU takes batches of other sizes. A precision that it does not
+    compute in is refused at once.
     """
+    if precision not in _PRECISIONS["onnxruntime"]:
+        return False
     return engine == "onnxruntime" or (engine == "auto" and not any(map(is_offered, GPU_ENGINES)))
 
 

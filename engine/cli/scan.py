@@ -28,6 +28,7 @@ def scan(
     patches: options.Patches = False,
     model: options.Model = DEFAULT_MODEL,
     engine: options.Engine = options.EngineName.AUTO,
+    precision: options.Precision = options.PrecisionName.F32,
     decoder: options.Decoder = options.DecoderName.PYAV,
     fps: options.Fps = None,
     max_samples: options.MaxSamples = None,
@@ -49,9 +50,9 @@ def scan(
 
     Exit codes: 0 all have a score, 1 error, 2 not understood, 3 some have no score, 130 interrupted.
     """
-    limits = Limits(
-        size_bytes=max_bytes, duration_us=round(max_seconds * 1e6), pixels=max_pixels, frames=max_frames,
-        streams=max_streams, memory_bytes=max_memory, wall_s=timeout, codecs=options.read_codecs(codecs),
+    limits = options.read_limits(
+        max_bytes=max_bytes, max_seconds=max_seconds, max_pixels=max_pixels, max_frames=max_frames,
+        max_streams=max_streams, max_memory=max_memory, timeout=timeout, codecs=codecs,
     )  # fmt: skip
     request = options.ScanRequest(
         paths=tuple(paths),
@@ -62,6 +63,7 @@ def scan(
         with_report=report,
         model=model,
         engine=engine.value,
+        precision=precision.value,
         decoder=decoder.value,
         fps=fps,
         max_samples=max_samples,

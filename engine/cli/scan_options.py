@@ -25,6 +25,14 @@ class EngineName(StrEnum):
     ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
 
 
+class PrecisionName(StrEnum):
+    """Which arithmetic the network may be computed in."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    F16 = "f16"
+
+
 class DecoderName(StrEnum):
     """What may decode."""
 
@@ -83,6 +91,14 @@ Model = Annotated[
     str, typer.Option(help="A name from 'fakesieve model list', or a folder.", rich_help_panel=_LOOK)
 ]
 Engine = Annotated[EngineName, typer.Option(help="What runs the network.", rich_help_panel=_LOOK)]
+Precision = Annotated[
+    PrecisionName,
+    typer.Option(
+        help="Arithmetic of the network: bf16 with --engine openvino on a processor that has it, f16 with "
+        "--engine onnxruntime-tensorrt. Scores move with it.",
+        rich_help_panel=_LOOK,
+    ),
+]
 Decoder = Annotated[DecoderName, typer.Option(help="What decodes.", rich_help_panel=_LOOK)]
 Fps = Annotated[
     float | None,
@@ -155,6 +171,30 @@ def read_codecs(text: str) -> str:
     return ",".join(names)
 
 
+def read_limits(
+    *,
+    max_bytes: int,
+    max_seconds: float,
+    max_pixels: int,
+    max_frames: int,
+    max_streams: int,
+    max_memory: int,
+    timeout: float,
+    codecs: str,
+) -> Limits:
+    """Return what an input may cost, from the options that say it: one definition for all commands."""
+    return Limits(
+        size_bytes=max_bytes,
+        duration_us=round(max_seconds * 1e6),
+        pixels=max_pixels,
+        frames=max_frames,
+        streams=max_streams,
+        memory_bytes=max_memory,
+        wall_s=timeout,
+        codecs=read_codecs(codecs),
+    )
+
+
 @dataclass(frozen=True)
 class ScanRequest:
     """What the command line asks for, as it was understood; null stands for what was not said."""
@@ -167,6 +207,7 @@ class ScanRequest:
     with_report: bool
     model: str
     engine: str
+    precision: str
     decoder: str
     fps: float | None
     max_samples: int | None

@@ -38,7 +38,10 @@ def answer_request(request: ScanRequest, sandbox: Sandbox) -> int:
     plan = _plan_outputs(request, inputs)
     printer = _make_printer(request)
     count = min(request.jobs or default_jobs(), len(inputs))
-    return run_scan(inputs, bundle, settings, sandbox, plan, printer, jobs=count, engine=request.engine)
+    engine, precision = request.engine, request.precision
+    return run_scan(
+        inputs, bundle, settings, sandbox, plan, printer, jobs=count, engine=engine, precision=precision
+    )
 
 
 def run_scan(
@@ -51,12 +54,13 @@ def run_scan(
     *,
     jobs: int,
     engine: str = "auto",
+    precision: str = "f32",
 ) -> int:
     """Scan all inputs, print and write what belongs to each, and return the exit code."""
     threads = max(1, default_threads() // jobs)
 
     def make_tools() -> ScanTools:
-        return open_tools(bundle, sandbox, engine=engine, threads=threads)
+        return open_tools(bundle, sandbox, engine=engine, threads=threads, precision=precision)
 
     scanner = BatchScanner(
         make_tools, settings, sandbox, jobs=jobs, write=_write_nothing if plan is None else plan.write

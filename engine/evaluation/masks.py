@@ -16,6 +16,7 @@ from engine.arrays import F32, I64, Bool
 from engine.errors import MediaRejected
 from engine.evaluation.frames import decode_picture
 from engine.evidence import ShardEvidence
+from engine.limits import Limits
 from engine.probe import Probe
 from engine.regions import hot_cells
 from engine.sandbox.handle import Sandbox
@@ -49,7 +50,7 @@ class MaskSeries:
         return self.mask[place] if abs(int(self.frame_index[place]) - index) <= FARTHEST_FRAMES else None
 
 
-def read_masks(path: Path, sandbox: Sandbox) -> MaskSeries:
+def read_masks(path: Path, sandbox: Sandbox, limits: Limits | None = None) -> MaskSeries:
     """Read the masks of a video or picture: ``.npz`` or a picture.
 
     An ``.npz`` holds ``frame_index`` [n] and ``mask`` [n, h, w], true where forged. In a picture all is
@@ -60,7 +61,7 @@ def read_masks(path: Path, sandbox: Sandbox) -> MaskSeries:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as held:
                 return MaskSeries(held["frame_index"].astype(np.int64), held["mask"].astype(bool))
-        luma = decode_picture(path, sandbox).max(axis=2)
+        luma = decode_picture(path, sandbox, limits=limits).max(axis=2)
         return MaskSeries(np.zeros(1, np.int64), (luma > max(1, int(luma.max())) / 2)[None])
     except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, MediaRejected) as error:
         raise MaskInvalid(f"the mask {path} cannot be read: {error}") from error

@@ -65,7 +65,8 @@ def screen_item(item: Item, tools: ScanTools, settings: ScanSettings) -> ItemRes
     if item.mask is None:
         return judge_scan(item, scan, settings.scoring, None)
     try:
-        return judge_scan(item, scan, settings.scoring, read_masks(item.mask, tools.sandbox))
+        masks = read_masks(item.mask, tools.sandbox, settings.limits)
+        return judge_scan(item, scan, settings.scoring, masks)
     except MaskInvalid as error:
         return replace(judge_scan(item, scan, settings.scoring, None), mask_error=str(error))
 

@@ -312,8 +312,8 @@ def _model() -> Schema:
         {
             "name": _text("Of the bundle."),
             "weights_sha256": _hash("Of the weights."),
-            "engine": _text("onnxruntime, openvino or torch."),
-            "precision": _text("f32 or bf16."),
+            "engine": _text("onnxruntime, openvino or torch; on a GPU onnxruntime-cuda or -tensorrt."),
+            "precision": _text("What it computed in: f32, on request bf16 (openvino) or f16 (TensorRT)."),
         },
     )
 

@@ -392,5 +392,6 @@ def _too_open(state: SandboxState) -> Unavailable:
     return Unavailable(
         RejectReason.SANDBOX_UNAVAILABLE,
         f"a decoder could still {' and '.join(state.open_doors)} on this kernel",
-        "use a kernel with Landlock or seccomp, or allow unsandboxed decoding for files that you trust",
+        "use a kernel with Landlock or seccomp, or for files that you trust give scan, evaluate or demo the"
+        " option --allow-unsandboxed",
     )

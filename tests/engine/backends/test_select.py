@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import openvino
 import pytest
 
 from engine.backends import select
@@ -71,9 +72,20 @@ def test_unknown_engines_and_precisions_are_refused(bundle: ModelBundle) -> None
         choose_backend(bundle, "onnxruntime", precision="bf16")
 
 
-def test_bfloat16_is_used_only_where_it_was_asked_for(bundle: ModelBundle) -> None:
+def test_a_refused_precision_names_the_engines_that_have_it(bundle: ModelBundle) -> None:
+    for engine, precision, able in (("auto", "bf16", "openvino"), ("torch", "f16", "onnxruntime-tensorrt")):
+        with pytest.raises(BackendMissing, match=f"{engine} does not compute in {precision}") as refusal:
+            choose_backend(bundle, engine, precision=precision)
+        assert refusal.value.hint == f"for {precision} use --engine {able}"
+
+
+def test_bfloat16_is_used_only_where_it_was_asked_for_and_the_processor_has_it(bundle: ModelBundle) -> None:
     assert choose_backend(bundle, "openvino", 1).precision == "f32"
-    assert choose_backend(bundle, "openvino", 1, precision="bf16").precision == "bf16"
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert choose_backend(bundle, "openvino", 1, precision="bf16").precision == "bf16"
+    else:  # it would compute in f32 and not say so
+        with pytest.raises(BackendMissing, match="does not compute in bf16 on this processor"):
+            choose_backend(bundle, "openvino", 1, precision="bf16")
 
 
 def test_an_engine_that_answers_differently_is_not_admitted(

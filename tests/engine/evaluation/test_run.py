@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 
 from engine.cli import evaluate as command
+from engine.cli.scan_options import EngineName, PrecisionName
+from engine.errors import BackendMissing, MediaRejected
 from engine.evaluation.files import COLUMNS, METRICS_NAME, SCORES_NAME
+from engine.evaluation.frames import decode_picture
 from engine.evaluation.manifest import read_items
 from engine.evaluation.report import REPORT_NAME
 from engine.evaluation.run import find_peak, highest_per_sample, screen_items
+from engine.limits import Limits
 from engine.results import EvidenceReason, Outcome
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings
@@ -171,3 +175,40 @@ def test_peak_is_the_highest_face_of_the_leading_track() -> None:
     assert peak is not None
     assert peak.pts_us == 1_500_000
     assert find_peak(evidence, None) is None
+
+
+def test_limits_and_sandbox_are_those_that_the_command_was_told(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[Limits, bool]] = []
+
+    def start(limits: Limits, *, allow_unsandboxed: bool) -> Sandbox:
+        started.append((limits, allow_unsandboxed))
+        return begin(limits)
+
+    begin = Sandbox.start
+    monkeypatch.setattr(command.Sandbox, "start", start)
+    monkeypatch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
+    monkeypatch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
+    told = {"max_frames": 19, "max_memory": 1 << 29, "timeout": 60.0, "allow_unsandboxed": True}
+    with pytest.raises(command.typer.Exit):
+        command.evaluate(files, out=tmp_path, **told)
+    (limits, allowed) = started[0]
+    assert (limits.frames, limits.memory_bytes, limits.wall_s, allowed) == (19, 1 << 29, 60.0, True)
+    form = json.loads((tmp_path / METRICS_NAME).read_text())
+    reasons = {row["path"]: row["reasons"] for row in form["unscored"]}
+    assert reasons["r0.mp4"] == ["LIMIT_FRAMES"]
+    assert "p.png" not in reasons
+
+
+def test_frames_of_the_report_are_read_under_the_limits_of_the_run(files: Path, sandbox: Sandbox) -> None:
+    with pytest.raises(MediaRejected, match="LIMIT_PIXELS"):
+        decode_picture(files / "p.png", sandbox, limits=Limits(pixels=100))
+
+
+def test_engine_and_precision_reach_the_network(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
+    with pytest.raises(BackendMissing, match="torch does not compute in bf16"):
+        command.evaluate(files, out=tmp_path, engine=EngineName.TORCH, precision=PrecisionName.BF16, jobs=1)
