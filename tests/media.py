@@ -110,6 +110,22 @@ def draw_clip(path: Path, clip: Clip | None = None, **changes: object) -> Path:
     return path
 
 
+def draw_two_streams(path: Path, second: Clip | None = None, **changes: object) -> Path:
+    """Write a file with two video streams: a `Clip` with the changes, and behind it ``second``, 160 x 120."""
+    first = replace(Clip(), **changes)
+    clips = first, second or replace(first, width=160, height=120)
+    with av.open(str(path), "w", format=first.format) as out:
+        streams = [_add_stream(out, clip) for clip in clips]
+        for clip, stream in zip(clips, streams, strict=True):
+            for index, time_us in enumerate(clip.times()):
+                frame = VideoFrame.from_ndarray(displayed_frame(clip, index), format="rgb24")
+                frame = frame.reformat(format=clip.pixel_format)
+                frame.pts, frame.time_base = time_us * _TICKS // 1_000_000, Fraction(1, _TICKS)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+    return path
+
+
 def _add_stream(out: av.container.OutputContainer, clip: Clip) -> av.VideoStream:
     turned = clip.rotation in (90, 270)
     stream = out.add_stream(clip.codec, rate=clip.rate)
