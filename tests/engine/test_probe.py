@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from engine.container import Container, MediaKind
+from engine.decode import decode_samples
 from engine.errors import MediaRejected
 from engine.limits import Limits
 from engine.probe import Probe, probe_video
 from engine.results import MediaWarning, RejectReason
+from engine.sampling import Sampling, plan_samples
 from engine.sandbox.handle import Sandbox
 from tests.media import (
     TRANSFER_CODES,
@@ -21,7 +23,9 @@ from tests.media import (
     displayed_frame,
     draw_clip,
     draw_patches,
+    draw_two_streams,
     encode_picture,
+    read_index,
     variable_times,
 )
 from tests.tolerance import TICK_US
@@ -254,3 +258,20 @@ def test_every_cut_of_a_small_file_has_an_answer(tmp_path: Path, sandbox: Sandbo
 
 def test_a_probe_without_a_sandbox_brings_its_own(tmp_path: Path) -> None:
     assert probe_video(draw_clip(tmp_path / "a.mp4", frames=3)).frame_count == 3
+
+
+@pytest.mark.parametrize("name", ["two.mp4", "two.mkv"])
+def test_of_several_video_streams_the_first_is_screened_with_a_warning(
+    tmp_path: Path, look: Look, sandbox: Sandbox, name: str
+) -> None:
+    """The one behind it is larger and longer: a choice by size or length would show."""
+    second = Clip(width=640, height=480, frames=60)
+    path = draw_two_streams(tmp_path / name, second, width=320, height=240, frames=30)
+    seen = look(path)
+    assert MediaWarning.SEVERAL_VIDEO_STREAMS in seen.warnings
+    assert (seen.stream_index, seen.stream_count) == (0, 2)
+    assert (seen.width, seen.height, seen.frame_count, seen.duration_us) == (320, 240, 30, 1_200_000)
+    stream = decode_samples(path, seen, plan_samples(seen, Sampling()).targets, sandbox=sandbox)
+    frames = [frame for group in stream for frame in group.rgb]
+    assert [read_index(frame) for frame in frames] == list(range(30))
+    assert {frame.shape for frame in frames} == {(240, 320, 3)}
