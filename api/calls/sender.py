@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -50,6 +50,13 @@ class StillRunning(Unavailable):
     """The time of a wait is over and the job or batch has not ended; it goes on."""
 
 
+class _Listed(BaseModel):
+    """A page of a list, whatever it lists."""
+
+    data: list[object]
+    next_page_token: str | None = None
+
+
 class Sender:
     """One key at one API, and how patient it is."""
 
@@ -68,23 +75,23 @@ class Sender:
 
     def get(self, path: str, shape: type[Shape], query: Query | None = None) -> Shape:
         """Return what a GET answers."""
-        return read_shape(shape, self.send("GET", path, query=query).json())
+        return read_shape(shape, read_json(self.send("GET", path, query=query)))
 
     def post(
         self, path: str, shape: type[Shape], body: object = None, idempotency_key: str | None = None
     ) -> Shape:
         """Return what a POST answers; it is done once, however often it has to be sent."""
         key = {"Idempotency-Key": idempotency_key or str(uuid4())}
-        return read_shape(shape, self.send("POST", path, body=body, headers=key).json())
+        return read_shape(shape, read_json(self.send("POST", path, body=body, headers=key)))
 
     def pages(self, path: str, shape: type[Shape], query: Query | None = None) -> Iterator[Shape]:
         """Yield what a list holds, page after page."""
         token: str | None = None
         while True:
-            page = self.send("GET", path, query={**(query or {}), "page_token": token}).json()
-            for each in page["data"]:
+            page = self.get(path, _Listed, {**(query or {}), "page_token": token})
+            for each in page.data:
                 yield read_shape(shape, each)
-            token = page.get("next_page_token")
+            token = page.next_page_token
             if token is None:
                 return
 
@@ -98,16 +105,29 @@ class Sender:
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Send a request until it is answered, refused for good, or tried often enough."""
+        return self._send_again(self._build(method, path, query, body, headers))
+
+    def _build(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Request:
         asked = {name: value for name, value in (query or {}).items() if value is not None}
-        request = self.http.build_request(
+        return self.http.build_request(
             method,
             self.url + path,
             params=asked or None,
             json=body,
             headers={**self._headers, **(headers or {})},
         )
+
+    def _send_again(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
+        """Send until it is answered, refused for good, or tried often enough; see ``_try`` for ``stream``."""
         for trial in range(1, self.tries + 1):
-            answer = self._try(request)
+            answer = self._try(request, stream=stream)
             if isinstance(answer, httpx2.Response):
                 return answer
             if trial == self.tries or answer.pause_s is None or answer.pause_s > _PATIENCE_S:
@@ -115,39 +135,61 @@ class Sender:
             self.pause(trial, answer.pause_s)
         raise AssertionError("the last try either returns or raises")
 
-    def _try(self, request: httpx2.Request) -> httpx2.Response | ApiProblem | ApiUnreachable:
-        """Send once; gives the answer or the fault."""
+    def _try(
+        self, request: httpx2.Request, *, stream: bool = False
+    ) -> httpx2.Response | ApiProblem | ApiUnreachable:
+        """Send once; gives the answer, whose body is still to be read with ``stream``, or the fault."""
         try:
-            answer = self.http.send(request)
+            answer = self.http.send(request, stream=stream)
+            if answer.is_success and not _is_page(answer):
+                return answer
+            with closing(answer):
+                answer.read()
         except httpx2.TransportError as fault:
-            words = str(fault) or type(fault).__name__
-            return unreachable(f"{self.url} cannot be reached: {words}", pause_s=0.0)
-        return answer if answer.is_success else read_problem(answer)
+            return unreachable(f"{self.url} cannot be reached: {_tell(fault)}", pause_s=0.0)
+        return foreign(answer) if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:
         """Wait after a try: as long as the API asks, else longer each time, spread at random."""
         self._sleep(choose_pause(trial, asked_s))
 
     def read_events(self, path: str) -> Generator[tuple[str, object]]:
-        """Yield name and data of server-sent events until the connection ends. Raises as ``send``."""
-        with self.open(path) as answer:
+        """Yield name and data of server-sent events until the connection ends; it is made once.
+
+        Raises as ``open``, and ApiUnreachable for data that is no JSON.
+        """
+        answer = self._try(self._build("GET", path), stream=True)
+        if not isinstance(answer, httpx2.Response):
+            raise answer
+        with self._reading(answer):
             name = ""
             for line in answer.iter_lines():
                 field, _, value = line.partition(": ")
                 if field == "event":
                     name = value
                 elif field == "data":
-                    yield name, json.loads(value)
+                    yield name, _read_data(path, value)
 
     @contextmanager
     def open(self, path: str, query: Query | None = None) -> Generator[httpx2.Response]:
-        """Give the answer of a GET while it arrives. Raises ``ApiProblem`` or ``ApiUnreachable``."""
-        asked = {name: value for name, value in (query or {}).items() if value is not None}
-        with self.http.stream("GET", self.url + path, params=asked or None, headers=self._headers) as answer:
-            if not answer.is_success:
-                answer.read()
-                raise read_problem(answer)
+        """Give the answer of a GET while it arrives; until it begins it is tried as ``send`` tries.
+
+        Raises ``ApiProblem`` or ``ApiUnreachable``; the latter also where the answer breaks off on its way.
+        """
+        answer = self._send_again(self._build("GET", path, query), stream=True)
+        with self._reading(answer):
             yield answer
+
+    @contextmanager
+    def _reading(self, answer: httpx2.Response) -> Generator[None]:
+        """Close an answer after the block, and say of one that breaks off that it did."""
+        try:
+            yield
+        except httpx2.TransportError as fault:
+            seen = f"the answer of {self.url} broke off: {_tell(fault)}"
+            raise unreachable(seen, pause_s=0.0) from fault
+        finally:
+            answer.close()
 
     def follow(self, path: str, shape: type[Shape]) -> Iterator[Shape]:
         """Yield a resource each time that it has changed; a connection that ends too early is made again.
@@ -166,8 +208,6 @@ class Sender:
                     yield read_shape(shape, data)
                     if name == "done":
                         return
-            except httpx2.TransportError:
-                pass
             except (ApiProblem, ApiUnreachable) as fault:
                 if fault.pause_s is None or fault.pause_s > _PATIENCE_S or failures + 1 == self.tries:
                     raise
@@ -194,9 +234,46 @@ class Sender:
 
 def unreachable(seen: str, pause_s: float | None = None) -> ApiUnreachable:
     """The error for no answer, or for one of somebody else."""
-    fault = ApiUnreachable(Reason.INTERNAL, seen, "check that FAKESIEVE_API_URL is the API's and answers")
+    return _make_unreachable(seen, "check that FAKESIEVE_API_URL is the API's and answers", pause_s)
+
+
+def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreachable:
+    """The error for an answer that this API does not give, as a proxy's page for signing in."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    told = f"{answer.status_code} with {kind}" if kind else str(answer.status_code)
+    seen = f"{answer.request.url.host} answered {told}, which is no answer of the API"
+    hint = "check that FAKESIEVE_API_URL is the API's, and that no proxy answers in its place"
+    return _make_unreachable(seen, hint, pause_s)
+
+
+def _make_unreachable(seen: str, hint: str, pause_s: float | None) -> ApiUnreachable:
+    fault = ApiUnreachable(Reason.INTERNAL, seen, hint)
     fault.pause_s = pause_s
     return fault
+
+
+def _tell(fault: httpx2.TransportError) -> str:
+    return str(fault) or type(fault).__name__
+
+
+def _is_page(answer: httpx2.Response) -> bool:
+    """Whether an answer is a page for people: no request of a client is answered with one."""
+    return answer.headers.get("content-type", "").startswith("text/html")
+
+
+def read_json(answer: httpx2.Response) -> object:
+    """Return what an answer says. Raises ``ApiUnreachable`` for one that is no JSON."""
+    try:
+        return answer.json()
+    except ValueError as fault:
+        raise foreign(answer) from fault
+
+
+def _read_data(path: str, text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as fault:
+        raise unreachable(f"an event of {path} is no JSON") from fault
 
 
 def read_shape(shape: type[Shape], data: object) -> Shape:
@@ -219,9 +296,8 @@ def read_problem(answer: httpx2.Response) -> ApiProblem | ApiUnreachable:
     try:
         problem = ProblemDocument.model_validate(answer.json(), extra="ignore")
     except ValueError:  # pydantic's is one too
-        seen = f"{answer.request.url.host} answered {answer.status_code}, which is no answer of the API"
         # A proxy between may say that it does not reach the API now.
-        return unreachable(seen, pause_s if answer.status_code in _GATEWAY else None)
+        return foreign(answer, pause_s if answer.status_code in _GATEWAY else None)
     return ApiProblem(problem, pause_s if problem.retryable else None)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from api.calls.bodies import write_body
-from api.calls.sender import Sender, read_shape
+from api.calls.sender import Sender, read_json, read_shape
 from api.schemas.erasure import EraseBody, ErasureOut, RetentionBody, RetentionOut, VideoFateOut
 from api.schemas.videos import ChangeVideoBody, VideoOut
 
@@ -29,12 +29,12 @@ class Videos:
         """Say something of a video; what is left out stays, ``tags`` replaces all that there are."""
         body = ChangeVideoBody(external_id=external_id, tags=None if tags is None else dict(tags))
         answer = self._sender.send("PATCH", f"/v1/videos/{video_id}", body=write_body(body))
-        return read_shape(VideoOut, answer.json())
+        return read_shape(VideoOut, read_json(answer))
 
     def delete(self, video_id: str, purge_s: int | None = None) -> VideoFateOut:
         """Hide a video and all that was found in it; until its purge it can be taken back."""
         answer = self._sender.send("DELETE", f"/v1/videos/{video_id}", query={"purge_s": purge_s})
-        return read_shape(VideoFateOut, answer.json())
+        return read_shape(VideoFateOut, read_json(answer))
 
     def undelete(self, video_id: str) -> VideoFateOut:
         """Bring a deleted video back."""
@@ -73,9 +73,8 @@ class Videos:
     def set_retention(self, name: str, keep_s: int) -> RetentionOut:
         """Say how long a class keeps videos."""
         body = write_body(RetentionBody(keep_s=keep_s))
-        return read_shape(
-            RetentionOut, self._sender.send("PUT", f"/v1/retention-classes/{name}", body=body).json()
-        )
+        answer = self._sender.send("PUT", f"/v1/retention-classes/{name}", body=body)
+        return read_shape(RetentionOut, read_json(answer))
 
     def remove_retention(self, name: str) -> None:
         """Remove a class; its videos have the default one then."""

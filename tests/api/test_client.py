@@ -1,11 +1,12 @@
 """The client against the real application, and against one that fails in every way."""
 
 import hashlib
+import io
 import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import ModuleType
@@ -215,6 +216,91 @@ def test_an_answer_of_somebody_else_is_told_apart():
     with pytest.raises(ApiUnreachable, match="404"):
         client.whoami()
     assert len(seen) == 1
+
+
+def sign_in_page() -> httpx2.Response:
+    return httpx2.Response(
+        200, text="<html>Sign in</html>", headers={"content-type": "text/html; charset=utf-8"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (sign_in_page, "200 with text/html"),
+        (lambda: httpx2.Response(200, content=b"OK", headers={"content-type": "text/plain"}), "text/plain"),
+        (lambda: httpx2.Response(200), "api answered 200, which"),
+    ],
+)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.whoami(),
+        lambda client: next(client.jobs.iter()),
+        lambda client: client.cancel("job_1"),
+        lambda client: client.videos.change("vid_1", external_id="x"),
+    ],
+)
+def test_a_200_of_somebody_else_is_told_apart(ask, answer, told: str):
+    """A proxy in between may want people to sign in, and says so with 200."""
+    client, seen, _ = scripted(answer())
+    with pytest.raises(ApiUnreachable, match=told) as caught:
+        ask(client)
+    assert "no proxy answers in its place" in str(caught.value)
+    assert len(seen) == 1
+
+
+def test_json_that_is_no_page_of_a_list_is_named():
+    client, _, _ = scripted(httpx2.Response(200, json=["a"]))
+    with pytest.raises(ApiUnreachable, match="of this release"):
+        next(client.jobs.iter())
+
+
+class BreaksOff(httpx2.SyncByteStream):
+    """The body of an answer whose connection ends in the middle."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"id,"
+        raise httpx2.ReadError("reset")
+
+
+def test_a_file_is_asked_for_again_until_it_begins():
+    """It begins with a refused connection, a refusal for now and a gateway that does not reach the API."""
+    limited = httpx2.Response(
+        429, json=PROBLEM | {"status": 429, "reason": "RATE_LIMITED"}, headers={"Retry-After": "7"}
+    )
+    for first in (httpx2.ConnectError("refused"), limited, httpx2.Response(502, text="<html>")):
+        client, seen, pauses = scripted(first, httpx2.Response(200, content=b"id,score\n"))
+        output = io.BytesIO()
+        assert client.results.write(output) == len(b"id,score\n")
+        assert (output.getvalue(), len(seen), len(pauses)) == (b"id,score\n", 2, 1)
+    client, seen, _ = scripted(*(httpx2.ConnectError("refused") for _ in range(3)))
+    with pytest.raises(ApiUnreachable, match="cannot be reached: refused"):
+        client.results.write(io.BytesIO())
+    assert len(seen) == 3
+
+
+def test_a_file_that_is_refused_for_good_or_is_no_file_is_asked_for_once():
+    for answer in (httpx2.Response(422, json=PROBLEM | {"retryable": False}), sign_in_page()):
+        client, seen, _ = scripted(answer)
+        output = io.BytesIO()
+        with pytest.raises((ApiProblem, ApiUnreachable)):
+            client.results.write(output)
+        assert (output.getvalue(), len(seen)) == (b"", 1)
+
+
+def test_a_file_that_breaks_off_is_an_error_and_is_not_written_twice():
+    client, seen, _ = scripted(httpx2.Response(200, stream=BreaksOff()))
+    output = io.BytesIO()
+    with pytest.raises(ApiUnreachable, match="broke off: reset"):
+        client.results.write(output)
+    assert (output.getvalue(), len(seen)) == (b"id,", 1)
+
+
+def test_an_event_that_is_no_json_is_named():
+    client, _, _ = scripted(httpx2.Response(200, text="event: progress\ndata: <html>\n\n"))
+    with pytest.raises(ApiUnreachable, match="is no JSON"):
+        list(client.sender.follow("/v1/x", WhoAmI))
 
 
 def test_a_gateway_that_does_not_reach_the_api_is_asked_again():

@@ -273,12 +273,13 @@ def test_an_api_that_does_not_answer_is_an_error_with_a_hint(remote: Remote, mon
     monkeypatch.setenv("FAKESIEVE_API_URL", "http://127.0.0.1:1")
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("api.calls.sender.random.uniform", lambda *_: 0.0)
-    ran = remote.run("jobs", "ls")
-    assert ran.code == 1
-    assert ran.err == (
-        "error: INTERNAL: http://127.0.0.1:1 cannot be reached: [Errno 111] Connection refused\n"
-        "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
-    )
+    for command in (["jobs", "ls"], ["results", "export"]):
+        ran = remote.run(*command)
+        assert ran.code == 1
+        assert ran.err == (
+            "error: INTERNAL: http://127.0.0.1:1 cannot be reached: [Errno 111] Connection refused\n"
+            "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
+        )
 
 
 def test_the_log_of_a_job_reads_the_same_both_ways_but_for_its_hosts(remote: Remote, clip) -> None:
