@@ -130,15 +130,15 @@ def preview_batch(
 
 @dataclass(frozen=True)
 class _Found:
-    """The jobs of a list, or of a part of a manifest, with the row and the manifest of the next part."""
+    """The jobs of a list, or of a manifest or a part of it with its ETag and the row of the next part."""
 
     jobs: Sequence[NewJob]
     next_row: int | None = None
     etag: str | None = None
 
     def read_next(self) -> dict[str, object]:
-        """Return what an answer says of the next part, nothing where there is none."""
-        return {} if self.next_row is None else {"next_row": self.next_row, "manifest_etag": self.etag}
+        """Return what an answer says of the manifest, nothing where there is none."""
+        return {"next_row": self.next_row, "manifest_etag": self.etag}
 
 
 def _find_jobs(

@@ -286,7 +286,7 @@ NextRow = Annotated[
 
 
 ManifestEtag = Annotated[
-    str | None, Field(description="Of the manifest that was read, for its next part; null as `next_row` is.")
+    str | None, Field(description="Of the manifest that was read; null but where one is sent or previewed.")
 ]
 
 

@@ -1,5 +1,6 @@
 """Where commands make jobs, over the API."""
 
+import hashlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,13 +46,29 @@ class RemoteIntake:
     def submit_listing(self, listing: Listing, order: Order) -> Iterator[TakenJob]:
         """Submit a listing: a manifest of this machine in batches of a thousand, one of the store in parts.
 
-        The same manifest again is the same batches, so it is not known whether their jobs are new.
+        The same manifest again is the same batches, so it is not known whether their jobs are new: one whose
+        submission broke off goes on where it did.
         """
-        for body, key in _make_bodies(listing, order):
+        for drawn, known_key in _make_bodies(listing, order):
+            lies_there = drawn.manifest is not None and not listing.is_again
+            body, key = self._pin(drawn) if lies_there else (drawn, known_key)
             for batch in _send_parts(body, key, self._client.batches.submit):
                 jobs = list(self._client.jobs.iter(batch_id=batch.id, page_size=PAGE))
                 for job in reversed(jobs):  # in the order in which they were made
                     yield TakenJob(job.id, job.source.uri, None if key else True, batch.id)
+
+    def _pin(self, body: NewBatchBody) -> tuple[NewBatchBody, str | None]:
+        """Return a manifest of the store with the ETag that it has now, and the key of just this file.
+
+        A preview tells the ETag before any part is taken, so that the first part has a key too.
+        """
+        with _blame(body):
+            etag = self._client.batches.preview(body).manifest_etag
+        if etag is None:  # an API of an earlier release, which tells it of a manifest in several parts only
+            return body, None
+        content = f"{body.manifest} {etag} {body.lane} {body.deadline_s}"
+        key = f"manifest:{hashlib.sha256(content.encode()).hexdigest()}"
+        return body.model_copy(update={"manifest_etag": etag}), key
 
     def measure_listing(self, listing: Listing, order: Order) -> ListingSize:
         """Say how much a listing has, after all checks, and submit nothing."""
@@ -82,7 +99,10 @@ def _send_parts(
 
 
 def _make_bodies(listing: Listing, order: Order) -> Iterator[tuple[NewBatchBody, str | None]]:
-    """Yield what to send, each with the key under which it is taken once; None is once for each call."""
+    """Yield what to send, each with the key under which it is taken once; None is once for each call.
+
+    The key of a manifest of the store is known once the store has told its ETag, see ``_pin``.
+    """
     if listing.is_manifest and not listing.name.startswith("s3://"):
         yield from _read_bodies(listing, order)
     elif listing.is_manifest:

@@ -8,15 +8,18 @@ from sqlalchemy import text
 from api.cli.remote.jobs import RemoteWatch
 from api.client import Client
 from fakesieve.cli.fleet import EndedJob
+from fakesieve.errors import Unavailable
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.claim import claim_shard
 from fakesieve.jobs.reconcile import BatchPace, settle_batches
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.submit import SubmittedBatch, submit_batch
+from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller
 from tests.api.cli.conftest import Remote
+from tests.commands import Ran
 from tests.factories import make_empty_score, make_record, make_score, make_video
 from workers.trace_ids import trace_id
 
@@ -319,6 +322,38 @@ def test_a_long_manifest_of_the_store_is_sent_in_parts(remote: Remote, clip, mon
     lines = remote.run("submit", "--manifest", uri, "--json").lines()
     assert [line["source"] for line in lines] == rows.split()
     assert len({line["batch_id"] for line in lines}) == 3
+
+
+def test_a_long_manifest_of_the_store_goes_on_where_it_broke_off(remote: Remote, clip, monkeypatch) -> None:
+    monkeypatch.setattr("api.routes.batches.LISTED_MAX", 2)
+    rows = "".join(f"s3://videos/cli-goes-on/{number}.mp4\n" for number in range(5))
+    uri = clip("cli-goes-on/list.csv", f"uri\n{rows}".encode())
+    taken = list[str]()
+
+    def send(*more: str) -> Ran:
+        return remote.run("submit", "--manifest", uri, "--json", *more)
+
+    def take(store, new, jobs) -> SubmittedBatch:
+        if len(taken) == 2:
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "the database went away")
+        taken.append(new.idempotency_key)
+        return submit_batch(store, new, jobs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.routes.batches.submit_batch", take)
+        patch.setattr("time.sleep", lambda _: None)
+        patch.setattr("api.calls.sender.random.uniform", lambda *_: 0.0)
+        broken = send()
+    assert (broken.code, "DATABASE_UNAVAILABLE" in broken.err, len(broken.lines())) == (1, True, 4)
+    whole = send().lines()
+    assert [line["source"] for line in whole] == rows.split()
+    assert [line["job_id"] for line in whole[:4]] == [line["job_id"] for line in broken.lines()]
+    assert send().lines() == whole
+    assert len(remote.run("jobs", "ls", "--json").lines()) == 5
+    again = send("--again").lines()
+    assert {line["job_id"] for line in again}.isdisjoint(line["job_id"] for line in whole)
+    clip("cli-goes-on/list.csv", f"uri\n{rows}s3://videos/cli-goes-on/5.mp4\n".encode())
+    assert len({line["batch_id"] for line in [*whole, *again, *send().lines()]}) == 9
 
 
 def test_a_manifest_that_is_replaced_between_its_parts_is_told(remote: Remote, clip, monkeypatch) -> None:
