@@ -74,6 +74,10 @@ class Jobs(Protocol):
         """Start a job again from the beginning; False where its state forbids it."""
         ...
 
+    def retry_batch(self, batch_id: str, *, dry_run: bool) -> int:
+        """Start all jobs of a batch again whose state lets it, or with ``dry_run`` none; returns how many."""
+        ...
+
     def watch_jobs(self, ids: Sequence[str]) -> Watch:
         """Wait for jobs, and for all jobs of batches."""
         ...

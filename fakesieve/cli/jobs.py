@@ -31,6 +31,7 @@ jobs = typer.Typer(
 )
 
 Ids = Annotated[list[str], typer.Argument(metavar="JOB_ID...", show_default=False)]
+JobOrBatchIds = Annotated[list[str], typer.Argument(metavar="JOB_ID|BATCH_ID...", show_default=False)]
 
 
 @jobs.command("ls")
@@ -76,7 +77,7 @@ def logs(
 
 @jobs.command()
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="JOB_ID|BATCH_ID...", show_default=False)],
+    ids: JobOrBatchIds,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many jobs would be stopped, and stop none.")
@@ -85,12 +86,16 @@ def cancel(
     """Stop jobs, or all jobs of a batch: workers drop them within one heartbeat. What has ended stays."""
     with open_fleet() as fleet:
         for each in ids:
-            if each.startswith(f"{IdPrefix.BATCH}_"):
+            if _is_batch(each):
                 live = fleet.jobs.cancel_batch(each, dry_run=dry_run)
                 done = "would be cancelled, {} jobs are live" if dry_run else "cancelled, {} jobs were live"
                 typer.echo(f"{each}  {done.format(live)}")
             else:
                 typer.echo(f"{each}  {_cancel_job(fleet, each, dry_run=dry_run)}")
+
+
+def _is_batch(name: str) -> bool:
+    return name.startswith(f"{IdPrefix.BATCH}_")
 
 
 def _cancel_job(fleet: Fleet, job_id: str, *, dry_run: bool) -> str:
@@ -107,25 +112,28 @@ def _cancel_job(fleet: Fleet, job_id: str, *, dry_run: bool) -> str:
 
 @jobs.command()
 def retry(
-    ids: Ids,
+    ids: JobOrBatchIds,
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say which jobs would be started, and start none.")
     ] = False,
 ) -> None:
-    """Start failed, cancelled or expired jobs again from the beginning.
+    """Start failed, cancelled or expired jobs again from the beginning, or all such jobs of a batch.
 
     Raises RequestRefused for jobs in another state, after the others were started.
     """
     refused: list[str] = []
+    done = "would be queued again" if dry_run else "queued again"
     with open_fleet() as fleet:
-        for job in fleet.jobs.load_jobs(ids):
-            if dry_run and job.line.state in RETRY_STATES:
-                typer.echo(f"{job.line.id}  would be queued again")
-            elif not dry_run and fleet.jobs.retry_job(job.line.id):
-                typer.echo(f"{job.line.id}  queued again")
+        found = fleet.jobs.load_jobs([each for each in ids if not _is_batch(each)])
+        states = {job.line.id: job.line.state for job in found}
+        for each in ids:
+            if _is_batch(each):
+                typer.echo(f"{each}  {fleet.jobs.retry_batch(each, dry_run=dry_run)} jobs {done}")
+            elif states[each] in RETRY_STATES if dry_run else fleet.jobs.retry_job(each):
+                typer.echo(f"{each}  {done}")
             else:
-                refused.append(f"{job.line.id} is {job.line.state.value}")
+                refused.append(f"{each} is {states[each].value}")
     if refused:
         raise RequestRefused(
             Reason.INVALID_REQUEST,

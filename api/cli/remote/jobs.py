@@ -10,7 +10,7 @@ from api.client import Client
 from api.schemas.jobs import BatchOut, JobOut
 from fakesieve.cli.fleet import EndedJob, Look
 from fakesieve.ids import IdPrefix
-from fakesieve.jobs.states import JobState
+from fakesieve.jobs.states import RETRY_STATES, JobState
 from fakesieve.reasons import Reason
 from fakesieve.values.job_lines import JobDetail, JobLine
 from fakesieve.values.job_log import LogLine
@@ -68,6 +68,13 @@ class RemoteJobs:
                 raise
             return False
         return True
+
+    def retry_batch(self, batch_id: str, *, dry_run: bool) -> int:
+        """Start all jobs of a batch again whose state lets it, or with ``dry_run`` none; returns how many."""
+        if not dry_run:
+            return self._client.batches.retry(batch_id)
+        counts = self._client.batch(batch_id).counts
+        return sum(int(getattr(counts, state.value)) for state in RETRY_STATES)
 
     def watch_jobs(self, ids: Sequence[str]) -> "RemoteWatch":
         """Wait for jobs, and for all jobs of batches."""

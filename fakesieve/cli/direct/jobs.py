@@ -6,13 +6,15 @@ from datetime import datetime
 from fakesieve.cli.fleet import EndedJob, Look
 from fakesieve.cli.place import Place, not_found
 from fakesieve.ids import IdPrefix
-from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job, retry_jobs
 from fakesieve.jobs.states import JobState
 from fakesieve.records import job_lists, job_log
+from fakesieve.records.batch_lists import find_retryable_jobs
 from fakesieve.values.job_lines import JobDetail, JobLine
 from fakesieve.values.job_log import LogLine
 
 _PAUSES_S = (0.1, 2.0)
+_RETRIES_AT_ONCE = 500
 
 
 class DirectJobs:
@@ -77,6 +79,23 @@ class DirectJobs:
     def retry_job(self, job_id: str) -> bool:
         """Start a job again from the beginning; False where its state forbids it."""
         return retry_job(self._place.store, job_id)
+
+    def retry_batch(self, batch_id: str, *, dry_run: bool) -> int:
+        """Start all jobs of a batch again whose state lets it, or with ``dry_run`` none; returns how many.
+
+        Raises RequestRefused where the tenant has no place for more live jobs, after some were started.
+        """
+        with self._place.begin() as session:
+            ids = job_lists.find_batch_jobs(session, batch_id)
+            if not ids:
+                raise not_found("batch", batch_id)
+            wanted = find_retryable_jobs(session, batch_id, (), len(ids))
+        if dry_run:
+            return len(wanted)
+        parts = (
+            wanted[start : start + _RETRIES_AT_ONCE] for start in range(0, len(wanted), _RETRIES_AT_ONCE)
+        )
+        return sum(retry_jobs(self._place.store, self._place.tenant_id, part) for part in parts)
 
     def watch_jobs(self, ids: Sequence[str]) -> "DirectWatch":
         """Wait for jobs, and for all jobs of batches. Raises RequestRefused for one that is not there."""

@@ -244,6 +244,26 @@ def test_a_batch_is_watched_and_cancelled_as_one(remote: Remote, clip) -> None:
     assert (again.code, "only failed, cancelled and expired jobs are retried" in again.err) == (1, True)
 
 
+def test_the_jobs_of_a_batch_are_retried_as_one_either_way(remote: Remote, clip) -> None:
+    for name in ("a", "b", "c"):
+        clip(f"cli-retry/{name}.mp4")
+    lines = remote.run("submit", "s3://videos/cli-retry/", "--json").lines()
+    batch, jobs = lines[0]["batch_id"], [line["job_id"] for line in lines]
+    for run in (remote.run, remote.run_direct):
+        assert remote.run("jobs", "cancel", jobs[0], jobs[1]).code == 0
+        assert run("jobs", "retry", batch, "--dry-run").out == f"{batch}  2 jobs would be queued again\n"
+        assert len(remote.run("jobs", "ls", "--state", "cancelled", "--json").lines()) == 2
+        assert run("jobs", "retry", batch).out == f"{batch}  2 jobs queued again\n"
+        assert run("jobs", "retry", batch).out == f"{batch}  0 jobs queued again\n"
+        assert len(remote.run("jobs", "ls", "--state", "queued", "--json").lines()) == 3
+        # Beside jobs, in the order in which they were named.
+        remote.run("jobs", "cancel", jobs[2])
+        told = run("jobs", "retry", jobs[2], batch)
+        assert told.out == f"{jobs[2]}  queued again\n{batch}  0 jobs queued again\n"
+        none = run("jobs", "retry", "bat_00000000000000000000000000")
+        assert (none.code, "NOT_FOUND" in none.err) == (1, True)
+
+
 @pytest.mark.parametrize(
     "command", [["jobs", "ls", "--state", "expired"], ["results", "ls", "--filter", "score < 0"]]
 )

@@ -90,3 +90,10 @@ def test_files_of_analyses_are_the_same_either_way(remote: Remote, tmp_path) -> 
 def test_a_filter_that_cannot_be_read_names_the_place(remote: Remote) -> None:
     ran = remote.run("results", "ls", "--filter", "scor > 1")
     assert (ran.code, ran.err.startswith("error: INVALID_FILTER")) == (1, True)
+
+
+def test_a_file_in_the_object_store_is_refused_and_says_what_writes_there(remote: Remote) -> None:
+    for run in (remote.run, remote.run_direct):
+        ran = run("results", "export", "--out", "s3://videos/found.csv")
+        assert ran.code == 2
+        assert "fakesieve results export --store" in " ".join(ran.err.replace("│", " ").split())
