@@ -74,7 +74,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "rescore": Command("api.cli.models:rescore", "Score videos again by another model."),
     "policy": Command("api.cli.policy:policy", "List, make, preview and apply policies."),
-    "models": Command("api.cli.models:models", "List models, and say which of them counts."),
+    "models": Command("api.cli.models:models", "List models, name what each is used for, and compare them."),
     "review": Command("api.cli.review:review", "Take work from a review queue, and decide it."),
     "webhooks": Command("api.cli.webhooks:webhooks", "Register and try webhooks, and send again."),
     "erase": Command("api.cli.erase:erase", "Erase videos from every store, with a receipt."),

@@ -16,7 +16,7 @@ models = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="List models, and say which of them counts.",
+    help="List models, name what each is used for, and compare them.",
 )
 Name = Annotated[str, typer.Argument(metavar="MODEL_ID|ALIAS", show_default=False)]
 AliasOption = Annotated[ModelAlias, typer.Option("--as", help="What it is used for.")]
@@ -32,21 +32,21 @@ def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
 
 @models.command()
 def promote(name: Name, *, alias: AliasOption = ModelAlias.CHAMPION, as_json: AsJson = False) -> None:
-    """Make a model the champion, whose results count. It decides nothing about what hosts run."""
+    """Call a model the champion, or what --as says. Hosts go on with the one that FAKESIEVE_MODEL names."""
     with open_client() as client:
         _show(client.models.promote(name, alias), as_json=as_json)
 
 
 @models.command()
 def shadow(name: Name, *, as_json: AsJson = False) -> None:
-    """Let a model run beside the champion; it decides nothing."""
+    """Call a model the shadow, to compare it by that name. No host runs it for that."""
     with open_client() as client:
         _show(client.models.promote(name, ModelAlias.SHADOW), as_json=as_json)
 
 
 @models.command()
 def rollback(*, alias: AliasOption = ModelAlias.CHAMPION, as_json: AsJson = False) -> None:
-    """Give a use back to the model before; a second time goes back one more."""
+    """Give a name back to the model before; a second time goes back one more. Hosts go on with theirs."""
     with open_client() as client:
         _show(client.models.roll_back(alias), as_json=as_json)
 

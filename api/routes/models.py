@@ -96,7 +96,11 @@ def show_model(model: ModelName, caller: CallerDep, session: Transaction) -> Mod
 def promote_model(
     model: ModelName, caller: CallerDep, session: Transaction, body: PromoteBody | None = None
 ) -> ModelOut:
-    """Use a model as champion, challenger or shadow. Which model hosts run is set where they are started."""
+    """Call a model champion, challenger or shadow, for comparisons and scoring again.
+
+    The name changes neither which model hosts run, which is set where they are started, nor which results
+    are shown.
+    """
     line, alias = _find(session, caller, model), (body or PromoteBody()).alias
     change_alias(session, caller.tenant_id, line, alias, actor=caller.key_id)
     return _write(_find(session, caller, line.id))

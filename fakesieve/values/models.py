@@ -4,8 +4,11 @@ from enum import StrEnum
 
 
 class ModelAlias(StrEnum):
-    """What a tenant uses a model for."""
+    """What a tenant calls a model, for comparisons and orders to score again.
 
-    CHAMPION = "champion"  # whose results count
-    CHALLENGER = "challenger"  # compared with the champion before it takes its place
-    SHADOW = "shadow"  # looked at beside both, decides nothing
+    None of the names changes which model hosts run (``FAKESIEVE_MODEL``) or which results are shown.
+    """
+
+    CHAMPION = "champion"  # the one in use, as the tenant says; comparisons begin with it
+    CHALLENGER = "challenger"  # the one that may take its place
+    SHADOW = "shadow"  # a third one to compare with

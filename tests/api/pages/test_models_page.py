@@ -68,6 +68,14 @@ def test_only_admins_promote_and_each_change_is_told(
     assert sorted(event["model_id"] for event in events) == sorted(models.values())
 
 
+def test_the_page_promises_nothing_of_a_name(client: TestClient, scene: Scene, models: Mapping[str, str]):
+    """The names steer no host and no list: hosts run what they were started with."""
+    enter(client, scene, UserRole.ADMIN)
+    page = client.get("/models").text
+    assert "They do not change which model hosts run" in page
+    assert "results count" not in page
+
+
 def test_going_back_asks_first(client: TestClient, scene: Scene, models: Mapping[str, str]):
     enter(client, scene, UserRole.ADMIN)
     promote(client, models["old"], "shadow")
