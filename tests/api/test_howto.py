@@ -1,29 +1,36 @@
 """The examples of docs/howto/use-the-api.md, run as they stand against a served API; a stand-in ends jobs."""
 
+import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.client import Client
 from engine.policy import Policy
 from fakesieve.database import Database
+from fakesieve.embedded.ports import find_ports
 from fakesieve.records.analyses import store_analysis
 from tests.api.callers import make_caller, make_settings
 from tests.api.served import serve_app
 from tests.factories import make_record, make_video
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 FLAGS = Policy("flags", 1, low=0.1, high=0.4, min_peak_frames=1)
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "use-the-api.md"
+FILTERS = PAGE.with_name("filter-results.md")
 _END = text(
     "UPDATE job SET state = 'succeeded', start_time = now(), end_time = now(), analysis_id = :analysis,"
     " video_id = :video WHERE id = :job AND state = 'queued'"
@@ -81,10 +88,60 @@ def environment(
         }
 
 
+def test_the_block_of_who_runs_a_fleet_runs(postgres, s3, module_database_name, store):
+    """``serve`` at a free port and until it is told to stop; the key of the second command opens it."""
+    serve, create = (shlex.split(line) for line in read_blocks("shell")[0].splitlines())
+    port, metrics_port = find_ports(2)
+    serve[serve.index("--port") + 1] = str(port)
+    settings = make_settings(postgres, s3, module_database_name)
+    plain = {
+        f"FAKESIEVE_{name.upper()}": getattr(value, "get_secret_value", lambda value=value: value)()
+        for name, value in settings
+        if name in settings.model_fields_set
+    }
+    environment = os.environ | {name: str(value) for name, value in plain.items()}
+    environment |= {"FAKESIEVE_METRICS_PORT": str(metrics_port)}
+    owner = {"FAKESIEVE_DATABASE_URL": postgres.url(database=module_database_name)}
+    run = [sys.executable, "-m"]
+    made = subprocess.run(run + create, capture_output=True, text=True, check=True, env=environment | owner)
+    secret = re.search(r"fsk_\w+", made.stdout)
+    assert secret is not None, made.stdout
+    with subprocess.Popen(run + serve, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until(lambda: _is_ready(address), process.poll)
+            with Client(address, secret[0]) as client:
+                assert sorted(client.whoami().scopes) == ["jobs:read", "jobs:write", "results:read"]
+            # The same process says to Prometheus what it has answered.
+            scraped = httpx2.get(f"http://127.0.0.1:{metrics_port}/metrics").text
+        finally:
+            process.terminate()
+    answers = r'^fakesieve_api_answers_total\{method="GET",route="/v1/whoami",status="200"\} 1\.0$'
+    assert re.search(answers, scraped, re.M), scraped
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/health/ready").is_success
+    except httpx2.TransportError:
+        return False
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_block_with_curl_of_the_page_on_filters_runs(environment):
+    (block,) = re.findall(r"^```shell\n(.*?)^```", FILTERS.read_text(encoding="utf-8"), re.M | re.S)
+    define = read_blocks("shell")[1].splitlines()[0]
+    script = f"set -euo pipefail\n{define}\n{block}"
+    run = subprocess.run(["bash", "-c", script], check=True, env=environment, capture_output=True, text=True)
+    assert json.loads(run.stdout)["next_page_token"] is None
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_blocks_for_the_shell_run_in_their_order(environment, store):
+    """Behind the first one, which is for whoever runs a fleet."""
     listed = len(list(store.list_objects("videos", "clips/")))  # other tests may have put theirs there
-    script = "set -euo pipefail\n" + "\n".join(read_blocks("shell"))
+    script = "set -euo pipefail\n" + "\n".join(read_blocks("shell")[1:])
     run = subprocess.run(
         ["bash", "-c", script],
         check=False,

@@ -1,13 +1,15 @@
 """The fenced blocks of README and docs, and how each one that is code is run.
 
-A block runs as it stands where its fence says ``runnable``. What runs the others is in ``RUN_BY``; a block
-that is in neither fails a test, so that none is written that nothing runs.
+A block runs as it stands where its fence says ``runnable``. What runs the others is in ``RUN_BY``, and those
+that no test can run are in ``NOT_RUN`` with the reason; a block that is in none of them fails a test, and so
+does a command in a block that is marked as words.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -16,6 +18,7 @@ CODE = ("shell", "python", "http", "sql")
 ALONE, IN_FLEET = "alone", "in a fleet"
 """How test_docs.py runs a block, and how test_demo.py does, whose fleet is up."""
 
+Entry = TypeVar("Entry")
 _SUITE = "this suite is what it runs"
 RUN_BY = {
     ("CONTRIBUTING.md", "make check"): _SUITE,
@@ -23,12 +26,10 @@ RUN_BY = {
     ("README.md", "fakesieve scan clip.mp4 --out results"): ALONE,
     ("README.md", "fakesieve up --dir fleet --detach"): IN_FLEET,
     ("README.md", "fakesieve demo-fleet --keep fleet"): "tests/e2e/test_demo.py",
-    ("docs/capacity.md", "python -m bench.fleet"): "tests/bench/test_capacity.py",
     ("docs/howto/add-an-engine.md", "pytest tests/contracts/test_backends.py"): _SUITE,
-    ("docs/howto/deploy.md", "docker compose up"): "tests/deploy/test_compose.py",
-    ("docs/howto/deploy.md", "kubectl apply"): "tests/deploy/test_kubernetes.py",
     ("docs/howto/erase-and-retain.md", ""): "tests/api/test_requests_howto.py",
     ("docs/howto/evaluate.md", "fakesieve evaluate labelled/"): "tests/engine/evaluation",
+    ("docs/howto/filter-results.md", "api --get"): "tests/api/test_howto.py",
     ("docs/howto/filter-results.md", ""): "tests/api/test_results_howto.py",
     ("docs/howto/import-a-checkpoint.md", "fakesieve model import"): "tests/engine/build/test_checkpoint.py",
     ("docs/howto/ingest.md", "fakesieve submit"): IN_FLEET,
@@ -37,12 +38,12 @@ RUN_BY = {
     ("docs/howto/policies.md", ""): "tests/api/test_results_howto.py",
     ("docs/howto/query.md", ""): "tests/fakesieve/cli/test_query_howto.py",
     ("docs/howto/rescore.md", ""): "tests/api/test_results_howto.py",
+    ("docs/howto/review-console.md", "fakesieve users"): "tests/fakesieve/cli/test_users.py",
     ("docs/howto/review.md", ""): "tests/api/test_requests_howto.py",
     ("docs/howto/run-the-fleet.md", "fakesieve up --dir D"): "tests/fakesieve/cli/test_up.py",
     ("docs/howto/run-the-fleet.md", "source D/env"): IN_FLEET,
     ("docs/howto/run-the-fleet.md", "fakesieve migrate"): "tests/fakesieve/cli/test_migrate.py",
     ("docs/howto/sign-models.md", "fakesieve model"): "tests/engine/test_signature.py",
-    ("docs/howto/train.md", "make train"): "tests/engine/training/test_loop.py",
     ("docs/howto/train.md", "fakesieve model pack"): "tests/engine/training/test_pack.py",
     ("docs/howto/train.md", "fakesieve model calibrate"): "tests/engine/training/test_probabilities.py",
     ("docs/howto/use-the-api.md", ""): "tests/api/test_howto.py",
@@ -51,7 +52,33 @@ RUN_BY = {
     ("docs/quickstart.md", "fakesieve scan clip.mp4 --out results"): ALONE,
     ("docs/reference/cli.md", "fakesieve "): "it is a grammar; test_docs.py holds it against the help texts",
 }
-"""What runs a block that is not marked, by its page and a text that stands in it."""
+"""What runs a block that is not marked, by its page and a text that stands in it. A test that is named here
+either reads the page and runs the block, or runs the same commands on inputs of its own."""
+
+NOT_RUN = {
+    ("docs/capacity.md", "python -m bench.fleet"): (
+        "it measures for long; the tables it writes are held against its figures",
+        "tests/bench/test_capacity.py",
+    ),
+    ("docs/howto/deploy.md", "docker compose up"): (
+        "it needs a container engine; the file is read as Compose reads it",
+        "tests/deploy/test_compose.py",
+    ),
+    ("docs/howto/deploy.md", "kubectl apply"): (
+        "it needs a cluster; the files are read and checked",
+        "tests/deploy/test_kubernetes.py",
+    ),
+    ("docs/howto/train.md", "make train"): (
+        "it trains for long; the loop behind it takes a few steps",
+        "tests/engine/training/test_loop.py",
+    ),
+}
+"""Blocks that no test runs: why, and what checks as much of them as can be checked."""
+
+COMMAND = re.compile(r"^\s*(?:\$ )?(?:fakesieve|api|curl|make|docker|kubectl|pip) ", re.MULTILINE)
+"""How a line begins that is a command, whatever stands behind the fence."""
+WORDS = ("", "text")
+"""Kinds of blocks that are no code."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +102,24 @@ class Block:
         """What runs it; None where nothing does."""
         if self.kind.endswith(" runnable"):
             return ALONE
+        return self._find(RUN_BY)
+
+    @property
+    def checked_by(self) -> str | None:
+        """What checks a block that cannot be run; None for one that can."""
+        found = self._find(NOT_RUN)
+        return None if found is None else found[1]
+
+    @property
+    def hides_commands(self) -> bool:
+        """Whether commands stand in a block that is marked as words, so that nothing would run them."""
+        return self.language in WORDS and COMMAND.search(self.body) is not None
+
+    def _find(self, table: Mapping[tuple[str, str], Entry]) -> Entry | None:
         page = str(self.page.relative_to(ROOT))
-        return next((by for (name, part), by in RUN_BY.items() if name == page and part in self.body), None)
+        return next(
+            (found for (name, part), found in table.items() if name == page and part in self.body), None
+        )
 
 
 def read_blocks() -> Iterator[Block]:

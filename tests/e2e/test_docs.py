@@ -24,6 +24,7 @@ from tests.e2e.blocks import (
     ALONE,
     BLOCK,
     CODE,
+    NOT_RUN,
     PAGES,
     ROOT,
     RUN_BY,
@@ -48,18 +49,28 @@ def commands() -> Iterator[tuple[Block, list[str]]]:
 
 @pytest.mark.parametrize("block", [b for b in read_blocks() if b.language in CODE], ids=str)
 def test_something_runs_each_block_of_code(block: Block) -> None:
-    by = block.run_by
+    by = block.run_by or block.checked_by
     assert by is not None, "mark it runnable, or name in tests/e2e/blocks.py what runs it"
+    assert None in (block.run_by, block.checked_by)
     if by.startswith("tests/"):
         assert (ROOT / by).exists()
 
 
+def test_no_command_hides_in_a_block_of_words() -> None:
+    hidden = [str(block) for block in read_blocks() if block.hides_commands]
+    assert hidden == [], "mark them as shell, and name in tests/e2e/blocks.py what runs them"
+    assert Block(ROOT / "README.md", 1, "text", "  $ fakesieve users ls\n").hides_commands
+    assert Block(ROOT / "README.md", 1, "", "first\nkubectl apply\n").hides_commands
+    assert not Block(ROOT / "README.md", 1, "", "fakesieve: the command\n").hides_commands
+
+
 def test_what_is_said_to_run_blocks_is_of_use() -> None:
     """A page or text that is gone would leave its entry behind."""
-    stale = set(RUN_BY) - {
+    named = {*RUN_BY, *NOT_RUN}
+    stale = named - {
         (str(block.page.relative_to(ROOT)), part)
         for block in read_blocks()
-        for name, part in RUN_BY
+        for name, part in named
         if name == str(block.page.relative_to(ROOT)) and part in block.body
     }
     assert stale == set()

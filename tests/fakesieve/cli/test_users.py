@@ -1,7 +1,10 @@
 """``fakesieve users`` makes accounts, says what their people may do, and closes them."""
 
 import json
+import re
+import shlex
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +36,22 @@ def test_a_person_is_made_promoted_and_closed(run: Operate, database: Database) 
     )  # fmt: skip
     assert run("disable", *ana)[0] == 0
     assert list_roles(run) == {"ana@press.example": ("admin", "disabled")}
+
+
+def test_the_commands_of_the_page_run(operate: Operate) -> None:
+    """Those of docs/howto/review-console.md, in their order and as they stand."""
+    page = Path(__file__).parents[3] / "docs" / "howto" / "review-console.md"
+    (block,) = re.findall(
+        r"^```shell\n(fakesieve users .*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
+    )
+    told = list[str]()
+    for line in block.splitlines():
+        code, out, err = operate(*shlex.split(line)[1:], typed=f"{PASSWORD}\n")
+        assert (line, code, err) == (line, 0, "")
+        told.append(out)
+    assert len(told) == 5
+    assert "ana@example.com" in told[1]
+    assert list_roles(partial(operate, "users")) == {"ana@example.com": ("admin", "disabled")}
 
 
 def test_an_organisation_keeps_an_admin(run: Operate) -> None:
