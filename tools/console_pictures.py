@@ -37,8 +37,8 @@ PEOPLE = {UserRole.ADMIN: "Ada", UserRole.REVIEWER: "Ravi"}
 SIZES = {1440: 900, 390: 844}
 HEIGHT_MAX, QUALITY = 2600, 60
 NETWORKS = "127.0.0.0/8"
-# Whether every frame of the strips of faces is drawn; a page without one is ready too.
-DRAWN = "() => !document.querySelector('[data-thumb]:not([data-drawn])')"
+# Whether every frame of the strips of faces is drawn or says why not; a page without one is ready too.
+DRAWN = "() => !document.querySelector('[data-thumb]:not([data-drawn], [data-undrawn])')"
 READY = "() => /^sample|^between/.test(document.querySelector('#sample')?.textContent || '')"
 
 
@@ -300,7 +300,10 @@ def take(page: Page, address: str, name: str, folder: Path, png: Path | None) ->
     page.goto(address)
     if address.startswith("/r/ana_") and address != "/r/ana_none" and page.locator("#timeline").count():
         page.wait_for_function(READY)
+        for link in page.locator("[data-thumb]").all():
+            link.scroll_into_view_if_needed()  # frames are drawn when they are seen
         page.wait_for_function(DRAWN)
+        page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(300)
     page.add_style_tag(content=".decision { position: static !important; }")
     shot = page.screenshot(full_page=True)

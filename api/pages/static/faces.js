@@ -11,27 +11,49 @@ export class Faces {
     this.onChange = onChange;
     this.onFault = onFault;
     this.pieces = new Map();
+    this.loads = new Map(); // what is under way or has failed
   }
 
-  ask(us) {
+  place(us) {
     const last = Math.floor(this.facts.duration_us / this.facts.segment_us);
-    const piece = Math.min(last, Math.max(0, Math.floor(us / this.facts.segment_us)));
-    if (!this.pieces.has(piece)) this.load(piece);
+    return Math.min(last, Math.max(0, Math.floor(us / this.facts.segment_us)));
+  }
+
+  // The piece of a moment, or null while it is under way.
+  ask(us) {
+    const piece = this.place(us);
+    if (!this.pieces.has(piece)) this.begin(piece);
     return this.pieces.get(piece);
+  }
+
+  // The piece of a moment, once it has come. Fails with what kept it from coming.
+  async wait(us) {
+    const found = this.ask(us);
+    return found || this.loads.get(this.place(us));
+  }
+
+  begin(piece) {
+    const load = this.load(piece);
+    load.catch(() => {}); // told by onFault, and to whoever waits
+    this.loads.set(piece, load);
   }
 
   async load(piece) {
     this.pieces.set(piece, null);
     try {
       const buffer = await getBuffer(`/r/${this.facts.analysis}/faces/${piece}`);
-      this.pieces.set(piece, readFaces(buffer));
+      const found = readFaces(buffer);
+      this.pieces.set(piece, found);
+      this.loads.delete(piece);
       for (const old of this.pieces.keys()) {
         if (this.pieces.size > KEPT_MAX && old !== piece) this.pieces.delete(old);
       }
       this.onChange();
+      return found;
     } catch (fault) {
       this.onFault(fault);
       setTimeout(() => this.pieces.delete(piece), 5000);
+      throw fault;
     }
   }
 

@@ -3,13 +3,13 @@
 import { formatClock } from "./clock.js";
 import { bindDecision } from "./decide.js";
 import { Faces } from "./faces.js";
-import { getBuffer, postForm } from "./net.js";
+import { getBuffer, getJson, postForm } from "./net.js";
 import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
 import { WORST, findNearest, joinTimes, readLanes, readRegions } from "./packed.js";
 import { Player } from "./player.js";
 import { Stripe, nameHottest } from "./stripe.js";
-import { drawThumbs } from "./thumbs.js";
+import { Thumbs } from "./thumbs.js";
 import { Timeline, saySample } from "./timeline.js";
 
 const NOW_US = 1500; // a picture this near to a sample's time is that sample's picture
@@ -296,12 +296,13 @@ async function begin() {
   if (wanted) picked = wanted.ordinal;
   await Promise.all([openLanes(), player.open(chooseStart())]);
   pick(picked);
-  const links = [...document.querySelectorAll("[data-thumb]")].slice(0, 24);
-  try {
-    await drawThumbs(links, player.video.currentSrc || player.video.src, faces, facts, overlay);
-  } catch {
-    // The player says why the video cannot be shown.
-  }
+  new Thumbs(document.querySelectorAll("[data-thumb]"), {
+    getSource: () => player.video.currentSrc || player.video.src,
+    getLink: async () => (await getJson(`/r/${facts.analysis}/video`)).url,
+    faces,
+    facts,
+    overlay,
+  });
 }
 
 begin();

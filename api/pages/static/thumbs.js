@@ -5,45 +5,122 @@ import { takeFace } from "./faces.js";
 import { paintCells } from "./overlay.js";
 
 const MARGIN = 0.35;
+const NEAR = "200px"; // a frame is drawn when it is so near to what is seen
+const WAIT_MS = 20_000;
 
-export async function drawThumbs(links, source, faces, facts, overlay) {
-  if (!links.length || !source) return;
-  const video = document.createElement("video");
-  video.muted = true;
-  video.preload = "auto";
-  video.src = source;
-  await once(video, "loadeddata");
-  for (const link of links) {
-    const us = Number(link.dataset.seek);
-    const face = await findFace(faces, us, Number(link.dataset.thumb));
-    if (!face) continue;
-    video.currentTime = us / 1e6 + 0.0005;
-    await once(video, "seeked");
-    draw(link.querySelector("canvas"), video, face, facts, overlay);
-    link.dataset.drawn = "";
+// Draws the frames as they come into view, one after the other; what could not be drawn says why.
+export class Thumbs {
+  constructor(links, { getSource, getLink, faces, facts, overlay }) {
+    Object.assign(this, { getSource, getLink, faces, facts, overlay });
+    this.waiting = [];
+    this.isBusy = false;
+    this.video = null; // open while frames are drawn
+    this.fault = null; // why no frame of the video can be drawn, once that is known
+    const seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (!isIntersecting) continue;
+        seen.unobserve(target);
+        this.waiting.push(target);
+      }
+      this.work();
+    }, { rootMargin: NEAR });
+    for (const link of links) seen.observe(link);
   }
-  video.removeAttribute("src");
-  video.load();
+
+  async work() {
+    if (this.isBusy) return;
+    this.isBusy = true;
+    while (this.waiting.length) {
+      const link = this.waiting.shift();
+      try {
+        await this.drawOne(link);
+        link.dataset.drawn = "";
+      } catch (fault) {
+        sayUndrawn(link, fault.message);
+      }
+    }
+    this.close();
+    this.isBusy = false;
+  }
+
+  async drawOne(link) {
+    const us = Number(link.dataset.seek);
+    const face = findFace(await this.faces.wait(us), us, Number(link.dataset.thumb));
+    const video = await this.show(us);
+    if (!video.videoWidth) throw new Error(`this browser cannot show the pictures of this video (${this.facts.codec})`);
+    draw(link.querySelector("canvas"), video, face, this.facts, this.overlay);
+  }
+
+  // The video at a moment. Links end after a while: a new one is asked for once.
+  async show(us) {
+    if (this.fault) throw this.fault;
+    try {
+      if (!this.video) await this.open(this.getSource() || (await this.getLink()));
+      return await this.seek(us);
+    } catch {
+      try {
+        await this.open(await this.getLink());
+        return await this.seek(us);
+      } catch (fault) {
+        this.fault = fault;
+        throw fault;
+      }
+    }
+  }
+
+  async open(source) {
+    this.close();
+    this.video = document.createElement("video");
+    this.video.muted = true;
+    this.video.preload = "auto";
+    this.video.src = source;
+    await once(this.video, "loadeddata");
+  }
+
+  async seek(us) {
+    this.video.currentTime = us / 1e6 + 0.0005;
+    await once(this.video, "seeked");
+    return this.video;
+  }
+
+  close() {
+    if (!this.video) return;
+    this.video.removeAttribute("src");
+    this.video.load();
+    this.video = null;
+  }
 }
 
 function once(video, name) {
   return new Promise((resolve, reject) => {
-    video.addEventListener(name, resolve, { once: true });
-    video.addEventListener("error", () => reject(new Error("the video cannot be read")), { once: true });
+    const listening = new AbortController();
+    const end = (act, value) => {
+      clearTimeout(timer);
+      listening.abort();
+      act(value);
+    };
+    const timer = setTimeout(() => end(reject, new Error("the video did not come in time")), WAIT_MS);
+    video.addEventListener(name, () => end(resolve), { signal: listening.signal });
+    const fail = () => end(reject, new Error("the video cannot be read"));
+    video.addEventListener("error", fail, { signal: listening.signal });
   });
 }
 
-async function findFace(faces, us, ordinal) {
-  for (let tries = 0; tries < 50; tries += 1) {
-    const piece = faces.ask(us);
-    if (piece) {
-      const track = piece.find((each) => each.ordinal === ordinal);
-      const place = track ? findNearest(track.pts, us) : -1;
-      return place >= 0 && track.pts[place] === us ? takeFace(track, place) : null;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  return null;
+function findFace(piece, us, ordinal) {
+  const track = piece.find((each) => each.ordinal === ordinal);
+  const place = track ? findNearest(track.pts, us) : -1;
+  if (place < 0 || track.pts[place] !== us) throw new Error("where the face is in it is no longer stored");
+  return takeFace(track, place);
+}
+
+function sayUndrawn(link, why) {
+  link.dataset.undrawn = "";
+  const mark = document.createElement("span");
+  mark.textContent = "not drawn";
+  link.append(mark);
+  const told = link.closest(".face").querySelector("[data-why-undrawn]");
+  const sentence = `Not drawn: ${why}.`;
+  if (!told.textContent.includes(sentence)) told.textContent = `${told.textContent} ${sentence}`.trim();
 }
 
 function draw(canvas, video, face, facts, overlay) {
