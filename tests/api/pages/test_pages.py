@@ -98,27 +98,6 @@ def test_a_file_is_kept_for_ever_under_its_digest_only(client: TestClient):
     assert client.get(f"/static/{FILES.digest}/..%2Ffiles.py").status_code == 404
 
 
-@pytest.mark.parametrize(("method", "path"), [pair for pair in list_routes() if "{analysis_id}" in pair[1]])
-def test_nobody_reaches_another_tenants_analysis(
-    client: TestClient, scene: Scene, other_scene: Scene, method: str, path: str
-):
-    enter(client, scene, UserRole.ADMIN)
-    headers = {"X-Form-Token": find_token(client.get("/queue").text)}
-    form = {"item": "rev_none", "disposition": "inconclusive", "reason": "other", "comment": "x"}
-    form |= {"statement": "x"}
-    address = fill(path, other_scene)
-    answer = client.request(method, address, headers=headers, data=form if method == "POST" else None)
-    assert answer.status_code == 404
-    assert other_scene.tenant_id not in answer.text
-
-
-def test_nobody_takes_from_another_tenants_queue(client: TestClient, scene: Scene, other_scene: Scene):
-    enter(client, scene, UserRole.ADMIN)
-    token = find_token(client.get("/queue").text)
-    assert client.post(f"/queue/{other_scene.queue_id}/next", data={"form_token": token}).status_code == 404
-    assert other_scene.queue_id not in client.get("/queue").text
-
-
 @pytest.mark.parametrize("role", [UserRole.VIEWER])
 def test_viewers_look_and_change_nothing(client: TestClient, scene: Scene, role: UserRole):
     enter(client, scene, role)
