@@ -15,6 +15,7 @@ from engine.results import (
 )
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.evidence import Evidence, MapFacts
+from fakesieve.records.face_quality import FaceQuality
 from fakesieve.records.table import JsonObject
 from fakesieve.reviews.entries import Entry
 from fakesieve.values.reviews import Disposition, EntryKind, ReasonCode
@@ -58,6 +59,8 @@ BASE_RATES = (0.01, 0.001, 0.0001)
 FALSE_ALARMS = (0.01, 0.001, 0.0001)
 FOUND = 0.8
 """Share of forgeries that is found, assumed for the table of base rates."""
+CARD_SUBJECTS = ("training data", "error rates", "not shown to detect")
+"""What whoever reads a verdict has to know of its model."""
 CARD_LINES_MAX, CARD_LETTERS_MAX = 30, 600
 
 
@@ -181,6 +184,19 @@ def list_tracks(tracks: Sequence[FaceTrack], *, is_hidden: bool) -> list[TrackLi
     return sorted(lines, key=lambda line: (-1.0 if line.score is None else -line.score - 1, line.ordinal))
 
 
+def say_quality(quality: FaceQuality | None) -> str:
+    """Return in a sentence what the samples of a face were like, as far as that is stored."""
+    if quality is None:
+        return "How large it was and why samples were left out is no longer stored."
+    said = [] if quality.size_px is None else [f"about {quality.size_px:.0f} px"]
+    said.append(f"found with {quality.confidence:.2f}")
+    text = f"Median of {quality.sample_count:,} samples: {', '.join(said)}."
+    if quality.left_out:
+        why = (f"{count:,} {words.EVIDENCE[reason]}" for reason, count in quality.left_out.items())
+        text += f" Left out: {', '.join(why)}."
+    return text
+
+
 def list_card(card: JsonObject | None) -> list[tuple[str, str]]:
     """Return what is known of the model as pairs of words, as far as it is plain."""
     found: Mapping[str, object] = card or {}
@@ -191,6 +207,12 @@ def list_card(card: JsonObject | None) -> list[tuple[str, str]]:
         if isinstance(value, str | int | float)
     ]
     return lines[:CARD_LINES_MAX]
+
+
+def list_missing(card: JsonObject | None) -> list[str]:
+    """Return what a reader has to know of a model and its card does not say."""
+    known = {key for key, _ in list_card(card)}
+    return [subject for subject in CARD_SUBJECTS if subject not in known]
 
 
 def list_video_facts(evidence: Evidence) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ class EarlierAnalysis:
     id: str
     create_time: datetime
     model: str
+    weights_sha256: str
     score: float | None
     verdict: VerdictValue | None
 
@@ -231,7 +232,14 @@ def _find(session: Session, analysis_id: str) -> Analysis | None:
 
 def _list_others(session: Session, analysis: Analysis) -> list[EarlierAnalysis]:
     rows = session.execute(
-        select(Analysis.id, Analysis.create_time, Model.name, Standing.score, Standing.verdict)
+        select(
+            Analysis.id,
+            Analysis.create_time,
+            Model.name,
+            Model.weights_sha256,
+            Standing.score,
+            Standing.verdict,
+        )
         .join(Model, Model.id == Analysis.model_id)
         .join(Standing, Standing.analysis_id == Analysis.id)
         .where(Analysis.video_id == analysis.video_id, Analysis.id != analysis.id)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api.pages.forms import FormDep
 from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
-from api.pages.review_words import list_card
+from api.pages.review_words import list_card, list_missing
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import not_found
@@ -113,7 +113,14 @@ def take_roll_back(form: FormDep, person: PersonDep, session: PageTransaction) -
 def show_model(model: ModelName, request: Request, person: PersonDep, session: PageTransaction) -> Response:
     """Show one model with its card."""
     line = _find(session, person, model)
-    return render(request, "model.html", line=line, card=list_card(line.card), uses=tuple(ModelAlias))
+    return render(
+        request,
+        "model.html",
+        line=line,
+        card=list_card(line.card),
+        missing=list_missing(line.card),
+        uses=tuple(ModelAlias),
+    )
 
 
 @router.get("/models/{model}/promote", dependencies=_ADMIN)

@@ -23,6 +23,7 @@ from engine.results import EvidenceReason, FaceRegion
 from fakesieve.logging import get_logger
 from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
+from fakesieve.records.face_quality import measure_faces
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
@@ -91,9 +92,11 @@ def show_review(
         hidden=hidden,
         spans=[] if hidden else spans,
         tracks=review_words.list_tracks(evidence.tracks, is_hidden=hidden),
+        quality={} if hidden else _say_quality(session, evidence),
         why=review_words.say_why(evidence),
         warnings=review_words.list_warnings(evidence.analysis),
         card=review_words.list_card(evidence.card),
+        missing=review_words.list_missing(evidence.card),
         video_facts=review_words.list_video_facts(evidence),
         map_note=review_words.say_maps(describe_maps(session, analysis_id)),
         base_rates=review_words.make_base_rates(),
@@ -172,6 +175,11 @@ def find_frame(evidence: Evidence) -> int | None:
     """Return about how long a frame of the video lasts; None where it is not known."""
     frames = evidence.analysis.frames_in_video
     return round(find_duration(evidence) / frames) if frames else None
+
+
+def _say_quality(session: Session, evidence: Evidence) -> Mapping[int, str]:
+    found = measure_faces(session, evidence.analysis, evidence.video)
+    return {each.ordinal: review_words.say_quality(found.get(each.ordinal)) for each in evidence.tracks}
 
 
 def _may_undo(before: Before, person: Person) -> bool:

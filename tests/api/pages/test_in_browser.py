@@ -332,7 +332,14 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     faults = list_faults(page)
     enter(page, own, UserRole.ADMIN, "/queue")
     addresses = [*(place.address for place in PLACES), f"/queue/{own.queue_id}"]
-    addresses += [*furnished, "/known", "/models/compare", f"/r/{own.analysis_id}", "/r/ana_none"]
+    addresses += [
+        *furnished,
+        "/known",
+        "/models/compare",
+        "/verdicts",
+        f"/r/{own.analysis_id}",
+        "/r/ana_none",
+    ]
     for path in addresses:
         page.goto(path)
         faults += list_faults(page)

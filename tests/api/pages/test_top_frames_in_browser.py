@@ -17,6 +17,7 @@ from tests.api.pages.browsing import enter
 from tests.api.pages.stage import Scene, make_scene
 from tests.factories import MEDIA, SECOND_US, make_maps, make_score, make_track
 
+PROBLEM = "application/problem+json"
 FACES = 9
 PEAKS = (0, SECOND_US, 2 * SECOND_US)  # of every face: 27 frames in all
 
@@ -58,8 +59,7 @@ def test_the_frames_of_every_face_are_drawn_when_they_are_scrolled_to(page: Page
 
 def test_a_frame_whose_face_cannot_be_had_is_named_with_the_reason(page: Page, crowd: Scene):
     body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
-    refuse = {"status": 503, "content_type": "application/problem+json", "body": body}
-    page.route("**/faces/*", lambda route: route.fulfill(**refuse))
+    page.route("**/faces/*", lambda route: route.fulfill(status=503, content_type=PROBLEM, body=body))
     enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}?t=0")
     face = page.locator(".face").first
     face.scroll_into_view_if_needed()
@@ -70,8 +70,7 @@ def test_a_frame_whose_face_cannot_be_had_is_named_with_the_reason(page: Page, c
 
 def test_frames_of_a_video_that_is_not_there_say_so(page: Page, crowd: Scene):
     body = '{"reason": "MEDIA_GONE", "detail": "the object is gone"}'
-    refuse = {"status": 409, "content_type": "application/problem+json", "body": body}
-    page.route("**/video", lambda route: route.fulfill(**refuse))
+    page.route("**/video", lambda route: route.fulfill(status=409, content_type=PROBLEM, body=body))
     enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}?t=0")
     face = page.locator(".face").last
     face.scroll_into_view_if_needed()
