@@ -14,6 +14,7 @@ from tests.deploy.manifests import COMPOSE, ROOT, make_secrets, read_compose, ru
 from workers.host import GIVE_BACK_S
 
 FLEET = ("migrate", "api", "relay", "reconciler", "sender", "worker-cpu", "worker-gpu", "cli")
+WORKERS = ("worker-cpu", "worker-gpu")
 ENDS = ("migrate", "cli", "seaweedfs-owner")  # services that run once
 
 
@@ -146,7 +147,7 @@ def test_ports_are_open_to_this_machine_alone(compose: dict[str, Any]) -> None:
     assert open_to == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("name", ["worker-cpu", "worker-gpu"])
+@pytest.mark.parametrize("name", WORKERS)
 def test_a_worker_may_drain_before_it_is_killed(compose: dict[str, Any], name: str) -> None:
     service = compose["services"][name]
     drain_s = float(service["environment"]["FAKESIEVE_DRAIN_S"])
@@ -157,6 +158,19 @@ def test_a_worker_may_drain_before_it_is_killed(compose: dict[str, Any], name: s
 def test_the_gpu_is_asked_for(compose: dict[str, Any]) -> None:
     devices = compose["services"]["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
+
+
+def test_a_worker_without_its_gpu_ends_and_does_not_compute_on_the_processor(compose: dict[str, Any]) -> None:
+    engines = {name: compose["services"][name]["environment"]["FAKESIEVE_ENGINE"] for name in WORKERS}
+    assert engines == {"worker-cpu": "auto", "worker-gpu": "onnxruntime-cuda"}
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert f"ENV FAKESIEVE_ENGINE={engines['worker-gpu']}\n" in image
+
+
+def test_an_engine_that_is_asked_for_goes_to_the_gpu_too(tmp_path: Path) -> None:
+    asked = read_compose(tmp_path, {**make_secrets(), "FAKESIEVE_ENGINE": "onnxruntime-tensorrt"})
+    worker = asked["services"]["worker-gpu"]["environment"]
+    assert worker["FAKESIEVE_ENGINE"] == "onnxruntime-tensorrt"
 
 
 def test_mounted_files_are_there_and_read_only(compose: dict[str, Any]) -> None:
