@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import onnxruntime
 import psycopg
 import pytest
 from botocore.config import Config
@@ -289,6 +290,8 @@ def test_it_starts_answers_its_health_check_and_ends(
         "FAKESIEVE_SLOTS": "1",
         "FAKESIEVE_DRAIN_S": "2",
     }
+    if name == "worker-gpu":
+        changed["FAKESIEVE_ENGINE"] = "auto"  # here is no GPU, and without one it does not start
     log = machine.folder / f"{name}.log"
 
     def is_ready() -> bool:
@@ -312,6 +315,25 @@ def test_it_starts_answers_its_health_check_and_ends(
     # 143 is the command's own answer to SIGTERM, as long as Celery does not listen for it yet.
     assert process.poll() in ((0, 143) if name.startswith("worker") else (0,)), log.read_text()
     assert b"host.stopped" in log.read_bytes() or not name.startswith("worker")
+
+
+def test_a_worker_without_its_gpu_does_not_compute_on_the_processor(
+    compose: dict[str, Any], machine: Machine, migrated: dict[str, str], broker: str, objects: str
+) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("its GPU is here")
+    service = compose["worker-gpu"]
+    scratch = machine.folder / "no-gpu-scratch"
+    scratch.mkdir()
+    changed = {"FAKESIEVE_METRICS_PORT": "0", "FAKESIEVE_SCRATCH_DIR": str(scratch)}
+    log = machine.folder / "no-gpu.log"
+    process = Running(machine.program("no-gpu", service, command_of(service), None, changed))
+    try:
+        wait_until(lambda: process.poll() is not None, log.read_text)
+    finally:
+        process.stop()
+    assert process.poll() not in (None, 0)
+    assert "ENGINE_UNAVAILABLE: onnxruntime-cuda" in log.read_text()
 
 
 def test_a_first_key_is_made_and_jobs_are_listed(
