@@ -33,6 +33,7 @@ from workers.slabs import SlabMemory
 class _Answers:
     logits: F32
     patches: F32 | None
+    ran: tuple[int, ...]  # crops of each batch that the engine ran
 
 
 def main() -> None:
@@ -160,6 +161,7 @@ class _Server:
                 waited_s=begun - ticket.arrived_s,
                 compute_s=spent_s * request.count / len(crops),
                 has_patches=found.patches is not None,
+                ran=() if place else found.ran,
             )
             send(self._channel, answer)
             place += request.count
@@ -190,7 +192,8 @@ def infer_rungs(backend: Backend, crops: U8, ladder: tuple[int, ...]) -> _Answer
             if answer[1] is not None:
                 patches.append(answer[1])
         place += size
-    return _Answers(np.concatenate(logits), np.concatenate(patches) if patches else None)
+    ran = tuple(len(part) for part in logits)
+    return _Answers(np.concatenate(logits), np.concatenate(patches) if patches else None, ran)
 
 
 def _infer_halves(backend: Backend, crops: U8) -> list[tuple[F32, F32 | None]]:

@@ -101,11 +101,15 @@ class Answer:
     """The slab of a request holds its answers, or ``fault`` says why it does not."""
 
     number: int
-    batch: int  # crops that went through the network together
+    batch: int  # crops of all requests that were answered together
     waited_s: float  # from its arrival to the start of the batch
     compute_s: float  # its share of the time that the network took
     has_patches: bool
     fault: str | None = None
+    ran: tuple[int, ...] = ()  # crops of each batch that the engine ran, on the first of these answers only
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ran", tuple(self.ran))  # JSON knows lists only
 
 
 Message = Ready | Refused | Request | Begun | Answer

@@ -76,7 +76,7 @@ class FleetMetrics:
     def _count_inference(self) -> None:
         registry = self.registry
         self.batch_crops = Histogram(
-            "fakesieve_batch_crops", "Crops that went through the network together.", buckets=_CROPS,
+            "fakesieve_batch_crops", "Crops of each batch that the network ran.", buckets=_CROPS,
             registry=registry,
         )  # fmt: skip
         self.batch_wait_seconds = Histogram(
@@ -143,8 +143,9 @@ class FleetMetrics:
         self.invariants_look_time.set_to_current_time()
 
     def note_answer(self, lane: Lane, answer: "Answer") -> None:
-        """Count what the network did for one request."""
-        self.batch_crops.observe(answer.batch)
+        """Count what the network did for one request, and once each batch that it ran."""
+        for crops in answer.ran:
+            self.batch_crops.observe(crops)
         self.batch_wait_seconds.observe(answer.waited_s)
         self.inference_seconds.labels(lane).inc(answer.compute_s)
 

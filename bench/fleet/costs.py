@@ -92,7 +92,7 @@ class Costs:
 
     @property
     def batch_mean(self) -> float:
-        """Crops that went through the network together, as the mean request saw it."""
+        """Mean crops of the batches that the network ran."""
         return fmean(self.batches)
 
 
@@ -114,7 +114,7 @@ def read_costs(events: Iterable[Event], begin: float, end: float) -> Costs:
             received[event["message"]] = event["at"]
         elif what == "answer":
             if begin <= event["at"] <= end:
-                batches.append(event["batch"])
+                batches += event["ran"]
                 waits.append(1000 * event["waited"])
         elif what in HEARTBEATS:
             if begin <= event["begun"] <= end:

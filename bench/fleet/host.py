@@ -84,7 +84,7 @@ class NotingStore:
 
 
 class NotingMetrics(FleetMetrics):
-    """The figures of a host, with each batch noted too."""
+    """The figures of a host, with each answer of the network noted too."""
 
     def __init__(self, notes: Notes) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class NotingMetrics(FleetMetrics):
         self._notes.add(
             "answer",
             at=time.monotonic(),
-            batch=answer.batch,
+            ran=answer.ran,
             waited=answer.waited_s,
             compute=answer.compute_s,
         )

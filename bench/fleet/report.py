@@ -142,7 +142,7 @@ def _of_pieces(
 
 def _use(run: Run) -> Iterator[Figure]:
     """Batches, processor time and memory."""
-    yield _of_rounds(run, "crops in a batch, as a request saw it", "", lambda each: each.batch_mean)
+    yield _of_rounds(run, "crops in a batch that the network ran", "", lambda each: each.batch_mean)
     for share in PERCENTILES:
         name = f"wait for a batch, p{share}"
         yield _of_rounds(run, name, "ms", lambda each, share=share: percentile(each.waits_ms, share))

@@ -70,7 +70,7 @@ def test_a_refused_doorbell_is_counted_and_is_no_piece() -> None:
 
 
 def test_what_began_outside_of_the_round_is_left_out() -> None:
-    events = [*job(10.0, "a"), *job(20.0, "b"), at("answer", 15.0, batch=4, waited=0.01, compute=0.1)]
+    events = [*job(10.0, "a"), *job(20.0, "b"), at("answer", 15.0, ran=[4], waited=0.01, compute=0.1)]
     costs = read_costs(events, 14, 30)
     assert [message.begun for message in costs.messages] == [20.0]
     assert (costs.batches, costs.waits_ms) == ((4,), (10.0,))

@@ -81,6 +81,7 @@ def test_faces_of_two_videos_go_through_the_network_together(start, bundle):
     for thread in threads:
         thread.join(PATIENCE_S)
     assert [answer.batch for answer in answers] == [4, 4]
+    assert sorted(answer.ran for answer in answers) == [(), (4,)]  # the batch of both is told once
 
 
 def test_part_of_a_batch_waits_no_longer_than_it_may(start, bundle):

@@ -38,8 +38,18 @@ def test_answer_of_the_network_is_counted_for_its_lane():
     metrics = FleetMetrics()
     metrics.note_answer(Lane.BULK, Answer(1, batch=4, waited_s=0.01, compute_s=0.5, has_patches=True))
     assert read(metrics, "fakesieve_inference_seconds_total", lane="bulk") == 0.5
-    assert read(metrics, "fakesieve_batch_crops_bucket", le="4.0") == 1.0
-    assert read(metrics, "fakesieve_batch_crops_bucket", le="2.0") == 0.0
+    assert read(metrics, "fakesieve_batch_wait_seconds_count") == 1.0
+
+
+def test_a_batch_is_counted_once_however_many_requests_it_answers():
+    metrics = FleetMetrics()
+    for number in range(8):
+        ran = () if number else (8, 2)  # ten crops of eight requests, in the batch sizes of the engine
+        answer = Answer(number, batch=10, waited_s=0.01, compute_s=0.5, has_patches=True, ran=ran)
+        metrics.note_answer(Lane.BULK, answer)
+    assert read(metrics, "fakesieve_batch_crops_count") == 2.0
+    assert read(metrics, "fakesieve_batch_crops_sum") == 10.0
+    assert read(metrics, "fakesieve_batch_wait_seconds_count") == 8.0
 
 
 def test_faults_and_refusals_are_counted_by_their_closed_lists():
