@@ -59,7 +59,7 @@ class WorkerHost:
         self._heartbeat = Heartbeat(self._beat, rules.heartbeat_s)
         self._drain_watch = Heartbeat(self._watch_drain, 0.5)
         self._end_watch = Heartbeat(self._watch_ends, ENDS_LOOK_S)
-        self._answered = 0
+        self._shards = 0  # worked on
         self._drain_begun_s: float | None = None
         self._is_going = False
 
@@ -101,8 +101,7 @@ class WorkerHost:
             return False
         if self._place.draining.is_set():
             return False
-        self._answered += 1
-        answer_doorbell(self._place, key)
+        self._shards += answer_doorbell(self._place, key)
         return True
 
     def _count_refused(self, fault: str = "", **_: object) -> None:
@@ -149,8 +148,8 @@ class WorkerHost:
             return f"the inference process cannot be kept alive: {health.fault}"
         if stuck := self._place.leases.find_stuck():
             return f"{len(stuck)} pieces of work do not end, the first of them {stuck[0].claim.key}"
-        if rules.jobs_max is not None and self._answered >= rules.jobs_max:
-            return f"{self._answered} shards were done"
+        if rules.jobs_max is not None and self._shards >= rules.jobs_max:
+            return f"{self._shards} shards were done"
         if rules.memory_bytes_max is not None and rss_bytes > rules.memory_bytes_max:
             return f"{rss_bytes} bytes of memory are resident"
         return None
@@ -183,7 +182,7 @@ class WorkerHost:
             place.store.run(lambda tx: tx.remove_host(place.owner))
         except Unavailable as fault:
             _log.warning("host.not_removed", seen=fault.seen)
-        _log.info("host.stopped", answered=self._answered)
+        _log.info("host.stopped", shards=self._shards)
 
 
 def consume(app: Celery, owner: str, slots: int) -> int:

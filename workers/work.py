@@ -29,18 +29,22 @@ _DUTIES: Mapping[WorkKind, Duty] = {
 }
 
 
-def answer_doorbell(place: Workplace, key: ShardKey) -> None:
+def answer_doorbell(place: Workplace, key: ShardKey) -> int:
     """Do the work of a shard if it can be claimed, and what follows at once from it. Raises nothing expected.
+
+    Returns how many pieces of work were done, 0 where there was no claim.
 
     A job's first shard is begun where the job was prepared, as its file lies there, and its scoring where its
     last shard ended. Either is leased together with what made it possible, and taken back from a host that
     dies just then when the lease has run out.
     """
     if place.draining.is_set():
-        return
-    claim = _claim(place, key)
+        return 0
+    claim, ran = _claim(place, key), 0
     while claim is not None:
         claim = run_claim(place, claim)
+        ran += 1
+    return ran
 
 
 def _claim(place: Workplace, key: ShardKey) -> Claim | None:

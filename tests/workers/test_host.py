@@ -12,6 +12,7 @@ from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from tests.workers.conftest import BUCKET
 from workers.app import make_app
 from workers.host import HostRules, WorkerHost, read_rss_bytes
 from workers.inference import InferenceHealth
@@ -85,12 +86,30 @@ def test_a_look_that_fails_ends_no_work(fleet, monkeypatch):
 def test_host_ends_after_so_many_shards_or_beyond_so_much_memory(fleet, monkeypatch, rules, reason):
     host, stopped = make_host(fleet, **rules), []
     monkeypatch.setattr(host, "_stop_consuming", lambda: stopped.append(True))
-    host._answer(ShardKey("job_unknown", 0))
+    job = submit_video(fleet.store, NewJob("ten_1", VideoRef("videos", "missing.mp4")))
+    host._answer(ShardKey(job.job_id, 0))
     assert reason in host._find_reason_to_end(2)
     host._beat()
     host._beat()
     assert fleet.place.draining.is_set()
     assert stopped == [True]
+
+
+def test_doorbells_that_led_to_no_claim_do_not_end_a_host(fleet):
+    host = make_host(fleet, jobs_max=1)
+    for n in range(3):
+        assert host._answer(ShardKey(f"job_{n}", 0))
+    assert host._find_reason_to_end(0) is None
+
+
+def test_each_piece_of_a_job_that_is_worked_on_counts(fleet, face_clip):
+    job = submit_video(fleet.store, NewJob("ten_1", fleet.objects.upload(face_clip, BUCKET, "a.mp4").ref))
+    host = make_host(fleet, jobs_max=3)
+    for _ in range(2):  # the second one is doubled
+        host._answer(ShardKey(job.job_id, 0))
+    assert host._find_reason_to_end(0) is None  # it was prepared, and its first shard screened
+    host._answer(ShardKey(job.job_id, 2))
+    assert host._find_reason_to_end(0) == "3 shards were done"
 
 
 def test_host_whose_inference_process_cannot_be_kept_alive_ends(fleet, monkeypatch):
