@@ -83,7 +83,10 @@ def cancel(
         bool, typer.Option("--dry-run", help="Say how many jobs would be stopped, and stop none.")
     ] = False,
 ) -> None:
-    """Stop jobs, or all jobs of a batch: workers drop them within one heartbeat. What has ended stays."""
+    """Stop jobs, or all jobs of a batch. What has ended stays.
+
+    Workers look every two seconds, and stop at the next step of what they do.
+    """
     with open_fleet() as fleet:
         for each in ids:
             if _is_batch(each):
