@@ -68,6 +68,12 @@ class FleetMetrics:
             ["reason", "action"],
             registry=registry,
         )
+        self.jobs_without_result = Counter(
+            "fakesieve_jobs_without_result",
+            "Jobs that failed, expired or were cancelled, once each.",
+            ["state", "reason"],
+            registry=registry,
+        )
         self.leases_lost = Counter("fakesieve_leases_lost", "Claims that went to another.", registry=registry)
         self.running = Gauge(
             "fakesieve_running", "Pieces of work that slots are busy with.", registry=registry

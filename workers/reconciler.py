@@ -44,7 +44,7 @@ class Reconciler:
 
     def take_turn(self) -> bool:
         """Do one pass; false, as the next one is due after the pause whatever this one found."""
-        done = reconcile(self._store, self._limits, self._pace, self._trace_end)
+        done = reconcile(self._store, self._limits, self._pace, self._note_end)
         counts: dict[str, int] = asdict(done)
         for what, rows in counts.items():
             self._metrics.reconciled.labels(what).inc(rows)
@@ -53,7 +53,9 @@ class Reconciler:
         self._keep_up()
         return False
 
-    def _trace_end(self, ended: EndedJob) -> None:
+    def _note_end(self, ended: EndedJob) -> None:
+        """Count and trace a job that has no result, whoever ended it: a worker, a caller, or this pass."""
+        self._metrics.jobs_without_result.labels(ended.state, ended.reason).inc()
         attributes = {"fakesieve.state": ended.state.value, "fakesieve.reason": ended.reason.value}
         self._tracer.end_job(ended.id, attributes, ended.end_time)
 

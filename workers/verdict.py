@@ -12,7 +12,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord
 from workers.leases import HeldClaim
 from workers.plan_json import probe_from_json
-from workers.retry import ClaimLost
+from workers.retry import Action, ClaimLost, RetryDecision
 from workers.scoring import score_job
 from workers.shard_result import ShardResult, find_fault
 from workers.workplace import Workplace
@@ -57,6 +57,7 @@ def _end_job(
         reason = Reason(fault.reason)
         if not place.keep_trying(lambda: reject_job(place.store, claim, reason, fault.seen, fault.hint)):
             return False
+        place.metrics.note_fault(RetryDecision(Action.END, reason))
         _log.info("job.ended", reason=reason.value)  # its trace is ended by the reconciler
         return True
     assert claim.video_id is not None

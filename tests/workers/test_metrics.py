@@ -16,7 +16,7 @@ from workers.retry import Action, RetryDecision
 NAMES = {
     "fakesieve_claims", "fakesieve_refusals", "fakesieve_stage_seconds", "fakesieve_work_seconds",
     "fakesieve_outcomes", "fakesieve_reused", "fakesieve_faults", "fakesieve_leases_lost",
-    "fakesieve_running", "fakesieve_messages_refused",
+    "fakesieve_running", "fakesieve_messages_refused", "fakesieve_jobs_without_result",
     "fakesieve_batch_crops", "fakesieve_batch_wait_seconds", "fakesieve_faces", "fakesieve_inference_seconds",
     "fakesieve_job_inference_seconds", "fakesieve_inference_failures", "fakesieve_queue_age_seconds",
     "fakesieve_ringing", "fakesieve_doorbells", "fakesieve_relay_failures", "fakesieve_reconciled",

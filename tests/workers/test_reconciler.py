@@ -4,8 +4,14 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.errors import Unavailable
+from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.partitions import MONTHS_AHEAD, make_partitions
 from tests.fakes import MemoryJobStore
@@ -44,6 +50,40 @@ def test_upkeep_that_is_in_somebodys_way_is_put_off(clock):
         clock[0] += later_s
         turns.take_turn()
     assert tried == [1000.0, 1060.0 + UPKEEP_AGAIN_S]
+
+
+def submit(store, key, **changes):
+    return submit_video(store, NewJob("ten_1", VideoRef("videos", key), **changes)).job_id
+
+
+def test_each_job_without_a_result_is_counted_once_by_its_reason():
+    now, limits = [0.0], JobLimits()
+    store = MemoryJobStore(lambda: now[0])
+    turns = Reconciler(store, limits)
+    submit(store, "late.mp4", deadline_s=50.0)
+    cancel_job(store, submit(store, "cancelled.mp4"))
+    rejected = claim_shard(store, ShardKey(submit(store, "rejected.mp4"), 0), "hst_1", 60.0)
+    reject_job(store, rejected, Reason.CORRUPT, "seen", "hint")
+    killer = ShardKey(submit(store, "killer.mp4"), 0)
+    for _ in range(limits.max_attempts):  # each of them dies
+        assert isinstance(claim_shard(store, killer, "hst_1", 10.0), Claim)
+        now[0] += 11.0
+        turns.take_turn()
+    for _ in range(3):
+        now[0] += 61.0
+        turns.take_turn()
+    counted = {
+        (sample.labels["state"], sample.labels["reason"]): sample.value
+        for family in turns._metrics.jobs_without_result.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {
+        ("expired", "DEADLINE_EXCEEDED"): 1.0,
+        ("cancelled", "CANCELLED_BY_CALLER"): 1.0,
+        ("failed", "CORRUPT"): 1.0,
+        ("failed", "ATTEMPTS_EXHAUSTED"): 1.0,
+    }
 
 
 def test_the_role_of_the_fleet_may_make_the_months(database):

@@ -149,6 +149,8 @@ def test_video_of_which_nothing_decodes_fails_with_its_reason(fleet, face_clip, 
     fleet.answer_all()
     job = read(fleet, job_id)
     assert (job.state, job.reason, job.n_done) == (JobState.FAILED, Reason.CORRUPT, 4)
+    told = {"reason": "CORRUPT", "action": "end"}
+    assert fleet.place.metrics.registry.get_sample_value("fakesieve_faults_total", told) == 1.0
 
 
 def test_lost_shard_takes_nothing_from_the_others(fleet, face_clip, monkeypatch):
