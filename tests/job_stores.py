@@ -14,7 +14,7 @@ from tests.job_cases import JobCase
 # Moving every time into the past is the same as waiting, and faster.
 _TIMES = {
     "job": ("deadline", "create_time", "end_time"),
-    "shard": ("lease_until", "retry_time", "ring_time", "end_time"),
+    "shard": ("lease_until", "create_time", "retry_time", "ring_time", "end_time"),
     "outbox": ("due_time", "create_time"),
     "worker_host": ("beat_time",),
     "batch": ("create_time", "end_time", "places_until"),

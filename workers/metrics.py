@@ -105,7 +105,7 @@ class FleetMetrics:
     def _count_backlog(self) -> None:
         registry = self.registry
         self.queue_age_seconds = Gauge(
-            "fakesieve_queue_age_seconds", "How long the oldest doorbell waits that may be rung.", ["lane"],
+            "fakesieve_queue_age_seconds", "How long the oldest work waits that may be begun.", ["lane"],
             registry=registry,
         )  # fmt: skip
         self.ringing = Gauge(

@@ -41,10 +41,11 @@ class Relay:
     def measure_backlog(self) -> None:
         """Set the figures of what waits, by lane, by the database's clock."""
         waiting = self._store.run(lambda tx: tx.list_waiting(1))
+        rung_s = self._store.run(lambda tx: tx.age_ringing())
         ringing = self._store.run(lambda tx: tx.count_ringing(self._limits.doorbell_wait_s))
         for lane in Lane:
-            ages_s = [each.waited_s for each in waiting if each.lane is lane]
-            self._metrics.queue_age_seconds.labels(lane).set(max(ages_s, default=0.0))
+            ages_s = [rung_s.get(lane, 0.0), *(each.waited_s for each in waiting if each.lane is lane)]
+            self._metrics.queue_age_seconds.labels(lane).set(max(ages_s))
             self._metrics.ringing.labels(lane).set(ringing.get(lane, 0))
 
     def _ring(self, waiting: Waiting) -> None:

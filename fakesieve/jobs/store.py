@@ -293,6 +293,13 @@ class OutboxRows(Protocol):
         """Return by lane how many rung doorbells are unanswered and younger than ``wait_s``."""
         ...
 
+    def age_ringing(self) -> Mapping[Lane, float]:
+        """Return by lane for how many seconds the oldest work whose doorbell is rung could have been begun.
+
+        It counts from when the work was made or is tried again, however often it was rung since.
+        """
+        ...
+
     def beat_host(self, beat: HostBeat) -> None:
         """Note that a worker host lives."""
         ...

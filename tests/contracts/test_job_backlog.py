@@ -302,6 +302,34 @@ def test_what_waits_says_for_how_long_it_could_have_been_rung(case: JobCase) -> 
     assert 5.0 <= waiting.waited_s < 30.0
 
 
+def test_rung_work_says_for_how_long_it_could_have_been_begun(case: JobCase) -> None:
+    case.submit("early")
+    case.pass_time(100)
+    case.submit("late", lane=Lane.BULK)
+    case.offer_slots(2)
+    assert case.store.run(lambda tx: tx.age_ringing()) == {}
+    assert len(case.relay()) == 2
+    case.pass_time(5)
+    ages_s = case.store.run(lambda tx: tx.age_ringing())
+    assert 105.0 <= ages_s[Lane.STANDARD] < 130.0
+    assert 5.0 <= ages_s[Lane.BULK] < 30.0
+
+
+def test_rung_work_that_was_taken_ended_or_is_tried_later_has_no_age(case: JobCase) -> None:
+    taken, ended, later = (case.submit(name) for name in ("taken", "ended", "later"))
+    case.offer_slots(4)
+    assert len(case.relay()) == 3
+    case.pass_time(100)
+    case.claim(taken)
+    cancel_job(case.store, ended)
+    release_shard(case.store, case.claim(later), Reason.NO_SPACE, 30.0, refund=True)
+    assert case.store.run(lambda tx: tx.age_ringing()) == {}
+    case.pass_time(31)
+    case.offer_slots(4)
+    assert case.relay() == [ShardKey(later, 0)]
+    assert case.store.run(lambda tx: tx.age_ringing())[Lane.STANDARD] < 30.0  # from when it was due again
+
+
 def test_old_hosts_are_forgotten(case: JobCase) -> None:
     case.offer_slots(1)
     case.pass_time(7200)

@@ -168,6 +168,15 @@ class MemoryTransaction(MemoryWork):
                         counts[job.draft.lane] = counts.get(job.draft.lane, 0) + 1
         return counts
 
+    def age_ringing(self) -> Mapping[Lane, float]:
+        now_s, ages_s = self.store.read_clock(), {}
+        for job in self.store.jobs.values():
+            for shard in self.store.shards[job.id].values() if job.is_live else ():
+                if shard.state is _PENDING and shard.ring_s is not None and shard.retry_s <= now_s:
+                    age_s = now_s - max(shard.create_s, shard.retry_s)
+                    ages_s[job.draft.lane] = max(age_s, ages_s.get(job.draft.lane, 0.0))
+        return ages_s
+
     def beat_host(self, beat: HostBeat) -> None:
         self._put(self.store.hosts, beat.owner, (beat, self.store.read_clock()))
 

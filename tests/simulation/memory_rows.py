@@ -43,8 +43,9 @@ class MemoryJob:
 class MemoryShard:
     """One row of the table of shards."""
 
-    def __init__(self, draft: ShardDraft) -> None:
+    def __init__(self, draft: ShardDraft, create_s: float) -> None:
         self.draft = draft
+        self.create_s = create_s
         self.key = draft.key
         self.kind = draft.kind
         self.state = ShardState.PENDING

@@ -78,7 +78,11 @@ class MemoryWork(Journal):
 
     def insert_shards(self, drafts: Sequence[ShardDraft]) -> None:
         for draft in drafts:
-            self._put(self.store.shards[draft.key.job_id], draft.key.index, MemoryShard(draft))
+            self._put(
+                self.store.shards[draft.key.job_id],
+                draft.key.index,
+                MemoryShard(draft, self.store.read_clock()),
+            )
 
     def insert_doorbells(self, keys: Sequence[ShardKey], delay_s: float = 0.0) -> None:
         store = self.store
@@ -347,7 +351,7 @@ class MemoryWork(Journal):
         for index in list(shards):
             self._drop(shards, index)
         draft = ShardDraft(ShardKey(job_id, 0), WorkKind.PREPARE, job.draft.tenant_id, job.draft.lane)
-        first = MemoryShard(draft)
+        first = MemoryShard(draft, self.store.read_clock())
         first.fence = job.fence
         self._put(shards, 0, first)
         return True

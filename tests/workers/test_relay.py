@@ -64,6 +64,21 @@ def test_backlog_is_measured_by_lane(store, clock):
     assert ages_s[2] == 7.0
 
 
+def test_work_that_hosts_do_not_take_grows_old_however_often_it_is_rung(store, clock):
+    doorbells, limits = WaitingDoorbells(), JobLimits()
+    relay, reconciler = Relay(store, doorbells, limits), Reconciler(store, limits)
+    submit(store, 1)
+    for _ in range(10):
+        relay.take_turn()
+        clock.now += 40.0
+        store.run(lambda tx: tx.beat_host(HostBeat("hst_1", 1)))  # it lives and takes nothing
+        reconciler.take_turn()
+    assert len(doorbells.waiting) > 3
+    relay.take_turn()
+    relay.measure_backlog()
+    assert relay._metrics.queue_age_seconds.labels(Lane.STANDARD)._value.get() == 400.0
+
+
 def test_lost_doorbell_is_rung_again_by_the_reconciler(store, clock):
     (job_id,) = submit(store, 1)
     doorbells = WaitingDoorbells()

@@ -2,7 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Interval, bindparam, delete, func, select, text, tuple_, update
+from sqlalchemy import (
+    Interval,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -51,6 +62,17 @@ _COUNT_RINGING = (
     select(Shard.lane, func.count())
     .join(Job, Job.id == Shard.job_id)
     .where(IS_LIVE, Shard.state == ShardState.PENDING, Shard.ring_time >= _SINCE)
+    .group_by(Shard.lane)
+)
+# Along the index of rung shards, which are few whatever waits: the relay rings as many as slots can answer.
+_IS_RUNG = and_(Shard.state == literal_column(f"'{ShardState.PENDING}'"), Shard.ring_time.is_not(None))
+_AGE_RINGING = (
+    select(
+        Shard.lane,
+        func.extract("epoch", func.now() - func.min(func.greatest(Shard.create_time, Shard.retry_time))),
+    )
+    .join(Job, Job.id == Shard.job_id)
+    .where(IS_LIVE, _IS_RUNG, ~IS_DELAYED)
     .group_by(Shard.lane)
 )
 _COUNT_SLOTS = select(func.coalesce(func.sum(WorkerHost.slots), 0)).where(
@@ -120,6 +142,9 @@ class SqlOutbox(SqlRows):
     def count_ringing(self, wait_s: float) -> Mapping[Lane, int]:
         found = self.connection.execute(_COUNT_RINGING, {"span": seconds(wait_s)})
         return {row[0]: row[1] for row in found}
+
+    def age_ringing(self) -> Mapping[Lane, float]:
+        return {row[0]: float(row[1]) for row in self.connection.execute(_AGE_RINGING)}
 
     def beat_host(self, beat: HostBeat) -> None:
         model = beat.model
