@@ -11,7 +11,7 @@ from enum import Enum
 import urllib3.exceptions
 from botocore import exceptions as vendor
 
-from fakesieve.errors import FleetError, SourceRefused, Unavailable
+from fakesieve.errors import FleetError, SetupRefused, SourceRefused, Unavailable
 from fakesieve.reasons import Reason
 
 
@@ -133,6 +133,15 @@ def explain_fault(fault: Exception, place: str) -> StoreFault:
         # would close the store for all. Broken connections are subclasses.
         return StoreFault(_unavailable(place, _say(fault)), Remedy.NONE)
     return StoreFault(_unavailable(place, _say(fault)), Remedy.RETRY_STORE)
+
+
+def explain_settings(fault: Exception, endpoint: str | None, region: str) -> SetupRefused:
+    """Say what keeps a client from being made: settings that no request could be sent by."""
+    place = f"the object store at {endpoint or 'its usual address'} in the region {region!r}"
+    hint = (
+        "check FAKESIEVE_S3_ENDPOINT, such as https://HOST:PORT, and FAKESIEVE_S3_REGION, such as eu-west-1"
+    )
+    return SetupRefused(Reason.INVALID_SETTINGS, f"{place}: {_say(fault)}", hint)
 
 
 def explain_disk(fault: OSError, place: str) -> FleetError:

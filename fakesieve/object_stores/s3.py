@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from botocore.exceptions import ClientError
 
 from fakesieve.errors import SourceRefused, Unavailable
-from fakesieve.object_stores.faults import UnclearRefusal
+from fakesieve.object_stores.faults import VENDOR_ERRORS, UnclearRefusal, explain_fault
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.object_stores.retries import CircuitRule, Pauses, Retrier, RetryRule, SystemPauses
 from fakesieve.object_stores.s3_client import SHA256_KEY, S3Options, make_client, read_facts
@@ -45,7 +45,10 @@ class PostForm:
 
 
 class S3Objects:
-    """Objects in S3. Safe between threads. Raises as :class:`fakesieve.objects.ObjectStore` says."""
+    """Objects in S3. Safe between threads. Raises as :class:`fakesieve.objects.ObjectStore` says.
+
+    Making one raises SetupRefused where its endpoint or region cannot be.
+    """
 
     def __init__(
         self,
@@ -194,12 +197,20 @@ class S3Objects:
     def link_get(self, ref: VideoRef, *, expire_s: int = 900) -> str:
         """Return a URL that gives the object to whoever holds it, as a download, until it expires.
 
-        The URL is a secret for as long as it works: it is handed out and never kept or logged.
+        The URL is a secret for as long as it works: it is handed out and never kept or logged. Raises
+        Unavailable where there is no key to sign with.
         """
         wanted = {"Bucket": ref.bucket, "Key": ref.key, "ResponseContentDisposition": "attachment"}
         if ref.version_id:
             wanted["VersionId"] = ref.version_id
-        return self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=expire_s)
+        return self._sign_get(wanted, ref, expire_s)
+
+    def _sign_get(self, wanted: Mapping[str, str], ref: VideoRef, expire_s: int) -> str:
+        """Sign a link, for which nothing is sent; raise what it means that there is no key to sign with."""
+        try:
+            return self._client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=expire_s)
+        except VENDOR_ERRORS as fault:
+            raise explain_fault(fault, ref.uri).error from fault
 
     def link_post(
         self,
@@ -216,7 +227,7 @@ class S3Objects:
 
         The file has ``at_least_bytes`` to ``limit_bytes`` bytes and, where ``sha256`` is given, that hash:
         the store compares it, and who downloads the object compares it again. A form and not a signed PUT,
-        because S3 cannot bound the size of a PUT.
+        because S3 cannot bound the size of a PUT. Raises Unavailable where there is no key to sign with.
         """
         ref = VideoRef(bucket, key)
         fields = {"Content-Type": content_type}
@@ -225,6 +236,8 @@ class S3Objects:
             fields |= {"x-amz-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": checksum}
             fields |= {f"x-amz-meta-{SHA256_KEY}": sha256}
         exact: list[dict[str, str] | list[str | int]] = [{name: value} for name, value in fields.items()]
+        # Of a form boto3 does not look whether there is a key; of a link it does.
+        self._sign_get({"Bucket": bucket, "Key": key}, ref, expire_s)
         signed = self._client.generate_presigned_post(
             ref.bucket,
             ref.key,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import boto3.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
+from fakesieve.object_stores.faults import explain_settings
 from fakesieve.objects import ObjectFacts, VideoRef
 
 if TYPE_CHECKING:
@@ -65,7 +67,10 @@ class S3Options:
 
 
 def make_client(options: S3Options) -> "S3Client":
-    """Return a client that tries each request once: what is tried again is decided in ``retries.py``."""
+    """Return a client that tries each request once: what is tried again is decided in ``retries.py``.
+
+    Raises SetupRefused where endpoint, region or the files of boto3 are such that no request can be sent.
+    """
     config = Config(
         signature_version="s3v4",
         connect_timeout=options.connect_timeout_s,
@@ -80,15 +85,17 @@ def make_client(options: S3Options) -> "S3Client":
         # A store of one's own rarely has a name for each bucket.
         s3={"addressing_style": "path" if options.endpoint else "auto"},
     )
-    session = boto3.session.Session()
-    return session.client(
-        "s3",
-        endpoint_url=options.endpoint,
-        aws_access_key_id=options.access_key,
-        aws_secret_access_key=options.secret_key,
-        region_name=options.region,
-        config=config,
-    )
+    try:
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=options.endpoint,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
+            region_name=options.region,
+            config=config,
+        )
+    except (ValueError, BotoCoreError) as fault:  # of a bad endpoint it says ValueError
+        raise explain_settings(fault, options.endpoint, options.region) from fault
 
 
 def read_facts(ref: VideoRef, answer: Mapping[str, object], size_bytes: int) -> ObjectFacts:

@@ -1,19 +1,23 @@
 """Links that let somebody without a key read or put one object, checked by a real server."""
 
+import os
+import re
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.errors import SetupRefused, Unavailable
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.object_stores.s3 import PostForm, S3Objects
 from fakesieve.object_stores.s3_client import S3Options, find_md5, pin_ref, read_facts
 from fakesieve.object_stores.select import open_objects
 from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
 from fakesieve.settings import Settings
 from tests.waiting import PATIENCE_S
 
@@ -82,6 +86,44 @@ def test_settings_choose_the_store(tmp_path: Path) -> None:
     keys = {"s3_endpoint": "http://127.0.0.1:9", "s3_access_key": "a", "s3_secret_key": "s"}
     assert isinstance(open_objects(Settings.model_validate(told | keys)), S3Objects)
     assert isinstance(open_objects(Settings.model_validate(told | {"objects_dir": tmp_path})), FolderObjects)
+
+
+@pytest.fixture
+def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> S3Objects:
+    """A store on a machine that has no key for it: none in the settings, the environment or a role."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return S3Objects(S3Options("http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        lambda store: store.link_get(VideoRef("b", "a.mp4")),
+        lambda store: store.link_post("b", "a.mp4", limit_bytes=100),
+    ],
+    ids=["link", "form"],
+)
+def test_without_a_key_there_are_no_links(no_key: S3Objects, sign: Callable[[S3Objects], object]) -> None:
+    with pytest.raises(Unavailable, match="no key for the object store") as refused:
+        sign(no_key)
+    assert refused.value.reason is Reason.OBJECT_STORE_UNAVAILABLE
+    assert "FAKESIEVE_S3_ACCESS_KEY" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "region"),
+    [("nonsense", "us-east-1"), ("http://", "us-east-1"), ("http://[::1", "us-east-1"), (None, "a b")],
+)
+def test_an_address_that_cannot_be_is_told_with_its_setting(endpoint: str | None, region: str) -> None:
+    with pytest.raises(SetupRefused, match=re.escape(endpoint or region)) as refused:
+        S3Objects(S3Options(endpoint, "key", "hush", region))
+    assert refused.value.reason is Reason.INVALID_SETTINGS
+    assert "FAKESIEVE_S3_ENDPOINT" in refused.value.hint
+    assert "FAKESIEVE_S3_REGION" in refused.value.hint
+    assert "hush" not in str(refused.value)
 
 
 def test_options_hide_the_secret() -> None:
