@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Self
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -78,10 +79,16 @@ class OtlpTracer:
             yield
 
     def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
-        """Record the root span, from the submission to the end, which is now unless a time is given."""
+        """Record the root span, from the submission to the end, which is now unless a time is given.
+
+        It has no parent, though the piece of work that ends a job is still being recorded.
+        """
         with self._ids.plan(job_id):
             span = self._tracer.start_span(
-                "job", attributes={"fakesieve.job": job_id, **attributes}, start_time=submit_time_ns(job_id)
+                "job",
+                Context(),
+                attributes={"fakesieve.job": job_id, **attributes},
+                start_time=submit_time_ns(job_id),
             )
         span.end(time.time_ns() if end_time is None else round(end_time.timestamp() * 1e9))
 

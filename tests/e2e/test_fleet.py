@@ -22,12 +22,21 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import load_analysis
+from tests.collectors import Collector, SeenSpan, collecting
 from tests.e2e.fleet import FleetProcesses, find_descendants, find_inference, still_running
 from tests.tolerance import FLEET_SCORE
 from tests.waiting import PATIENCE_S
 from tests.workers.conftest import draw_face
+from workers.trace_ids import root_span_id, trace_id
 
 LEASE_S = 12  # a busy machine may pause a host for some seconds, which must not cost it its lease here
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """Where the processes of this fleet send their traces."""
+    with collecting() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,7 @@ def fleet(
     migrated_database: str,
     valkey: ValkeyServer,
     s3: SeaweedServer,
+    collector: Collector,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[FleetProcesses]:
     """A database, a broker's numbered part and a bucket of our own; a relay and a reconciler."""
@@ -60,6 +70,8 @@ def fleet(
         "FAKESIEVE_RELAY_S": "0.05",
         "FAKESIEVE_DOORBELL_WAIT_S": "5",
         "FAKESIEVE_DRAIN_S": "0.2",
+        "FAKESIEVE_OTLP_ENDPOINT": collector.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",  # ms between two exports; 5000 unless told
     }
     made = FleetProcesses(environment, database, objects, bucket, tmp_path_factory.mktemp("logs"))
     try:
@@ -98,7 +110,25 @@ def count_rows(fleet: FleetProcesses, job_id: str) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def test_submitted_clip_ends_with_the_verdict_of_a_scan(fleet: FleetProcesses, tmp_path: Path) -> None:
+def wait_traced(fleet: FleetProcesses, collector: Collector, job_id: str, *names: str) -> SeenSpan:
+    """Wait until a trace has its root and pieces of work of these names below it; return the root."""
+
+    def list_pieces() -> list[str]:
+        below = root_span_id(job_id)
+        return [span.name for span in collector.spans(trace_id(job_id)) if span.parent_id == below]
+
+    def find_roots() -> list[SeenSpan]:
+        return [span for span in collector.spans(trace_id(job_id)) if span.name == "job"]
+
+    fleet.wait(lambda: find_roots() and list_pieces() == list(names))
+    (root,) = find_roots()
+    assert (root.span_id, root.parent_id) == (root_span_id(job_id), 0)
+    return root
+
+
+def test_submitted_clip_ends_with_the_verdict_of_a_scan(
+    fleet: FleetProcesses, collector: Collector, tmp_path: Path
+) -> None:
     clip = draw_face(tmp_path / "short.mp4", seed=1)
     fleet.ensure_worker()
     job = fleet.wait_ended(fleet.submit(clip))
@@ -125,6 +155,13 @@ def test_submitted_clip_ends_with_the_verdict_of_a_scan(fleet: FleetProcesses, t
     (tmp_path / "notes.mp4").write_text("no video " * 100)
     refused = fleet.wait_ended(fleet.submit(tmp_path / "notes.mp4"))
     assert (refused.state, refused.reason) == (JobState.FAILED, Reason.NOT_VIDEO)
+
+    # Worker and reconciler send their spans to where the setting says.
+    root = wait_traced(fleet, collector, job.id, "prepare", "screen")
+    assert root.attributes["fakesieve.outcome"] == record.outcome.value
+    assert wait_traced(fleet, collector, again.id, "prepare").attributes["fakesieve.reused"] == "true"
+    root = wait_traced(fleet, collector, refused.id, "prepare")
+    assert root.attributes["fakesieve.reason"] == "NOT_VIDEO"
 
 
 def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, long_clip: Path) -> None:
