@@ -7,8 +7,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, cast
@@ -17,6 +17,7 @@ import typer
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from fakesieve.cli.up import StopAsked, StopSignals
 from fakesieve.database import open_database
 from fakesieve.embedded.fleet import TENANT, name_command
 from fakesieve.embedded.run_folder import RunFolder
@@ -52,23 +53,17 @@ class Shell:
     """Runs commands of fakesieve as a person would, and shows them."""
 
     environment: Mapping[str, str]
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Keeps signals from coming between the start of a command and the note of it."""
 
-    def run(self, *arguments: str, accepted: tuple[int, ...] = (0,)) -> str:
-        """Return what the command printed.
+    def run(self, *arguments: str, accepted: tuple[int, ...] = (0,), is_apart: bool = False) -> str:
+        """Return what the command printed. One that is apart hears nothing of a Ctrl-C in the terminal.
 
         Where it ends with another status, so does this one, with what the command said of it. Raises
         Unavailable where it said nothing.
         """
         typer.echo(f"$ fakesieve {shlex.join(arguments)}", err=True)
-        done = subprocess.run(
-            (*name_command(), *arguments),
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_S,
-            check=False,
-        )
+        done = self._finish(arguments, is_apart=is_apart)
         if done.returncode not in accepted:
             if "\nhint: " in done.stderr:
                 typer.echo(done.stderr, nl=False, err=True)
@@ -79,6 +74,28 @@ class Shell:
                 "run 'fakesieve doctor', and see the lines above",
             )
         return done.stdout
+
+    def _finish(self, arguments: Sequence[str], *, is_apart: bool) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end. An interruption asks it to end and waits: killed it could end nothing."""
+        process: subprocess.Popen[str] | None = None
+        try:
+            with self.hold():
+                process = subprocess.Popen(
+                    (*name_command(), *arguments),
+                    env=dict(self.environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=is_apart,
+                )
+            out, err = process.communicate(timeout=_COMMAND_S)
+        except BaseException:
+            if process is not None:
+                process.terminate()
+                process.communicate()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def demo_fleet(
@@ -134,24 +151,58 @@ def start_fleet(settings: Mapping[str, str], keep: Path | None = None) -> Genera
     """Run a fleet during the block; gives the environment that reaches it.
 
     It runs in a temporary folder, or in ``keep``, where it goes on after the block unless that failed.
-    ``settings`` are variables FAKESIEVE_* that the fleet is to have.
+    ``settings`` are variables FAKESIEVE_* that the fleet is to have. Ctrl-C, SIGTERM and SIGHUP end the fleet
+    and the command, whenever they come.
     """
-    place = Path(tempfile.mkdtemp(prefix="fakesieve-demo-")) if keep is None else keep.resolve()
-    if keep is None and os.geteuid() == 0:
-        place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
-    folder = RunFolder(place / "fleet" if keep is None else place)
-    shell, is_kept = Shell({**os.environ, **settings}), False
+    signals = StopSignals()
+    shell = Shell({**os.environ, **settings}, signals.hold)
     try:
-        shell.run("up", "--dir", str(folder.path), "--detach")
-        try:
-            yield dict(os.environ) | folder.read_environment()
-            is_kept = keep is not None
-        finally:
-            if not is_kept:
-                shell.run("down", "--dir", str(folder.path))
+        with signals.listen(), _open_place(signals, keep) as place:
+            folder = RunFolder(place / "fleet" if keep is None else place)
+            folder.check_free()  # what runs from now on is ours to end
+            with _run_fleet(shell, folder, signals, is_kept=keep is not None):
+                yield dict(os.environ) | folder.read_environment()
+    except StopAsked as asked:
+        raise typer.Exit(asked.exit_code) from None
+
+
+@contextmanager
+def _open_place(signals: StopSignals, keep: Path | None) -> Generator[Path]:
+    """Give the folder that is to be kept, or a temporary one, which is removed after the block."""
+    if keep is not None:
+        yield keep.resolve()
+        return
+    place: Path | None = None
+    try:
+        with signals.hold():
+            place = Path(tempfile.mkdtemp(prefix="fakesieve-demo-"))
+        if os.geteuid() == 0:
+            place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
+        yield place
     finally:
-        if keep is None:
+        if place is not None:
             shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _run_fleet(shell: Shell, folder: RunFolder, signals: StopSignals, *, is_kept: bool) -> Generator[None]:
+    """Run a fleet during the block; it goes on afterwards where it is kept and nothing failed."""
+    is_to_end = True
+    try:
+        try:
+            shell.run("up", "--dir", str(folder.path), "--detach")
+        except (typer.Exit, Unavailable):
+            is_to_end = False  # it has ended what it had begun, and said why
+            raise
+        yield
+        is_to_end = not is_kept
+    finally:
+        # Nested: the first signal may come in this very moment. Later ones change nothing.
+        try:
+            signals.begin_stop()
+        finally:
+            if is_to_end:
+                shell.run("down", "--dir", str(folder.path), is_apart=True)
 
 
 def invite(environment: Mapping[str, str], folder: Path, forged: Json) -> str:

@@ -32,6 +32,11 @@ class StopAsked(BaseException):
         super().__init__(number)
         self.number = number
 
+    @property
+    def exit_code(self) -> int:
+        """How a command ends that was stopped before it was done."""
+        return 130 if self.number == signal.SIGINT else 143
+
 
 class StopSignals:
     """The first signal raises StopAsked where the program is; later ones are counted, as a wish to hurry."""
@@ -133,9 +138,30 @@ def _start_detached(folder: RunFolder) -> None:
     """Start the same command in the background and return when it has written its environment."""
     folder.check_free()
     folder.logs.mkdir(parents=True, exist_ok=True)
-    log = folder.logs / "up.log"
+    log, signals = folder.logs / "up.log", StopSignals()
+    process: subprocess.Popen[bytes] | None = None
+    with signals.listen():
+        try:
+            with signals.hold():
+                process = _spawn(folder, log)
+            _wait_until_up(folder, process, log)
+        except BaseException as fault:
+            signals.begin_stop()
+            if process is not None:
+                process.terminate()
+                process.wait()
+            if isinstance(fault, StopAsked):
+                raise typer.Exit(fault.exit_code) from None
+            raise
+    # It lives on without us; who waits for it is init.
+    process.returncode = 0
+    _describe(folder, f"end it: fakesieve down --dir {shlex.quote(str(folder.path))}")
+
+
+def _spawn(folder: RunFolder, log: Path) -> "subprocess.Popen[bytes]":
+    """Start ``fakesieve up`` in a session of its own, which no signal of the terminal reaches."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             (*name_command(), "up", "--dir", str(folder.path)),
             cwd=folder.path,
             stdin=subprocess.DEVNULL,
@@ -143,15 +169,6 @@ def _start_detached(folder: RunFolder) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        _wait_until_up(folder, process, log)
-    except BaseException:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        raise
-    # It lives on without us; who waits for it is init.
-    process.returncode = 0
-    _describe(folder, f"end it: fakesieve down --dir {shlex.quote(str(folder.path))}")
 
 
 def _wait_until_up(folder: RunFolder, process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -1,4 +1,7 @@
 import math
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,6 +10,8 @@ from typer import Exit
 
 from fakesieve.__main__ import main
 from fakesieve.cli.demo_fleet import compare, start_fleet
+from fakesieve.embedded.run_folder import RunFolder, is_alive
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def document(raw: float | None, *frames: float | None) -> dict[str, object]:
@@ -95,3 +100,61 @@ def test_what_a_command_says_of_its_failure_is_passed_on(
     assert stop.value.exit_code == 1
     assert "error: INVALID_REQUEST: a fleet runs there already\nhint: end it\n" in capsys.readouterr().err
     assert calls.read_text().count("down") == 0  # the fleet that runs is not this one's to end
+
+
+# The real commands over a fleet without servers: one program, which gets ready only when it is told to.
+BARE = """
+import sys, time
+from fakesieve.__main__ import main
+from fakesieve.cli import up
+from fakesieve.cli.demo_fleet import start_fleet
+from fakesieve.embedded.program import Program
+
+class BareFleet:
+    def __init__(self, folder, commands):
+        self.folder = folder
+    def start(self, supervisor, tell):
+        sleep = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
+        log = self.folder.logs / "sleeper.log"
+        ready = lambda: sys.argv[0].endswith("ready.py")
+        supervisor.start(Program("sleeper", sleep, self.folder.path, log, is_ready=ready))
+        return {"FAKESIEVE_BUCKET": "videos"}
+
+up.Fleet = BareFleet
+name_command = lambda: (sys.executable, "-P", __file__)
+up.name_command = name_command
+if len(sys.argv) > 1:
+    main()
+import fakesieve.cli.demo_fleet as demo
+demo.name_command = name_command
+import typer
+def run():
+    with start_fleet({}):
+        time.sleep(600)
+typer.run(run)
+"""
+
+
+@pytest.mark.parametrize("moment", ["starting", "ready"])
+def test_ctrl_c_ends_the_fleet_whenever_it_comes_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    """The terminal sends it to all processes that share it, here twice."""
+    program = tmp_path / f"{moment}.py"
+    program.write_text(BARE)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-P", str(program)], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        wait_until(lambda: list(tmp_path.glob("fakesieve-demo-*/fleet/pids.json")))
+        (place,) = tmp_path.glob("fakesieve-demo-*/fleet")
+        folder = RunFolder(place)
+        is_there = folder.env_file.exists if moment == "ready" else lambda: "sleeper" in folder.read_pids()
+        wait_until(is_there)
+        pids = folder.read_pids()
+        os.killpg(process.pid, signal.SIGINT)
+        wait_until(lambda: not is_alive(pids["sleeper"]))
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, said
+    assert b"fakesieve down" in said
+    assert not [role for role, pid in pids.items() if is_alive(pid)]
+    assert [each.name for each in tmp_path.iterdir()] == [program.name]
