@@ -86,7 +86,7 @@ COMMANDS: Mapping[str, Command] = {
     "tenants": Command("fakesieve.cli.tenants:tenants", "Say what each tenant may use."),
     "users": Command("fakesieve.cli.users:users", "Make and close the accounts of people."),
     "migrate": Command("fakesieve.cli.migrate:migrate", "Bring the database to this release."),
-    "serve": Command("api.serve:serve", "Answer programs over HTTP."),
+    "serve": Command("api.serve:serve", "Answer programs over HTTP.", is_service=True),
     "worker": Command("workers.cli:worker", "Run a worker host of the fleet.", is_service=True),
     "relay": Command("workers.cli:relay", "Ring the workers for work that waits.", is_service=True),
     "reconciler": Command("workers.cli:reconciler", "Bring back work that got lost.", is_service=True),

@@ -97,21 +97,24 @@ class Machine:
         )
 
 
-def read_entrypoint(target: str) -> list[str]:
-    """The entry point of an image of ours."""
-    stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").split(f" AS {target}\n")[1]
-    found = re.search(r"^ENTRYPOINT (.+)$", stage, re.MULTILINE)
-    assert found
-    words: list[str] = json.loads(found[1])
+def read_instruction(target: str, name: str) -> list[str]:
+    """The words of ENTRYPOINT or CMD of an image of ours, its own or that of the image it is made from."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(rf"^FROM (\S+) AS {re.escape(target)}\n(.*?)(?=^FROM |\Z)", dockerfile, re.M | re.S)
+    if found is None:
+        return []  # an image of somebody else
+    told = re.search(rf"^{name} (\[.+\])$", found[2], re.MULTILINE)
+    words: list[str] = json.loads(told[1]) if told else read_instruction(found[1], name)
     return words
 
 
 def command_of(service: Mapping[str, Any]) -> list[str]:
-    """All words of a service's command line, with the entry point of its image where it has none."""
+    """All words of a service's command line; what it does not say is what its image says."""
     image = str(service["image"])
-    entrypoint = service.get("entrypoint")
-    if entrypoint is None:
-        entrypoint = (
-            read_entrypoint(image.removeprefix("fakesieve-")) if image.startswith("fakesieve-") else []
-        )
-    return [*entrypoint, *(service.get("command") or ())]
+    target = image.removeprefix("fakesieve-") if image.startswith("fakesieve-") else ""
+    entrypoint, command = service.get("entrypoint"), service.get("command")
+    if target and entrypoint is None:
+        entrypoint = read_instruction(target, "ENTRYPOINT")
+    if target and command is None:
+        command = read_instruction(target, "CMD")
+    return [*(entrypoint or ()), *(command or ())]

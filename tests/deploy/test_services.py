@@ -6,6 +6,7 @@ of this machine, and ports come as further arguments. Images, limits and network
 
 import os
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -268,7 +269,25 @@ def test_the_key_of_the_store_reaches_its_bucket_alone(objects: str, secrets: di
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-@pytest.mark.parametrize("name", ["relay", "reconciler", "sender", "worker-cpu", "worker-gpu"])
+# Of each service a figure that it tells by the time that it is healthy; the API has counted the check.
+FIGURES = {
+    "relay": "fakesieve_relay_failures_total 0.0",
+    "reconciler": "fakesieve_relay_failures_total 0.0",
+    "sender": "fakesieve_relay_failures_total 0.0",
+    "worker-cpu": "fakesieve_running 0.0",
+    "worker-gpu": "fakesieve_running 0.0",
+    "api": 'fakesieve_api_answers_total{method="GET",route="/health/ready",status="200"} 1.0',
+}
+
+
+def read_metrics(port: int) -> str:
+    """What Prometheus is told at a port of this machine."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_it_starts_answers_its_health_check_and_ends(
     compose: dict[str, Any],
     machine: Machine,
@@ -278,14 +297,15 @@ def test_it_starts_answers_its_health_check_and_ends(
     name: str,
 ) -> None:
     service = compose[name]
-    (port,) = find_ports(1)
+    port, api_port = find_ports(2)
     kind, *check = service["healthcheck"]["test"]
     assert kind == "CMD"
-    check = [word.replace(":9100/", f":{port}/") for word in check]
+    check = [word.replace(":9100/", f":{port}/").replace(":8080/", f":{api_port}/") for word in check]
     scratch = machine.folder / f"{name}-scratch"
     scratch.mkdir()
     changed = {
         "FAKESIEVE_METRICS_PORT": str(port),
+        "FAKESIEVE_API_PORT": str(api_port),
         "FAKESIEVE_SCRATCH_DIR": str(scratch),
         "FAKESIEVE_SLOTS": "1",
         "FAKESIEVE_DRAIN_S": "2",
@@ -310,10 +330,12 @@ def test_it_starts_answers_its_health_check_and_ends(
     try:
         process.wait_ready()
         wait_until(is_healthy, log.read_text, every_s=0.2)
+        metrics = read_metrics(port)
     finally:
         process.stop()
     # 143 is the command's own answer to SIGTERM, as long as Celery does not listen for it yet.
     assert process.poll() in ((0, 143) if name.startswith("worker") else (0,)), log.read_text()
+    assert FIGURES[name] in metrics.splitlines()
     assert b"host.stopped" in log.read_bytes() or not name.startswith("worker")
 
 
