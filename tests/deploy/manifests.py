@@ -66,19 +66,41 @@ def read_compose(folder: Path, secrets: Mapping[str, str]) -> dict[str, Any]:
     return resolved
 
 
-def read_kustomization(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every document that a kustomization names, its bases included, with its tags of images."""
+def read_kustomization(folder: Path) -> list[dict[str, Any]]:
+    """Every document that a kustomization makes, its bases included, with its tags of images and patches."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     tags = {image["name"]: f"{image['newName']}:{image['newTag']}" for image in kustomization["images"]}
+    documents: list[dict[str, Any]] = []
     for name in kustomization["resources"]:
         path = folder / name
         if path.is_dir():
-            yield from read_kustomization(path)
+            documents += read_kustomization(path)
             continue
-        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            for container in pod_of(document).get("containers", ()):
-                container["image"] = tags.get(container["image"], container["image"])
-            yield document
+        documents += yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    for document in documents:
+        for container in pod_of(document).get("containers", ()):
+            container["image"] = tags.get(container["image"], container["image"])
+    for patch in kustomization.get("patches", ()):
+        documents.remove(_find_deleted(documents, patch))
+    return documents
+
+
+def _find_deleted(documents: list[dict[str, Any]], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The one document that a patch takes out. Patches of another kind are not read here and fail."""
+    target, said = patch["target"], yaml.safe_load(patch["patch"])
+    assert said == {
+        "apiVersion": said["apiVersion"],
+        "kind": target["kind"],
+        "metadata": {"name": target["name"]},
+        "$patch": "delete",
+    }
+    (found,) = (
+        document
+        for document in documents
+        if (document["kind"], document["metadata"]["name"]) == (target["kind"], target["name"])
+    )
+    assert found["apiVersion"] == said["apiVersion"]
+    return found
 
 
 def pod_of(document: Mapping[str, Any]) -> dict[str, Any]:

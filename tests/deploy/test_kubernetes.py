@@ -1,5 +1,7 @@
 """The manifests for Kubernetes: whole, valid, hardened, and slower to kill than a worker drains."""
 
+import shutil
+import subprocess
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ import yaml
 from fakesieve.settings import PREFIX, Settings
 from fakesieve.webhooks.addresses import PORTS
 from tests.deploy.manifests import KUBERNETES, pod_of, read_kustomization
+from tests.waiting import PATIENCE_S
 from workers.host import GIVE_BACK_S
 
 VERSION = "1.33"
-DOCUMENTS = list(read_kustomization(KUBERNETES / "gpu"))  # the base is in it
+BASE, GPU = (read_kustomization(KUBERNETES / name) for name in ("base", "gpu"))
+DOCUMENTS = BASE + [document for document in GPU if document not in BASE]
 OURS = [document for document in DOCUMENTS if document["apiVersion"] != "keda.sh/v1alpha1"]
 SCALED = [document for document in DOCUMENTS if document["kind"] == "ScaledObject"]
 PODS = [document for document in DOCUMENTS if pod_of(document)]
@@ -55,6 +59,31 @@ def test_names_are_unique_and_in_one_namespace() -> None:
     assert len({name_of(document) for document in DOCUMENTS}) == len(DOCUMENTS)
     places = {document["metadata"].get("namespace") for document in DOCUMENTS}
     assert places == {"fakesieve", None}
+
+
+def test_hosts_with_gpus_take_the_place_of_those_without() -> None:
+    """Side by side they would take each other's work and give it back: the engine is part of the pipeline."""
+    base, gpu = ({name_of(document) for document in documents} for documents in (BASE, GPU))
+    kinds = ("Deployment", "PodDisruptionBudget", "ScaledObject")
+    assert base - gpu == {f"{kind}-worker-cpu" for kind in kinds}
+    assert gpu - base == {f"{kind}-worker-gpu" for kind in kinds}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize(("folder", "documents"), [("base", BASE), ("gpu", GPU)], ids=["base", "gpu"])
+def test_kubectl_makes_the_same_of_it(folder: str, documents: list[dict[str, Any]]) -> None:
+    made = subprocess.run(
+        ["kubectl", "kustomize", str(KUBERNETES / folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+
+    def list_images(found: list[dict[str, Any]]) -> dict[str, list[str]]:
+        return {name_of(each): [c["image"] for c in pod_of(each).get("containers", ())] for each in found}
+
+    assert list_images(list(yaml.safe_load_all(made.stdout))) == list_images(documents)
 
 
 def test_no_file_holds_a_secret() -> None:
