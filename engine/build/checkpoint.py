@@ -81,14 +81,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises BundleInvalid if the file is no checkpoint or holds anything but tensors where they belong.
     """
-    try:
-        with warnings.catch_warnings():
-            # A file of another pickle protocol is either read or refused; torch also warns of it.
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, *_LOAD_ERRORS) as fault:
-        raise _refuse_file(path, fault) from fault
-    entries = _entries_of(content)
+    entries = _entries_of(load_torch_file(path))
     if entries is None:
         raise _invalid(f"{path.name} holds no state dict", "give the reference's checkpoint-NN.pth.tar")
     tensors = {str(key).removeprefix(_PREFIX): value for key, value in entries.items()}
@@ -97,6 +90,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         seen = f"no tensor at {_listed(strange)}" if strange else "the same key with and without 'module.'"
         raise _invalid(f"{path.name}: {seen}", "give the file as the reference's training wrote it")
     return cast("dict[str, Tensor]", tensors)
+
+
+def load_torch_file(path: Path) -> object:
+    """Return what ``torch.save`` wrote, tensors on the CPU; nothing in it is run. Raises BundleInvalid."""
+    try:
+        with warnings.catch_warnings():
+            # A file of another pickle protocol is either read or refused; torch also warns of it.
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
+            return cast("object", torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, *_LOAD_ERRORS) as fault:
+        raise _refuse_file(path, fault) from fault
 
 
 def _refuse_file(path: Path, fault: Exception) -> BundleInvalid:

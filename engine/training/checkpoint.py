@@ -4,10 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]  # untyped package
 from torch import Tensor, nn
+
+from engine.build.checkpoint import load_torch_file
+from engine.errors import BundleInvalid
+from engine.network.two_stream import TwoStreamNet
+from engine.results import RejectReason
 
 
 @dataclass
@@ -64,25 +71,86 @@ def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
     _write_whole(path, tensors)
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a bare state dict (``.pt``) or the weights of a bundle (``.safetensors``), strictly."""
+def load_weights(network: TwoStreamNet, path: Path) -> None:
+    """Load a bare state dict (``.pt``) or the weights of a bundle (``.safetensors``).
+
+    The projection head is free: it serves training alone, so one that the network lacks is dropped, and one
+    that the file lacks stays as it was made. All else must fit. Raises BundleInvalid.
+    """
+    tensors = _read_weights(path)
+    own = network.state_dict()
+    kept = {key: tensor for key, tensor in tensors.items() if key in own or not _is_projection(key)}
+    fresh = {key: own[key] for key in own if _is_projection(key) and key not in kept}
+    _fit_weights(network, kept | fresh, path)
+
+
+def _is_projection(key: str) -> bool:
+    return key.startswith("projection.")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
-        network.load_state_dict(load_file(path))
-    else:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as fault:
+            raise _invalid(f"{path} cannot be read: {fault}", "check the path of the weights") from fault
+    content = load_torch_file(path)
+    tensors = cast("dict[object, object]", content) if isinstance(content, dict) else {}
+    if "averaged" in tensors:
+        raise _invalid(f"{path} is a run's checkpoint to resume from", "give best.pt of the same folder")
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise _invalid(f"{path} holds more than weights, or none", "give best.pt of a run")
+    return cast("dict[str, Tensor]", tensors)
+
+
+def _fit_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load tensors into a network. Raises BundleInvalid with the counts of those that do not fit."""
+    own = network.state_dict()
+    missing, unexpected = own.keys() - tensors.keys(), tensors.keys() - own.keys()
+    misshaped = {key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape}
+    if missing or unexpected or misshaped:
+        counts = (
+            f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(misshaped)} of another shape"
+        )
+        hint = "give weights of lv-compact: best.pt of a run, or its bundle's weights.safetensors"
+        raise _invalid(f"{path} is of another network: {counts}", hint)
+    network.load_state_dict(tensors)
 
 
 def load_checkpoint(
-    directory: Path, network: nn.Module, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
+    directory: Path, network: TwoStreamNet, averaged: AveragedWeights, optimizer: torch.optim.Optimizer
 ) -> RunState:
-    """Restore what ``save_checkpoint`` wrote; a folder without checkpoint gives a fresh state."""
-    if not (directory / "last.pt").exists():
+    """Restore what ``save_checkpoint`` wrote; a folder without checkpoint gives a fresh state.
+
+    Raises BundleInvalid for files that are damaged, or of a run with another setting of similarity learning.
+    """
+    last = directory / "last.pt"
+    if not last.exists():
         return RunState()
-    stored = torch.load(directory / "last.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(stored["network"])
-    averaged.tensors = stored["averaged"]
-    optimizer.load_state_dict(stored["optimizer"])
-    return RunState(**json.loads((directory / "state.json").read_text()))
+    try:
+        stored = cast("dict[str, Any]", load_torch_file(last))
+        _check_similarity(network, stored["network"], directory)
+        _fit_weights(network, stored["network"], last)
+        averaged.tensors = stored["averaged"]
+        optimizer.load_state_dict(stored["optimizer"])
+        return RunState(**json.loads((directory / "state.json").read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        seen = f"the run in {directory} cannot be resumed: {type(fault).__name__}: {fault}"
+        hint = "give another folder with --out; --weights with the best.pt of this one keeps what it learned"
+        raise _invalid(seen, hint) from fault
+
+
+def _check_similarity(network: TwoStreamNet, stored: Mapping[str, Tensor], directory: Path) -> None:
+    """Refuse to change the losses within a run: its optimiser has no state for the other's projection."""
+    was_similar = any(map(_is_projection, stored))
+    if was_similar != (network.projection is not None):
+        begun = "with" if was_similar else "without"
+        seen = f"the run in {directory} was begun {begun} --similarity"
+        raise _invalid(seen, f"resume it {begun} --similarity, or give another folder with --out")
+
+
+def _invalid(seen: str, hint: str) -> BundleInvalid:
+    return BundleInvalid(RejectReason.MODEL_INVALID, seen, hint)
 
 
 def _write_whole(path: Path, tensors: Mapping[str, object]) -> None:
