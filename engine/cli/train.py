@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from engine.network.two_stream import TwoStreamNet
@@ -23,11 +24,15 @@ from engine.training.schedule import Schedule
 _REDRAWER = "redraw.pt"
 
 
-def _load_start(network: TwoStreamNet, imagenet: Path | None, weights: Path | None) -> None:
+def build_start(seed: int, imagenet: Path | None, weights: Path | None, *, similarity: bool) -> TwoStreamNet:
+    """Return the network that a run begins with; the same seed gives the same random weights."""
+    torch.manual_seed(seed)
+    network = build_lv_compact(projection=similarity)
     if imagenet is not None:
         initialise_from_imagenet(network, imagenet)
     if weights is not None:
         load_weights(network, weights)
+    return network
 
 
 def _read_split(data: Path, out: Path) -> dict[str, list[FaceRecord]]:
@@ -81,8 +86,7 @@ def train(
         raise typer.BadParameter("--redrawn needs --imagenet, by whose features the faces are drawn")
     keep_heap()
     split = _read_split(data, out)
-    network = build_lv_compact(projection=similarity)
-    _load_start(network, imagenet, weights)
+    network = build_start(seed, imagenet, weights, similarity=similarity)
     settings = RunSettings(
         directory=out,
         schedule=Schedule(peak=rate, warmup=200, total=steps, cooldown=cooldown),

@@ -1,6 +1,91 @@
-"""``fakesieve train``: what it refuses before it begins."""
+"""``fakesieve train`` and ``fakesieve model pack``: from faces to a bundle, and what they refuse."""
 
+import json
 from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.bundle import load_bundle
+from engine.cli.train import build_start
+from engine.training.faces import FaceRecord, read_faces
+from engine.training.forge import ForgeryMethod
+from engine.training.loop import RunSettings, TrainingRun
+from engine.training.pairs import PairRecipe
+from tests.engine.training.faces import write_face_set
+
+SEED = 77
+OPTIONS = {
+    "--steps": 2, "--cooldown": 1, "--rate": 2e-4, "--pairs": 3, "--threads": 1, "--workers": 1,
+    "--degradation": 0.3, "--scene": 0.4, "--averaging": 0.9, "--seed": SEED,
+}  # fmt: skip
+"""None of them as by default, but ``--workers``: pairs come from another process, as they always do."""
+
+
+class SmallRun(TrainingRun):
+    """A run that judges by one pair of each method, and lets itself be looked at."""
+
+    seen: tuple[RunSettings, PairRecipe, list[FaceRecord], list[FaceRecord]]
+
+    def __init__(self, network, train, val, recipe, run: RunSettings) -> None:
+        SmallRun.seen = (run, recipe, train, val)
+        small = {**vars(run), "validation_pairs": 1, "log_every": 1}
+        super().__init__(network, train, val, recipe, RunSettings(**small))
+
+
+def _write_boxes(faces: Path, file: Path) -> None:
+    """Write the boxes of the index as if the detector had found them, which has its own test."""
+    records = read_faces(faces)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    paths, boxes = [record.path.name for record in records], [record.box for record in records]
+    np.savez(file, path=np.array(paths), found=np.ones(len(paths), bool), box_px=np.array(boxes, np.float32))
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """30 people to train on, and as many for validation: the fewest that thresholds are fitted on."""
+    return write_face_set(tmp_path / "faces", people=60)
+
+
+def test_flags_reach_the_run_and_its_best_weights_become_a_bundle(
+    run, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.train.TrainingRun", SmallRun)
+    out, packed = tmp_path / "run", tmp_path / "packed"
+    _write_boxes(faces, out / "boxes.npz")
+    flags = [word for option in OPTIONS.items() for word in option]
+    trained = run("train", faces, "--out", out, *flags, "--similarity")
+    assert trained.code == 0, trained.err
+    settings, recipe, train, val = SmallRun.seen
+    assert (settings.schedule.total, settings.schedule.cooldown, settings.schedule.peak) == (2, 1, 2e-4)
+    assert (settings.pairs, settings.threads, settings.workers) == (3, 1, 1)
+    assert (settings.averaging, settings.seed, settings.similarity) == (0.9, SEED, True)
+    assert (recipe.degradation, recipe.scene) == (0.3, 0.4)
+    assert ForgeryMethod.EIGENFACE in recipe.drawn_methods
+    assert (len(train), len(val)) == (30, 30)
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert {"similarity", "projection", "auc", "auc_swap_poisson"} <= {key for line in logged for key in line}
+    assert json.loads((out / "state.json").read_text())["step"] == 2
+
+    card = tmp_path / "card.json"
+    card.write_text('{"training": "two steps on one astronaut"}')
+    pack = ("model", "pack", out / "best.pt", "--faces", faces, "--boxes", out / "boxes.npz", "--card", card)
+    done = run(*pack, "--out", packed, "--name", "trial")
+    assert done.code == 0, done.err
+    assert done.out == f"{packed}\n"
+    bundle = load_bundle(packed)
+    assert (bundle.name, bundle.card["training"]) == ("trial", "two steps on one astronaut")
+    assert [threshold.count for threshold in bundle.thresholds] == [30, 30, 30]
+    assert run("model", "verify", packed).code == 0
+
+
+def test_the_seed_sets_the_weights_that_a_run_begins_with() -> None:
+    first, again, other = (
+        build_start(seed, None, None, similarity=False).patch_head.conv.weight for seed in (SEED, SEED, 78)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_drawn_forgeries_need_what_they_are_drawn_by(run, tmp_path: Path) -> None:
