@@ -48,4 +48,16 @@ def test_goals_speak_of_contenders_and_sets_that_exist() -> None:
         clip_set, _, pair = name.partition(": speed of ")
         assert clip_set in SCREENED_SETS
         assert set(pair.split(" over ")) <= set(CONTENDERS)
-    assert len(speeds) == 2
+    assert len(speeds) == 3
+
+
+def test_goals_that_hold_for_32_samples_are_asked_of_the_default_sampling_too() -> None:
+    goals = read_goals()
+    for few, usual in (
+        ("B: speed of fakesieve-32 over N1", "B: speed of fakesieve over N1"),
+        (
+            "D: core-seconds of reading through over ours, 32 samples",
+            "D: core-seconds of reading through over ours, default sampling",
+        ),
+    ):
+        assert goals[usual].at_least == goals[few].at_least
