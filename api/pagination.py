@@ -112,7 +112,7 @@ PageQuery = Annotated[PageRequest, Depends(read_page)]
 def sign_token(key: bytes, position: Sequence[Key], binding: str) -> str:
     """Return a position as an opaque text that only we can have made, for one list alone."""
     body = json.dumps(list(position), allow_nan=False, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_sign(key, body, binding) + body).rstrip(b"=").decode()
+    return _spell(_sign(key, body, binding) + body)
 
 
 def read_token(key: bytes, token: str, binding: str) -> tuple[Key, ...]:
@@ -121,10 +121,16 @@ def read_token(key: bytes, token: str, binding: str) -> tuple[Key, ...]:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as fault:
         raise _refuse() from fault
+    if _spell(raw) != token:  # base64 has other spellings of the same bytes
+        raise _refuse()
     mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _sign(key, body, binding)):
         raise _refuse()
     return tuple(cast("list[Key]", json.loads(body)))
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _sign(key: bytes, body: bytes, binding: str) -> bytes:
