@@ -361,6 +361,21 @@ def test_with_pandas_results_become_a_frame(client, acme, module_database, monke
     assert (row["id"], row["score"]["raw"]) == (analysis_id, 0.9)
 
 
+def test_with_the_real_pandas_nested_names_are_columns(client, acme, module_database):
+    """Where pandas is installed, which no extra of this package does."""
+    pandas = pytest.importorskip("pandas")
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        for name in ("one", "two"):
+            record = make_record(acme.tenant_id, make_video(session, acme.tenant_id, f"pandas {name}"))
+            store_analysis(session, record)
+    frame = client.results.to_pandas(filter="score > 0.4")
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame["score.raw"]) == [0.9, 0.9]
+    assert frame["id"].is_unique
+    assert {"verdict.value", "model.name", "coverage.ratio"} <= set(frame.columns)
+    assert client.results.to_pandas(filter="score < 0").empty
+
+
 def test_without_pandas_it_says_how_to_get_it(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(SetupRefused, match="pip install pandas"):
