@@ -17,6 +17,7 @@ from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.evidence import Evidence, MapFacts
 from fakesieve.records.face_quality import FaceQuality
 from fakesieve.records.table import JsonObject
+from fakesieve.records.videos import Source, Video
 from fakesieve.reviews.entries import Entry
 from fakesieve.values.reviews import Disposition, EntryKind, ReasonCode
 
@@ -215,9 +216,8 @@ def list_missing(card: JsonObject | None) -> list[str]:
     return [subject for subject in CARD_SUBJECTS if subject not in known]
 
 
-def list_video_facts(evidence: Evidence) -> list[tuple[str, str]]:
+def list_video_facts(video: Video, sources: Sequence[Source]) -> list[tuple[str, str]]:
     """Return the facts of the file as pairs of words."""
-    video = evidence.video
     facts = [("SHA-256", video.content_sha256), ("size", f"{video.size_bytes:,} bytes")]
     if video.container is not None:
         facts.append(("container, codec", f"{video.container}, {video.codec or 'unknown'}"))
@@ -227,7 +227,7 @@ def list_video_facts(evidence: Evidence) -> list[tuple[str, str]]:
         facts.append(("length", words.format_clock(video.duration_us)))
     if video.external_id is not None:
         facts.append(("your id", video.external_id))
-    return [*facts, *(("seen at", f"s3://{source.bucket}/{source.key}") for source in evidence.sources[:10])]
+    return [*facts, *(("seen at", f"s3://{source.bucket}/{source.key}") for source in sources[:10])]
 
 
 def say_maps(maps: Sequence[MapFacts]) -> str:

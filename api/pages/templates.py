@@ -34,6 +34,7 @@ PLACES: tuple[Place, ...] = (
     Place("/policies", "Policies"),
     Place("/models", "Models"),
     Place("/upload", "Upload", UserRole.REVIEWER),
+    Place("/videos", "Videos", UserRole.ADMIN),
     Place("/webhooks", "Webhooks", UserRole.ADMIN),
     Place("/keys", "Keys", UserRole.ADMIN),
     Place("/people", "People", UserRole.ADMIN),

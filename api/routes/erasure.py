@@ -18,6 +18,7 @@ from api.schemas.erasure import (
     RetentionOut,
     VideoFateOut,
 )
+from api.services import Services
 from api.writing import read_before
 from fakesieve.erasure.erase import begin_erasure, erase_video, list_erasures, load_erasure
 from fakesieve.erasure.retention import (
@@ -32,6 +33,7 @@ from fakesieve.erasure.retention import (
     undelete_video,
 )
 from fakesieve.errors import FleetError
+from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import Erasure, RetentionClass
 from fakesieve.records.videos import Video
@@ -99,20 +101,30 @@ def erase_one_video(
     the receipt is completed under the same address.
     """
     with_sources = body is not None and body.with_sources
-    database = services.database
-    with database.transaction(tenant_id=caller.tenant_id) as session:
-        erasure_id = begin_erasure(
-            session, video_id, caller.key_id, bucket=services.settings.bucket, with_sources=with_sources
-        )
-    try:
-        erasure = erase_video(database, objects, services.settings.bucket, (caller.tenant_id, erasure_id))
-    except FleetError:  # it is begun, so the answer is its id; the fleet tries again
-        with database.transaction(tenant_id=caller.tenant_id) as session:
-            erasure = load_erasure(session, erasure_id)
-    response.headers["Location"] = f"/v1/erasures/{erasure_id}"
+    actor = (caller.tenant_id, caller.key_id)
+    erasure = begin_and_erase(services, objects, actor, video_id, with_sources=with_sources)
+    response.headers["Location"] = f"/v1/erasures/{erasure.id}"
     if erasure.state is ErasureState.RUNNING:
         response.status_code = 202
     return _write(erasure)
+
+
+def begin_and_erase(
+    services: Services, objects: ObjectStore, actor: tuple[str, str], video_id: str, *, with_sources: bool
+) -> Erasure:
+    """Erase a video as far as that goes now, for a tenant and who acts for it; the fleet does the rest.
+
+    Raises RequestRefused (NOT_FOUND, LEGAL_HOLD).
+    """
+    tenant_id, who = actor
+    database, bucket = services.database, services.settings.bucket
+    with database.transaction(tenant_id=tenant_id) as session:
+        erasure_id = begin_erasure(session, video_id, who, bucket=bucket, with_sources=with_sources)
+    try:
+        return erase_video(database, objects, bucket, (tenant_id, erasure_id))
+    except FleetError:  # it is begun, so there is a receipt; the fleet tries again
+        with database.transaction(tenant_id=tenant_id) as session:
+            return load_erasure(session, erasure_id)
 
 
 @router.get("/v1/erasures", dependencies=_MAY)

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
+from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.videos import Video
 
 PAGE_MAX = 1000
@@ -36,6 +37,20 @@ def list_videos(
     if before is not None:
         wanted = wanted.where(tuple_(Video.create_time, Video.id) < before)
     return list(session.scalars(wanted))
+
+
+def list_deleted(session: Session, limit: int) -> list[Video]:
+    """Return videos that are deleted and not erased yet, those first whose time is over first."""
+    wanted = select(Video).where(Video.purge_time.is_not(None)).order_by(Video.purge_time, Video.id)
+    return list(session.scalars(wanted.limit(limit)))
+
+
+def list_analyses_of(session: Session, video_id: str, limit: int) -> list[Analysis]:
+    """Return the analyses of a video, newest first."""
+    wanted = select(Analysis).where(Analysis.video_id == video_id)
+    return list(
+        session.scalars(wanted.order_by(Analysis.create_time.desc(), Analysis.id.desc()).limit(limit))
+    )
 
 
 def lock_video(session: Session, video_id: str) -> Video | None:

@@ -13,6 +13,8 @@ from sqlalchemy import select
 
 from api.pages.templates import PLACES
 from fakesieve.database import Database
+from fakesieve.erasure.erase import begin_erasure
+from fakesieve.erasure.retention import delete_video
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
@@ -21,6 +23,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import Preferences, find_user, load_preferences
 from fakesieve.records.models import Model
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.records.videos import upsert_video
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.notes import NoteDraft, add_note
 from fakesieve.reviews.queues import load_queue
@@ -289,7 +292,16 @@ def furnish(database: Database, own: Scene) -> list[str]:
         fill_queue(session, load_queue(session, own.queue_id))
         add_note(session, own.analysis_id, "tests", NoteDraft(0, 1_000_000, "the mouth flickers"))
         model = session.scalars(select(Model.id)).first()
-    pages = [f"/webhooks/{made.endpoint.id}", f"/batches/{batch_id}", f"/jobs/{job_id}"]
+        gone = upsert_video(session, tenant_id=own.tenant_id, sha256="ab" * 32, size_bytes=5, media={})
+        deleted = upsert_video(session, tenant_id=own.tenant_id, sha256="cd" * 32, size_bytes=5, media={})
+        begin_erasure(session, gone, "tests", bucket=BUCKET)
+        delete_video(session, deleted, "tests")
+    pages = [
+        *(f"/videos/{each}" for each in (own.video_id, gone, deleted)),
+        f"/webhooks/{made.endpoint.id}",
+        f"/batches/{batch_id}",
+        f"/jobs/{job_id}",
+    ]
     return [*pages, f"/models/{model}", f"/models/{model}/promote?alias=challenger", "/models/rollback"]
 
 
