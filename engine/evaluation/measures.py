@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.aggregate import sigmoid
 from engine.arrays import F32, F64, I64, U8
-from engine.calibrate import clopper_pearson_upper
+from engine.calibrate import clopper_pearson_upper, to_logit
 from engine.container import MediaKind
 from engine.evaluation.manifest import MANIPULATED, REAL, Item
 from engine.evaluation.metrics import (
@@ -150,8 +151,8 @@ def measure_results(
     """Compute all measures. Files without a score are kept aside: nothing stands in for them."""
     scored = [result for result in results if result.raw is not None]
     bootstrap = Bootstrap([result.item.cluster for result in scored], replicates)
-    score, label = _columns(scored)
-    roc = RocMaker(score, label).curve(np.ones(len(scored))) if scored else None
+    videos = _join_pictures(scored)
+    roc = RocMaker(videos.score, videos.label).curve(np.ones(len(videos.score))) if scored else None
     return Evaluation(
         results=tuple(results),
         overall=_measure(scored, bootstrap),
@@ -183,10 +184,41 @@ def _columns(scored: Sequence[ItemResult]) -> tuple[F64, I64]:
     return score, np.array([result.item.label for result in scored], np.int64)
 
 
+@dataclass(frozen=True)
+class _Videos:
+    """One entry for each video: what its figures are computed from."""
+
+    score: F64  # [n]
+    label: I64  # [n]
+    clusters: tuple[str, ...]  # [n]
+
+
+def _join_pictures(scored: Sequence[ItemResult]) -> _Videos:
+    """Return the files as videos: pictures that share ``video_id`` and label are frames of one.
+
+    Its score is the mean of their logits, as frames of a file are averaged. A file of a video stays one
+    entry, and so does a picture that stands alone.
+    """
+    videos: dict[object, list[ItemResult]] = {}
+    for place, result in enumerate(scored):
+        is_frame = result.kind is MediaKind.PICTURE
+        key = (result.item.video_id, result.item.label) if is_frame else place
+        videos.setdefault(key, []).append(result)
+    score = [_columns(frames)[0] for frames in videos.values()]
+    joined = [float(each[0]) if len(each) == 1 else float(sigmoid(to_logit(each).mean())) for each in score]
+    first = [frames[0].item for frames in videos.values()]
+    return _Videos(
+        np.array(joined, np.float64),
+        np.array([item.label for item in first], np.int64),
+        tuple(item.cluster for item in first),
+    )
+
+
 def _measure(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Measures:
     score, label = _columns(scored)
     clusters = [result.item.cluster for result in scored]
-    video = RocMaker(score, label)
+    videos = _join_pictures(scored)
+    video = RocMaker(videos.score, videos.label)
     frames = [(value, result) for result in scored for value in result.frame_scores]
     frame = RocMaker(
         np.array([value for value, _ in frames], np.float64),
@@ -196,10 +228,14 @@ def _measure(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Measures:
         real=int((label == REAL).sum()),
         manipulated=int((label == MANIPULATED).sum()),
         frame_auc=bootstrap.estimate(frame.measure(Roc.area), [result.item.cluster for _, result in frames]),
-        video_auc=bootstrap.estimate(video.measure(Roc.area), clusters),
-        tpr_at_fpr_10=bootstrap.estimate(video.measure(lambda roc: roc.true_positive_at(0.10)), clusters),
-        tpr_at_fpr_1=bootstrap.estimate(video.measure(lambda roc: roc.true_positive_at(0.01)), clusters),
-        eer=bootstrap.estimate(video.measure(Roc.equal_error), clusters),
+        video_auc=bootstrap.estimate(video.measure(Roc.area), videos.clusters),
+        tpr_at_fpr_10=bootstrap.estimate(
+            video.measure(lambda roc: roc.true_positive_at(0.10)), videos.clusters
+        ),
+        tpr_at_fpr_1=bootstrap.estimate(
+            video.measure(lambda roc: roc.true_positive_at(0.01)), videos.clusters
+        ),
+        eer=bootstrap.estimate(video.measure(Roc.equal_error), videos.clusters),
         ece=bootstrap.estimate(calibration_measure(score, label), clusters),
         pair_accuracy=_pair_accuracy(scored, bootstrap),
         patch_iou=_patch_overlap(scored, bootstrap),

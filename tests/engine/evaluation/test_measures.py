@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from engine.container import MediaKind
 from engine.evaluation.manifest import Item
 from engine.evaluation.measures import Evaluation, ItemResult, measure_results
 from engine.policy import Policy, Threshold
@@ -59,6 +60,57 @@ def test_files_without_a_score_are_counted_and_listed_and_enter_no_measure() -> 
     assert with_lost.overall == measure(results).overall
     assert [r.item.name for r in with_lost.unscored] == ["lost", "gone"]
     assert with_lost.outcomes[1, Outcome.NO_FACE] == 1
+
+
+def _frame(
+    name: str, video: str, label: int, score: float, kind: MediaKind = MediaKind.PICTURE
+) -> ItemResult:
+    alone = make_result(name, label, score)
+    return replace(alone, kind=kind, item=replace(alone.item, video_id=video))
+
+
+def _frames_of_two_videos(kind: MediaKind) -> list[ItemResult]:
+    """Two real videos and two forged ones; logits are -2, 0 and 2 for 0.119, 0.5 and 0.881."""
+    low, high = 1 / (1 + np.exp(2.0)), 1 / (1 + np.exp(-2.0))
+    return [
+        _frame("a1", "a", 0, low, kind), _frame("a2", "a", 0, high, kind), _frame("a3", "a", 0, low, kind),
+        _frame("b1", "b", 0, 0.3, kind),
+        _frame("a4", "a", 1, 0.5, kind), _frame("a5", "a", 1, high, kind),
+        _frame("c1", "c", 1, low, kind), _frame("c2", "c", 1, high, kind),
+    ]  # fmt: skip
+
+
+def test_pictures_of_one_video_and_label_are_one_entry_of_its_figures() -> None:
+    evaluation = measure(_frames_of_two_videos(MediaKind.PICTURE))
+    overall = evaluation.overall
+    # Mean logits: real a -2/3 and b -0.85, forged a 1 and c 0.
+    assert (overall.video_auc.value, overall.video_auc.count) == (1.0, 4)
+    assert (overall.tpr_at_fpr_10.value, overall.eer.value) == (1.0, 0.0)
+    assert evaluation.roc is not None
+    assert evaluation.roc.area() == 1.0
+    assert overall.frame_auc.count == 8  # frames stay single, and so do files
+    assert (overall.real, overall.manipulated, overall.ece.count) == (4, 4, 8)
+
+
+def test_files_of_videos_stay_single() -> None:
+    overall = measure(_frames_of_two_videos(MediaKind.VIDEO)).overall
+    label, score = [0, 0, 0, 0, 1, 1, 1, 1], [0, 2, 0, 0.5, 1, 2, 0, 2]
+    assert overall.video_auc.value == pytest.approx(roc_auc_score(label, score))
+    assert overall.video_auc.count == 8
+
+
+def test_the_mean_of_logits_is_no_mean_of_scores() -> None:
+    results = [
+        _frame("a", "a", 0, 0.6),
+        _frame("b1", "b", 1, 0.999),  # mean score 0.555 < 0.6, mean logit that of 0.92
+        _frame("b2", "b", 1, 0.111),
+    ]
+    assert measure(results).overall.video_auc.value == 1.0
+
+
+def test_a_picture_alone_keeps_its_very_score() -> None:
+    results = [_frame(f"{i}", f"{i}", r.item.label, r.raw or 0.0) for i, r in enumerate(drawn())]
+    assert measure(results).overall == measure(drawn()).overall
 
 
 def test_frames_take_the_label_of_their_file() -> None:
