@@ -33,7 +33,7 @@ _BLEND_RATIOS = (0.4, 0.6, 0.8, 1.0, 1.0, 1.0)  # SBI draws opacity with weight 
 
 
 class ForgeryMethod(StrEnum):
-    """How a forgery is made. ``SWAP_POISSON`` is kept out of training to judge unseen methods."""
+    """How a forgery is made. ``KEPT_OUT`` is one of them."""
 
     SELF_BLEND = "self_blend"
     RESYNTHESIS = "resynthesis"
@@ -47,6 +47,10 @@ class ForgeryMethod(StrEnum):
     def needs_donor(self) -> bool:
         """Whether a second person's face is pasted."""
         return self not in (ForgeryMethod.SELF_BLEND, ForgeryMethod.RESYNTHESIS)
+
+
+KEPT_OUT = ForgeryMethod.SWAP_POISSON
+"""Never trained on: figures on it tell what to expect of forgeries that the network has not seen."""
 
 
 @dataclass(frozen=True)

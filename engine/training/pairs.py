@@ -15,7 +15,7 @@ from engine.faces.crop import crop_face
 from engine.training.degrade import Degradation, degrade_picture, draw_degradation
 from engine.training.face_space import load_face_space
 from engine.training.faces import FaceContext, FaceRecord, load_context, sampling_weights
-from engine.training.forge import ForgedFace, ForgeryMethod, Painters, forge_face
+from engine.training.forge import KEPT_OUT, ForgedFace, ForgeryMethod, Painters, forge_face
 from engine.training.redraw import load_redrawer
 from engine.training.scene import Box, draw_scene
 from engine.training.targets import flip_crop, patch_targets, warp_to_crop
@@ -57,6 +57,8 @@ class PairRecipe:
     def __post_init__(self) -> None:
         if not self.drawn_methods:
             raise ValueError("a recipe needs at least one forgery method")
+        if KEPT_OUT in self.methods:
+            raise ValueError(f"{KEPT_OUT} is kept out of training to judge by")
         if self.size % self.grid:
             raise ValueError(f"crop side {self.size} is no multiple of the grid {self.grid}")
 

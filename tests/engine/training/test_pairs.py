@@ -72,6 +72,15 @@ def test_faces_are_drawn_anew_only_where_there_is_what_draws_them(
         assert {maker.draw().method for _ in range(40)} == set(only) - unseen
 
 
+def test_the_method_that_is_judged_by_is_never_trained_on(tmp_path: Path) -> None:
+    whole = PairRecipe(face_space=tmp_path, redrawer=tmp_path).with_share(ForgeryMethod.REDRAWN, 0.4)
+    assert set(whole.judged_methods) - set(whole.drawn_methods) == {ForgeryMethod.SWAP_POISSON}
+    with pytest.raises(ValueError, match="kept out of training"):
+        PairRecipe(methods={ForgeryMethod.SELF_BLEND: 0.5, ForgeryMethod.SWAP_POISSON: 0.5})
+    with pytest.raises(ValueError, match="kept out of training"):
+        PairRecipe().with_share(ForgeryMethod.SWAP_POISSON, 0.1)
+
+
 def test_a_share_for_one_method_leaves_the_others_as_they_were_to_each_other() -> None:
     usual = PairRecipe().methods
     shares = PairRecipe().with_share(ForgeryMethod.REDRAWN, 0.4).methods
