@@ -1,4 +1,4 @@
-"""The three kinds of failure: the video's fault, the machine's fault, and a broken model bundle.
+"""The kinds of failure: the video's fault, the machine's, a broken model bundle, a list that does not hold.
 
 Anything else that is raised is a fault of this program and fails loudly.
 """
@@ -38,3 +38,7 @@ class BackendFailed(Unavailable):
 
 class BundleInvalid(EngineError):
     """A model bundle or checkpoint is incomplete, altered, or not of the expected network."""
+
+
+class DataInvalid(EngineError):
+    """A folder of faces or a list of labelled files that a command was given cannot be used."""

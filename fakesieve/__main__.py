@@ -15,6 +15,7 @@ from types import FrameType
 from typing import cast
 
 import typer
+from typer.exceptions import TyperException
 
 from engine.errors import EngineError
 from engine.results import RejectReason
@@ -160,6 +161,10 @@ def _run_command(name: str, arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end_service if COMMANDS[name].is_service else _stop)
     try:
         COMMANDS[name].load()(arguments, prog_name=f"fakesieve {name}")
+    except SystemExit as end:  # so typer ends a command, also after it has said what was not understood
+        if end.code == EXIT_USAGE and isinstance(end.__context__, TyperException):
+            _advise_help(name, end.__context__)
+        raise
     except KeyboardInterrupt:  # typer answers those that come while a command runs; this one came before
         return EXIT_INTERRUPTED
     except (EngineError, FleetError) as fault:
@@ -179,6 +184,12 @@ def _run_command(name: str, arguments: list[str]) -> int:
             "this is a fault of fakesieve: please report it with the lines above",
         )
     return EXIT_ERROR
+
+
+def _advise_help(name: str, misuse: TyperException) -> None:
+    """Say where the options are explained that were not understood, of the subcommand if there is one."""
+    path = getattr(getattr(misuse, "ctx", None), "command_path", f"fakesieve {name}")
+    _hint(f"see '{path} --help'")
 
 
 def _tell_driver(fault: EngineError | FleetError) -> str:
@@ -214,7 +225,12 @@ def _end_service(signal_number: int, frame: FrameType | None) -> None:
 
 
 def _complain(seen: str, hint: str) -> None:
-    print(f"error: {escape_line(seen)}\nhint: {escape_line(hint)}", file=sys.stderr)  # noqa: T201 - to the user
+    print(f"error: {escape_line(seen)}", file=sys.stderr)  # noqa: T201 - to the user
+    _hint(hint)
+
+
+def _hint(text: str) -> None:
+    print(f"hint: {escape_line(text)}", file=sys.stderr)  # noqa: T201 - to the user
 
 
 if __name__ == "__main__":

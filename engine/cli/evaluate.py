@@ -32,6 +32,7 @@ from engine.evaluation.run import screen_items
 from engine.limits import Limits
 from engine.model_names import DEFAULT_MODEL
 from engine.output.files import make_folder
+from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, ScanTools, describe_model, fingerprint_tools, open_tools
 
@@ -104,7 +105,8 @@ def _read_items(source: Path) -> tuple[Item, ...]:
     try:
         return read_items(source)
     except ManifestInvalid as error:
-        typer.echo(f"error: {error}\nhint: see docs/reference/evaluation.md for the columns", err=True)
+        seen = f"error: {RejectReason.INVALID_MANIFEST}: {error}"
+        typer.echo(f"{seen}\nhint: see docs/reference/evaluation.md for the columns", err=True)
         raise typer.Exit(EXIT_USAGE) from error
 
 

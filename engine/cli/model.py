@@ -9,7 +9,7 @@ import typer
 
 from engine.backends.select import check_engines
 from engine.bundle import MANIFEST, SIGNATURE, ModelBundle, list_bundles, load_bundle, write_manifest
-from engine.calibrate import Calibration, move_thresholds
+from engine.calibrate import LEAST_REAL, Calibration, move_thresholds
 from engine.cli.trust import open_bundle
 from engine.errors import BundleInvalid
 from engine.output.names import escape_for_terminal, to_text
@@ -71,16 +71,16 @@ def pack(
     from engine.build.write import check_target
     from engine.network.variants import build_lv_compact
     from engine.training.checkpoint import load_weights
-    from engine.training.faces import read_faces
     from engine.training.pack import pack_model, read_card
-    from engine.training.prepare import detect_boxes
+    from engine.training.prepare import read_split
 
     out = check_target(out)  # before minutes are spent
     network = build_lv_compact()
     load_weights(network, weights)
-    held_out = [face for face in read_faces(faces, detect_boxes(faces, boxes)) if face.split == "val"]
+    read = read_card(card)
+    held_out = read_split(faces, boxes, "val", LEAST_REAL)
     typer.echo(f"scoring {len(held_out)} real faces", err=True)
-    bundle = pack_model(network, held_out, out, name=name or out.name, card=read_card(card))
+    bundle = pack_model(network, held_out, out, name=name or out.name, card=read)
     typer.echo(f"{bundle.directory}")
 
 
@@ -134,13 +134,12 @@ def _read_metrics(metrics: Path, bundle: ModelBundle) -> _Fit:
 def _fit(bundle: ModelBundle, faces: Path | None, boxes: Path | None, prior: float) -> _Fit:
     """Fit on the people of a face folder that training never saw; the thresholds move along."""
     # Lazy: the forgeries need torch, which the other commands do without.
-    from engine.training.faces import read_faces
-    from engine.training.prepare import detect_boxes
+    from engine.training.prepare import read_split
     from engine.training.probabilities import fit_on_faces
 
     assert faces is not None
     assert boxes is not None
-    held_out = [face for face in read_faces(faces, detect_boxes(faces, boxes)) if face.split == "val"]
+    held_out = read_split(faces, boxes, "val")
     typer.echo(f"scoring {len(held_out)} real faces and as many forgeries of them", err=True)
     fitted = fit_on_faces(bundle, held_out, fitted_on=FACES_SET, prior=prior)
     return fitted, move_thresholds(bundle.thresholds, bundle.calibration, fitted)

@@ -8,16 +8,21 @@ from typing import Annotated
 import torch
 import typer
 
+from engine.build.checkpoint import load_torch_file
+from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
 from engine.network.variants import build_lv_compact, initialise_from_imagenet
+from engine.output.files import unwritable
+from engine.results import RejectReason
 from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
 from engine.training.face_space import fit_face_space
-from engine.training.faces import FaceRecord, read_faces
+from engine.training.faces import FaceRecord
 from engine.training.forge import ForgeryMethod
+from engine.training.index import SPLITS
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
-from engine.training.prepare import detect_boxes
+from engine.training.prepare import read_split
 from engine.training.redraw import fit_redrawer
 from engine.training.schedule import Schedule
 
@@ -29,16 +34,22 @@ def build_start(seed: int, imagenet: Path | None, weights: Path | None, *, simil
     torch.manual_seed(seed)
     network = build_lv_compact(projection=similarity)
     if imagenet is not None:
-        initialise_from_imagenet(network, imagenet)
+        _start_from_imagenet(network, imagenet)
     if weights is not None:
         load_weights(network, weights)
     return network
 
 
-def _read_split(data: Path, out: Path) -> dict[str, list[FaceRecord]]:
-    """Return the faces for training and for validation; boxes are found once for a run."""
-    faces = read_faces(data, detect_boxes(data, out / "boxes.npz"))
-    return {name: [face for face in faces if face.split == name] for name in ("train", "val")}
+def _start_from_imagenet(network: TwoStreamNet, imagenet: Path) -> None:
+    load_torch_file(imagenet)  # refuses what torch cannot read
+    try:
+        initialise_from_imagenet(network, imagenet)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as fault:
+        seen, hint = (
+            f"{imagenet} holds no weights of EfficientNet-Lite0",
+            "see docs/howto/train.md, Where to start",
+        )
+        raise BundleInvalid(RejectReason.MODEL_INVALID, seen, hint) from fault
 
 
 def _prepare_recipe(network: TwoStreamNet, faces: list[FaceRecord], out: Path, seed: int) -> PairRecipe:
@@ -50,6 +61,16 @@ def _prepare_recipe(network: TwoStreamNet, faces: list[FaceRecord], out: Path, s
         face_space=fit_face_space(faces, out / "faces.npz", seed),
         redrawer=redrawer if redrawer.exists() else None,
     )
+
+
+def _execute(run: TrainingRun, settings: RunSettings) -> None:
+    try:
+        run.execute(_print_line)
+    except OSError as fault:
+        raise unwritable(settings.directory, fault.strerror or str(fault)) from fault
+    except FloatingPointError as fault:
+        hint = f"give a lower --rate than {settings.schedule.peak}; the run goes on from what it saved last"
+        raise BundleInvalid(RejectReason.MODEL_INVALID, str(fault), hint) from fault
 
 
 def _print_line(figures: dict[str, float]) -> None:
@@ -65,27 +86,42 @@ def train(
         typer.Option(help="EfficientNet-Lite0 weights to start from, and to draw forgeries by."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="lv-compact weights to start from.")] = None,
-    steps: Annotated[int, typer.Option(help="Last step of the run.")] = 20_000,
-    cooldown: Annotated[int, typer.Option(help="Steps at the end over which the rate falls to 0.")] = 1_000,
-    rate: Annotated[float, typer.Option(help="Learning rate between warm-up and cool-down.")] = 4e-4,
-    pairs: Annotated[int, typer.Option(help="Real faces per step, each with one forgery.")] = 16,
-    threads: Annotated[int, typer.Option(help="Threads of the network.")] = 2,
-    workers: Annotated[int, typer.Option(help="Processes that make pairs.")] = 1,
+    steps: Annotated[int, typer.Option(help="Last step of the run.", min=0)] = 20_000,
+    cooldown: Annotated[
+        int, typer.Option(help="Steps at the end over which the rate falls to 0.", min=0)
+    ] = 1_000,
+    rate: Annotated[
+        float, typer.Option(help="Learning rate between warm-up and cool-down.", min=1e-9)
+    ] = 4e-4,
+    pairs: Annotated[int, typer.Option(help="Real faces per step, each with one forgery.", min=1)] = 16,
+    threads: Annotated[int, typer.Option(help="Threads of the network.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that make pairs; 0: none but this one.", min=0)] = 1,
     similarity: Annotated[bool, typer.Option("--similarity", help="Add patch similarity learning.")] = False,
-    degradation: Annotated[float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.")] = 1.0,
+    degradation: Annotated[
+        float, typer.Option(help="Share of degraded pairs: 0 none, 1 most.", min=0.0, max=1.0)
+    ] = 1.0,
     redrawn: Annotated[
-        float, typer.Option(help="Share of forgeries that a network draws; it needs --imagenet once.")
+        float,
+        typer.Option(
+            help="Share of forgeries that a network draws; it needs --imagenet once.", min=0.0, max=0.99
+        ),
     ] = 0.0,
-    scene: Annotated[float, typer.Option(help="Share of pairs in other light or tilted.")] = 0.0,
-    averaging: Annotated[float, typer.Option(help="Weight of the past in the averaged weights.")] = 0.998,
-    seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.")] = 20231106,
+    scene: Annotated[
+        float, typer.Option(help="Share of pairs in other light or tilted.", min=0.0, max=1.0)
+    ] = 0.0,
+    averaging: Annotated[
+        float, typer.Option(help="Weight of the past in the averaged weights.", min=0.0, max=1.0)
+    ] = 0.998,
+    seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.", min=0)] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
     redrawer = out / _REDRAWER
     if redrawn and imagenet is None and not redrawer.exists():
         raise typer.BadParameter("--redrawn needs --imagenet, by whose features the faces are drawn")
+    if cooldown > steps:
+        raise typer.BadParameter(f"--cooldown {cooldown} is longer than the run of --steps {steps}")
     keep_heap()
-    split = _read_split(data, out)
+    split = {name: read_split(data, out / "boxes.npz", name) for name in SPLITS}
     network = build_start(seed, imagenet, weights, similarity=similarity)
     settings = RunSettings(
         directory=out,
@@ -104,4 +140,4 @@ def train(
     )
     recipe = recipe.with_share(ForgeryMethod.REDRAWN, redrawn)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
-    run.execute(_print_line)
+    _execute(run, settings)

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.arrays import F32, U8
 from engine.training.faces import FaceContext, FaceRecord, load_context
+from engine.training.index import open_arrays
 
 SIDE = 128  # pixels of the space; the shape of the mean face fills four fifths of it
 _FILL = 0.8
@@ -78,8 +79,8 @@ def fit_face_space(records: list[FaceRecord], out: Path, seed: int) -> Path:
 
 
 def load_face_space(path: Path) -> FaceSpace:
-    """Read what ``fit_face_space`` wrote. Raises ``OSError`` when the file is missing."""
-    with np.load(path) as stored:
+    """Read what ``fit_face_space`` wrote. Raises DataInvalid when it is missing or damaged."""
+    with open_arrays(path, "remove it: the run fits it again") as stored:
         components = stored["components"].astype(np.float32)
         return FaceSpace(stored["shape"].astype(np.float32), stored["mean"].astype(np.float32), components)
 

@@ -1,6 +1,5 @@
 """Real faces for training: pictures, people, landmarks, and the detector's box of each face."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,11 @@ import cv2
 import numpy as np
 
 from engine.arrays import F32, U8
+from engine.errors import DataInvalid
+from engine.results import RejectReason
+from engine.training.index import INDEX_NAME, SPLITS, Box, open_arrays, read_index, refuse_list
 
+LANDMARKS_NAME = "landmarks68.npz"
 LANDMARKS = 68  # iBUG order: jaw 0-16, brows 17-26, nose 27-35, eyes 36-47, mouth 48-67
 CONTEXT = 2.1  # side of the stored surroundings over the longer side of the face box
 MAX_CONTEXT_PX = 448  # larger surroundings are shrunk to this: the network sees 224 pixels
@@ -22,7 +25,7 @@ class FaceRecord:
     source: str  # the collection that the picture comes from
     identity: str
     split: str  # "train" or "val", divided by identity
-    box: tuple[float, float, float, float]  # x, y, w, h of the detector's box
+    box: Box  # x, y, w, h of the detector's box
     landmarks: F32  # [68, 2] x, y
 
     def __post_init__(self) -> None:
@@ -30,7 +33,7 @@ class FaceRecord:
             raise ValueError(f"{self.path}: landmarks have shape {self.landmarks.shape}, expected (68, 2)")
         if self.box[2] <= 0 or self.box[3] <= 0:
             raise ValueError(f"{self.path}: face box {self.box} is empty")
-        if self.split not in ("train", "val"):
+        if self.split not in SPLITS:
             raise ValueError(f"{self.path}: split {self.split!r} is neither train nor val")
 
 
@@ -39,7 +42,7 @@ class FaceContext:
     """A face with its surroundings, cut from its picture at close to native resolution."""
 
     picture: U8  # [H, W, 3] RGB
-    box: tuple[float, float, float, float]  # x, y, w, h in pixels of ``picture``
+    box: Box  # x, y, w, h in pixels of ``picture``
     landmarks: F32  # [68, 2] x, y in pixels of ``picture``
 
 
@@ -48,47 +51,48 @@ def read_faces(directory: Path, boxes_file: Path | None = None) -> list[FaceReco
 
     ``boxes_file`` (npz: path, found, box_px) gives the boxes of the detector that screening uses;
     faces that it did not find are left out, as screening would leave them out. Without it the boxes of
-    the index are taken. Raises ``FileNotFoundError`` when a file is missing, ``ValueError`` on a bad row.
+    the index are taken. Raises DataInvalid when a file is missing or wrong, or a person is in both splits.
     """
-    with np.load(directory / "landmarks68.npz") as stored:
+    rows = read_index(directory)
+    landmarks = _read_landmarks(directory / LANDMARKS_NAME, len(rows))
+    detected = _read_boxes(boxes_file) if boxes_file else {row.path: row.box for row in rows}
+    return [
+        FaceRecord(directory / row.path, row.source, row.identity, row.split, detected[row.path], points)
+        for row, points in zip(rows, landmarks, strict=True)
+        if row.path in detected
+    ]
+
+
+def _read_landmarks(file: Path, count: int) -> F32:
+    with open_arrays(file, "see docs/howto/train.md for what it holds") as stored:
         landmarks = stored["lm"].astype(np.float32)
-    with (directory / "index.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if len(rows) != len(landmarks):
-        raise ValueError(f"{directory}: {len(rows)} rows in index.csv but {len(landmarks)} sets of landmarks")
-    detected = _read_boxes(boxes_file) if boxes_file else None
-    records: list[FaceRecord] = []
-    for row, points in zip(rows, landmarks, strict=True):
-        if detected is None:
-            box = (float(row["bx"]), float(row["by"]), float(row["bw"]), float(row["bh"]))
-        elif row["path"] in detected:
-            box = detected[row["path"]]
-        else:
-            continue
-        path = directory / row["path"]
-        records.append(FaceRecord(path, row["set"], row["identity"], row["split"], box, points))
-    return records
+    if landmarks.shape != (count, LANDMARKS, 2):
+        seen = (
+            f"{file} has shape {landmarks.shape}; {count} rows in {INDEX_NAME} need {(count, LANDMARKS, 2)}"
+        )
+        raise refuse_list(seen)
+    return landmarks
 
 
-def _read_boxes(file: Path) -> dict[str, tuple[float, float, float, float]]:
-    with np.load(file) as stored:
+def _read_boxes(file: Path) -> dict[str, Box]:
+    with open_arrays(file, "remove it: it is made again") as stored:
         paths, found, boxes = stored["path"], stored["found"], stored["box_px"]
-    return {
-        str(p): (float(b[0]), float(b[1]), float(b[2]), float(b[3]))
-        for p, ok, b in zip(paths, found, boxes, strict=True)
-        if ok
-    }
+        return {
+            str(p): (float(b[0]), float(b[1]), float(b[2]), float(b[3]))
+            for p, ok, b in zip(paths, found, boxes, strict=True)
+            if ok
+        }
 
 
 def load_context(record: FaceRecord) -> FaceContext:
-    """Read the face with its surroundings. Raises ``OSError`` when the picture cannot be decoded.
+    """Read the face with its surroundings. Raises DataInvalid when the picture cannot be decoded.
 
     The window is cut without padding: the crop rule's own edge replication must act where the real
     picture ends, exactly as it does in screening.
     """
     bgr = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
     if bgr is None:
-        raise OSError(f"{record.path} is not a readable picture; restore the file or drop its row")
+        raise refuse_picture(record.path)
     x, y, w, h = record.box
     half = CONTEXT * max(w, h) / 2
     cx, cy = x + w / 2, y + h / 2
@@ -102,6 +106,12 @@ def load_context(record: FaceRecord) -> FaceContext:
     moved = (x - left, y - top, w, h)
     box = (moved[0] * scale, moved[1] * scale, moved[2] * scale, moved[3] * scale)
     return FaceContext(np.asarray(window, np.uint8), box, (record.landmarks - offset) * np.float32(scale))
+
+
+def refuse_picture(path: Path) -> DataInvalid:
+    """Return the refusal of a picture that cannot be decoded."""
+    reason = RejectReason.CORRUPT if path.exists() else RejectReason.SOURCE_NOT_FOUND
+    return DataInvalid(reason, f"{path} is not a readable picture", "restore the file or drop its row")
 
 
 def sampling_weights(records: list[FaceRecord], weights: dict[str, float]) -> F32:

@@ -15,8 +15,10 @@ from engine.backends.select import choose_backend
 from engine.build.write import write_bundle
 from engine.bundle import ModelBundle, write_manifest
 from engine.calibrate import fit_threshold
+from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
 from engine.policy import Threshold
+from engine.results import RejectReason
 from engine.training.degrade import draw_degradation
 from engine.training.faces import FaceContext, FaceRecord, load_context
 from engine.training.pairs import crop_degraded
@@ -68,8 +70,11 @@ def _in_order(thresholds: list[Threshold]) -> list[Threshold]:
 
 
 def read_card(file: Path) -> dict[str, str]:
-    """Read the model's card, a JSON object of subject and text. Raises ``ValueError`` for anything else."""
-    form = cast("object", json.loads(file.read_text(encoding="utf-8")))
+    """Read the model's card, a JSON object of subject and text. Raises BundleInvalid for anything else."""
+    try:
+        form = cast("object", json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as fault:
+        raise _refuse_card(f"{file} cannot be read: {fault}") from fault
     fields = cast("dict[object, object]", form) if isinstance(form, dict) else {None: None}
     card = {
         subject: text
@@ -77,5 +82,10 @@ def read_card(file: Path) -> dict[str, str]:
         if isinstance(subject, str) and isinstance(text, str)
     }
     if len(card) != len(fields):
-        raise ValueError(f"{file} holds no JSON object whose values are all texts")
+        raise _refuse_card(f"{file} holds no JSON object whose values are all texts")
     return card
+
+
+def _refuse_card(seen: str) -> BundleInvalid:
+    hint = 'write an object of subjects and texts, as {"training data": "faces of ..."}'
+    return BundleInvalid(RejectReason.MODEL_INVALID, seen, hint)

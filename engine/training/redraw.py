@@ -10,6 +10,7 @@ training is kept, since no two decoders paint alike.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,8 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.arrays import F32, U8
+from engine.build.checkpoint import load_torch_file
+from engine.errors import BundleInvalid
 from engine.network.lite import LiteStream, load_lite0_weights, read_lite0_weights
 from engine.network.two_stream import normalise
+from engine.results import RejectReason
 from engine.training.colour import add_grain
 from engine.training.face_space import affine_between, mean_shape, warp_aligned
 from engine.training.faces import FaceContext, FaceRecord, load_context
@@ -94,14 +98,18 @@ def place_drawn(drawn: U8, affine: F32, height: int, width: int) -> U8:
 
 
 def load_redrawer(path: Path) -> Redrawer:
-    """Read what ``fit_redrawer`` wrote. Raises ``OSError`` when the file is missing."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    """Read what ``fit_redrawer`` wrote. Raises BundleInvalid when the file is missing or damaged."""
+    stored = cast("dict[str, Any]", load_torch_file(path))
     networks: list[RedrawNet] = []
-    for state in stored["states"]:
-        network = RedrawNet()
-        network.load_state_dict(state)
-        networks.append(lay_channels_last(network))
-    return Redrawer(stored["shape"].numpy(), networks)
+    try:
+        for state in stored["states"]:
+            network = RedrawNet()
+            network.load_state_dict(state)
+            networks.append(lay_channels_last(network))
+        return Redrawer(stored["shape"].numpy(), networks)
+    except (LookupError, TypeError, AttributeError, RuntimeError) as fault:
+        hint = "remove it and give --imagenet: the run trains it again"
+        raise BundleInvalid(RejectReason.MODEL_INVALID, f"{path} draws no faces: {fault}", hint) from fault
 
 
 def fit_redrawer(

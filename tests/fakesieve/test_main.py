@@ -56,6 +56,32 @@ def test_every_command_of_the_table_exists(name: str) -> None:
     COMMANDS[name].load()
 
 
+@pytest.mark.parametrize(
+    ("words", "explained"),
+    [
+        (("scan",), "scan"),
+        (("scan", "x", "--json", "--csv"), "scan"),
+        (("scan", "x", "--fps", "0"), "scan"),
+        (("scan", "x", "--no-such-option"), "scan"),
+        (("model", "pack"), "model pack"),
+        (("model", "nope"), "model"),
+    ],
+)
+def test_what_was_not_understood_ends_with_a_hint(capsys, words: tuple[str, ...], explained: str) -> None:
+    assert run(*words) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1] == f"hint: see 'fakesieve {explained} --help'"
+    assert said.err.count("hint:") == 1
+    assert said.out == ""
+
+
+def test_a_wrong_list_has_its_reason_and_no_second_hint(capsys) -> None:
+    assert run("evaluate", "/nonexistent") == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: INVALID_MANIFEST: there is no file or folder")
+    assert hint == "hint: see docs/reference/evaluation.md for the columns"
+
+
 def test_version_is_that_of_the_package(capsys) -> None:
     assert run("--version") == 0
     assert re.fullmatch(r"fakesieve \d+\.\d+\.\d+\n", capsys.readouterr().out)

@@ -18,7 +18,7 @@ _NOTICES = {"changed": "It holds from their next click on."}
 _MAY = {
     UserRole.VIEWER: "look at everything",
     UserRole.REVIEWER: "review and upload as well",
-    UserRole.ADMIN: "change policies, models, webhooks, keys, queues and roles, hold and erase videos as well",
+    UserRole.ADMIN: "change policies, models, webhooks, keys, queues and roles, hold and erase videos too",
 }
 
 router = PageRouter()

@@ -17,7 +17,7 @@ from tests.engine.training.faces import write_face_set
 
 SEED = 77
 OPTIONS = {
-    "--steps": 2, "--cooldown": 1, "--rate": 2e-4, "--pairs": 3, "--threads": 1, "--workers": 1,
+    "--steps": 2, "--cooldown": 1, "--rate": 2e-4, "--pairs": 2, "--threads": 1, "--workers": 1,
     "--degradation": 0.3, "--scene": 0.4, "--averaging": 0.9, "--seed": SEED,
 }  # fmt: skip
 """None of them as by default, but ``--workers``: pairs come from another process, as they always do."""
@@ -59,7 +59,7 @@ def test_flags_reach_the_run_and_its_best_weights_become_a_bundle(
     assert trained.code == 0, trained.err
     settings, recipe, train, val = SmallRun.seen
     assert (settings.schedule.total, settings.schedule.cooldown, settings.schedule.peak) == (2, 1, 2e-4)
-    assert (settings.pairs, settings.threads, settings.workers) == (3, 1, 1)
+    assert (settings.pairs, settings.threads, settings.workers) == (2, 1, 1)
     assert (settings.averaging, settings.seed, settings.similarity) == (0.9, SEED, True)
     assert (recipe.degradation, recipe.scene) == (0.3, 0.4)
     assert ForgeryMethod.EIGENFACE in recipe.drawn_methods
@@ -93,3 +93,78 @@ def test_drawn_forgeries_need_what_they_are_drawn_by(run, tmp_path: Path) -> Non
     assert done.code == 2
     assert "--redrawn needs --imagenet" in done.err
     assert not (tmp_path / "run").exists()
+
+
+def _begin(run, faces: Path, out: Path):
+    return run("train", faces, "--out", out, "--steps", 0, "--cooldown", 0)
+
+
+def test_a_folder_that_is_not_there_is_refused(run, tmp_path: Path) -> None:
+    done = _begin(run, tmp_path / "gone", tmp_path / "run")
+    assert done.code == 1
+    assert done.err.startswith(f"error: SOURCE_NOT_FOUND: {tmp_path / 'gone' / 'index.csv'} cannot be read")
+    assert "\nhint: " in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_list_with_a_bad_line_or_without_a_split_is_refused(run, tmp_path: Path) -> None:
+    faces, boxes = write_face_set(tmp_path / "faces", people=4), tmp_path / "run" / "boxes.npz"
+    _write_boxes(faces, boxes)
+    index = faces / "index.csv"
+    good = index.read_text()
+    index.write_text(good.replace(",val,", ",train,"))
+    assert "error: INVALID_MANIFEST: " in (done := _begin(run, faces, boxes.parent)).err
+    assert "0 faces of split 'val'" in done.err
+    index.write_text(good.replace(",val,", ",test,"))
+    assert "line 4: split 'test' is neither train nor val\nhint: " in _begin(run, faces, boxes.parent).err
+
+
+@pytest.mark.parametrize("option", ["--imagenet", "--weights"])
+def test_a_file_that_holds_no_weights_is_refused(run, tmp_path: Path, option: str) -> None:
+    faces, boxes = write_face_set(tmp_path / "faces", people=4), tmp_path / "run" / "boxes.npz"
+    _write_boxes(faces, boxes)
+    torch.save({"fc.weight": torch.ones(1)}, tmp_path / "other.pth")
+    done = run("train", faces, "--out", boxes.parent, option, tmp_path / "other.pth")
+    assert done.code == 1
+    assert done.err.startswith("error: MODEL_INVALID: ")
+
+
+def test_a_cooldown_longer_than_the_run_is_refused(run, tmp_path: Path) -> None:
+    done = run("train", tmp_path, "--out", tmp_path / "run", "--steps", 5)
+    assert done.code == 2
+    assert "--cooldown 1000 is longer" in done.err
+    assert done.err.endswith("hint: see 'fakesieve train --help'\n")
+
+
+def test_packing_what_is_no_weights_is_refused_in_our_words(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_text("no weights")
+    pack = ("--faces", tmp_path, "--boxes", tmp_path / "boxes.npz", "--card", tmp_path / "card.json")
+    done = run("model", "pack", tmp_path / "bad.pt", *pack, "--out", tmp_path / "packed")
+    assert done.code == 1
+    assert done.err.startswith("error: MODEL_INVALID: bad.pt is not a checkpoint of tensors alone")
+    assert "weights_only" not in done.err
+    assert not (tmp_path / "packed").exists()
+
+
+def test_too_few_faces_end_packing_before_anything_is_written(run, tmp_path: Path) -> None:
+    faces, boxes, card = write_face_set(tmp_path / "faces"), tmp_path / "boxes.npz", tmp_path / "card.json"
+    _write_boxes(faces, boxes)
+    card.write_text("{}")
+    torch.save(build_start(1, None, None, similarity=False).state_dict(), tmp_path / "best.pt")
+    pack = (
+        "model",
+        "pack",
+        tmp_path / "best.pt",
+        "--faces",
+        faces,
+        "--boxes",
+        boxes,
+        "--out",
+        tmp_path / "packed",
+    )
+    done = run(*pack, "--card", card)
+    assert "error: INVALID_MANIFEST: " in done.err
+    assert "2 faces of split 'val', 30 are needed" in done.err
+    assert not (tmp_path / "packed").exists()
+    card.write_text("[]")
+    assert "holds no JSON object whose values are all texts\nhint: " in run(*pack, "--card", card).err

@@ -6,6 +6,7 @@ import pytest
 
 from engine.backends.select import choose_backend
 from engine.bundle import load_bundle
+from engine.errors import BundleInvalid
 from engine.network.variants import build_lv_compact
 from engine.training.faces import read_faces
 from engine.training.pack import pack_model, read_card, score_real_faces
@@ -33,5 +34,5 @@ def test_a_card_holds_texts_only(tmp_path: Path) -> None:
     assert read_card(card) == {"training data": "faces"}
     for wrong in ('["faces"]', '{"steps": 3}'):
         card.write_text(wrong)
-        with pytest.raises(ValueError, match="no JSON object"):
+        with pytest.raises(BundleInvalid, match="no JSON object"):
             read_card(card)
