@@ -103,7 +103,8 @@ Decoder = Annotated[DecoderName, typer.Option(help="What decodes.", rich_help_pa
 Fps = Annotated[
     float | None,
     typer.Option(
-        help="Frames looked at per second (default: 1).",
+        help="Frames looked at per second (default: 1). Of each video at least 32 are looked at, so a rate "
+        "below 32 over its seconds changes nothing.",
         min=0.01,
         max=1000,
         rich_help_panel=_LOOK,

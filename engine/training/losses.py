@@ -1,9 +1,12 @@
 """Losses of the two heads, and semi-supervised patch similarity learning (SSPSL).
 
-The supervised total is classification plus localisation, both cross-entropy with weight 1 (Locate and
-Verify, section 3.4). Three faults of the published training code are mended: cells of the mask are those
-of the features (``targets.patch_targets``), a term over an empty selection is left out instead of being
-NaN, and the projection head receives a gradient.
+The supervised total is classification plus localisation (Locate and Verify, section 3.4), each with weight
+1 by default. Localisation is binary cross-entropy against the replaced share of each cell, in which a run
+counts forged cells six times (``RunSettings.forged_weight``; the paper: once); where cells vote, a term for
+the cells of the classification stream joins it. Three faults of the published training code are mended:
+cells of the mask are those of the features (``targets.patch_targets``), a term over an empty selection is
+left out instead of being NaN, and the projection head receives a gradient. What of the paper's training was
+not taken stands in docs/decisions/0010.
 """
 
 from typing import NamedTuple

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.cli.scan_run import choose_sampling
 from engine.container import Container, MediaKind
 from engine.probe import Probe
 from engine.sampling import (
@@ -199,3 +200,9 @@ def test_plans_refuse_disorder() -> None:
         SamplePlan((SampleTarget(5, 0), SampleTarget(5, 0)))
     with pytest.raises(ValueError, match="keyframe"):
         SampleTarget(5, 6)
+
+
+def test_a_rate_below_the_least_number_of_samples_changes_nothing() -> None:
+    from_rate = {rate: grid_count(20_000_000, choose_sampling(rate, None)) for rate in (0.1, 1.0, 1.6, 2.0)}
+    assert from_rate == {0.1: 32, 1.0: 32, 1.6: 32, 2.0: 40}
+    assert grid_count(20_000_000, choose_sampling(0.1, 8)) == 8  # --max-samples goes before
