@@ -44,7 +44,7 @@ RUN_BY = {
     ("docs/howto/run-the-fleet.md", "source D/env"): IN_FLEET,
     ("docs/howto/run-the-fleet.md", "fakesieve migrate"): "tests/fakesieve/cli/test_migrate.py",
     ("docs/howto/sign-models.md", "fakesieve model"): "tests/engine/test_signature.py",
-    ("docs/howto/train.md", "fakesieve model pack"): "tests/engine/training/test_pack.py",
+    ("docs/howto/train.md", "fakesieve model pack"): "tests/engine/cli/test_train.py",
     ("docs/howto/train.md", "fakesieve model calibrate"): "tests/engine/training/test_probabilities.py",
     ("docs/howto/use-the-api.md", ""): "tests/api/test_howto.py",
     ("docs/howto/webhooks.md", ""): "tests/api/test_requests_howto.py",
