@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.build.checkpoint import import_checkpoint
 from engine.build.reference import SRM_KEY, key_table
 from engine.build.write import write_bundle
 from engine.bundle import ModelBundle
@@ -62,6 +63,16 @@ def random_mean_head(seed: int) -> TwoStreamNet:
 def compact_bundle(folder: Path, *, share_weights: bool = True, seed: int = 1) -> ModelBundle:
     """Write a bundle of a random lv-compact into a folder."""
     return write_bundle(random_compact(seed), folder, name="random-compact", share_weights=share_weights)
+
+
+def xception_bundle(folder: Path, *, seed: int = 3) -> ModelBundle:
+    """Write a bundle of lv-xception into a folder, of a random checkpoint as the reference writes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pth.tar"
+    torch.save({"state_dict": reference_tensors(seed, projection=False)}, checkpoint)
+    net = import_checkpoint(checkpoint)
+    checkpoint.unlink()
+    return write_bundle(net, folder, name="random-xception", share_weights=True)
 
 
 def random_crops(count: int, side: int, seed: int = 5) -> np.ndarray:
