@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fakesieve.database import open_database
-from fakesieve.embedded.ports import HOST, keep_ports
+from fakesieve.embedded.ports import HOST, keep_ports, number_ports
 from fakesieve.embedded.postgres import APP_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.embedded.program import Program
 from fakesieve.embedded.run_folder import MARK, RunFolder
@@ -25,6 +25,7 @@ from fakesieve.supervise import Supervisor
 
 BUCKET, TENANT = "videos", "default"
 API = "api"
+METRICS_PORT = "FAKESIEVE_METRICS_PORT"
 # The tenant of a machine of one's own may name whatever lies in its bucket.
 PLACES = (f"s3://{BUCKET}/",)
 _DRAIN_S = 60.0  # a host gives its work back in half of it
@@ -63,14 +64,26 @@ class Fleet:
         if API in self.commands:
             values["FAKESIEVE_API_URL"] = f"http://{HOST}:{port}"
         own = {API: self._list_api_values(postgres, port)}
+        figures = self._number_figures(tell)
         for role, command in self.commands.items():
-            supervisor.start(self._make_program(role, command, values | own.get(role, {})))
+            told = values | own.get(role, {}) | figures.get(role, {})
+            supervisor.start(self._make_program(role, command, told))
         return values
 
     def _keep_port(self) -> int:
         folder = self.folder.path / API
         folder.mkdir(exist_ok=True)
         return keep_ports(folder / "ports.json", ("port",))["port"]
+
+    def _number_figures(self, tell: Callable[[str], None]) -> dict[str, dict[str, str]]:
+        """Give each process a port for Prometheus of its own where the caller asks for one, from that on."""
+        asked = os.environ.get(METRICS_PORT, "")
+        if not asked.isdecimal():
+            return {}  # none is asked for, or what the processes refuse with its reason
+        ports = number_ports(self.folder.path / "metrics-ports.json", tuple(self.commands), int(asked))
+        for role, port in ports.items():
+            tell(f"{role} shows its figures at http://{HOST}:{port}/metrics")
+        return {role: {METRICS_PORT: str(port)} for role, port in ports.items()}
 
     def _list_api_values(self, postgres: PostgresServer, port: int) -> dict[str, str]:
         """Return what the API alone gets: a role of the database that sees one tenant at a time."""

@@ -51,6 +51,18 @@ def keep_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
     return ports
 
 
+def number_ports(path: Path, names: tuple[str, ...], first: int) -> dict[str, int]:
+    """Return a port by name: the first one and those after it, or for 0 such as :func:`keep_ports` finds.
+
+    The file tells them afterwards.
+    """
+    if first == 0:
+        return keep_ports(path, names)
+    ports = {name: first + n for n, name in enumerate(names)}
+    path.write_text(json.dumps(ports) + "\n", encoding="ascii")
+    return ports
+
+
 def is_free(port: int) -> bool:
     """Return whether a server could listen on the port of this machine, on any of its addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

@@ -3,6 +3,7 @@ import urllib.request
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from fakesieve.jobs.rows import Refusal
 from fakesieve.jobs.states import Lane
@@ -63,9 +64,12 @@ def test_faults_and_refusals_are_counted_by_their_closed_lists():
 def test_figures_are_served_over_http():
     metrics = FleetMetrics()
     with (
+        capture_logs() as logs,
         serve_metrics(metrics.registry, 0, "127.0.0.1") as port,
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
     ):
         assert b"fakesieve_running 0.0" in answer.read()
+    (told,) = logs
+    assert (told["event"], told["port"]) == ("metrics.served", port)  # which nobody else knows, of 0
     with pytest.raises(OSError):  # noqa: PT011 - whatever the system says of a closed port
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
