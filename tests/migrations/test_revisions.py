@@ -1,9 +1,11 @@
 """Each revision goes forward, back and forward again, and together they make what the models say."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -21,6 +23,7 @@ from tests.databases import fresh_name, opened
 from tests.factories import make_record, make_tenant, make_video
 from tests.waiting import PATIENCE_S
 
+HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "erase-and-retain.md"
 # What a database is made of, in words that do not depend on the order in which it was made.
 _CATALOGUE = {
     "columns": (
@@ -238,6 +241,20 @@ def test_the_fleet_makes_and_drops_partitions(database: Database) -> None:
         "frame_score_203202",
         "frame_score_rest",
     }
+
+
+def test_the_statement_of_the_howto_drops_the_months_before_its_day(database: Database) -> None:
+    (statement,) = set(
+        re.findall(r"`(SELECT drop_frame_scores\('2026-01-01'\))`", HOWTO.read_text(encoding="utf-8"))
+    )
+    make = text("SELECT make_frame_score_partitions(:first, 3)")
+    with database.transaction(tenant_id=None) as session:
+        assert session.scalar(make, {"first": date(2025, 11, 1)}) >= 2  # January may be there
+        assert session.scalar(text(statement)) == 2
+        assert session.scalar(text(statement)) == 0
+    names = set(list_partitions(database))
+    assert not {"frame_score_202511", "frame_score_202512"} & names
+    assert "frame_score_202601" in names
 
 
 def test_frame_scores_lie_in_their_month(database: Database) -> None:
