@@ -18,6 +18,7 @@ from tests.chaos.stack import DRAIN_S, HOSTS
 KILL_POINTS = ("delivered", "claimed", "decoding", "finishing", "finished")
 SCORE_POINTS = ("scoring", "scored")
 FAN_OUT_POINTS = ("looked_up", "shards_written", "doorbells_written")
+_STOP_S = 5.0  # from the answer to a cancellation to the end of the work
 _GROWTH_BYTES_MAX = 50e6
 _CATCHES = 20  # of which each third or so is in time
 _LATE_S = 60.0  # for a writer that was woken to come to its write
@@ -128,10 +129,11 @@ def r06_told_to_end_within_fetch(d: Driver, times: int) -> None:
         job_id = d.submit("short")
         time.sleep(d.chance.uniform(0.05, 0.10))  # the relay's pause, and 0 to 50 ms
         host = HOSTS[turn % 2]
-        d.stack.drain(host)
+        d.stack.begin_drain(host)
+        d.note("R06 host told to end while a job was under way", not d.read(job_id).state.is_terminal)
+        d.stack.finish_drain(host)
         d.stack.let_up(host)
         d.wait_ended(job_id)
-    d.note("R06 host told to end within a fetch", times > 0)
 
 
 def r07_no_gpu_memory(d: Driver) -> None:
@@ -267,8 +269,8 @@ def r38_cancelled_while_running(d: Driver, times: int) -> None:
 
     def cancel() -> bool:
         job_id, _ = d.meet("decoding", "hold", "long")
-        begun = time.monotonic()
         d.insist(lambda: cancel_job(d.store, job_id))  # False too where the first answer got lost
+        begun = time.monotonic()
         was_cancelled = d.read(job_id).state is JobState.CANCELLED
         if was_cancelled:
             d.change_promise(job_id, JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
@@ -278,8 +280,9 @@ def r38_cancelled_while_running(d: Driver, times: int) -> None:
         if not d.comes(lambda: d.has_logged("shard.not_done", job=job_id, action="drop"), _LATE_S):
             return False
         stops_s.append(time.monotonic() - begun)
-        return was_cancelled
+        # Later where the database was away in between; then it is tried once more.
+        return was_cancelled and stops_s[-1] <= _STOP_S
 
     met = d.retry(cancel, times)
-    d.note("R38 work on a cancelled job stopped", met == times)
+    d.note(f"R38 work on a cancelled job stopped within {_STOP_S:.0f} s", met == times)
     d.tell("R38", f"{met} jobs; work stopped after {max(stops_s, default=0.0):.1f} s at most")
