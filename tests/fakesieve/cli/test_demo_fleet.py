@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,8 @@ if len(sys.argv) > 1:
     main()
 import fakesieve.cli.demo_fleet as demo
 demo.name_command = name_command
-import typer
+import signal, typer
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command does
 def run():
     with start_fleet({}):
         time.sleep(600)
@@ -136,25 +138,29 @@ typer.run(run)
 
 
 @pytest.mark.parametrize("moment", ["starting", "ready"])
-def test_ctrl_c_ends_the_fleet_whenever_it_comes_and_leaves_nothing(tmp_path: Path, moment: str) -> None:
-    """The terminal sends it to all processes that share it, here twice."""
-    program = tmp_path / f"{moment}.py"
+def test_an_interruption_ends_the_fleet_whenever_it_comes(tmp_path: Path, moment: str) -> None:
+    """While it starts the command alone is told to end; later comes Ctrl-C, which all in the terminal get."""
+    program, log = tmp_path / f"{moment}.py", tmp_path / "log"
     program.write_text(BARE)
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        [sys.executable, "-P", str(program)], env=environment, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    command, environment = [sys.executable, "-P", str(program)], {**os.environ, "TMPDIR": str(tmp_path)}
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, env=environment, stderr=said, start_new_session=True) as process,
+    ):
         wait_until(lambda: list(tmp_path.glob("fakesieve-demo-*/fleet/pids.json")))
         (place,) = tmp_path.glob("fakesieve-demo-*/fleet")
         folder = RunFolder(place)
         is_there = folder.env_file.exists if moment == "ready" else lambda: "sleeper" in folder.read_pids()
         wait_until(is_there)
         pids = folder.read_pids()
+        if moment == "starting":
+            process.terminate()
+        else:
+            time.sleep(1)  # it goes on with what follows the start
+            os.killpg(process.pid, signal.SIGINT)
+        wait_until(lambda: b"$ fakesieve down" in log.read_bytes(), log.read_text)
         os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda: not is_alive(pids["sleeper"]))
-        os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130, said
-    assert b"fakesieve down" in said
+        process.wait(PATIENCE_S)
+    assert process.returncode == (143 if moment == "starting" else 130), log.read_text()
     assert not [role for role, pid in pids.items() if is_alive(pid)]
-    assert [each.name for each in tmp_path.iterdir()] == [program.name]
+    assert {each.name for each in tmp_path.iterdir()} == {program.name, log.name}
