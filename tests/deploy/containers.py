@@ -6,17 +6,34 @@ import re
 import shutil
 import signal
 import sys
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.program import Program
 from fakesieve.embedded.wheels import find_postgres, find_seaweed, find_valkey
 from tests.deploy.manifests import ROOT
 from tests.waiting import PATIENCE_S
 
 _NAMED_HOST = re.compile(r"@?\b(postgres|valkey|seaweedfs):(5432|6379|8333)\b")
+WEED_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+)
+
+
+class BarePostgres(PostgresServer):
+    """A server without the roles of the fleet, as its image starts one."""
+
+    def finish_start(self) -> None:
+        return
 
 
 @dataclass(frozen=True)
@@ -118,3 +135,10 @@ def command_of(service: Mapping[str, Any]) -> list[str]:
     if target and command is None:
         command = read_instruction(target, "CMD")
     return [*(entrypoint or ()), *(command or ())]
+
+
+def read_metrics(port: int) -> str:
+    """What Prometheus is told at a port of this machine."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+        text: str = answer.read().decode()
+    return text

@@ -6,7 +6,6 @@ of this machine, and ports come as further arguments. Images, limits and network
 
 import os
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +22,7 @@ from standardwebhooks.webhooks import Webhook
 
 from fakesieve.database import open_database
 from fakesieve.embedded.ports import find_ports
-from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
+from fakesieve.embedded.postgres import SUPERUSER
 from fakesieve.embedded.program import Running
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.records.revision import check_revision
@@ -32,28 +31,13 @@ from fakesieve.values.webhooks import EndpointDraft, EventType
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.endpoints import create_endpoint
 from fakesieve.webhooks.events import record_event
-from tests.deploy.containers import Machine, command_of
+from tests.deploy.containers import WEED_PORTS, BarePostgres, Machine, command_of, read_metrics
 from tests.deploy.manifests import make_secrets, read_compose
 from tests.receivers import LOCAL_NETWORKS, receiving
 from tests.waiting import PATIENCE_S, wait_until
 from workers.startup import check_broker
 
 ROLES = ("fakesieve_app", "fakesieve_fleet", "fakesieve_owner")
-WEED_PORTS = (
-    "master.port",
-    "master.port.grpc",
-    "volume.port",
-    "volume.port.grpc",
-    "filer.port",
-    "filer.port.grpc",
-)
-
-
-class BarePostgres(PostgresServer):
-    """A server without the roles of the fleet, as its image starts one."""
-
-    def finish_start(self) -> None:
-        return
 
 
 @pytest.fixture(scope="module")
@@ -278,13 +262,6 @@ FIGURES = {
     "worker-gpu": "fakesieve_running 0.0",
     "api": 'fakesieve_api_answers_total{method="GET",route="/health/ready",status="200"} 1.0',
 }
-
-
-def read_metrics(port: int) -> str:
-    """What Prometheus is told at a port of this machine."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
-        text: str = answer.read().decode()
-    return text
 
 
 @pytest.mark.parametrize("name", FIGURES)
