@@ -103,6 +103,7 @@ def make_coverage(tracks: Sequence[TrackScore], seconds: int = 3) -> Coverage:
         faces_rejected=rejected,
         scored_us=min(seconds, scored) * SECOND_US,
         total_us=seconds * SECOND_US,
+        missing=(),
     )
 
 

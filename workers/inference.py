@@ -198,12 +198,10 @@ class InferenceProcess:
             return self._ready
 
     def _submit(self, use: SlabUse, count: int, *, alone: bool) -> Future[Answer]:
-        self._wait_ready()
         future: Future[Answer] = Future()
-        with self._changed:
-            if self._channel is None or self._ready is None:
-                future.set_exception(_Lost("it was ending when the request came"))
-                return future
+        with self._changed:  # held from there on: a process that ends now fails what it was given
+            self._wait_ready()
+            assert self._channel is not None
             self._numbers += 1
             request = Request(self._numbers, use.slab, count, use.lane, self._peers, alone)
             if not self._pending:

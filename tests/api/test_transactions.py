@@ -77,7 +77,8 @@ def test_nothing_is_held_while_the_store_is_asked(
         assert caller.post("/v1/batches:preview", {"name": "x", **source}).status_code == 200
     upload = caller.post("/v1/uploads", {"content_type": "video/mp4", "size_bytes": 5}).json()["id"]
     assert reason_of(caller.post(f"/v1/uploads/{upload}:complete")) == (409, "STATE_CONFLICT")
-    assert watched.seen == [0] * 6
+    assert len(watched.seen) >= 6  # a list is looked at before each of its parts
+    assert not any(watched.seen)
 
 
 def test_work_under_a_key_is_one_transaction_that_may_be_idle_for_long(
