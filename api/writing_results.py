@@ -1,7 +1,7 @@
 """Results as answers: from records to shapes."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from api.schemas.analyses import (
@@ -13,6 +13,7 @@ from api.schemas.analyses import (
     MapOut,
     MapsOut,
     MasksOut,
+    MissingOut,
     ModelUsed,
     RunsOut,
     ScoreOut,
@@ -22,7 +23,7 @@ from api.schemas.analyses import (
     TrackOut,
     VerdictOut,
 )
-from engine.results import Segment, TimeSeries, TrackScore
+from engine.results import MissingSamples, Segment, TimeSeries, TrackScore
 from fakesieve.documents import unpack_maps
 from fakesieve.map_files import count_runs
 from fakesieve.records.analyses import AnalysisRecord, Matrix, TrackMaps
@@ -94,6 +95,7 @@ def write_full(line: AnalysisLine, record: AnalysisRecord, track_ids: Mapping[in
                 frames_decoded=coverage.frames_decoded,
                 frames_with_face=coverage.frames_with_face,
                 faces_rejected=dict(coverage.faces_rejected),
+                missing=None if coverage.missing is None else _write_missing(coverage.missing),
             ),
             "tracks": write_tracks(line.id, record, track_ids),
             "segments": [write_segment(each) for each in record.score.segments],
@@ -102,6 +104,19 @@ def write_full(line: AnalysisLine, record: AnalysisRecord, track_ids: Mapping[in
             "peak_track": record.score.peak_track,
         }
     )
+
+
+def _write_missing(missing: Iterable[MissingSamples]) -> list[MissingOut]:
+    return [
+        MissingOut(
+            reason=each.reason,
+            detail=each.detail,
+            count=each.count,
+            first_us=each.first_us,
+            last_us=each.last_us,
+        )
+        for each in missing
+    ]
 
 
 def write_tracks(analysis_id: str, record: AnalysisRecord, track_ids: Mapping[int, str]) -> list[TrackOut]:

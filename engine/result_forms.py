@@ -66,20 +66,28 @@ def form_coverage(score: VideoScore) -> JsonObject:
         "scored_us": coverage.scored_us,
         "total_us": coverage.total_us,
         "ratio": round_number(coverage.ratio),
-        "missing": None if coverage.missing is None else [_form_missing(each) for each in coverage.missing],
+        "missing": None if coverage.missing is None else form_missing(coverage.missing),
         "reasons": [reason.value for reason in score.reasons],
     }
 
 
-def _form_missing(samples: MissingSamples) -> JsonObject:
-    return {
-        "reason": samples.reason.value,
-        # What was seen may name a file, with bytes in it that are no text.
-        "detail": samples.detail.encode("utf-8", "backslashreplace").decode("utf-8")[:DETAIL_LONGEST],
-        "count": samples.count,
-        "first_us": samples.first_us,
-        "last_us": samples.last_us,
-    }
+def form_missing(missing: Iterable[MissingSamples]) -> list[JsonObject]:
+    """Return why samples did not come, an entry for each cause."""
+    return [
+        {
+            "reason": samples.reason.value,
+            "detail": _clean(samples.detail)[:DETAIL_LONGEST],
+            "count": samples.count,
+            "first_us": samples.first_us,
+            "last_us": samples.last_us,
+        }
+        for samples in missing
+    ]
+
+
+def _clean(detail: str) -> str:
+    """Escape what JSON, or a database's JSON, cannot hold: what was seen may name a file with such bytes."""
+    return detail.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
 def form_track(track: TrackScore, maps: Mapping[int, JsonObject] | None = None) -> JsonObject:

@@ -3,6 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,7 @@ from engine.results import (
     FaceRegion,
     FrameScore,
     MediaWarning,
+    MissingSamples,
     Outcome,
     Segment,
     SegmentKind,
@@ -88,6 +90,11 @@ def make_track(ordinal: int = 0, scores: Sequence[float | None] = (0.9, 0.95, No
     )
 
 
+CUT_OFF = MissingSamples(
+    EvidenceReason.NOT_DECODED, "DECODE_TIMEOUT: took too long", 1, 2 * SECOND_US, 2 * SECOND_US
+)
+
+
 def make_coverage(tracks: Sequence[TrackScore], seconds: int = 3) -> Coverage:
     """Return the coverage that such tracks have."""
     faces = sum(len(track.frames) for track in tracks)
@@ -108,7 +115,7 @@ def make_coverage(tracks: Sequence[TrackScore], seconds: int = 3) -> Coverage:
 
 
 def make_score(raw: float = 0.9, *, tracks: Sequence[TrackScore] | None = None) -> VideoScore:
-    """Return a scored video with one face, a forged mouth and a second without a face."""
+    """Return a scored video with one face, a forged mouth, a second without a face, a frame not decoded."""
     kept = (make_track(),) if tracks is None else tuple(tracks)
     mouth = Segment(
         0, 2 * SECOND_US, SegmentKind.SUSPICIOUS, kept[0].ordinal, 0.95, 0.925, regions=(FaceRegion.MOUTH,)
@@ -121,7 +128,7 @@ def make_score(raw: float = 0.9, *, tracks: Sequence[TrackScore] | None = None) 
         interval=(raw / 4, raw),
         tracks=kept,
         segments=(mouth, small),
-        coverage=make_coverage(kept),
+        coverage=replace(make_coverage(kept), frames_sampled=4, missing=(CUT_OFF,)),
         peak_track=kept[0].ordinal,
         reasons=(EvidenceReason.PARTIAL_DECODE,),
         time_series=TimeSeries(

@@ -13,6 +13,7 @@ from engine.results import (
     VerdictReason,
     VerdictValue,
 )
+from fakesieve.records.analysis_rows import read_missing
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, Segment
 from fakesieve.records.evidence import Evidence, MapFacts
 from fakesieve.records.face_quality import FaceQuality
@@ -141,6 +142,7 @@ def say_why(evidence: Evidence) -> list[str]:
         f"{words.EVIDENCE[EvidenceReason(reason)]}."
         for reason, count in sorted(analysis.faces_rejected.items())
     ]
+    sentences += [f"Not decoded: {words.say_missing(each)}." for each in read_missing(analysis) or ()]
     sentences += [f"{words.WARNINGS[MediaWarning(each)].capitalize()}." for each in analysis.warnings]
     for track in evidence.tracks:
         if track.ordinal == analysis.peak_track and track.patch_persistence is not None:

@@ -51,8 +51,22 @@ class VerdictOut(Answer):
     reasons: list[VerdictReason]
 
 
+class MissingOut(Answer):
+    """Sampled frames that were not decoded, all for one cause, which is in ``detail``."""
+
+    reason: EvidenceReason
+    detail: str
+    count: int
+    first_us: Micros
+    last_us: Micros
+
+
 class CoverageOut(Answer):
-    """How much of the video the score rests on."""
+    """How much of the video the score rests on.
+
+    ``missing`` are the most frequent causes why sampled frames were not decoded; null where they were not
+    kept, as by releases before this field, and in the short view.
+    """
 
     ratio: Share
     scored_us: Micros
@@ -64,6 +78,7 @@ class CoverageOut(Answer):
     frames_decoded: int | None = None
     frames_with_face: int | None = None
     faces_rejected: dict[EvidenceReason, int] | None = None
+    missing: list[MissingOut] | None = None
 
 
 class ModelUsed(Answer):

@@ -209,13 +209,7 @@ def _track_reasons(track: TrackScore) -> str:
 def describe_missing(result: ScanResult) -> list[str]:
     """Return in words why planned frames are missing, one line for each cause."""
     groups = () if result.score is None else result.score.coverage.missing or ()
-    lines: list[str] = []
-    for group in groups:
-        noun = "frame" if group.count == 1 else "frames"
-        first, last = words.format_clock(group.first_us), words.format_clock(group.last_us)
-        span = f"at {first}" if group.count == 1 else f"from {first} to {last}"
-        lines.append(f"{group.count} {noun} {span}: {escape_controls(to_text(group.detail))}")
-    return lines
+    return [words.say_missing(group) for group in groups]
 
 
 def describe_media(result: ScanResult) -> list[tuple[str, str]]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+from engine.output.names import escape_controls, to_text
 from engine.results import (
     EvidenceReason,
     FaceRegion,
     MediaWarning,
+    MissingSamples,
     Outcome,
     VerdictReason,
     VerdictValue,
@@ -88,6 +90,13 @@ def format_clock(time_us: int) -> str:
     hours, minutes = divmod(minutes, 60)
     clock = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{clock}" if hours else f"{minutes}:{clock}"
+
+
+def say_missing(samples: MissingSamples) -> str:
+    """Return in words how many samples are missing for one cause, when, and why."""
+    first, last = format_clock(samples.first_us), format_clock(samples.last_us)
+    span = f"frame at {first}" if samples.count == 1 else f"frames from {first} to {last}"
+    return f"{samples.count:,} {span}: {escape_controls(to_text(samples.detail))}"
 
 
 def format_score(score: float | None) -> str:

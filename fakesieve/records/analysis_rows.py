@@ -7,11 +7,13 @@ from typing import Any
 import sqlalchemy
 
 from engine.policy import count_peak_frames
+from engine.result_forms import form_missing
 from engine.results import (
     Coverage,
     EvidenceReason,
     FaceRegion,
     FrameScore,
+    MissingSamples,
     Segment,
     TimeSeries,
     TrackScore,
@@ -82,6 +84,7 @@ def build_score_row(score: VideoScore) -> Row:
         "scored_us": coverage.scored_us,
         "total_us": coverage.total_us,
         "coverage_ratio": coverage.ratio,
+        "missing": None if coverage.missing is None else form_missing(coverage.missing),
         "series_pts_us": None if series is None else list(series.pts_us),
         "series_score": None if series is None else list(series.score),
         "series_track": None if series is None else list(series.track),
@@ -223,8 +226,19 @@ def _read_coverage(row: tables.Analysis) -> Coverage:
         faces_rejected=tuple((EvidenceReason(reason), count) for reason, count in rejected),
         scored_us=row.scored_us,
         total_us=row.total_us,
-        # Causes have no column: they are known only where nothing is missing.
-        missing=() if row.frames_decoded == row.frames_sampled else None,
+        missing=read_missing(row),
+    )
+
+
+def read_missing(row: tables.Analysis) -> tuple[MissingSamples, ...] | None:
+    """Return why samples did not come; None where it was not kept, as by releases before 0020."""
+    if row.missing is None:
+        return () if row.frames_decoded == row.frames_sampled else None
+    return tuple(
+        MissingSamples(
+            EvidenceReason(each["reason"]), each["detail"], each["count"], each["first_us"], each["last_us"]
+        )
+        for each in row.missing
     )
 
 

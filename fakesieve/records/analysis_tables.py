@@ -1,6 +1,7 @@
 """Tables of what one pipeline found in one video: scores, faces, frames, maps, spans and verdicts."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     REAL,
@@ -50,6 +51,7 @@ class Analysis(TenantOwned, CreateTime, Base):
         CheckConstraint("frames_decoded <= frames_sampled", name="frames_decoded"),
         CheckConstraint("faces_scored <= faces_detected", name="faces_scored"),
         _fraction("coverage_ratio"),
+        CheckConstraint("jsonb_typeof(missing) = 'array'", name="missing"),
         CheckConstraint(
             "cardinality(series_pts_us) = cardinality(series_score)"
             " AND cardinality(series_pts_us) = cardinality(series_track)",
@@ -84,6 +86,8 @@ class Analysis(TenantOwned, CreateTime, Base):
     scored_us: Mapped[int]
     total_us: Mapped[int]
     coverage_ratio: Mapped[float] = mapped_column(REAL)
+    # Entries as ``engine.result_forms.form_missing`` makes them; null in rows older than the column.
+    missing: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
     series_pts_us: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger()))
     series_score: Mapped[list[float | None] | None] = mapped_column(ARRAY(Double[float]()))
     series_track: Mapped[list[int | None] | None] = mapped_column(ARRAY(SmallInteger()))

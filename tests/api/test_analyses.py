@@ -101,6 +101,15 @@ def test_one_analysis_in_short_and_in_full(acme: Caller, ids: Ids) -> None:
     assert full["tracks"][0]["regions"] == {"left_eye": 0.125, "mouth": 0.7}
     assert full["tracks"][0]["id"].startswith("trk_")
     assert full["coverage"]["faces_rejected"] == {"face_too_small": 1}
+    assert full["coverage"]["missing"] == [
+        {
+            "reason": "not_decoded",
+            "detail": "DECODE_TIMEOUT: took too long",
+            "count": 1,
+            "first_us": 2_000_000,
+            "last_us": 2_000_000,
+        }
+    ]
     assert full["time_series"]["score"] == [0.9, 0.95, None]
     assert full["peak_track"] == 0
     assert {name for name in full if full[name] != short[name]} == {

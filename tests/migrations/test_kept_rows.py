@@ -214,3 +214,10 @@ def test_0018_items_are_everybodys_and_what_was_made_for_one_does_not_go_back(ke
     migrate_database(kept.url, "0017")
     assert kept.ask(old) == [("rev_a", "first", "open")]
     assert kept.ask("SELECT id FROM review_decision") == []
+
+
+def test_0020_causes_of_older_analyses_are_not_known(kept: Kept) -> None:
+    kept.fill("0019", GROUND, RESULTS)
+    new = "SELECT id, missing FROM analysis ORDER BY id"
+    old = "SELECT id, frames_sampled, frames_decoded FROM analysis ORDER BY id"
+    assert walk(kept, "0019", "0020", new, old) == [("ana_a", None), ("ana_b", None)]

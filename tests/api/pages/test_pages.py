@@ -90,6 +90,12 @@ def test_the_review_page_may_play_from_the_object_store_alone(client: TestClient
     assert "connect-src 'self';" in policy
 
 
+def test_the_review_page_says_which_frames_were_not_decoded_and_why(client: TestClient, scene: Scene):
+    enter(client, scene, UserRole.REVIEWER)
+    page = client.get(f"/r/{scene.analysis_id}").text
+    assert "Not decoded: 1 frame at 0:02.0: DECODE_TIMEOUT: took too long." in page
+
+
 def test_a_file_is_kept_for_ever_under_its_digest_only(client: TestClient):
     answer = client.get(FILES.name_address("console.css"))
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
