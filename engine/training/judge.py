@@ -12,6 +12,7 @@ from engine.network.two_stream import TwoStreamNet
 from engine.training.faces import FaceRecord
 from engine.training.forge import ForgeryMethod
 from engine.training.pairs import FacePair, PairMaker, PairRecipe
+from engine.training.precision import mixed_precision
 
 IOU_SHARE = 0.5  # a cell counts as forged from this share of replaced pixels on, as predicted from P 0.5 on
 
@@ -69,7 +70,7 @@ def _scores(network: TwoStreamNet, crops: list[np.ndarray], batch: int) -> tuple
     patches: list[np.ndarray] = []
     for start in range(0, len(crops), batch):
         images: Tensor = torch.from_numpy(np.stack(crops[start : start + batch]))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed_precision():
             frame, patch = network(images)
         logits.append((frame[:, 1] - frame[:, 0]).double().numpy())
         patches.append((patch[:, 1] - patch[:, 0]).double().numpy())

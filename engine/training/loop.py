@@ -24,6 +24,7 @@ from engine.training.judge import FixedPairs, draw_fixed_pairs, measure
 from engine.training.layout import lay_channels_last
 from engine.training.losses import classification_loss, patch_loss, similarity_loss
 from engine.training.pairs import PairRecipe, PairStream
+from engine.training.precision import mixed_precision
 from engine.training.schedule import Schedule
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -136,7 +137,7 @@ class TrainingRun:
         for group in self._optimizer.param_groups:
             group["lr"] = self._run.schedule.rate(self._state.step) * group["rate_factor"]
         pictures = (images.float() / 255.0).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed_precision():
             outputs: TrainOutputs = self._network.forward_train(pictures)
         terms = self._losses(outputs, labels, patches)
         total = torch.stack(list(terms.values())).sum()

@@ -28,6 +28,7 @@ from engine.training.colour import add_grain
 from engine.training.face_space import affine_between, mean_shape, warp_aligned
 from engine.training.faces import FaceContext, FaceRecord, load_context
 from engine.training.layout import lay_channels_last
+from engine.training.precision import mixed_precision
 
 SIDE = 176  # pixels of the aligned face, forehead included
 _TOP, _BOTTOM = 0.32, 0.94  # where brows and chin of the mean face lie, as shares of the side
@@ -169,7 +170,7 @@ class _Fit:
         self._judges = torch.optim.Adam(self._critic.parameters(), lr=2e-4, betas=(0.5, 0.99))
 
     def step(self, sharp: Tensor, coarse: Tensor, *, against_critic: bool) -> dict[str, float]:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with mixed_precision():
             painted: Tensor = self.network(coarse)
         drawn = painted.float()
         terms: dict[str, Tensor] = {
@@ -206,7 +207,7 @@ class _Features(nn.Module):
         a, b = normalise(drawn * 255.0), normalise(sharp * 255.0)
         total = torch.zeros(())
         for part in self._parts:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with mixed_precision():
                 a, b = part(a), part(b)
             scale = b.float().abs().mean() + 1e-3
             total = total + (a.float() - b.float()).abs().mean() / scale
