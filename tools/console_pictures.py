@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlencode
 
 import cv2
 import numpy as np
@@ -139,6 +140,10 @@ def take_pictures(address: str, hook: str, folder: Path, png: Path | None) -> No
             shown = enter(browser, address, UserRole.ADMIN, width)
             for name, path_of in pages.items():
                 take(shown, path_of, f"{name}-{width}", folder, png)
+        kept, erased = (
+            find_video(page, pages["review"]),
+            find_video(page, find_result(page, "outcome=no_face")),
+        )
         # Last, as it hides the scores of its videos from everybody who may still be asked.
         reviewer = enter(browser, address, UserRole.REVIEWER, 1440)
         reviewer.get_by_role("button", name="Review the next").last.click()
@@ -146,6 +151,11 @@ def take_pictures(address: str, hook: str, folder: Path, png: Path | None) -> No
         blind = reviewer.url.partition("?")[0].removeprefix(address)
         for width in SIZES:
             take(enter(browser, address, UserRole.REVIEWER, width), blind, f"blind-{width}", folder, png)
+        remove_videos(page, kept, erased)
+        for width in SIZES:
+            shown = enter(browser, address, UserRole.ADMIN, width)
+            for name, path_of in {"videos": "/videos", "video": erased}.items():
+                take(shown, path_of, f"{name}-{width}", folder, png)
         browser.close()
 
 
@@ -182,7 +192,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     page.goto(flagged)
     page.get_by_role("button", name="Take in new matches").click()
     page.wait_for_url("**done=filled**")
-    forged, genuine = find_result(page, "score desc"), find_result(page, "score")
+    forged, genuine = find_result(page, "score>0", "score desc"), find_result(page, "score>0")
     add_note(page, forged)
     declare_known(page, genuine)
     keep_filter(page)
@@ -197,7 +207,8 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
         "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
-        "people": "/people", "known": "/known", "health": "/status", "fault": "/r/ana_none",
+        "people": "/people", "known": "/known", "health": "/status", "verdicts": "/verdicts",
+        "fault": "/r/ana_none",
     }  # fmt: skip
     if batch.count():
         pages["batch"] = batch.get_attribute("href") or ""
@@ -213,9 +224,29 @@ def make_queue(page: Page, name: str) -> None:
     page.wait_for_url("**done=made**")
 
 
-def find_result(page: Page, order: str) -> str:
-    """Return the review page of the first clip in an order, by the newest model."""
-    page.goto(f"/results?filter=score%3E0&order={order}")
+def find_video(page: Page, review: str) -> str:
+    """Return the page of the video of a review."""
+    page.goto(review)
+    link = page.get_by_role("link", name="Hold, delete or erase this video")
+    return link.get_attribute("href") or ""
+
+
+def remove_videos(page: Page, deleted: str, erased: str) -> None:
+    """Delete one video, and erase another for good."""
+    page.goto(deleted)
+    page.get_by_text("Delete …").click()
+    page.get_by_role("button", name="Delete it").click()
+    page.goto(erased)
+    page.get_by_text("Erase now …").click()
+    page.locator("#typed").fill(erased.rpartition("/")[2])
+    page.get_by_role("button", name="Erase it for good").click()
+    page.get_by_text("SHA-256, as in the audit log").wait_for()
+    page.get_by_text("once it is completed").wait_for(state="detached")  # the page looks again by itself
+
+
+def find_result(page: Page, kept: str, order: str = "score") -> str:
+    """Return the review page of the first clip in an order that a filter keeps, by the newest model."""
+    page.goto(f"/results?{urlencode({'filter': kept, 'order': order})}")
     return page.locator("a[href^='/r/ana_']").first.get_attribute("href") or ""
 
 

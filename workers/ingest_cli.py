@@ -79,7 +79,8 @@ def sweep(
     extensions: Extensions = None,
     lane: LaneOption = Lane.BULK,
     every: Annotated[
-        float | None, typer.Option(min=1.0, help="Sweep again after so many seconds, until SIGTERM.")
+        float | None,
+        typer.Option(min=1.0, max=604_800, help="Sweep again after so many seconds, until SIGTERM."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Look at old objects too.")] = False,
     dry_run: Annotated[

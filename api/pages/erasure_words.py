@@ -18,7 +18,13 @@ STORES: Mapping[str, str] = {
     "exports": "exports that tell of it",
     "scratch": "copies on worker hosts",
 }
-_COUNTED = ("objects", "hosts")
+_COUNTED = {"objects": "object", "hosts": "host"}
+_PLURALS = {
+    "analysis": "analyses",
+    "standing": "lines of lists",
+    "usage": "lines of usage",
+    "outbox": "doorbells",
+}
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,15 @@ def _write_store(text: str, said: Mapping[str, object] | None) -> StoreLine:
     if said is None:
         return StoreLine(text, None, "")
     rows = cast("Mapping[str, int]", said.get("rows", {}))
-    parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in rows.items() if count]
-    parts += [f"{_count(said, (name,)):,} {name}" for name in _COUNTED if name in said]
+    parts = [_say_count(count, name) for name, count in rows.items() if count]
+    parts += [_say_count(_count(said, (name,)), noun) for name, noun in _COUNTED.items() if name in said]
     return StoreLine(text, str(said.get("state", "")), ", ".join(parts))
+
+
+def _say_count(count: int, noun: str) -> str:
+    """Return how many rows of a table, or things of a kind, in words."""
+    words = noun if count == 1 else _PLURALS.get(noun, f"{noun}s")
+    return f"{count:,} {words.replace('_', ' ')}"
 
 
 def _count(said: Mapping[str, object], names: tuple[str, ...]) -> int:

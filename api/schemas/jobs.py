@@ -11,9 +11,8 @@ from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardSta
 from fakesieve.objects import KEY_BYTES_MAX, VideoRef
 from fakesieve.places import parse_place
 from fakesieve.reasons import Reason
-from fakesieve.values.jobs import DEADLINE_S, KEY_LENGTH_MAX, AttemptEnd
+from fakesieve.values.jobs import DEADLINE_S, DEADLINE_S_MAX, KEY_LENGTH_MAX, AttemptEnd
 
-DEADLINE_S_MAX = 30 * 24 * 3600
 _URI_LETTERS_MAX = KEY_BYTES_MAX + 300
 
 ExternalId = Annotated[

@@ -61,7 +61,12 @@ def map_(
     *,
     track: Annotated[int | None, typer.Option(min=0, help="Face; default: the one with the score.")] = None,
     at: Annotated[
-        float | None, typer.Option(min=0.0, help="Seconds; the nearest scored frame. Default: all frames.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1e7,
+            help="Seconds; the nearest scored frame. Default: all frames.",
+        ),
     ] = None,
     form: Annotated[MapFormat, typer.Option("--format", help="How the maps are written.")] = MapFormat.U8,
     png: Annotated[bool, typer.Option("--png", help="The same as --format png.")] = False,

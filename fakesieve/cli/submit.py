@@ -11,7 +11,7 @@ from fakesieve.cli.printing import Json, print_json
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason
-from fakesieve.values.jobs import DEADLINE_S
+from fakesieve.values.jobs import DEADLINE_S, DEADLINE_S_MAX
 
 
 def submit(
@@ -28,7 +28,12 @@ def submit(
     ] = False,
     lane: Annotated[Lane | None, typer.Option(help="Default: standard; bulk for lists.")] = None,
     deadline_h: Annotated[
-        float, typer.Option(min=0.001, help="Hours after which a job that has not ended expires.")
+        float,
+        typer.Option(
+            min=0.001,
+            max=DEADLINE_S_MAX / 3600,
+            help="Hours after which a job that has not ended expires.",
+        ),
     ] = DEADLINE_S / 3600,
     policy: Annotated[
         str | None,

@@ -43,7 +43,12 @@ def change(
     *,
     jobs_max: Annotated[int | None, typer.Option(min=0, help="Live jobs at most; 0 is no limit.")] = None,
     month_hours: Annotated[
-        float | None, typer.Option(min=0, help="Hours of video billed in a month at most; 0 is no limit.")
+        float | None,
+        typer.Option(
+            min=0,
+            max=1e9,
+            help="Hours of video billed in a month at most; 0 is no limit.",
+        ),
     ] = None,
     weight: Annotated[
         float | None, typer.Option(help="Share of the workers beside other tenants; 1 at first.")

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 DEADLINE_S = 24 * 3600.0
+DEADLINE_S_MAX = 30 * 24 * 3600
 KEY_LENGTH_MAX = 200
 
 

@@ -51,6 +51,21 @@ def test_help_names_every_command_and_exit_code(capsys) -> None:
     ] == []
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "1e300"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "submit a.mp4 --deadline-h",
+        "tenants set a --month-hours",
+        "ingest sweep s3://a/ --every",
+        "results map ana_a --at",
+    ],
+)
+def test_a_number_that_no_time_can_hold_is_refused(capsys, line: str, value: str) -> None:
+    assert run(*line.split(), value) == 2
+    assert f"Invalid value for '{line.rsplit(maxsplit=1)[-1]}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_of_the_table_exists(name: str) -> None:
     COMMANDS[name].load()
