@@ -80,6 +80,7 @@ COMMANDS: Mapping[str, Command] = {
     "webhooks": Command("api.cli.webhooks:webhooks", "Register and try webhooks, and send again."),
     "erase": Command("api.cli.erase:erase", "Erase videos from every store, with a receipt."),
     "usage": Command("api.cli.usage:usage", "Show jobs and video time that were billed."),
+    "bench": Command("api.cli.load:bench", "Load a running API with reads, and time its answers."),
     "ingest": Command("workers.ingest_cli:ingest", "Take videos in as they appear in a bucket."),
     "keys": Command(
         "fakesieve.cli.keys:keys", "Make and revoke keys of the API.", over_api="api.cli.keys:keys"

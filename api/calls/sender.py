@@ -105,9 +105,9 @@ class Sender:
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         """Send a request until it is answered, refused for good, or tried often enough."""
-        return self._send_again(self._build(method, path, query, body, headers))
+        return self._send_again(self.build(method, path, query, body, headers))
 
-    def _build(
+    def build(
         self,
         method: str,
         path: str,
@@ -115,6 +115,7 @@ class Sender:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Request:
+        """Return a request that carries the key; nothing is sent."""
         asked = {name: value for name, value in (query or {}).items() if value is not None}
         return self.http.build_request(
             method,
@@ -158,7 +159,7 @@ class Sender:
 
         Raises as ``open``, and ApiUnreachable for data that is no JSON.
         """
-        answer = self._try(self._build("GET", path), stream=True)
+        answer = self._try(self.build("GET", path), stream=True)
         if not isinstance(answer, httpx2.Response):
             raise answer
         with self._reading(answer):
@@ -176,7 +177,7 @@ class Sender:
 
         Raises ``ApiProblem`` or ``ApiUnreachable``; the latter also where the answer breaks off on its way.
         """
-        answer = self._send_again(self._build("GET", path, query), stream=True)
+        answer = self._send_again(self.build("GET", path, query), stream=True)
         with self._reading(answer):
             yield answer
 
