@@ -70,6 +70,7 @@ class Filled:
     webhook_id: str
     model_id: str
     job_id: str
+    video_id: str
 
 
 def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Path, analyses: int) -> Filled:
@@ -91,13 +92,14 @@ def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Pat
         found = _add_rest(connection, database, tenant_id)
         long_id = _store_long(folder, database, store, tenant_id)
         connection.execute("VACUUM (ANALYZE)")
-        short_id = connection.execute(
-            "SELECT analysis_id FROM job WHERE id = %s", (job_ids[0],)
-        ).fetchone()[0]  # fmt: skip
+        short_id, video_id = connection.execute(
+            "SELECT analysis_id, video_id FROM job WHERE id = %s", (job_ids[0],)
+        ).fetchone()  # fmt: skip
         count = connection.execute("SELECT count(*) FROM analysis").fetchone()[0]
     made = Filled(
-        TENANT, count - pairs, pairs, ACTS, DELIVERIES, short_id, long_id, *found, job_id=job_ids[0]
-    )
+        TENANT, count - pairs, pairs, ACTS, DELIVERIES, short_id, long_id, *found, job_id=job_ids[0],
+        video_id=video_id,
+    )  # fmt: skip
     done.write_text(json.dumps(vars(made)) + "\n", encoding="ascii")
     return made
 

@@ -6,7 +6,6 @@ Every contender scores one face at a time, in turns within a round, so that what
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.report import Figure, format_table, ratio
+from bench.run import describe_machine
 from engine.arrays import U8
 from engine.backends.onnx import open_graph
 from engine.backends.parity import probe_crops
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    load = os.getloadavg()[0]
+    machine = describe_machine(max(int(number) for number in given.threads.split(",")))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         nets = make_graphs(Path(folder))
@@ -197,10 +197,18 @@ def main() -> None:
             ways = contenders(Path(folder), nets, threads)
             worst = differences(ways)
             figures += figures_of(measure(ways, given.rounds), threads)
-    print(f"load at the start {load:.1f}, {given.rounds} rounds\n\n{format_table(figures, {})}")
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
+    text = (
+        f"# What the restructured graphs gain\n\n`python -m bench.export --rounds {given.rounds}`\n\n{facts}\n\n"
+        "Milliseconds for a face, one at a time, all in turns within a round. `triage` is the graph without the"
+        " branch that locates; `plain export` is what torch.onnx makes of the network as it is written.\n\n"
+        f"{format_table(figures, {})}"
+    )
+    print(text)
     given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "export.md").write_text(text, encoding="utf-8")
     forms = [{"name": f.name, "unit": f.unit, "median": f.median, "values": f.values} for f in figures]
-    report = {"load_at_start": load, "rounds": given.rounds, "logits_differ_by": worst, "figures": forms}
+    report = {"machine": machine, "rounds": given.rounds, "logits_differ_by": worst, "figures": forms}
     (given.out / "export.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 

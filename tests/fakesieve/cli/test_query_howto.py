@@ -32,13 +32,22 @@ def ask(fleet: Fleet, number: int) -> list[dict[str, object]]:
         return [dict(row) for row in session.execute(text(QUESTIONS[number])).mappings()]
 
 
-def with_spans(*spans: tuple[int, int, tuple[FaceRegion, ...]]) -> VideoScore:
-    """A score with suspicious spans of its face, given in seconds."""
+def with_spans(*spans: tuple[float, float, tuple[FaceRegion, ...]], faces: int = 1) -> VideoScore:
+    """A score with suspicious spans, given in seconds, each of the next of so many faces."""
     segments = [
-        Segment(start * SECOND_US, end * SECOND_US, SegmentKind.SUSPICIOUS, 0, 0.9, 0.8, regions=regions)
-        for start, end, regions in spans
+        Segment(
+            round(start * SECOND_US),
+            round(end * SECOND_US),
+            SegmentKind.SUSPICIOUS,
+            number % faces,
+            0.9,
+            0.8,
+            regions=regions,
+        )
+        for number, (start, end, regions) in enumerate(spans)
     ]
-    return replace(make_score(), segments=tuple(segments))
+    score = make_score(tracks=[make_track(ordinal) for ordinal in range(faces)])
+    return replace(score, segments=tuple(segments))
 
 
 def video_of(fleet: Fleet, job_id: str) -> str:
@@ -63,6 +72,7 @@ def test_1_forged_mouths(fleet: Fleet) -> None:
     long = fleet.add_result("long.mp4", with_spans((0, 1, mouth), (1, 2, nose), (2, 4, mouth)))
     fleet.add_result("short.mp4", with_spans((0, 2, mouth)))
     fleet.add_result("nose.mp4", with_spans((0, 3, nose)))
+    fleet.add_result("two.mp4", with_spans((0, 1.5, mouth), (0.2, 1.8, mouth), faces=2))
     with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
         ref = VideoRef("videos", "long.mp4", etag="e1")
         record_source(session, tenant_id=fleet.tenant_id, video_id=video_of(fleet, long), ref=ref)
