@@ -199,9 +199,10 @@ def main() -> None:
             figures += figures_of(measure(ways, given.rounds), threads)
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     text = (
-        f"# What the restructured graphs gain\n\n`python -m bench.export --rounds {given.rounds}`\n\n{facts}\n\n"
-        "Milliseconds for a face, one at a time, all in turns within a round. `triage` is the graph without the"
-        " branch that locates; `plain export` is what torch.onnx makes of the network as it is written.\n\n"
+        "# What the restructured graphs gain\n\n"
+        f"`python -m bench.export --rounds {given.rounds}`\n\n{facts}\n\n"
+        "Milliseconds for a face, one at a time, all in turns within a round. `triage` is the graph without"
+        " the branch that locates; `plain export` is what torch.onnx makes of the network as it stands.\n\n"
         f"{format_table(figures, {})}"
     )
     print(text)
