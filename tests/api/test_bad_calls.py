@@ -1,4 +1,4 @@
-"""Bad calls A01 to A64 of the security design, those that any route meets, each by its id."""
+"""Bad calls of the security design that any route meets; ``tests/attacks.py`` says where each one is made."""
 
 import json
 import threading
