@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
@@ -78,6 +78,24 @@ def test_the_token_itself_is_not_kept(app: Database, database: Database, tenant:
 )
 def test_nobody_else_gets_a_session(app: Database, tenant: str, name: str, email: str, password: str):
     assert sign_in(app, name, email, password) is None
+
+
+def test_a_name_without_an_account_is_asked_about_as_one_with_a_wrong_password(app: Database, tenant: str):
+    def list_statements(name: str, email: str) -> list[str]:
+        asked = list[str]()
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            asked.append(statement)
+
+        event.listen(app.pool, "before_cursor_execute", note)
+        assert sign_in(app, name, email, "wrong", "192.0.2.1") is None
+        event.remove(app.pool, "before_cursor_execute", note)
+        return asked
+
+    wrong = list_statements("acme", "ana@example.com")
+    assert any("UPDATE app_user" in statement for statement in wrong)
+    assert list_statements("acme", "bob@example.com") == wrong
+    assert list_statements("other", "ana@example.com") == wrong
 
 
 def test_a_session_ends_when_it_is_ended(app: Database, tenant: str):
