@@ -1,13 +1,13 @@
 """Files that are made while they are sent. Each piece takes a turn; while a reader is slow, none is held."""
 
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 
+from fastapi import Request
 from starlette.responses import StreamingResponse
 
 from api.services import Services
-from api.waiting import hold_stream
+from api.waiting import keep_stream
 from fakesieve.records.tenants import Caller
 
 PIECE_BYTES = 1 << 18
@@ -16,28 +16,31 @@ PAUSE = b""
 
 
 def send_file(
-    parts: Iterator[bytes], caller: Caller, services: Services, *, media_type: str, name: str
+    request: Request,
+    parts: Iterator[bytes],
+    caller: Caller,
+    services: Services,
+    *,
+    media_type: str,
+    name: str,
 ) -> StreamingResponse:
     """Answer with a file. ``parts`` are made in turns of their own, each with transactions of its own.
 
-    It counts as a stream of the tenant. Raises ``Problem`` (RATE_LIMITED) where too many are open.
+    It counts as a stream of the tenant until the request is over. Raises ``Problem`` (RATE_LIMITED) where
+    too many are open.
     """
-    with hold_stream(caller, services):
-        pass  # at the limit the refusal comes before the file begins
+    keep_stream(request, caller, services)
     return StreamingResponse(
-        _give(parts, caller, services, hold_stream(caller, services)),
+        _give(parts, caller, services),
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
-async def _give(
-    parts: Iterator[bytes], caller: Caller, services: Services, held: AbstractContextManager[None]
-) -> AsyncGenerator[bytes]:
-    with held:
-        while (piece := await services.slots.run(partial(_take, parts), caller.tenant_id)) is not None:
-            if piece:
-                yield piece
+async def _give(parts: Iterator[bytes], caller: Caller, services: Services) -> AsyncGenerator[bytes]:
+    while (piece := await services.slots.run(partial(_take, parts), caller.tenant_id)) is not None:
+        if piece:
+            yield piece
 
 
 def _take(parts: Iterator[bytes]) -> bytes | None:

@@ -7,9 +7,9 @@ every so often it reads in a short transaction of its own. How many a tenant may
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 from fastapi import Request
@@ -75,6 +75,7 @@ class Pace:
 def hold_stream(caller: Caller, services: Services) -> Generator[None]:
     """Count one more open stream of the tenant. Raises ``Problem`` (RATE_LIMITED) at the limit."""
     streams = services.limits.streams
+    # One step under a lock: of many that come at once exactly as many are let in as there are places.
     if not streams.enter(caller.tenant_id):
         seen = f"{streams.limit} streams and long polls are open already"
         raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": "5"})
@@ -86,8 +87,22 @@ def hold_stream(caller: Caller, services: Services) -> Generator[None]:
         streams.leave(caller.tenant_id)
 
 
+def keep_stream(request: Request, caller: Caller, services: Services) -> None:
+    """Count one more open stream from here until the request is over, however it ends. Raises as above.
+
+    The framework closes this stack once the answer was sent, and just as well where it could not be, where
+    the caller left before its first byte or where it was never begun.
+    """
+    stack = cast("AsyncExitStack", request.scope["fastapi_inner_astack"])
+    stack.enter_context(hold_stream(caller, services))
+
+
 async def stream_changes(
-    caller: Caller, services: Services, read: Callable[[], Shape], is_done: Callable[[Shape], bool]
+    request: Request,
+    caller: Caller,
+    services: Services,
+    read: Callable[[], Shape],
+    is_done: Callable[[Shape], bool],
 ) -> StreamingResponse:
     """Answer with an event ``progress`` for each change and one ``done``; then the stream ends.
 
@@ -95,43 +110,33 @@ async def stream_changes(
     after a quarter of an hour in any case; the browser's EventSource opens it again by itself.
     """
     first = await services.slots.run(read, caller.tenant_id)
-    with hold_stream(caller, services):
-        pass  # at the limit the refusal comes before the stream begins
+    keep_stream(request, caller, services)
     return StreamingResponse(
-        _give_changes(
-            first, partial(services.slots.run, read, caller.tenant_id), is_done, hold_stream(caller, services)
-        ),
+        _give_changes(first, partial(services.slots.run, read, caller.tenant_id), is_done),
         media_type=EVENT_STREAM,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _give_changes(
-    first: Shape,
-    read: Callable[[], Awaitable[Shape]],
-    is_done: Callable[[Shape], bool],
-    held: AbstractContextManager[None],
+    first: Shape, read: Callable[[], Awaitable[Shape]], is_done: Callable[[Shape], bool]
 ) -> AsyncGenerator[str]:
-    with held:
-        found, begin_s, pace = first, time.monotonic(), Pace()
-        yield "retry: 2000\n" + write_event("done" if is_done(found) else "progress", found)
-        told_s = begin_s
-        while not is_done(found) and time.monotonic() - begin_s < STREAM_S:
-            await anyio.sleep(pace.pause_s)
-            try:
-                with pace.measure():
-                    now = await read()
-            except (
-                FleetError,
-                Problem,
-            ):  # the database is away, or the job was erased: the caller asks again
-                return
-            if now != found:
-                found, told_s = now, time.monotonic()
-                yield write_event("done" if is_done(found) else "progress", found)
-            elif time.monotonic() - told_s > _KEEP_ALIVE_S:
-                told_s = time.monotonic()
-                yield ": still here\n\n"
+    found, begin_s, pace = first, time.monotonic(), Pace()
+    yield "retry: 2000\n" + write_event("done" if is_done(found) else "progress", found)
+    told_s = begin_s
+    while not is_done(found) and time.monotonic() - begin_s < STREAM_S:
+        await anyio.sleep(pace.pause_s)
+        try:
+            with pace.measure():
+                now = await read()
+        except (FleetError, Problem):  # the database is away, or the job was erased: the caller asks again
+            return
+        if now != found:
+            found, told_s = now, time.monotonic()
+            yield write_event("done" if is_done(found) else "progress", found)
+        elif time.monotonic() - told_s > _KEEP_ALIVE_S:
+            told_s = time.monotonic()
+            yield ": still here\n\n"
 
 
 def write_event(name: str, shape: BaseModel) -> str:

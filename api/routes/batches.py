@@ -254,9 +254,12 @@ async def show_batch(
     response_class=StreamingResponse,
     responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
 )
-async def stream_batch(batch_id: str, caller: CallerDep, services: ServicesDep) -> StreamingResponse:
+async def stream_batch(
+    batch_id: str, request: Request, caller: CallerDep, services: ServicesDep
+) -> StreamingResponse:
     """Follow a batch: server-sent events whose data is the batch, one for each change."""
-    return await stream_changes(caller, services, _read_later(services, caller, batch_id), _is_terminal)
+    read = _read_later(services, caller, batch_id)
+    return await stream_changes(request, caller, services, read, _is_terminal)
 
 
 @router.post("/v1/batches/{batch_id}:cancel", dependencies=_WRITE, responses=_CHANGE_RESPONSES)

@@ -107,6 +107,7 @@ def _read_by(names: list[str]) -> list[CountBy]:
 
 @router.get("/v1/analyses:export", dependencies=_READ, response_class=StreamingResponse, responses=_FILES)
 def export_results(
+    request: Request,
     caller: CallerDep,
     services: ServicesDep,
     form: Annotated[FileFormat, Query(alias="format")] = FileFormat.CSV,
@@ -122,16 +123,18 @@ def export_results(
     if form is FileFormat.PARQUET:
         _check_count(services, query, caller)
     lines = _begin(walk_lines(services, query, caller))
-    with services.database.transaction(tenant_id=caller.tenant_id) as session:
-        note_act(session, caller, "results.exported", caller.tenant_id, {"format": form.value})
-    name = f"results.{form.value}"
-    return send_file(
+    answer = send_file(
+        request,
         _write(lines, form, services.settings.scratch_dir),
         caller,
         services,
         media_type=form.media_type,
-        name=name,
+        name=f"results.{form.value}",
     )
+    # Behind the limit: a file that is refused was not taken out.
+    with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        note_act(session, caller, "results.exported", caller.tenant_id, {"format": form.value})
+    return answer
 
 
 def _check_count(services: Services, query: AnalysisQuery, caller: Caller) -> None:

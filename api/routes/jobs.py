@@ -130,11 +130,11 @@ def show_job_log(job_id: str, session: LookUp) -> JobLogOut:
     responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
 )
 async def stream_job(
-    job_id: str, caller: CallerDep, services: ServicesDep, begin: LookUps
+    job_id: str, request: Request, caller: CallerDep, services: ServicesDep, begin: LookUps
 ) -> StreamingResponse:
     """Follow a job: server-sent events whose data is the job, one for each change."""
     read = _read_later(begin, job_id, View.BASIC)
-    return await stream_changes(caller, services, read, _is_terminal)
+    return await stream_changes(request, caller, services, read, _is_terminal)
 
 
 @router.post("/v1/jobs/{job_id}:cancel", dependencies=_WRITE, responses=_CHANGE_RESPONSES)

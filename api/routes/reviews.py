@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Request
 from starlette.responses import StreamingResponse
 
 from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
@@ -238,6 +238,7 @@ def list_review_entries(
     responses={200: {"description": "A file", "content": {"text/csv": {}, "application/jsonl": {}}}},
 )
 def export_review_entries(
+    request: Request,
     caller: CallerDep,
     services: ServicesDep,
     format: Annotated[ExportFormat, Query()] = ExportFormat.CSV,  # noqa: A002 - the name on the wire
@@ -250,7 +251,7 @@ def export_review_entries(
     lines = write_entries_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
     kind = "text/csv; charset=utf-8" if format is ExportFormat.CSV else "application/jsonl"
     parts = (line.encode() for line in lines)
-    return send_file(parts, caller, services, media_type=kind, name=f"review-entries.{format.value}")
+    return send_file(request, parts, caller, services, media_type=kind, name=f"review-entries.{format.value}")
 
 
 def _write_jsonl(entries: Iterator[EntryOut]) -> Iterator[str]:

@@ -46,9 +46,11 @@ def show_log(
 
 
 @router.get("/decisions.csv")
-def send_log(person: PersonDep, services: ServicesDep) -> Response:
+def send_log(request: Request, person: PersonDep, services: ServicesDep) -> Response:
     """Send all that was said as a file, skips too, newest first."""
     found = page_entries(services.database, person.tenant_id, name_viewer(person))
     parts = (line.encode() for line in write_entries_csv(write_answer(entry) for entry in found))
     reader = Caller(person.id, person.tenant_id, frozenset())
-    return send_file(parts, reader, services, media_type="text/csv; charset=utf-8", name="decisions.csv")
+    return send_file(
+        request, parts, reader, services, media_type="text/csv; charset=utf-8", name="decisions.csv"
+    )
