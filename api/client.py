@@ -24,7 +24,7 @@ from typing import Self
 import httpx2
 
 from api.calls.bodies import write_body
-from api.calls.jobs import Batches, Jobs, Uploads
+from api.calls.jobs import Batches, Jobs, Uploads, derive_key
 from api.calls.keys import Keys
 from api.calls.policies import Models, Policies
 from api.calls.results import Results
@@ -117,11 +117,19 @@ class Client:
         deadline_s: int = int(DEADLINE_S),
         idempotency_key: str | None = None,
     ) -> JobOut:
-        """Submit an object (``s3://bucket/key``) or a local file, which is uploaded first."""
+        """Submit an object (``s3://bucket/key``) or a local file, which is uploaded first.
+
+        The same call under the same ``idempotency_key`` gives the first job, for 48 hours; a file is then
+        not uploaded again, and one that was cut off on its way is sent from where it was.
+
+        Raises ``ApiProblem``: IDEMPOTENCY_CONFLICT where the key was used for another source, for a file of
+        other bytes or of another name, with other values, or by another key of the API; NOT_FOUND where the
+        file was uploaded under it, no job was made of it for a day, and it was removed.
+        """
         is_object = str(source).startswith("s3://")
         new = NewJobBody(
             uri=str(source) if is_object else None,
-            upload_id=None if is_object else self.upload(Path(source)).id,
+            upload_id=None if is_object else self._upload_under(Path(source), idempotency_key).id,
             external_id=external_id,
             lane=lane,
             deadline_s=deadline_s,
@@ -138,6 +146,19 @@ class Client:
     def upload(self, path: Path) -> UploadOut:
         """Put a local file into the object store; its hash is checked there."""
         return Uploads(self.sender).put(path)
+
+    def _upload_under(self, path: Path, job_key: str | None) -> UploadOut:
+        """Upload the file of a job under a key that follows from the job's."""
+        if job_key is None:
+            return self.upload(path)
+        try:
+            return Uploads(self.sender).put(path, derive_key(job_key))
+        except ApiProblem as fault:
+            if fault.reason is not Reason.IDEMPOTENCY_CONFLICT:
+                raise
+            # The problem names the derived key, which its caller has never seen.
+            seen = f"{job_key!r} was used for another file than {path.name}: of other bytes or another name"
+            raise ApiProblem(fault.problem.model_copy(update={"detail": seen})) from fault
 
     def job(self, job_id: str) -> JobOut:
         """Return a job as it is now."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 
 from api.calls.bodies import write_body
-from api.calls.sender import Sender, unreachable
+from api.calls.sender import ApiProblem, Sender, unreachable
 from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import (
     BatchOut,
@@ -120,20 +120,36 @@ class Uploads:
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
-    def put(self, path: Path) -> UploadOut:
+    def put(self, path: Path, idempotency_key: str | None = None) -> UploadOut:
         """Put a local file into the object store; its hash is checked there.
 
-        Raises RequestRefused where the store takes no such file, as one that was written to meanwhile, and
-        ApiUnreachable where it takes none after every try.
+        Under a key that was used for this file before, what lies there is not sent again.
+
+        Raises RequestRefused where the store takes no such file, as one that was written to meanwhile,
+        ApiUnreachable where it takes none after every try, and ApiProblem (IDEMPOTENCY_CONFLICT) where the
+        key was used for a file of other bytes or of another name.
         """
-        upload = self._sender.post("/v1/uploads", UploadOut, write_body(_describe(path)))
+        upload = self._sender.post("/v1/uploads", UploadOut, write_body(_describe(path)), idempotency_key)
+        # Forms are secrets and are not kept: an answer without one is that to an earlier call.
+        # To complete it changes nothing the second time; to show it would want one scope more.
+        if upload.form is None and (done := self._act(upload.id, "complete")) is not None:
+            return done
         for trial in range(1, self._sender.tries + 1):
-            if upload.form is None or trial > 1:
-                upload = self._sender.post(f"/v1/uploads/{upload.id}:sign", UploadOut)
-            if self._send_file(upload, path):
+            signed = self._act(upload.id, "sign") if upload.form is None or trial > 1 else upload
+            # Without a form it was completed meanwhile, by another call under the key.
+            if signed is None or self._send_file(signed, path):
                 return self._sender.post(f"/v1/uploads/{upload.id}:complete", UploadOut)
             self._sender.pause(trial)
         raise unreachable(f"{path.name} could not be uploaded in {self._sender.tries} tries")
+
+    def _act(self, upload_id: str, act: str) -> UploadOut | None:
+        """Return an upload after an act of the API; None where its state does not allow it."""
+        try:
+            return self._sender.post(f"/v1/uploads/{upload_id}:{act}", UploadOut)
+        except ApiProblem as fault:
+            if fault.reason is not Reason.STATE_CONFLICT:
+                raise
+            return None
 
     def _send_file(self, upload: UploadOut, path: Path) -> bool:
         """Post the file with its form; whether the store took it, or RequestRefused where it never will."""
@@ -153,6 +169,14 @@ class Uploads:
                     Reason.INVALID_REQUEST, seen, "check its size, and that nobody writes to it"
                 )
         return answer.is_success
+
+
+def derive_key(job_key: str) -> str:
+    """Return the key under which the file of a job is uploaded whose key is given.
+
+    It is a digest, so that it is no key that a caller would choose, and no longer than the API takes.
+    """
+    return f"upload-{hashlib.sha256(job_key.encode()).hexdigest()}"
 
 
 def _describe(path: Path) -> NewUploadBody:
