@@ -53,6 +53,7 @@ class Client:
         *,
         tries: int = 5,
         timeout_s: float = 60.0,
+        running_s: float = 1800.0,
         http: httpx2.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -61,8 +62,11 @@ class Client:
         Args:
             url: such as ``http://127.0.0.1:8080``; default FAKESIEVE_API_URL.
             key: default FAKESIEVE_API_KEY.
-            tries: of a request, as long as trying again can help.
+            tries: of a request that does not get through, as long as trying again can help.
             timeout_s: of one try; longer than a long poll, which takes half a minute.
+            running_s: how many seconds to ask, beside the tries, about a request that the API still works on
+                (REQUEST_IN_PROGRESS), as one whose answer did not come within ``timeout_s``. The default is
+                the longest work that the API does under one key.
             http: what sends the requests, for proxies and certificates of one's own.
             sleep: waits between tries.
 
@@ -77,7 +81,7 @@ class Client:
             raise SetupRefused(Reason.INVALID_SETTINGS, seen, hint)
         self._http = http or httpx2.Client(timeout=timeout_s)
         # For requests that no method below makes.
-        self.sender = Sender(address, secret, self._http, tries=tries, sleep=sleep)
+        self.sender = Sender(address, secret, self._http, tries=tries, running_s=running_s, sleep=sleep)
         self.jobs, self.batches = Jobs(self.sender), Batches(self.sender)
         self.results, self.videos = Results(self.sender), Videos(self.sender)
         self.policies, self.models = Policies(self.sender), Models(self.sender)

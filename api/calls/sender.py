@@ -22,6 +22,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 Query = Mapping[str, str | int | float | None]
 _PAUSE_S, _PAUSE_S_MAX = 0.5, 30.0
 _PATIENCE_S = 120.0  # an API that asks for a longer pause than this is not waited for
+_RUNNING_SHARE, _RUNNING_PAUSE_S_MAX = 0.1, 10.0
 _GATEWAY = frozenset({502, 503, 504})
 
 
@@ -67,9 +68,10 @@ class Sender:
         http: httpx2.Client,
         *,
         tries: int,
+        running_s: float,
         sleep: Callable[[float], None],
     ) -> None:
-        self.url, self.http, self.tries = url, http, tries
+        self.url, self.http, self.tries, self.running_s = url, http, tries, running_s
         self._headers = {"Authorization": f"Bearer {key}"}
         self._sleep = sleep
 
@@ -126,15 +128,29 @@ class Sender:
         )
 
     def _send_again(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
-        """Send until it is answered, refused for good, or tried often enough; see ``_try`` for ``stream``."""
-        for trial in range(1, self.tries + 1):
+        """Send until it is answered, refused for good, or tried often enough; see ``_try`` for ``stream``.
+
+        To be told that it is being done is no failed try: that is asked again for ``running_s``.
+        """
+        trial, running_since_s = 1, None
+        while True:
             answer = self._try(request, stream=stream)
             if isinstance(answer, httpx2.Response):
                 return answer
-            if trial == self.tries or answer.pause_s is None or answer.pause_s > _PATIENCE_S:
+            if answer.pause_s is None or answer.pause_s > _PATIENCE_S:
+                raise answer
+            if answer.reason is Reason.REQUEST_IN_PROGRESS:
+                now_s = time.monotonic()
+                running_since_s = now_s if running_since_s is None else running_since_s
+                asked_s = now_s - running_since_s
+                if asked_s >= self.running_s:
+                    raise answer
+                self._sleep(choose_running_pause(answer.pause_s, asked_s))
+                continue
+            if trial == self.tries:
                 raise answer
             self.pause(trial, answer.pause_s)
-        raise AssertionError("the last try either returns or raises")
+            trial += 1
 
     def _try(
         self, request: httpx2.Request, *, stream: bool = False
@@ -313,6 +329,14 @@ def read_retry_after(answer: httpx2.Response) -> float:
         return 0.0
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def choose_running_pause(wanted_s: float, asked_s: float) -> float:
+    """Return how long to wait for work that has been asked about for ``asked_s`` seconds.
+
+    As long as the API wants, and longer the longer it takes: who waits long may wait a tenth more.
+    """
+    return choose_pause(1, max(wanted_s, min(_RUNNING_PAUSE_S_MAX, _RUNNING_SHARE * asked_s)))
 
 
 def choose_pause(trial: int, asked_s: float) -> float:
