@@ -24,14 +24,14 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 from sqlalchemy.orm import Session
 
-from api.auth import refuse_key
+from api.auth import read_secret, refuse_key
 from api.problems import Problem
 from api.services import Services
 from fakesieve.errors import TransactionConflict
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.objects import ObjectStore
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import Caller, enter_with_key
+from fakesieve.records.tenants import Caller, enter_with_key, hash_key
 from fakesieve.scopes import Scope
 
 _BEARER = HTTPBearer(auto_error=False, description="A key of a tenant, as fsk_...", scheme_name="key")
@@ -98,6 +98,20 @@ def check_rights(unproved: Unproved, caller: Caller) -> None:
     """Raise ``TransactionConflict`` where a key has other rights than it was admitted with: ask once more."""
     if caller != unproved.caller:
         raise TransactionConflict(Reason.DATABASE_UNAVAILABLE, "the rights of this key have just changed")
+
+
+def doubt_key(request: Request) -> None:
+    """Have the next transaction of a request ask whether its key still is, as its first one did.
+
+    For requests that go on for minutes: a key that ends meanwhile ends them at their next look.
+    """
+    caller = cast("Caller", request.state.caller)
+    request.state.unproved = Unproved(hash_key(read_secret(request)), caller)
+
+
+def is_proved(request: Request) -> bool:
+    """Whether a transaction has asked about the key of a request since it was doubted."""
+    return getattr(request.state, "unproved", None) is None
 
 
 Begin = Callable[[], AbstractContextManager[Session]]

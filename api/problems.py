@@ -85,6 +85,11 @@ class Problem(Exception):
         return find_status(self.reason)
 
 
+def read_problem(fault: Problem | FleetError) -> Problem:
+    """Return an error of the fleet as the problem that callers are told."""
+    return fault if isinstance(fault, Problem) else Problem(fault.reason, fault.seen, hint=fault.hint)
+
+
 def not_found(what: str, name: str) -> Problem:
     """The answer for an id that the tenant does not have, whether or not another one has it."""
     return Problem(Reason.NOT_FOUND, f"there is no {what} {name}")
@@ -117,13 +122,13 @@ COMMON_RESPONSES = describe_responses(
 )
 
 
-def write_problem(request: Request, problem: Problem) -> JSONResponse:
-    """Return a problem as an answer to a request."""
-    status = problem.status
-    document = ProblemDocument(
+def describe_problem(request: Request, problem: Problem) -> ProblemDocument:
+    """Return what is told of a problem of a request, and note its reason for log and figures."""
+    request.state.reason = problem.reason
+    return ProblemDocument(
         type=f"urn:fakesieve:reason:{problem.reason}",
-        title=HTTPStatus(status).phrase,
-        status=status,
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
         detail=problem.detail,
         instance=request.url.path,
         reason=problem.reason,
@@ -132,12 +137,16 @@ def write_problem(request: Request, problem: Problem) -> JSONResponse:
         request_id=getattr(request.state, "request_id", None),
         errors=list(problem.errors),
     )
+
+
+def write_problem(request: Request, problem: Problem) -> JSONResponse:
+    """Return a problem as an answer to a request."""
+    status, document = problem.status, describe_problem(request, problem)
     headers = dict(problem.headers)
     if status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="fakesieve"')
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.setdefault("Retry-After", str(RETRY_S))
-    request.state.reason = problem.reason
     return JSONResponse(
         document.model_dump(mode="json"), status_code=status, headers=headers, media_type=MEDIA_TYPE
     )
@@ -159,7 +168,7 @@ async def _answer_problem(request: Request, fault: Exception) -> JSONResponse:
 
 async def _answer_fleet(request: Request, fault: Exception) -> JSONResponse:
     assert isinstance(fault, FleetError)
-    return write_problem(request, Problem(fault.reason, fault.seen, hint=fault.hint))
+    return write_problem(request, read_problem(fault))
 
 
 async def _answer_validation(request: Request, fault: Exception) -> JSONResponse:

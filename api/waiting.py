@@ -16,7 +16,8 @@ from fastapi import Request
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-from api.problems import Problem
+from api.dependencies import doubt_key, is_proved
+from api.problems import Problem, describe_problem, read_problem
 from api.services import Services
 from fakesieve.errors import FleetError
 from fakesieve.reasons import Reason
@@ -27,6 +28,7 @@ STREAM_S = 900.0
 _LOOK_S, _LOOK_S_MAX, _PAUSES_A_LOOK = 0.5, 10.0, 9
 _KEEP_ALIVE_S = 15.0
 EVENT_STREAM = "text/event-stream"
+EVENTS = "Events `progress`, then `done`; `problem` where it ends for good before that"
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -39,17 +41,31 @@ async def wait_for(
     is_done: Callable[[Shape], bool],
     wait_s: float,
 ) -> Shape:
-    """Return what is read once it is done, or whatever it is when the time is over or the caller gone."""
+    """Return what is read once it is done, or whatever it is when the time is over or the caller gone.
+
+    ``read`` begins its transaction with the request's own ``LookUps`` or ``Transactions``. Raises ``Problem``
+    (UNAUTHENTICATED) at the next look where the key has ended meanwhile.
+    """
     found = await services.slots.run(read, caller.tenant_id)
     if wait_s <= 0 or is_done(found):
         return found
     end_s = time.monotonic() + min(wait_s, WAIT_S_MAX)
-    look, pace = partial(services.slots.run, read, caller.tenant_id), Pace()
+    look, pace = partial(_look_again, request, caller, services, read), Pace()
     with hold_stream(caller, services):
         while not is_done(found) and time.monotonic() < end_s and not await request.is_disconnected():
             await anyio.sleep(min(pace.pause_s, max(0.0, end_s - time.monotonic())))
             with pace.measure():
                 found = await look()
+    return found
+
+
+async def _look_again(
+    request: Request, caller: Caller, services: Services, read: Callable[[], Shape]
+) -> Shape:
+    """Read once more; the transaction of that asks first whether the key still is."""
+    doubt_key(request)
+    found = await services.slots.run(read, caller.tenant_id)
+    assert is_proved(request), "what is read again begins its transaction with LookUps or Transactions"
     return found
 
 
@@ -107,19 +123,21 @@ async def stream_changes(
     """Answer with an event ``progress`` for each change and one ``done``; then the stream ends.
 
     The first reading is done here, so that what is not there is a problem and no stream. A stream ends
-    after a quarter of an hour in any case; the browser's EventSource opens it again by itself.
+    after a quarter of an hour in any case; the browser's EventSource opens it again by itself. One that
+    would be refused for good if it was opened again, as where its key has ended or its job was erased, ends
+    with an event ``problem`` that says why. ``read`` is as in :func:`wait_for`.
     """
     first = await services.slots.run(read, caller.tenant_id)
     keep_stream(request, caller, services)
     return StreamingResponse(
-        _give_changes(first, partial(services.slots.run, read, caller.tenant_id), is_done),
+        _give_changes(request, first, partial(_look_again, request, caller, services, read), is_done),
         media_type=EVENT_STREAM,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 async def _give_changes(
-    first: Shape, read: Callable[[], Awaitable[Shape]], is_done: Callable[[Shape], bool]
+    request: Request, first: Shape, look: Callable[[], Awaitable[Shape]], is_done: Callable[[Shape], bool]
 ) -> AsyncGenerator[str]:
     found, begin_s, pace = first, time.monotonic(), Pace()
     yield "retry: 2000\n" + write_event("done" if is_done(found) else "progress", found)
@@ -128,8 +146,10 @@ async def _give_changes(
         await anyio.sleep(pace.pause_s)
         try:
             with pace.measure():
-                now = await read()
-        except (FleetError, Problem):  # the database is away, or the job was erased: the caller asks again
+                now = await look()
+        except (FleetError, Problem) as fault:
+            if not fault.reason.is_retryable:  # else the caller opens it again, and it may go on
+                yield write_event("problem", describe_problem(request, read_problem(fault)))
             return
         if now != found:
             found, told_s = now, time.monotonic()

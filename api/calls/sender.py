@@ -211,8 +211,9 @@ class Sender:
     def follow(self, path: str, shape: type[Shape]) -> Iterator[Shape]:
         """Yield a resource each time that it has changed; a connection that ends too early is made again.
 
-        Raises ``ApiProblem`` for a refusal that no other try can help, and ``ApiUnreachable`` where the
-        connection was made again as often as a request is tried and brought nothing.
+        Raises ``ApiProblem`` for a refusal that no other try can help, as where the key was revoked in the
+        middle, and ``ApiUnreachable`` where the connection was made again as often as a request is tried and
+        brought nothing.
         """
         failures = 0
         while True:
@@ -221,6 +222,8 @@ class Sender:
             )
             try:
                 for name, data in self.read_events(path):
+                    if name == "problem":  # it ends for good, and would be refused if it was opened again
+                        raise ApiProblem(read_shape(ProblemDocument, data))
                     failures = 0
                     yield read_shape(shape, data)
                     if name == "done":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Annotated
 
@@ -34,8 +35,7 @@ from api.schemas.jobs import (
     RetriedOut,
     RetryBatchBody,
 )
-from api.services import Services
-from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
+from api.waiting import EVENT_STREAM, EVENTS, WAIT_S_MAX, stream_changes, wait_for
 from api.writing import read_before, write_batch
 from fakesieve.ingest.manifest import Manifest, ManifestRow, Part, fetch_manifest
 from fakesieve.jobs.cancel import cancel_batch, retry_jobs
@@ -239,12 +239,13 @@ async def show_batch(
     request: Request,
     caller: CallerDep,
     services: ServicesDep,
+    begin: Transactions,
     wait: Annotated[
         float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait at most for the batch to end.")
     ] = 0,
 ) -> BatchOut:
     """Show a batch with its counts, at once or when it has ended."""
-    read = _read_later(services, caller, batch_id)
+    read = _read_later(begin, batch_id)
     return await wait_for(request, caller, services, read, _is_terminal, wait)
 
 
@@ -252,13 +253,13 @@ async def show_batch(
     "/v1/batches/{batch_id}/events",
     dependencies=_READ,
     response_class=StreamingResponse,
-    responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
+    responses={200: {"description": EVENTS, "content": {EVENT_STREAM: {}}}},
 )
 async def stream_batch(
-    batch_id: str, request: Request, caller: CallerDep, services: ServicesDep
+    batch_id: str, request: Request, caller: CallerDep, services: ServicesDep, begin: Transactions
 ) -> StreamingResponse:
     """Follow a batch: server-sent events whose data is the batch, one for each change."""
-    read = _read_later(services, caller, batch_id)
+    read = _read_later(begin, batch_id)
     return await stream_changes(request, caller, services, read, _is_terminal)
 
 
@@ -272,7 +273,8 @@ def cancel_list(
     body: CancelBody | None = None,
 ) -> BatchOut:
     """Cancel a batch and all of its jobs that have not ended."""
-    read = _read_later(services, caller, batch_id)
+    # Beside the transaction of an Idempotency-Key, if there is one: jobs are cancelled in several.
+    read = _read_later(partial(services.database.transaction, tenant_id=caller.tenant_id), batch_id)
     before = read()
     if before.is_terminal and before.counts.queued + before.counts.running == 0:
         raise Problem(Reason.STATE_CONFLICT, f"{batch_id} has ended: {before.state}")
@@ -310,11 +312,11 @@ def _is_terminal(batch: BatchOut) -> bool:
     return batch.is_terminal
 
 
-def _read_later(services: Services, caller: Caller, batch_id: str) -> Callable[[], BatchOut]:
+def _read_later(begin: Begin, batch_id: str) -> Callable[[], BatchOut]:
     """Return a function that reads the batch in a transaction of its own."""
 
     def read() -> BatchOut:
-        with services.database.transaction(tenant_id=caller.tenant_id) as session:
+        with begin() as session:
             return _find(session, batch_id)
 
     return read

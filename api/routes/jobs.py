@@ -25,7 +25,7 @@ from api.request_jobs import RequestJobs, find_source, open_quota, read_places
 from api.router import ApiRouter
 from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import CancelBody, JobOut, NewJobBody
-from api.waiting import EVENT_STREAM, WAIT_S_MAX, stream_changes, wait_for
+from api.waiting import EVENT_STREAM, EVENTS, WAIT_S_MAX, stream_changes, wait_for
 from api.writing import read_before, write_detail, write_job, write_log_line
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.states import JobState
@@ -127,7 +127,7 @@ def show_job_log(job_id: str, session: LookUp) -> JobLogOut:
     "/v1/jobs/{job_id}/events",
     dependencies=_READ,
     response_class=StreamingResponse,
-    responses={200: {"description": "Events `progress`, then `done`", "content": {EVENT_STREAM: {}}}},
+    responses={200: {"description": EVENTS, "content": {EVENT_STREAM: {}}}},
 )
 async def stream_job(
     job_id: str, request: Request, caller: CallerDep, services: ServicesDep, begin: LookUps
