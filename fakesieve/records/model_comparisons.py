@@ -29,8 +29,7 @@ from sqlalchemy.orm import Session, aliased
 from engine.results import VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import bounded, select_standing
-from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.filter_sql import Source, compile_filter
+from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.standings import Standing
 
 FLIPS_MAX = 1000
@@ -132,27 +131,25 @@ def _select_base(tenant_id: str, model_id: str, wanted: Filter) -> CTE:
         select_standing(
             compile_filter(wanted, tenant_id),
             tenant_id,
-            Analysis.video_id.label("video_id"),
+            Standing.video_id.label("video_id"),
             cast(Standing.verdict, String()).label("verdict"),
             Standing.score.label("score"),
-            needs=(Source.ANALYSIS,),
         )
-        .where(Analysis.model_id == model_id)
-        .ext(distinct_on(Analysis.video_id))
-        .order_by(Analysis.video_id, Standing.create_time.desc())
+        .where(Standing.model_id == model_id)
+        .ext(distinct_on(Standing.video_id))
+        .order_by(Standing.video_id, Standing.create_time.desc())
         .cte("base")
     )
 
 
 def _select_other(tenant_id: str, model_id: str) -> CTE:
-    analysis, standing = aliased(Analysis), aliased(Standing)
+    standing = aliased(Standing)
     verdict = cast(standing.verdict, String()).label("verdict")
     return (
-        select(standing.analysis_id, analysis.video_id, verdict, standing.score)
-        .join(analysis, analysis.id == standing.analysis_id)
-        .where(standing.tenant_id == tenant_id, analysis.model_id == model_id)
-        .ext(distinct_on(analysis.video_id))
-        .order_by(analysis.video_id, standing.create_time.desc())
+        select(standing.analysis_id, standing.video_id, verdict, standing.score)
+        .where(standing.tenant_id == tenant_id, standing.model_id == model_id)
+        .ext(distinct_on(standing.video_id))
+        .order_by(standing.video_id, standing.create_time.desc())
         .cte("other")
     )
 

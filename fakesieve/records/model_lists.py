@@ -150,7 +150,7 @@ def find_targets(
         select_standing(
             compile_filter(wanted, tenant_id),
             tenant_id,
-            needs=(Source.ANALYSIS, Source.VIDEO),
+            needs=(Source.VIDEO,),
         )
         .with_only_columns(Video.id, Video.external_id)
         .where(Video.id.not_in(done))
