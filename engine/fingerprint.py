@@ -22,6 +22,7 @@ from engine.faces.crop import CROP_MARGIN
 from engine.faces.detect import FaceDetector
 from engine.faces.link import TRACK_RULES, TrackRules
 from engine.faces.quality import QUALITY_RULES, QualityRules
+from engine.limits import Limits
 from engine.score import ScoringParams
 
 if TYPE_CHECKING:  # types only: the fingerprint reads the fields of the sampling and plans nothing
@@ -42,6 +43,7 @@ CODE = (
     "evidence.py",
     "screen.py",
     "backends/*.py",
+    "network/*.py",
     "aggregate.py",
     "regions.py",
     "segments.py",
@@ -49,7 +51,15 @@ CODE = (
     "calibrate.py",
 )
 """Modules whose text is part of the fingerprint: a changed comment costs a new scan, a missed change would
-cost mixed results."""
+cost mixed results. ``network/*.py`` is there for the engine ``torch``; others run the bundle's graph."""
+
+LIMITS = ("pixels", "frames", "memory_bytes")
+"""Limits that take samples away and leave a result: a picture that grows in mid-video, frames that an index
+lists and the file lacks, a decoder out of memory. With the same limit the same samples are lost.
+
+``wall_s`` takes some away too, but the load of the machine says which, so that equal values would not make
+equal results; the result names what was cut off. All others refuse an input whole, and give no number.
+"""
 
 DECODER_PACKAGES = {"pyav": "av", "decord": "decord2"}
 ENGINE_PACKAGES = {
@@ -75,6 +85,7 @@ class PipelineParts:
     quality: Mapping[str, Json]
     crop: Mapping[str, Json]
     sampling: Mapping[str, Json]
+    limits: Mapping[str, Json]  # those of ``LIMITS``
     decoder: Mapping[str, Json]  # name, version, digest of its binaries (FFmpeg among them)
     libraries: Mapping[str, Json]
     scoring: Mapping[str, Json]
@@ -122,6 +133,7 @@ def describe_pipeline(
     sampling: "Sampling",
     *,
     decoder: str = "pyav",
+    limits: Limits | None = None,
     scoring: ScoringParams | None = None,
     tracking: TrackRules = TRACK_RULES,
     quality: QualityRules = QUALITY_RULES,
@@ -150,6 +162,7 @@ def describe_pipeline(
         quality=_fields(quality),
         crop={"margin": CROP_MARGIN, "size": bundle.input_size},
         sampling=_fields(sampling),
+        limits={name: value for name, value in _fields(limits or Limits()).items() if name in LIMITS},
         decoder={"name": decoder, **_decoder_facts(DECODER_PACKAGES.get(decoder, decoder))},
         libraries={name: _version(name) for name in ("numpy", "opencv-python-headless", "onnxruntime")},
         scoring=_fields(scoring or ScoringParams()),

@@ -281,6 +281,7 @@ def fingerprint_tools(tools: ScanTools, settings: ScanSettings) -> str:
         tools.detector,
         settings.sampling,
         decoder=settings.decoder,
+        limits=settings.limits,
         scoring=settings.scoring,
     )
     return pipeline_fingerprint(parts)

@@ -1,5 +1,8 @@
 """The fingerprint moves with everything that moves a number, and with nothing else."""
 
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +17,7 @@ from engine.calibrate import Calibration, CalibrationMethod
 from engine.faces.link import TrackRules
 from engine.faces.quality import QualityRules
 from engine.fingerprint import (
+    CODE,
     PipelineParts,
     canonical_json,
     code_digest,
@@ -22,9 +26,11 @@ from engine.fingerprint import (
     pipeline_fingerprint,
     to_json,
 )
+from engine.limits import Limits
 from engine.policy import Threshold
 from engine.sampling import Sampling
 from engine.score import ScoringParams
+from tests.waiting import PATIENCE_S
 
 PARTS = PipelineParts(
     network={"name": "lv", "files": {"model.onnx": "aa", "weights.safetensors": "bb"}, "grid": 14},
@@ -35,6 +41,7 @@ PARTS = PipelineParts(
     quality={"min_size_px": 48},
     crop={"margin": 1.3},
     sampling={"rate_hz": 1},
+    limits={"pixels": 1},
     decoder={"name": "pyav", "version": "18", "binaries": "dd"},
     libraries={"numpy": "2", "opencv-python-headless": "4"},
     scoring={"version": 1},
@@ -125,12 +132,18 @@ def test_described_pipeline_moves_with_what_a_user_can_set() -> None:
         fingerprint(replace(BUNDLE, calibration=calibration)),
         fingerprint(sampling=Sampling(rate_hz=2.0)),
         fingerprint(decoder="decord"),
+        fingerprint(limits=Limits(pixels=1 << 20)),
+        fingerprint(limits=Limits(memory_bytes=1 << 29)),
         fingerprint(tracking=TrackRules(max_shift=0.5)),
         fingerprint(quality=QualityRules(min_size_px=64.0)),
         fingerprint(scoring=ScoringParams(aggregation=AggregationParams(track_scale=0.7))),
     ]
     assert len(set(variants)) == len(variants)
     assert fingerprint() == variants[0]
+
+
+def test_limits_that_refuse_or_depend_on_the_load_do_not_move_the_fingerprint() -> None:
+    assert fingerprint(limits=Limits(size_bytes=1 << 20, wall_s=600.0)) == fingerprint()
 
 
 def test_thresholds_and_names_do_not_move_the_fingerprint() -> None:
@@ -156,3 +169,59 @@ def test_decoder_is_named_by_its_wheel() -> None:
     assert found["version"]
     assert len(str(found["binaries"])) == 64
     assert describe_package("no-such-package") == {"version": None, "binaries": None}
+
+
+# Modules that a scan loads and whose text is not in the fingerprint, with the reason.
+EXEMPT = {
+    "__init__.py": "a docstring",
+    "arrays.py": "names of types",
+    "errors.py": "what is raised where there is no number",
+    "results.py": "lists of words and records that check themselves; what fills them is covered",
+    "scan_result.py": "the record of a scan",
+    "watch.py": "tells of progress and takes times",
+    "source.py": "the file's digest and whether it stayed the same",
+    "policy.py": "verdicts: a score can be decided again",
+    "limits.py": "its values are parts",
+    "fingerprint.py": "a change of what it names is a change of the digest",
+    "bundle.py": "what it reads of a bundle is a part",
+    "model_names.py": "names of bundles, whose files are parts by their hashes",
+    "onnx_files.py": "refuses graphs or lets them through",
+    "sandbox/__init__.py": "a docstring",
+    **dict.fromkeys(
+        [f"sandbox/{name}.py" for name in ("child", "handle", "zygote")],
+        "starts and ends processes, in which covered modules decode",
+    ),
+    **dict.fromkeys(
+        [f"sandbox/{name}.py" for name in ("landlock", "lockdown", "memory", "seccomp")],
+        "what a process may do and take",
+    ),
+    **dict.fromkeys(
+        [f"sandbox/{name}.py" for name in ("channel", "integers", "slabs")],
+        "carries frames and times from process to process as they are",
+    ),
+}
+
+_LOADED = """
+import importlib, json, pkgutil, sys
+import engine.screen, engine.sandbox.zygote, engine.sandbox.child
+import engine.backends
+for found in pkgutil.iter_modules(engine.backends.__path__, "engine.backends."):
+    importlib.import_module(found.name)
+files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "engine"]
+print(json.dumps([file for file in files if file is not None]))
+"""
+
+
+def test_every_module_that_a_scan_loads_is_in_the_fingerprint_or_exempt_with_a_reason() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("openvino")
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED],
+        cwd=root, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    folder = root / "engine"
+    loaded = {Path(file).relative_to(folder).as_posix() for file in json.loads(done.stdout)}
+    covered = {path.relative_to(folder).as_posix() for pattern in CODE for path in folder.glob(pattern)}
+    assert {"network/two_stream.py", "backends/eager.py", "decoders/pyav.py"} <= loaded & covered
+    assert loaded - covered == set(EXEMPT)
