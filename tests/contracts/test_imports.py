@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.hostile import shared_corpus
 from tests.waiting import PATIENCE_S
 
 QUEUE = {"celery", "kombu", "redis"}
@@ -49,12 +51,30 @@ def test_the_command_answers_without_loading_anything_heavy(arguments: str) -> N
 
 
 @pytest.mark.parametrize(
-    "module", ["engine.screen", "engine.cli.scan_run", "engine.cli.demo", "engine.cli.doctor"]
+    "module",
+    ["engine.screen", "engine.sandbox.zygote", "engine.cli.scan_run", "engine.cli.demo", "engine.cli.doctor"],
 )
 def test_scanning_loads_no_torch(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded & {"torch", "onnx", "onnxscript", "openvino", "decord", "matplotlib"}
     assert "engine" in loaded
+
+
+def test_a_scan_to_its_end_loads_no_torch(tmp_path: Path) -> None:
+    """A face is found and scored by the shipped model, and every kind of file is written."""
+    clip, out = shared_corpus().file("F62"), tmp_path / "out"
+    arguments = ["scan", str(clip), "--jsonl", "--patches", "--overlay", "--report", "--out", str(out)]
+    statement = (
+        "import fakesieve.__main__ as command\n"
+        f"try:\n    command.main({arguments!r})\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    loaded = loaded_by(statement)
+    assert {"engine", "numpy", "av", "cv2", "onnxruntime"} <= loaded
+    assert not loaded & {"torch", "onnx", "onnxscript", "openvino", "decord", "matplotlib"}
+    assert json.loads((out / f"{clip.stem}.json").read_text())["outcome"] == "scored"
+    assert len(list(out.iterdir())) == 5  # document, maps, overlay, report and index
 
 
 def test_scan_starts_its_sandbox_before_it_loads_anything_heavy() -> None:
