@@ -87,6 +87,7 @@ class InputWatcher:
 
     def __init__(self, progress: Progress, task: TaskID, stopped: threading.Event) -> None:
         self._progress, self._task, self._stopped = progress, task, stopped
+        self._stage = _STAGE_WORDS[Stage.DECODE]  # samples come of no other
         self.breaks: list[MediaRejected] = []
 
     @property
@@ -97,12 +98,13 @@ class InputWatcher:
     def on_stage(self, stage: Stage) -> None:
         """Show what is being done."""
         self._check()
-        self._progress.update(self._task, said=_STAGE_WORDS.get(stage, stage.value))
+        self._stage = _STAGE_WORDS.get(stage, stage.value)
+        self._progress.update(self._task, said=self._stage)
 
     def on_samples(self, done: int, total: int, faces: int) -> None:
-        """Show frames and faces."""
+        """Show stage, frames and faces; the time that is left stands beside them."""
         self._check()
-        said = f"{done} of {total} frames, {faces} faces"
+        said = f"{self._stage}, {done} of {total} frames, {faces} faces"
         self._progress.update(self._task, completed=done, total=total, said=said)
 
     def on_broken(self, fault: MediaRejected) -> None:

@@ -1,6 +1,7 @@
 """Many inputs: in order, apart from each other, and stoppable."""
 
 import io
+import re
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.errors import BundleInvalid, MediaRejected, Unavailable
 from engine.results import RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, fail_scan
+from engine.watch import Stage
 from tests.engine.fakes import fake_tools
 from tests.waiting import PATIENCE_S
 
@@ -167,14 +169,23 @@ def test_nothing_is_shown_where_there_is_no_terminal() -> None:
     assert text.getvalue() == ""
 
 
-def test_a_terminal_shows_frames_and_faces() -> None:
+def test_a_terminal_shows_stage_frames_faces_and_the_time_left() -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=120)
     with RunDisplay(2, console) as shown, shown.follow(Path("a\x1b[2J.mp4")) as watcher:
-        watcher.on_samples(16, 32, 9)
+        watcher.on_stage(Stage.PROBE)
+        shown._progress.refresh()
+        watcher.on_stage(Stage.DECODE)
+        for done in (8, 12, 16):
+            watcher.on_samples(done, 32, 9)
         shown.finish_input(1)
         shown._progress.refresh()
-    assert "16 of 32 frames, 9 faces" in text.getvalue()
+        watcher.on_stage(Stage.SCORE)
+        shown._progress.refresh()
+    lines = [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]", text.getvalue())]
+    assert any(" looking " in line for line in lines)
+    assert any(re.search(r" scanning, 16 of 32 frames, 9 faces +\d\d:\d\d", line) for line in lines)
+    assert any(" scoring " in line for line in lines)
     assert "1 of 2" in text.getvalue()
     assert "a\\x1b[2J.mp4" in text.getvalue()
 
