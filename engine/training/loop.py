@@ -171,7 +171,7 @@ class TrainingRun:
         return terms
 
     def _measure(self, on_log: Callable[[dict[str, float]], None]) -> None:
-        """Judge the averaged weights; keep them as ``best.pt`` when the unseen method is told best."""
+        """Judge the averaged weights; keep those of the highest AUC over all methods as ``best.pt``."""
         kept = {k: v.clone() for k, v in self._network.state_dict().items()}
         self._network.load_state_dict(self._averaged.tensors)
         figures = measure(self._network, self._fixed)
