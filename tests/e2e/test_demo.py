@@ -25,6 +25,7 @@ from fakesieve.object_stores.select import open_objects
 from fakesieve.settings import read_settings
 from tests.api.pages.browsing import launch, open_page
 from tests.assets import pyfeat_clip
+from tests.documents import check_document
 from tests.e2e.blocks import IN_FLEET, Block, list_blocks, read_lines
 from tests.e2e.processes import run
 from tests.e2e.walk import add_receiver, make_distinct, preview_policy, review_next, sign_in, upload, watch
@@ -46,7 +47,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
 
 
 def document(folder: Path, stem: str) -> dict:
-    return json.loads((folder / f"{stem}.json").read_text())
+    return check_document(json.loads((folder / f"{stem}.json").read_text()))
 
 
 def test_it_ends_well_and_says_what_is_forged_and_by_whom(demo) -> None:

@@ -1,5 +1,6 @@
 """Bad files whose answer is the outcome of a whole scan: what is not scored is said, and why."""
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from engine.arrays import F32, U8
 from engine.bundle import GRAPH, WEIGHTS, ModelBundle
 from engine.faces.detect import load_detector
+from engine.output.document import build_document, dump_document
 from engine.results import EvidenceReason, MediaWarning, Outcome, RejectReason
 from engine.sandbox.handle import Sandbox
 from engine.scan_result import ScanResult
 from engine.screen import ScanTools, scan_video
+from tests.documents import check_document
 from tests.hostile import shared_corpus
 
 SIDE, GRID = 64, 4
@@ -41,11 +44,13 @@ def tools() -> Iterator[ScanTools]:
 
 @pytest.fixture(scope="module")
 def scan(tools: ScanTools):
-    """Scan the file of a row, once."""
+    """Scan the file of a row, once; what is said of it follows the schema."""
 
     @cache
     def scanned(row: str) -> ScanResult:
-        return scan_video(shared_corpus().file(row), tools)
+        result = scan_video(shared_corpus().file(row), tools)
+        check_document(json.loads(dump_document(build_document(result))))
+        return result
 
     return scanned
 

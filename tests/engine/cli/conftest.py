@@ -1,5 +1,6 @@
 """A model with random weights and a way to run commands in this process."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fakesieve.__main__ import main
+from tests.documents import check_document
 from tests.models import compact_bundle
 
 
@@ -26,9 +28,24 @@ class Ran:
     err: str
 
 
+def check_documents(arguments: list[str], out: str) -> None:
+    """Fail if a document that ``scan`` printed, or wrote into its folder, does not follow the schema."""
+    if arguments[:1] != ["scan"]:
+        return
+    texts = out.splitlines() if "--jsonl" in arguments else []
+    if "--out" in arguments:
+        folder = Path(arguments[arguments.index("--out") + 1])
+        texts += [path.read_text() for path in folder.glob("*.json")]
+    documents = [json.loads(text) for text in texts]
+    if "--json" in arguments and out:
+        documents += json.loads(out)
+    for document in documents:
+        check_document(document)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
-    """Run ``fakesieve`` in this process."""
+    """Run ``fakesieve`` in this process; every document that it prints or writes follows the schema."""
     before = signal.getsignal(signal.SIGTERM)
 
     def run_command(*arguments: object) -> Ran:
@@ -39,6 +56,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
         said = capsys.readouterr()
+        check_documents([str(argument) for argument in arguments], said.out)
         return Ran(code, said.out, said.err)
 
     yield run_command

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from engine.decode import decode_samples
 from engine.errors import MediaRejected
-from engine.output.schema import build_schema
 from engine.probe import probe_video
 from engine.results import MediaWarning, RejectReason
 from engine.sampling import Sampling, plan_samples
@@ -87,7 +85,6 @@ def test_a_scan_that_a_limit_cut_short_says_which_and_what_helps(
         "scan", clip, "--model", random_model, "--jsonl", "--report", "--out", tmp_path / "out", "--jobs", 1
     )
     document = json.loads(done.out)
-    assert [error.message for error in Draft202012Validator(build_schema()).iter_errors(document)] == []
     coverage, warnings = document["coverage"], document["media"]["warnings"]
     assert "decode_broken_off" in warnings
     assert "corrupt_frames" not in warnings

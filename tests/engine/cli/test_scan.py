@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jsonschema import Draft202012Validator
 
 from engine.backends.select import ENGINES, GPU_ENGINES
 from engine.cli import scan_run as scan_module
@@ -19,7 +18,6 @@ from engine.cli.batch import Finished
 from engine.cli.printers import JsonPrinter
 from engine.cli.scan_options import EngineName, PolicyName
 from engine.cli.scan_run import choose_sampling, name_policy, run_scan
-from engine.output.schema import build_schema
 from engine.output.words import VERDICTS
 from engine.policy import PRESETS, Threshold
 from engine.results import VerdictValue
@@ -28,8 +26,6 @@ from tests.assets import pyfeat_clip
 from tests.engine.fakes import FAKE_BUNDLE
 from tests.engine.output.made_results import make_failed_result
 from tests.media import draw_clip
-
-VALIDATOR = Draft202012Validator(build_schema())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +48,6 @@ def test_each_input_is_one_row_also_a_broken_one(run, random_model: Path, clips:
         "missing.mp4",
     ]
     assert [d["outcome"] for d in documents] == ["unscorable", "no_face", "scored", "unscorable"]
-    assert [error.message for d in documents for error in VALIDATOR.iter_errors(d)] == []
     assert done.code == 3
 
 
@@ -149,7 +144,6 @@ def test_a_scored_video_ends_with_zero_and_silence(run, random_model: Path, clip
 def test_json_is_an_array_also_for_one_input(run, random_model: Path, clips: Path) -> None:
     done = run("scan", clips / "face.mp4", "--model", random_model, "--json", "--patches")
     (document,) = json.loads(done.out)
-    assert VALIDATOR.is_valid(document)
     assert document["model"]["name"] == "random-compact"
     assert document["tracks"][0]["frames"][0]["patch_map"]["grid"] == 14
     assert document["verdict"]["reasons"][-1] == "UNCALIBRATED"
@@ -186,7 +180,6 @@ def test_a_folder_gets_documents_maps_overlays_and_pages(
         ]
     )
     document = json.loads((tmp_path / "face.json").read_text())
-    assert VALIDATOR.is_valid(document)
     with np.load(tmp_path / "face.npz") as archive:
         assert len(archive["patches"]) == document["coverage"]["faces_scored"] == 8
     assert "NOT_VIDEO" in (tmp_path / "broken.report.html").read_text()
