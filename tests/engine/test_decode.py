@@ -128,14 +128,15 @@ PALETTE = np.array(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("decoder", ["pyav", "decord"])
 @pytest.mark.parametrize(("bits", "codec"), [(8, "libx264"), (10, "libx264"), (10, "libx265")])
 @pytest.mark.parametrize("is_full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", LUMA_WEIGHTS)
 def test_colours_are_right_for_every_matrix_range_and_depth(
-    tmp_path: Path, sandbox: Sandbox, matrix: str, is_full: bool, bits: int, codec: str
+    tmp_path: Path, sandbox: Sandbox, matrix: str, is_full: bool, bits: int, codec: str, decoder: str
 ) -> None:
     path = draw_patches(tmp_path / "a.mp4", PALETTE, matrix=matrix, is_full=is_full, bits=bits, codec=codec)
-    _, groups, _ = decode(path, sandbox)
+    _, groups, _ = decode(path, sandbox, decoder=decoder)
     error = np.abs(patch_centres(groups[0].rgb[1], len(PALETTE)) - PALETTE)
     assert error.max() <= COLOUR_LEVELS
 
