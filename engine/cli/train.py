@@ -17,14 +17,15 @@ from engine.results import RejectReason
 from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
 from engine.training.face_space import fit_face_space
-from engine.training.faces import FaceRecord
+from engine.training.faces import LANDMARKS_NAME, FaceRecord
 from engine.training.forge import ForgeryMethod
-from engine.training.index import SPLITS
+from engine.training.index import INDEX_NAME, SPLITS
 from engine.training.loop import RunSettings, TrainingRun
 from engine.training.pairs import PairRecipe
 from engine.training.prepare import read_split
 from engine.training.redraw import fit_redrawer
 from engine.training.schedule import Schedule
+from engine.training.starts import note_start
 
 _REDRAWER = "redraw.pt"
 
@@ -140,4 +141,7 @@ def train(
     )
     recipe = recipe.with_share(ForgeryMethod.REDRAWN, redrawn)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
+    given = {"imagenet": imagenet, "weights": weights, "index": data / INDEX_NAME}
+    fitted = {"landmarks": data / LANDMARKS_NAME, "boxes": out / "boxes.npz"}
+    note_start(settings, recipe, run.state.step, given | fitted)
     _execute(run, settings)

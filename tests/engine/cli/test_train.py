@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.bundle import load_bundle
+from engine.bundle import file_sha256, load_bundle
 from engine.cli.train import build_start
 from engine.training.faces import FaceRecord, read_faces
 from engine.training.forge import ForgeryMethod
@@ -67,6 +67,14 @@ def test_flags_reach_the_run_and_its_best_weights_become_a_bundle(
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert {"similarity", "projection", "auc", "auc_swap_poisson"} <= {key for line in logged for key in line}
     assert json.loads((out / "state.json").read_text())["step"] == 2
+    (start,) = [json.loads(line) for line in (out / "starts.jsonl").read_text().splitlines()]
+    assert (start["step"], start["settings"]["seed"], start["recipe"]["scene"]) == (0, SEED, 0.4)
+    assert start["settings"]["schedule"] == {"peak": 2e-4, "warmup": 200, "total": 2, "cooldown": 1}
+    assert start["files"]["index"] == file_sha256(faces / "index.csv")
+    assert start["files"]["face_space"] == file_sha256(out / "faces.npz")
+    assert start["files"]["weights"] is None
+    assert start["versions"]["torch"] == str(torch.__version__)
+    assert str(tmp_path) not in json.dumps(start)
 
     card = tmp_path / "card.json"
     card.write_text('{"training": "two steps on one astronaut"}')
