@@ -1,8 +1,10 @@
 """A million analyses in Postgres: sizes, insert rates, and the times of all queries with their plans.
 
-Usage: python -m bench.database [--analyses N] [--waiting N] [--work DIR] [--keep] [--only TEXT] [--out DIR]
+Usage: python -m bench.database [--analyses N] [--waiting N] [--work DIR] [--keep] [--only TEXT]
+                                [--page NAME] [--out DIR]
 
-With --keep the filled database stays in the work folder, and the next run asks that one.
+With --keep the filled database stays in the work folder, and the next run asks that one. With --only some
+questions are asked; with --page their answers become a page of their own.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from bench.database.ask import SECONDS_MAX, ask_all
 from bench.database.prepare import make_tenants, prepare
-from bench.database.report import Findings, write_findings
+from bench.database.report import Findings, format_answers, write_findings
 from bench.database.templates import screen_clips
 from bench.database.weigh import measure_evidence, read_kept_bytes, read_sizes, run_jobs, write_analyses
 from bench.run import RESULTS, describe_machine
@@ -36,6 +38,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="questions with this text in their name; writes no results"
     )
+    parser.add_argument("--page", default="", help="with --only: keep the answers as the page NAME.md")
     parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="for one question at most")
     parser.add_argument("--note", default="", help="a sentence about the machine, kept with the results")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -72,6 +75,10 @@ def main(arguments: Sequence[str]) -> None:
             evidence = (measure_evidence(screened), kept_bytes)
             found = Findings(machine, version, given.note, filled, sizes, *evidence, asked, rates, runs)
             write_findings(given.out, found)
+        elif given.page:
+            command = f"python -m bench.database --keep --only {given.only} --page {given.page}"
+            page = format_answers(command, machine, version, filled, asked)
+            (given.out / f"{given.page}.md").write_text(page, encoding="utf-8")
     if not given.keep:
         remove(folder)
 

@@ -80,19 +80,20 @@ def ask(
     The first run warms up and is not counted, unless it is the only one.
     """
     times, began = list[float](), time.perf_counter()
+    pick = picker.pick(question.history)
+    name = question.name if question.history is None else f"{question.name}, {pick.analyses:,} analyses"
     try:
-        pick = picker.pick()
         first_ms, noted = _ask_noted(question, database, pick)
         if question.runs == 1:
             times.append(first_ms)
         while len(times) < question.runs:
-            times.append(_ask_noted(question, database, picker.pick())[0])
+            times.append(_ask_noted(question, database, picker.pick(question.history))[0])
             if time.perf_counter() - began > seconds and len(times) >= RUNS_MIN:
                 break
         plans = _explain(database, _whose(question, pick), noted, rows)
     except Unavailable:  # the statement's time was over
-        return Asked(question.name, question.goal_ms, tuple(times) or (STATEMENT_MS_MAX,), (), 0)
-    return Asked(question.name, question.goal_ms, tuple(times), plans, len(noted))
+        return Asked(name, question.goal_ms, tuple(times) or (STATEMENT_MS_MAX,), (), 0)
+    return Asked(name, question.goal_ms, tuple(times), plans, len(noted))
 
 
 def _ask_noted(question: Question, database: Database, pick: Pick) -> tuple[float, list[Statement]]:

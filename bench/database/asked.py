@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from engine.policy import PRESETS
+from bench.database.policies import GOAL_MS, HISTORY, apply_change, preview_change
 from engine.results import Outcome, VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
@@ -30,7 +30,6 @@ from fakesieve.records.job_lists import (
     list_jobs,
     load_job,
 )
-from fakesieve.records.policy_sql import preview_policy
 from fakesieve.records.result_lists import list_results
 
 QUERY_PAGE = Path(__file__).parents[2] / "docs" / "howto" / "query.md"
@@ -43,9 +42,10 @@ _SQL_BLOCK = re.compile(r"^## (?P<title>[^\n]+)\n.*?^```sql\n(?P<sql>.*?)^```", 
 
 @dataclass(frozen=True)
 class Pick:
-    """Random parameters of one run; all belong to the same tenant."""
+    """Random parameters of one run; all belong to the same tenant, which has so many ``analyses``."""
 
     tenant_id: str
+    analyses: int
     job_id: str
     analysis_id: str
     batch_id: str
@@ -69,13 +69,14 @@ class Asker(Enum):
 
 @dataclass(frozen=True)
 class Question:
-    """What it writes is undone."""
+    """What it writes is undone. With ``history`` it is about the tenant with nearly so many analyses."""
 
     name: str
     ask: Ask
     goal_ms: float | None = None
     asker: Asker = Asker.API
     runs: int = 300
+    history: int | None = None
 
 
 class Picker:
@@ -98,16 +99,22 @@ class Picker:
             text("SELECT job_id, index FROM shard WHERE state = 'pending' LIMIT :count"), {"count": _SAMPLE}
         )
         self._waiting = [ShardKey(*row) for row in waiting]
+        counts = session.execute(text("SELECT tenant_id, count(*) FROM standing GROUP BY tenant_id")).all()
+        self._analyses = {row[0]: int(row[1]) for row in counts}
 
-    def pick(self) -> Pick:
-        """Draw the parameters of one run."""
+    def pick(self, history: int | None = None) -> Pick:
+        """Draw the parameters of one run, of any tenant or of the one with nearly so many analyses."""
         rng = self._rng
-        tenant_id = rng.choice(list(self._jobs))
+        if history is None:
+            tenant_id = rng.choice(list(self._jobs))
+        else:
+            tenant_id = min(self._jobs, key=lambda each: abs(self._analyses[each] - history))
         jobs = self._jobs[tenant_id]
         job_id, analysis_id, batch_id, time = rng.choice(jobs)
         many = tuple(each[0] for each in rng.choices(jobs, k=PAGE))
         return Pick(
             tenant_id,
+            self._analyses[tenant_id],
             job_id,
             analysis_id,
             batch_id,
@@ -127,7 +134,7 @@ def list_questions() -> list[Question]:
         for each in both
         if each.name.startswith(("results", "jobs"))
     ]
-    return [*_analyses(), *both, *of_command, *_fleet(), *read_page()]
+    return [*_analyses(), *_policies(), *both, *of_command, *_fleet(), *read_page()]
 
 
 def _analyses() -> Iterator[Question]:
@@ -152,11 +159,17 @@ def _analyses() -> Iterator[Question]:
     for name, write in filters:
         yield _list(name, lambda p, write=write: AnalysisQuery(p.tenant_id, read_filter(write(p))))
     yield _list("highest score first", lambda p: AnalysisQuery(p.tenant_id, order=read_order("score desc")))
-    yield Question(
-        "what another policy would say, whole tenant",
-        lambda s, p: preview_policy(s, p.tenant_id, PRESETS["strict"]),
-        runs=20,
-    )
+
+
+def _policies() -> Iterator[Question]:
+    for name, ask in (("preview of a change", preview_change), ("apply of a change", apply_change)):
+        yield Question(
+            f"policies, {name}",
+            lambda s, p, ask=ask: ask(s, p.tenant_id),
+            GOAL_MS,
+            runs=20,
+            history=HISTORY,
+        )
 
 
 def _list(name: str, write: Callable[[Pick], AnalysisQuery]) -> Question:

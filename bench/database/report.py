@@ -14,6 +14,12 @@ from bench.report import Goal
 
 # These have rows for whole analyses only; see Filled.
 WIDE = ("frame_score", "patch_map")
+_TIMES = (
+    "Times of questions are those of the caller, with SQLAlchemy and the way over TCP; 'in the database' is"
+    " one run under EXPLAIN (ANALYZE, BUFFERS) of each statement. What a question writes is undone. Apply of"
+    " a policy's change runs all its steps in one transaction, so without their commits, and explained is"
+    " the first step alone, of 20,000 analyses."
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,12 @@ def tabulate_steps(found: Findings) -> Iterator[str]:
         yield f"| {name} | {percentile(spent, 50):.2f} | {percentile(spent, 99):.2f} |"
 
 
-def tabulate_questions(found: Findings) -> Iterator[str]:
+def tabulate_questions(asked: Sequence[Asked]) -> Iterator[str]:
     """Write the times of the questions, and what the database says of one run of each."""
     heads = "question | runs | p50 ms | p99 ms | goal | in the database, ms | MiB read | round trips"
     yield f"| {heads} | reads whole |"
     yield "|---|---|---|---|---|---|---|---|---|"
-    for each in found.asked:
+    for each in asked:
         goal = "" if each.goal_ms is None else _judge(each)
         spent = sum(plan.execution_ms + plan.planning_ms for plan in each.plans)
         read = sum(plan.hit_bytes + plan.read_bytes for plan in each.plans) / 2**20
@@ -110,25 +116,43 @@ def write_findings(folder: Path, found: Findings) -> None:
 def format_page(found: Findings) -> str:
     """Return the page."""
     filled = found.filled
-    facts = "\n".join(f"- {name}: {value}" for name, value in found.machine.items())
-    note = f"{found.note}\n\n" if found.note else ""
     parts = (
         ("Sizes", tabulate_sizes(found)),
         ("Writing", tabulate_rates(found)),
         ("Steps of a job, one writer", tabulate_steps(found)),
-        ("Questions", tabulate_questions(found)),
+        ("Questions", tabulate_questions(found.asked)),
     )
     tables = "\n".join(f"## {title}\n\n" + "\n".join(lines) + "\n" for title, lines in parts)
     return (
         f"# {filled.analyses:,} analyses in Postgres {found.server}\n\n"
         f"`python -m bench.database --analyses {filled.analyses} --waiting {filled.waiting}`\n\n"
-        f"{note}{facts}\n\n"
+        f"{_format_facts(found.machine, found.note)}{_describe_rows(filled)}"
+        f" Filling took {filled.fill_s:,.0f} s, vacuum and analyze {filled.clean_s:,.0f} s, at a load of"
+        f" {filled.load_at_fill:g}. {_TIMES}\n\n{tables}"
+    )
+
+
+def format_answers(
+    command: str, machine: Mapping[str, str | int], server: str, filled: Filled, asked: Sequence[Asked]
+) -> str:
+    """Return the page of some of the questions, which ``command`` has asked."""
+    table = "\n".join(tabulate_questions(asked))
+    return (
+        f"# Some questions over {filled.analyses:,} analyses in Postgres {server}\n\n`{command}`\n\n"
+        f"{_format_facts(machine, '')}{_describe_rows(filled)} {_TIMES}\n\n{table}\n"
+    )
+
+
+def _format_facts(machine: Mapping[str, str | int], note: str) -> str:
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
+    return (f"{note}\n\n" if note else "") + f"{facts}\n\n"
+
+
+def _describe_rows(filled: Filled) -> str:
+    return (
         f"Rows are those of real jobs over 10 s clips with one or two faces, copied by the server with other"
         f" ids, times, tenants and scores; {filled.whole:,} analyses have their wide rows too (faces in"
         f" frames, patch maps, evidence). {filled.waiting:,} jobs wait or run beside them."
-        f" Filling took {filled.fill_s:,.0f} s, vacuum and analyze {filled.clean_s:,.0f} s, at a load of"
-        f" {filled.load_at_fill:g}. Times of questions are those of the caller, with SQLAlchemy and the way"
-        f" over TCP; 'in the database' is one run under EXPLAIN (ANALYZE, BUFFERS).\n\n{tables}"
     )
 
 

@@ -1,5 +1,6 @@
 """The copied rows of the database's benchmark are jobs like any other, and its questions can be asked."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -11,6 +12,8 @@ from bench.database.asked import Asker, Picker, Question, list_questions, read_p
 from bench.database.explain import read_plan
 from bench.database.facts import Fact, Patterns, draw_facts, encode_id
 from bench.database.fill import Filler, note_patterns
+from bench.database.prepare import Filled
+from bench.database.report import format_answers
 from engine.results import Outcome, VerdictValue
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
@@ -114,9 +117,7 @@ def test_questions_are_asked_as_they_will_be(
     with module_database.transaction(tenant_id=None) as session:
         picker = Picker(session)
     for question in list_questions():
-        found = ask(
-            Question(question.name, question.ask, asker=Asker.FLEET, runs=1), module_database, picker, {}
-        )
+        found = ask(replace(question, asker=Asker.FLEET, runs=1), module_database, picker, {})
         assert len(found.times_ms) == 1, question.name
         assert found.plans, question.name
         assert found.scans == ()
@@ -129,6 +130,52 @@ def test_what_a_question_writes_is_undone(connection: psycopg.Connection, module
     wipe = Question("wipe", lambda s, _: s.execute(text("DELETE FROM job")), asker=Asker.FLEET, runs=1)
     ask(wipe, module_database, picker, {})
     assert count(connection, "SELECT count(*) FROM job") == before
+
+
+def test_a_change_of_policy_is_asked_of_the_tenant_whose_history_is_as_long_as_wanted(
+    connection: psycopg.Connection, module_database: Database
+) -> None:
+    sizes = connection.execute(
+        "SELECT tenant_id, count(*) FROM standing GROUP BY tenant_id ORDER BY 2 DESC"
+    ).fetchall()
+    with module_database.transaction(tenant_id=None) as session:
+        picker = Picker(session)
+    longest, shortest = (picker.pick(history) for history in (FACTS, 1))
+    assert (longest.tenant_id, longest.analyses) == sizes[0]
+    assert shortest.analyses == sizes[-1][1] < longest.analyses
+
+
+def test_apply_of_a_change_judges_all_of_the_history_and_is_undone(
+    connection: psycopg.Connection, module_database: Database
+) -> None:
+    with module_database.transaction(tenant_id=None) as session:
+        pick = Picker(session).pick(FACTS)
+    before = count(connection, "SELECT count(*) FROM verdict")
+    (asked,) = [each for each in list_questions() if each.name == "policies, apply of a change"]
+    judged = list[object]()
+    noting = replace(asked, ask=lambda s, p: judged.append(asked.ask(s, p)), asker=Asker.FLEET, runs=1)
+    with module_database.transaction(tenant_id=None) as session:
+        found = ask(noting, module_database, Picker(session), {})
+    (change,) = judged
+    assert (change.judged, found.name) == (
+        pick.analyses,
+        f"policies, apply of a change, {pick.analyses} analyses",
+    )
+    assert count(connection, "SELECT count(*) FROM verdict") == before
+    assert count(connection, "SELECT count(*) FROM policy_use") == 0
+
+
+def test_a_page_of_some_questions_judges_them_by_their_goals() -> None:
+    answers = [
+        Asked("preview", 2000.0, (90.0, 1999.0), (), 3),
+        Asked("apply", 2000.0, (1000.0, 2000.5), (), 40),
+    ]
+    filled = Filled(1_000_000, 100_000, 5000, fill_s=1.0, clean_s=1.0, load_at_fill=0.0)
+    page = format_answers("python -m bench.database", {"cores": 2}, "18.6", filled, answers)
+    assert "- cores: 2\n" in page
+    reached, missed = page.splitlines()[-2:]
+    assert reached.startswith("| preview | 2 | 1,044.50 | 1,999.00 | <= 2000: reached |")
+    assert missed.startswith("| apply | 2 | 1,500.25 | 2,000.50 | <= 2000: missed |")
 
 
 def test_the_ten_questions_of_the_page_are_among_them() -> None:
