@@ -14,12 +14,14 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
+from engine.policy import Policy
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import FLEET_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
+from fakesieve.records.policies import create_policy
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.values.people import UserRole
@@ -262,3 +264,22 @@ def test_sliders_tell_what_would_move_and_what_is_kept_can_be_applied(page: Page
     page.get_by_role("button", name="Apply strict-here@1").click()
     expect(page.get_by_role("status").first).to_contain_text("The policy judges from now on.")
     expect(page.locator("main")).to_contain_text("Judging now: strict-here@1.")
+
+
+def test_on_a_narrow_screen_policies_are_applied_without_moving_the_table(
+    page: Page, own: Scene, module_database: Database
+):
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        policy = Policy("press-desk", 1, low=0.2, high=0.8)
+        create_policy(session, own.tenant_id, policy, "as agreed with the desk " * 5, actor="usr_ana")
+    page.set_viewport_size({"width": 390, "height": 844})
+    enter(page, own, UserRole.ADMIN, "/policies")
+    buttons = page.get_by_role("button", name=re.compile("^Apply "))
+    expect(buttons).to_have_count(4)  # of three presets and its own
+    for button in buttons.all():
+        place = button.bounding_box()
+        assert place is not None
+        assert place["x"] > 0
+        assert place["x"] + place["width"] <= 390
+    page.get_by_role("button", name="Apply press-desk@1").click()
+    expect(page.locator("main")).to_contain_text("Judging now: press-desk@1.")
