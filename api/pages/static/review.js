@@ -93,6 +93,7 @@ async function openLanes() {
     onSpan: notes.isOpen ? (start, end, ordinal) => notes.open(start, end, ordinal) : null,
   });
   for (const id of ["zoom-in", "zoom-out", "zoom-all"]) find(id).disabled = false;
+  redraw(); // before the parts of the faces come, which are as much again for hours of video
   await openRegions();
   fillTable();
   redraw();
