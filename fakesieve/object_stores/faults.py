@@ -41,6 +41,7 @@ class BodyBroken(Exception):
         self.is_altered = is_altered
 
 
+HTTP_DENIALS = frozenset({401, 403})
 HTTP_REFUSALS = range(400, 500)
 HTTP_RANGE_NOT_SATISFIABLE = 416
 
@@ -108,7 +109,7 @@ _MEANINGS = (
     ),
     _Meaning(
         frozenset({"AccessDenied", "AllAccessDisabled"}),
-        frozenset({401, 403}),
+        HTTP_DENIALS,
         SourceRefused,
         Reason.SOURCE_ACCESS_DENIED,
     ),
@@ -135,6 +136,12 @@ def explain_fault(fault: Exception, place: str) -> StoreFault:
     return StoreFault(_unavailable(place, _say(fault)), Remedy.RETRY_STORE)
 
 
+def is_unexplained_denial(fault: vendor.ClientError) -> bool:
+    """Whether the store denied a request without saying why: be it the object, the key or the clock."""
+    code, status = _read_answer(fault)
+    return status in HTTP_DENIALS and code in ("", str(status))
+
+
 def explain_settings(fault: Exception, endpoint: str | None, region: str) -> SetupRefused:
     """Say what keeps a client from being made: settings that no request could be sent by."""
     place = f"the object store at {endpoint or 'its usual address'} in the region {region!r}"
@@ -154,19 +161,24 @@ def explain_disk(fault: OSError, place: str) -> FleetError:
 
 def _explain_answer(fault: vendor.ClientError, place: str) -> StoreFault:
     """Say what an answer with an error code means."""
-    error: Mapping[str, object] = fault.response.get("Error", {})
-    status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = str(error.get("Code", ""))
+    code, status = _read_answer(fault)
     said = f"{status}" if code in ("", str(status)) else f"{status} {code}"  # to a HEAD it says no code
     seen = f"{place}: the store answered {said}"
     for meaning in _MEANINGS:
         if code in meaning.codes or status in meaning.statuses:
             return StoreFault(meaning.error(meaning.reason, seen, meaning.hint), meaning.remedy)
-    hint = f"the store said: {str(error.get('Message', ''))[:200]!r}"
+    hint = f"the store said: {str(fault.response.get('Error', {}).get('Message', ''))[:200]!r}"
     # A range that cannot be is ours: a download that broke off behind its last byte and was taken up there.
     is_unclear = status in HTTP_REFUSALS and status != HTTP_RANGE_NOT_SATISFIABLE
     kind = UnclearRefusal if is_unclear else Unavailable
     return StoreFault(kind(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint), Remedy.NONE)
+
+
+def _read_answer(fault: vendor.ClientError) -> tuple[str, int]:
+    """Return the code and the HTTP status of an answer; without a body the code is the status or empty."""
+    error: Mapping[str, object] = fault.response.get("Error", {})
+    status = fault.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return str(error.get("Code", "")), status
 
 
 def _explain_body(fault: BodyBroken, place: str) -> StoreFault:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from botocore.exceptions import ClientError
 
 from fakesieve.errors import SourceRefused, Unavailable
-from fakesieve.object_stores.faults import VENDOR_ERRORS, UnclearRefusal, explain_fault
+from fakesieve.object_stores.faults import (
+    VENDOR_ERRORS,
+    UnclearRefusal,
+    explain_fault,
+    is_unexplained_denial,
+)
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.object_stores.retries import CircuitRule, Pauses, Retrier, RetryRule, SystemPauses
 from fakesieve.object_stores.s3_client import SHA256_KEY, S3Options, make_client, read_facts
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import (
         CreateBucketRequestTypeDef,
         DeleteObjectRequestTypeDef,
+        HeadObjectOutputTypeDef,
         HeadObjectRequestTypeDef,
         ListObjectsV2RequestTypeDef,
         ListObjectVersionsRequestTypeDef,
@@ -69,11 +75,26 @@ class S3Objects:
             request["VersionId"] = ref.version_id
         if ref.etag:
             request["IfMatch"] = f'"{ref.etag}"'
-        answer = self._read(lambda: self._client.head_object(**request), ref, check=check)
+        answer = self._read(lambda: self._ask_facts(request, ref), ref, check=check)
         facts = read_facts(ref, cast("Mapping[str, object]", answer), answer["ContentLength"])
         if ref.etag not in (None, facts.ref.etag) or ref.size_bytes not in (None, facts.size_bytes):
             raise SourceRefused(Reason.SOURCE_CHANGED, f"{ref.uri}: another object lies there now")
         return facts
+
+    def _ask_facts(self, request: "HeadObjectRequestTypeDef", ref: VideoRef) -> "HeadObjectOutputTypeDef":
+        """Send a HEAD. Where it is denied without a reason, a GET of one byte is sent to be told the reason.
+
+        To a HEAD the store answers without a body, so a key that ran out or a clock that is wrong looks like
+        an object that nobody may read. Raises what the GET raises.
+        """
+        try:
+            return self._client.head_object(**request)
+        except ClientError as fault:
+            if not is_unexplained_denial(fault):
+                raise
+        read_range(self._client, ref, 0, 1)
+        # It may be read by now, or by everything but a HEAD: then the denial of the HEAD stands.
+        return self._client.head_object(**request)
 
     def download(
         self,

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ from typing import NamedTuple
 
 import pytest
 
+from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.errors import FleetError, SourceRefused, Unavailable
 from fakesieve.object_stores.folder import FolderObjects
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.objects import Downloaded, VideoRef
 from fakesieve.reasons import Reason
 from tests.waiting import PATIENCE_S, wait_until
+from workers.retry import MAX_ATTEMPTS, Action, decide_retry
 from workers.scratch import FOLDER_PREFIX, Scratch
 
 
@@ -90,6 +95,25 @@ def test_a_later_shard_finds_the_copy(host: Host) -> None:
                 assert here.path.suffix == ".mp4"
         assert scratch.size_bytes == 1000
     assert host.store.n_downloads == 1
+
+
+def test_with_a_wrong_secret_an_object_that_nobody_has_looked_at_is_given_back(
+    s3: SeaweedServer, tmp_path: Path
+) -> None:
+    right, wrong = (S3Objects(S3Options(s3.endpoint, s3.access_key, key)) for key in (s3.secret_key, "wrong"))
+    bucket = f"scratch-{uuid.uuid4().hex[:12]}"
+    right.make_bucket(bucket)
+    (tmp_path / "source").write_bytes(b"x")
+    right.upload(tmp_path / "source", bucket, "a.mp4")
+    with (
+        Scratch(tmp_path / "scratch", wrong, free_bytes_min=0) as scratch,
+        pytest.raises(FleetError) as caught,
+        scratch.hold(VideoRef(bucket, "a.mp4")),
+    ):
+        pass
+    decision = decide_retry(caught.value, MAX_ATTEMPTS)
+    assert (decision.action, decision.refund) == (Action.GIVE_BACK, True)
+    assert decision.reason is Reason.OBJECT_STORE_UNAVAILABLE
 
 
 def test_a_replaced_object_is_another_object(host: Host) -> None:

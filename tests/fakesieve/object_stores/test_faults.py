@@ -7,7 +7,14 @@ import urllib3.exceptions
 from botocore import exceptions as vendor
 
 from fakesieve.errors import SourceRefused, Unavailable
-from fakesieve.object_stores.faults import BodyBroken, Remedy, UnclearRefusal, explain_disk, explain_fault
+from fakesieve.object_stores.faults import (
+    BodyBroken,
+    Remedy,
+    UnclearRefusal,
+    explain_disk,
+    explain_fault,
+    is_unexplained_denial,
+)
 from fakesieve.reasons import Reason
 
 PLACE = "s3://b/k"
@@ -53,6 +60,23 @@ def test_answers(status: int, code: str, reason: Reason, remedy: Remedy) -> None
 @pytest.mark.parametrize(("code", "said"), [("404", "404"), ("", "404"), ("NoSuchKey", "404 NoSuchKey")])
 def test_an_answer_without_a_code_says_its_status_once(code: str, said: str) -> None:
     assert explain_fault(answer(404, code), PLACE).error.seen == f"{PLACE}: the store answered {said}"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_unexplained"),
+    [
+        (403, "403", True),
+        (401, "", True),
+        (403, "AccessDenied", False),
+        (403, "SignatureDoesNotMatch", False),
+        (404, "404", False),
+        (400, "400", False),
+    ],
+)
+def test_a_denial_without_a_code_says_not_whose_fault_it_is(
+    status: int, code: str, is_unexplained: bool
+) -> None:
+    assert is_unexplained_denial(answer(status, code)) is is_unexplained
 
 
 def test_a_refused_key_is_not_blamed_on_the_object() -> None:

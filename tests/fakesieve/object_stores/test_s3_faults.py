@@ -283,6 +283,45 @@ def test_a_wrong_secret_is_the_machines_fault(way: Way, s3: SeaweedServer) -> No
     assert "FAKESIEVE_S3_SECRET_KEY" in fault.hint
 
 
+def test_a_wrong_secret_is_the_machines_fault_for_a_head_too(way: Way, s3: SeaweedServer) -> None:
+    way.put()
+    stranger = S3Objects(S3Options(s3.endpoint, s3.access_key, "wrong"), retry=FAST)
+    fault = expect(Reason.OBJECT_STORE_UNAVAILABLE, lambda: stranger.head(way.ref()))
+    assert isinstance(fault, Unavailable)
+    assert "SignatureDoesNotMatch" in fault.seen
+    assert "FAKESIEVE_S3_SECRET_KEY" in fault.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("RequestTimeTooSkewed", Reason.OBJECT_STORE_UNAVAILABLE),
+        ("ExpiredToken", Reason.OBJECT_STORE_UNAVAILABLE),
+        ("AccessDenied", Reason.SOURCE_ACCESS_DENIED),
+    ],
+)
+def test_a_head_that_is_denied_means_what_a_get_is_told(way: Way, code: str, reason: Reason) -> None:
+    pinned = way.put()
+    for ref in (way.ref(), pinned):
+        way.proxy.seen.clear()
+        with way.proxy.failing(Fault(Kind.STATUS, method="*", status=403, code=code)):
+            fault = expect(reason, lambda ref=ref: way.flaky.head(ref))
+        assert f"the store answered 403 {code}" in fault.seen
+        assert [seen.method for seen in way.proxy.seen] == ["HEAD", "GET"]
+        assert way.proxy.seen[1].range == "bytes=0-0"
+
+
+def test_a_head_alone_that_is_denied_is_asked_once_more(way: Way) -> None:
+    pinned = way.put()
+    with way.proxy.failing(Fault(Kind.STATUS, method="HEAD", status=403, count=1)):
+        assert way.flaky.head(way.ref()).ref == pinned
+    with way.proxy.failing(Fault(Kind.STATUS, method="HEAD", status=403)):
+        expect(Reason.SOURCE_ACCESS_DENIED, lambda: way.flaky.head(way.ref()))
+    way.put("empty.mp4", b"")
+    with way.proxy.failing(Fault(Kind.STATUS, method="HEAD", status=403)):
+        expect(Reason.SOURCE_ACCESS_DENIED, lambda: way.flaky.head(way.ref("empty.mp4")))
+
+
 def test_a_refusal_that_nobody_knows_is_the_objects_while_its_bucket_answers(way: Way) -> None:
     ways = (
         lambda: way.flaky.head(way.ref("../x")),
