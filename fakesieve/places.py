@@ -11,7 +11,11 @@ from fakesieve.objects import VideoRef
 
 # Below these prefixes of the fleet's own bucket each tenant has a folder named after its id.
 TENANT_FOLDERS = ("uploads/", "exports/")
-_FLEET_FOLDER = ".fakesieve/"
+# What the fleet itself keeps, such as the marks of sweeps.
+FLEET_FOLDER = ".fakesieve/"
+NAMED_ALONE = (
+    "check the prefix; uploads and exports in the fleet's bucket are passed over, name each by itself"
+)
 _TENANT_MARK = "ten_"
 
 
@@ -31,7 +35,7 @@ class Places:
     def may_read(self, ref: VideoRef) -> bool:
         """Whether the tenant may name an object."""
         if ref.bucket == self.bucket:
-            if ref.key.startswith(_FLEET_FOLDER):
+            if ref.key.startswith(FLEET_FOLDER):
                 return False
             owner = find_owner(ref.key)
             if owner is not None:
@@ -53,6 +57,16 @@ def find_owner(key: str) -> str | None:
         if key.startswith(folder) and mark and name.startswith(_TENANT_MARK):
             return name
     return None
+
+
+def is_kept_apart(ref: VideoRef, bucket: str) -> bool:
+    """Whether an object is the fleet's own, or an upload or export of any tenant; ``bucket`` is the fleet's.
+
+    Walks, sweeps and events pass over it: an upload has a job of its own, an export is no video, and either
+    may be another tenant's. Who may name it may still submit it by its own address.
+    """
+    is_tenants = ref.bucket == bucket and find_owner(ref.key) is not None
+    return is_tenants or ref.key.startswith(FLEET_FOLDER)
 
 
 def parse_place(place: str) -> tuple[str, str]:

@@ -119,7 +119,8 @@ def _open(bucket: str, prefix: str, extensions: list[str] | None, lane: Lane) ->
         check_revision(place.database)
         try:
             wanted = frozenset(part.lower() for part in extensions or ())
-            watch = Watch(place.tenant_id, bucket or place.settings.bucket, prefix, wanted, lane)
+            own = place.settings.bucket
+            watch = Watch(place.tenant_id, bucket or own, prefix, wanted, lane, fleet_bucket=own)
         except ValueError as fault:
             raise RequestRefused(Reason.INVALID_REQUEST, str(fault)) from fault
         yield _Watched(place, open_objects(place.settings, retry=_RETRY), watch)

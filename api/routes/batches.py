@@ -42,7 +42,7 @@ from fakesieve.jobs.cancel import cancel_batch, retry_jobs
 from fakesieve.jobs.states import BatchState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import ObjectStore, VideoRef
-from fakesieve.places import Places
+from fakesieve.places import NAMED_ALONE, Places, is_kept_apart
 from fakesieve.reasons import Reason
 from fakesieve.records.batch_lists import find_retryable_jobs, list_batches, load_batch
 from fakesieve.records.tenants import Caller
@@ -52,7 +52,7 @@ from fakesieve.values.videos import SourceKind
 ITEMS_MAX = 1000
 LISTED_MAX = 10_000
 SCANNED_MAX = 20_000
-"""Objects that are looked at below a prefix, of which some may be in folders of other tenants."""
+"""Objects that are looked at below a prefix, of which some may be in folders of tenants."""
 MANIFEST_BYTES_MAX = 64 << 20
 """Enough for 500,000 addresses of 130 bytes, taken in parts; a longer file is not fetched."""
 _TOO_LONG = f"send it in parts of {LISTED_MAX} rows: first_row 1, then the next_row of each answer"
@@ -195,20 +195,22 @@ def _find_items(
 
 
 def _walk(address: str, objects: ObjectStore, places: Places) -> list[VideoRef]:
-    """Return the objects under a prefix that the tenant may name."""
+    """Return the objects under a prefix that the tenant may name, but uploads and exports."""
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     VideoRef(bucket, prefix or "-")  # checks both
     if not places.may_list(bucket, prefix):
         seen = f"{address} lies outside the places of this tenant"
         raise Problem(Reason.SOURCE_ACCESS_DENIED, seen, hint="GET /v1/limits lists them; ask for more")
     listed = list(islice(objects.list_objects(bucket, prefix), SCANNED_MAX + 1))
-    found = list(islice((facts.ref for facts in listed if places.may_read(facts.ref)), LISTED_MAX + 1))
+    refs = (facts.ref for facts in listed)
+    taken = (ref for ref in refs if places.may_read(ref) and not is_kept_apart(ref, places.bucket))
+    found = list(islice(taken, LISTED_MAX + 1))
     _check_count(len(found), LISTED_MAX)
     if len(listed) > SCANNED_MAX:
-        seen = f"more than {SCANNED_MAX} objects lie under {address}, most of them others'"
+        seen = f"more than {SCANNED_MAX} objects lie under {address}, and most are passed over"
         raise Problem(Reason.REQUEST_TOO_LARGE, seen, hint="name a folder of yours below it")
     if not found:
-        raise Problem(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
+        raise Problem(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}", hint=NAMED_ALONE)
     return found
 
 

@@ -10,10 +10,9 @@ from api.problems import Problem, describe_responses
 from api.request_jobs import read_places
 from api.router import ApiRouter
 from api.schemas.jobs import BucketEventsOut
-from fakesieve.ingest.events import ObjectEvent, keep_latest, read_notification
+from fakesieve.ingest.events import keep_latest, read_notification
 from fakesieve.ingest.take import Taken, Watch, take_event
 from fakesieve.jobs.states import Lane
-from fakesieve.places import Places, find_owner
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import load_quota
 from fakesieve.scopes import Scope
@@ -64,10 +63,17 @@ def take_bucket_events(
     taken = Taken()
     for event in events:
         try:
-            watch = Watch(caller.tenant_id, event.ref.bucket, prefix, frozenset(extension or ()), lane)
+            watch = Watch(
+                caller.tenant_id,
+                event.ref.bucket,
+                prefix,
+                frozenset(extension or ()),
+                lane,
+                fleet_bucket=places.bucket,
+            )
         except ValueError as fault:  # the bucket was looked at when the event was read
             raise Problem(Reason.INVALID_REQUEST, f"the prefix begins no key: {fault}") from fault
-        taken += take_event(jobs, objects, [watch] if _is_theirs(places, event) else [], event)
+        taken += take_event(jobs, objects, [watch] if places.may_read(event.ref) else [], event)
     taken = replace(taken, n_known=taken.n_known + len(found.events) - len(events))
     return BucketEventsOut(
         new=taken.n_new,
@@ -76,9 +82,3 @@ def take_bucket_events(
         outside=taken.n_outside,
         ignored=found.n_ignored,
     )
-
-
-def _is_theirs(places: Places, event: ObjectEvent) -> bool:
-    """Whether the tenant may have it screened, and it is no upload or export, with ways of their own."""
-    is_folder = event.ref.bucket == places.bucket and find_owner(event.ref.key) is not None
-    return not is_folder and places.may_read(event.ref)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from fakesieve.errors import SourceRefused
-from fakesieve.ingest.take import OWN_PREFIX, Seen, Taken, Watch, make_key, take_listed
+from fakesieve.ingest.take import Seen, Taken, Watch, make_key, take_listed
 from fakesieve.jobs.store import JobStore
 from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
+from fakesieve.places import FLEET_FOLDER
 from fakesieve.reasons import Reason
 
 # S3 dates an object by the beginning of its upload, and an upload in parts may take hours.
@@ -59,7 +60,7 @@ class ObjectWatermarks:
     def _place(self, watch: Watch) -> VideoRef:
         identity = "\0".join((watch.tenant_id, watch.bucket, watch.prefix, *sorted(watch.extensions)))
         name = sha256(identity.encode()).hexdigest()[:32]
-        return VideoRef(self.bucket, f"{OWN_PREFIX}sweeps/{name}.json")
+        return VideoRef(self.bucket, f"{FLEET_FOLDER}sweeps/{name}.json")
 
 
 @dataclass(frozen=True)

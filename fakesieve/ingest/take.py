@@ -9,7 +9,7 @@ first one failed, screens them again.
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -19,18 +19,17 @@ from fakesieve.jobs.states import Lane
 from fakesieve.jobs.store import JobStore
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
+from fakesieve.places import is_kept_apart
 from fakesieve.reasons import Reason
 from fakesieve.values.videos import SourceKind
-
-# What the fleet itself keeps in a bucket; never taken for a video.
-OWN_PREFIX = ".fakesieve/"
 
 
 @dataclass(frozen=True)
 class Watch:
     """A part of a bucket whose videos belong to a tenant. Events from elsewhere are not acted upon.
 
-    ``extensions`` are lower-case with their dot, as ``.mp4``; none means every object.
+    ``extensions`` are lower-case with their dot, as ``.mp4``; none means every object. In ``fleet_bucket``,
+    which may be the watched one, the fleet's own objects and the folders of all tenants are passed over.
     """
 
     tenant_id: str
@@ -38,6 +37,7 @@ class Watch:
     prefix: str = ""
     extensions: frozenset[str] = frozenset()
     lane: Lane = Lane.STANDARD
+    fleet_bucket: str = field(kw_only=True)
 
     def __post_init__(self) -> None:
         VideoRef(self.bucket, self.prefix or "-")  # checks both
@@ -49,9 +49,9 @@ class Watch:
     def covers(self, ref: VideoRef) -> bool:
         """Whether the object is to be screened for this watch's tenant."""
         is_below = ref.bucket == self.bucket and ref.key.startswith(self.prefix)
-        is_own = ref.key.startswith(OWN_PREFIX)
         extension = PurePosixPath(ref.key).suffix.lower()
-        return is_below and not is_own and (not self.extensions or extension in self.extensions)
+        is_wanted = not self.extensions or extension in self.extensions
+        return is_below and is_wanted and not is_kept_apart(ref, self.fleet_bucket)
 
 
 @dataclass(frozen=True)

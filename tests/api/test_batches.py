@@ -103,6 +103,16 @@ def test_a_prefix_under_which_most_is_others_is_not_walked_for_ever(acme, other,
     assert reason_of(answer) == (413, "REQUEST_TOO_LARGE")
 
 
+def test_a_prefix_takes_no_uploads_and_no_exports(acme, other, clip):
+    for owner in (acme, other):
+        for folder in ("uploads", "exports"):
+            clip(f"{folder}/{owner.tenant_id}/walked/one")
+            prefix = f"s3://videos/{folder}/{owner.tenant_id}/walked/"
+            for path in ("/v1/batches", "/v1/batches:preview"):
+                answer = acme.post(path, {"name": "x", "prefix": prefix})
+                assert reason_of(answer) == (422, "SOURCE_NOT_FOUND")
+
+
 def test_a_prefix_takes_what_lies_under_it(acme, clip):
     for name in ("one", "two"):
         clip(f"b/walk/{name}.mp4")

@@ -16,7 +16,7 @@ from fakesieve.reasons import Reason
 from tests.fakes import MemoryJobStore
 from workers.ingest import EventListener, Message, Sweeper
 
-WATCH = Watch("ten_a", "clips")
+WATCH = Watch("ten_a", "clips", fleet_bucket="fleet")
 
 
 @dataclass

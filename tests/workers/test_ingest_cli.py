@@ -82,6 +82,15 @@ def test_a_sweep_submits_what_is_not_known(
     assert list_jobs(database) == [("in/a.mp4", "s3_sweep", "bulk"), ("in/b c.MP4", "s3_sweep", "bulk")]
 
 
+def test_a_sweep_of_the_fleets_bucket_takes_nothing_of_any_tenant(
+    fleet: tuple[S3Objects, str], database: Database, tmp_path: Path
+) -> None:
+    put(*fleet, tmp_path, "uploads/ten_other/x.mp4", "exports/ten_other/y.csv")
+    swept = CliRunner().invoke(ingest, ["sweep"])
+    assert json.loads(swept.stdout) == {"new": 0, "known": 0, "outside": 2}
+    assert list_jobs(database) == []
+
+
 def test_what_cannot_be_watched_is_refused(fleet: tuple[S3Objects, str]) -> None:
     for arguments in (["sweep", "--bucket", "../x"], ["sweep", "--extension", "mp4"]):
         refused = CliRunner().invoke(ingest, arguments)

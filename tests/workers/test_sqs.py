@@ -76,7 +76,8 @@ def test_an_upload_becomes_a_job_by_way_of_the_queue(cloud: Cloud, tmp_path: Pat
     cloud.objects.upload(source, "clips", "gone.mp4")
     cloud.objects.delete(VideoRef("clips", "gone.mp4"))
     store = MemoryJobStore(lambda: 1_000_000.0)
-    drain(EventListener(store, cloud.objects, cloud.open_queue(), [Watch("ten_a", "clips")]))
+    watch = Watch("ten_a", "clips", fleet_bucket="fleet")
+    drain(EventListener(store, cloud.objects, cloud.open_queue(), [watch]))
     assert [job.draft.source for job in store.jobs.values()] == [ref]
     assert cloud.open_queue(hidden_s=1).receive() == []
 

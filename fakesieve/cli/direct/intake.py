@@ -9,9 +9,9 @@ from fakesieve.cli.fleet import Listing, ListingSize, Order, TakenJob
 from fakesieve.cli.place import Place
 from fakesieve.errors import NothingMatched, RequestRefused
 from fakesieve.ingest.manifest import Manifest, fetch_manifest, read_manifest
-from fakesieve.ingest.take import OWN_PREFIX
 from fakesieve.jobs.submit import BatchEnded, NewBatch, NewJob, SubmittedBatch, submit_batch, submit_video
 from fakesieve.objects import VideoRef
+from fakesieve.places import NAMED_ALONE, is_kept_apart
 from fakesieve.reasons import Reason
 from fakesieve.records.policies import show_active_policy
 from fakesieve.records.uploads import tenant_prefix
@@ -101,15 +101,19 @@ class DirectIntake:
         return read_manifest(Path(name))
 
     def _walk(self, address: str, order: Order) -> Iterator[NewJob]:
-        """Yield a job for each object under a prefix. Raises NothingMatched where there is none."""
+        """Yield a job for each object under a prefix, but those that the fleet keeps apart.
+
+        Raises NothingMatched where there is none.
+        """
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         count = 0
         for facts in self._place.open_objects().list_objects(bucket, prefix):
-            if not facts.ref.key.endswith("/") and not facts.ref.key.startswith(OWN_PREFIX):
+            is_folder = facts.ref.key.endswith("/")
+            if not is_folder and not is_kept_apart(facts.ref, self._place.settings.bucket):
                 count += 1
                 yield self._make_job(facts.ref, order, SourceKind.API)
         if not count:
-            raise NothingMatched(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}")
+            raise NothingMatched(Reason.SOURCE_NOT_FOUND, f"no object lies under {address}", NAMED_ALONE)
 
     def _make_job(
         self, ref: VideoRef, order: Order, kind: SourceKind, external_id: str | None = None

@@ -59,26 +59,6 @@ def test_a_file_is_uploaded_an_object_taken_where_it_lies(remote: Remote, clip, 
     assert remote.run("submit", uri).out.endswith(f"  {uri}\n")
 
 
-def test_a_prefix_is_one_batch_and_may_be_counted_first(remote: Remote, clip) -> None:
-    for name in ("a", "b"):
-        clip(f"cli-prefix/{name}.mp4")
-    would = remote.run("submit", "s3://videos/cli-prefix/", "--dry-run", "--json").lines()
-    assert would == [{"input": "s3://videos/cli-prefix/", "would_submit": 2, "size_bytes": 36}]
-    assert remote.run_direct("submit", "s3://videos/cli-prefix/", "--dry-run", "--json").lines() == would
-    assert remote.run("jobs", "ls", "--json").out == ""
-    lines = remote.run("submit", "s3://videos/cli-prefix/", "--json").lines()
-    assert [line["input"] for line in lines] == [f"s3://videos/cli-prefix/{name}.mp4" for name in ("a", "b")]
-    assert len({line["batch_id"] for line in lines}) == 1
-
-
-def test_a_prefix_without_an_object_matches_nothing_either_way(remote: Remote) -> None:
-    for run in (remote.run, remote.run_direct):
-        ran = run("submit", "s3://videos/nothing-here/")
-        assert ran.code == 4
-        assert ran.err.startswith("error: SOURCE_NOT_FOUND: no object lies under s3://videos/nothing-here/")
-        assert "\nhint: " in ran.err
-
-
 def test_a_manifest_of_this_machine_is_not_submitted_twice(remote: Remote, clip, tmp_path) -> None:
     manifest = tmp_path / "list.csv"
     rows = [f"{clip(f'cli-list/{name}.mp4')},case {name}\n" for name in ("a", "b")]

@@ -126,10 +126,14 @@ def test_a_bad_manifest_names_its_line(fleet: Fleet, tmp_path: Path) -> None:
 
 
 def test_a_prefix_is_one_batch_of_what_lies_there(fleet: Fleet, clip: Path) -> None:
-    for _ in range(2):
-        fleet.run("submit", str(clip))
-    ran = fleet.run("submit", "s3://videos/uploads/", "--json")
+    for name in ("day-1/a.mp4", "uploads/ten_other/x.mp4", "exports/ten_other/y.csv", ".fakesieve/mark.json"):
+        place = fleet.objects / "videos" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(name)
+    fleet.run("submit", str(clip))  # an upload, which has a job of its own
+    ran = fleet.run("submit", "s3://videos/", "--json")
     (line,) = [json.loads(text) for text in ran.out.splitlines()]
+    assert line["input"] == "s3://videos/day-1/a.mp4"
     assert line["batch_id"].startswith("bat_")
     assert fleet.read_job(line["job_id"]).lane is Lane.BULK
     empty = fleet.run("submit", "s3://videos/nothing/")

@@ -11,7 +11,7 @@ import pytest
 from fakesieve.errors import SourceRefused, Unavailable
 from fakesieve.ingest.events import EventKind, ObjectEvent
 from fakesieve.ingest.sweep import ObjectWatermarks, Sweep, sweep_prefix
-from fakesieve.ingest.take import OWN_PREFIX, Seen, Taken, Watch, take_event, take_listed, take_object
+from fakesieve.ingest.take import Seen, Taken, Watch, take_event, take_listed, take_object
 from fakesieve.jobs.rows import JobDraft
 from fakesieve.jobs.states import Lane
 from fakesieve.object_stores.folder import FolderObjects
@@ -22,6 +22,10 @@ from tests.fakes import MemoryJobStore
 
 NEW, KNOWN, GONE, OUTSIDE = Taken(n_new=1), Taken(n_known=1), Taken(n_gone=1), Taken(n_outside=1)
 DAY = timedelta(days=1)
+
+
+def watch_clips(**fields: object) -> Watch:
+    return Watch("ten_a", "clips", fleet_bucket="fleet", **fields)
 
 
 class WatchedObjects(FolderObjects):
@@ -81,7 +85,7 @@ def place(tmp_path: Path) -> Place:
     objects = WatchedObjects(tmp_path / "objects")
     objects.make_bucket("clips")
     objects.make_bucket("fleet")
-    return Place(objects, MemoryJobStore(lambda: 1_000_000.0), tmp_path, Watch("ten_a", "clips"))
+    return Place(objects, MemoryJobStore(lambda: 1_000_000.0), tmp_path, watch_clips())
 
 
 def created(ref: VideoRef, order: str | None = None) -> ObjectEvent:
@@ -125,17 +129,27 @@ def test_an_object_that_is_gone_makes_no_job(place: Place) -> None:
 )
 def test_events_from_elsewhere_are_not_acted_upon(place: Place, ref: VideoRef) -> None:
     place.objects.error = AssertionError("the store must not be asked")
-    watch = Watch("ten_a", "clips", "in/", frozenset({".mp4"}))
+    watch = watch_clips(prefix="in/", extensions=frozenset({".mp4"}))
     assert place.take(created(ref), watch) == OUTSIDE
 
 
 def test_the_fleets_own_objects_are_no_videos(place: Place) -> None:
-    assert not place.watch.covers(VideoRef("clips", f"{OWN_PREFIX}sweeps/x.json"))
+    assert not place.watch.covers(VideoRef("clips", ".fakesieve/sweeps/x.json"))
     assert place.watch.covers(VideoRef("clips", "sweeps/x.json"))
 
 
+@pytest.mark.parametrize("key", ["uploads/ten_b/upl_1", "uploads/ten_a/upl_1", "exports/ten_b/exp_1.csv"])
+def test_folders_of_tenants_in_the_fleets_bucket_are_passed_over(place: Place, key: str) -> None:
+    place.watch = replace(place.watch, fleet_bucket="clips")
+    ref = place.put(key)
+    assert (place.take(created(ref)), place.sweep()) == (OUTSIDE, OUTSIDE)
+    assert place.list_jobs() == []
+    place.watch = replace(place.watch, fleet_bucket="fleet")  # elsewhere it is a name like any other
+    assert place.take(created(ref)) == NEW
+
+
 def test_extensions_are_compared_without_case() -> None:
-    watch = Watch("ten_a", "clips", extensions=frozenset({".mp4"}))
+    watch = watch_clips(extensions=frozenset({".mp4"}))
     assert watch.covers(VideoRef("clips", "A.MP4"))
     assert not watch.covers(VideoRef("clips", "mp4"))
 
@@ -152,7 +166,7 @@ def test_extensions_are_compared_without_case() -> None:
 )
 def test_a_watch_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        replace(Watch("ten_a", "clips"), **changes)
+        replace(watch_clips(), **changes)
 
 
 def test_two_tenants_may_watch_one_bucket(place: Place) -> None:
