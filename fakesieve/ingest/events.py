@@ -66,21 +66,27 @@ def read_notification(message: object) -> Notification:
 def keep_latest(events: Iterable[ObjectEvent]) -> list[ObjectEvent]:
     """Return the events without repetitions and without those that a later one of the same key overtook.
 
-    Versions are objects of their own: a later version does not overtake an earlier one.
+    Versions are objects of their own: a later version does not overtake an earlier one. Where the order of a
+    deletion and a creation is not known, the creation stays: who acts upon it looks at what lies there, and
+    a deletion that was in fact the later one shows then. The other way round an object would be lost.
     """
     kept = dict[tuple[str, str, str | None], ObjectEvent]()
     for event in events:
         place = (event.ref.bucket, event.ref.key, event.ref.version_id)
         before = kept.get(place)
-        if before is None or is_later(event, before):
+        if before is None or is_overtaken(before, event):
             kept[place] = event
     return list(kept.values())
 
 
-def is_later(event: ObjectEvent, before: ObjectEvent) -> bool:
-    """Whether an event came after another of the same key; the one that arrived later where none can say."""
+def is_overtaken(before: ObjectEvent, event: ObjectEvent) -> bool:
+    """Whether an event of the same key says all that the one before said.
+
+    Without an order a creation outdoes a deletion, and of two of a kind the one stays that has no order,
+    which no other can outdo.
+    """
     if event.order is None or before.order is None:
-        return event != before
+        return event.order is None if event.kind is before.kind else event.kind is EventKind.CREATED
     # S3 sends numbers of different length that are filled up on the right, where its documentation says so.
     length = max(len(event.order), len(before.order))
     return event.order.ljust(length, "0") > before.order.ljust(length, "0")

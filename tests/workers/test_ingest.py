@@ -127,6 +127,17 @@ def test_an_object_deleted_before_its_event_is_taken_makes_no_job(ingest: Ingest
     assert ingest.queue.messages == []
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_put_and_a_deletion_without_an_order_end_with_a_look(ingest: Ingest, is_there: bool) -> None:
+    if is_there:  # it was deleted and then put, and the queue has turned them round
+        ingest.put("a.mp4")
+    for name in ("ObjectCreated:Put", "ObjectRemoved:Delete"):
+        ingest.queue.put(tell("a.mp4", name=name, order=""))
+    ingest.listener.take_turn()
+    assert ingest.list_keys() == (["a.mp4"] if is_there else [])
+    assert ingest.queue.messages == []
+
+
 def test_what_cannot_be_read_stays_for_people_to_see(ingest: Ingest) -> None:
     ingest.put("a.mp4")
     ingest.queue.put("nonsense")

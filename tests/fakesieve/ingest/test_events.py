@@ -296,10 +296,18 @@ def test_orders_of_different_length_are_filled_up_on_the_right() -> None:
     assert keep_latest([late, early]) == [late]
 
 
-def test_without_an_order_the_last_to_arrive_wins() -> None:
-    put, gone = event(CREATED, "a", None), event(REMOVED, "a", None)
-    assert keep_latest([put, gone]) == [gone]
+@pytest.mark.parametrize(("put_order", "gone_order"), [(None, None), ("01", None), (None, "02")])
+def test_without_an_order_a_creation_is_always_looked_at(
+    put_order: str | None, gone_order: str | None
+) -> None:
+    put, gone = event(CREATED, "a", put_order), event(REMOVED, "a", gone_order)
+    assert keep_latest([put, gone]) == [put]
     assert keep_latest([gone, put]) == [put]
+
+
+@given(st.permutations([event(CREATED, "a", None), event(CREATED, "a", "01"), event(REMOVED, "a", "02")]))
+def test_a_creation_without_an_order_outlives_events_with_one(events: list[ObjectEvent]) -> None:
+    assert keep_latest(events) == [event(CREATED, "a", None)]
 
 
 def test_versions_do_not_overtake_each_other() -> None:
