@@ -78,8 +78,12 @@ class Sweep:
     is_full: bool = False
 
     def read_mark(self) -> datetime | None:
-        """Return the date where the sweep begins; None for the beginning of time."""
-        return None if self.is_full else self.marks.read(self.watch)
+        """Return the date where the sweep begins; None for the beginning of time.
+
+        A mark in the future, further than clocks differ, is none: nothing would be new for it.
+        """
+        mark = None if self.is_full else self.marks.read(self.watch)
+        return mark if mark is None or mark <= datetime.now(UTC) + self.overlap else None
 
     def list_since(self, mark: datetime | None) -> Iterator[ObjectFacts]:
         """Yield the objects under the watch's prefix but those older than the mark less the overlap."""
@@ -91,14 +95,18 @@ class Sweep:
 def sweep_prefix(sweep: Sweep) -> Taken:
     """Submit what lies under the watch's prefix and is not known yet.
 
-    The mark moves when the walk has come to its end, to the newest date that it saw: of the clock of the
-    objects' store. Raises ``Unavailable`` where a store does not answer; the next one begins at the old mark.
+    The mark moves when the walk has come to its end, to the newest date that it saw of what the watch covers:
+    of the clock of the objects' store. It moves to the beginning of the walk at most, by the clock of this
+    machine, because a file in a folder may have any date, such as one of a camera whose clock is years ahead.
+    Raises ``Unavailable`` where a store does not answer; the next one begins at the old mark.
     """
-    mark = sweep.read_mark()
+    mark, begun = sweep.read_mark(), datetime.now(UTC)
     newest, taken = mark, Taken()
     for facts in sweep.list_since(mark):
         taken += take_listed(sweep.store, sweep.watch, facts)
-        newest = max(newest or facts.modified_time, facts.modified_time)
+        if sweep.watch.covers(facts.ref):
+            dated = min(facts.modified_time, begun)
+            newest = max(newest or dated, dated)
     if newest and newest != mark:
         sweep.marks.write(sweep.watch, newest)
     return taken

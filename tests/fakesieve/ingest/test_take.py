@@ -248,6 +248,32 @@ def test_the_mark_stays_where_a_sweep_breaks_off(place: Place) -> None:
     assert place.sweep() == Taken(n_new=1, n_known=2), "c is newer than the mark that stayed"
 
 
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_file_of_the_future_hides_nothing_from_later_sweeps(place: Place, is_full: bool) -> None:
+    place.put("future.mp4", age=-3000 * DAY)
+    assert place.sweep(is_full=is_full) == NEW
+    place.put("a.mp4")
+    place.put("slow-upload.mp4", age=timedelta(hours=20))
+    assert place.sweep() == Taken(n_new=2, n_known=1)
+
+
+def test_a_mark_of_the_future_counts_as_lost(place: Place) -> None:
+    marks = ObjectWatermarks(place.objects, "fleet")
+    marks.write(place.watch, datetime.now(UTC) + 3000 * DAY)
+    place.put("old.mp4", age=400 * DAY)
+    assert place.sweep() == NEW
+    assert marks.read(place.watch) < datetime.now(UTC)
+
+
+def test_what_a_watch_does_not_cover_moves_no_mark(place: Place) -> None:
+    place.watch = replace(place.watch, extensions=frozenset({".mp4"}))
+    place.put("a.mp4", age=5 * DAY)
+    place.put("readme.txt")
+    assert place.sweep() == NEW + OUTSIDE
+    place.put("moved-in.mp4", age=4 * DAY)
+    assert place.sweep() == Taken(n_new=1, n_known=1, n_outside=1)
+
+
 def test_marks_are_kept_for_each_watch_apart(place: Place) -> None:
     marks = ObjectWatermarks(place.objects, "fleet")
     moment = datetime(2026, 11, 21, 8, tzinfo=UTC)
