@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fakesieve.errors import FleetError, RequestRefused, SourceRefused, Unavailable
+from fakesieve.logging import get_logger
 from fakesieve.object_stores.part_file import PART_SUFFIX, PartFile, read_pieces
 from fakesieve.objects import Downloaded, ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
 
 _PIECE_BYTES = 1 << 20
 _NAME_BYTES_MAX = 255
+_LOGGED_BYTES = 300
+
+_log = get_logger(__name__)
 
 
 class FolderObjects:
@@ -87,14 +91,14 @@ class FolderObjects:
     def list_objects(
         self, bucket: str, prefix: str = "", *, start_after: str | None = None
     ) -> Iterator[ObjectFacts]:
-        keys = sorted(self._walk(bucket), key=lambda key: key.encode())
-        for key in keys:
-            if key.startswith(prefix) and (start_after is None or key.encode() > start_after.encode()):
-                try:
-                    yield self.head(VideoRef(bucket, key))
-                except SourceRefused as fault:
-                    if fault.reason is not Reason.SOURCE_NOT_FOUND:  # it went while we listed
-                        raise
+        # Nothing is opened: a file that may not be read is listed as in S3, and refused when it is asked for.
+        behind = b"" if start_after is None else start_after.encode()
+        for key in sorted(self._walk(bucket), key=os.fsencode):
+            if key.startswith(prefix) and os.fsencode(key) > behind and _is_key(bucket, key):
+                ref = VideoRef(bucket, key)
+                status = self._look(ref)
+                if status is not None:
+                    yield _describe(ref, status)
 
     def list_versions(self, ref: VideoRef) -> Iterator[VideoRef]:
         try:
@@ -152,23 +156,56 @@ class FolderObjects:
         return os.fdopen(descriptor, "rb", buffering=0)
 
     def _walk(self, bucket: str) -> Iterator[str]:
+        """Yield the names of what is no folder; those in folders that may not be read are told in the log."""
         top = self._find_bucket(VideoRef(bucket, "-"))
-        for folder, _, names in os.walk(top):
+
+        def tell(fault: OSError) -> None:
+            if not isinstance(fault, FileNotFoundError):  # it went while we listed
+                _pass_over(bucket, os.path.relpath(fault.filename, top), fault)
+
+        for folder, _, names in os.walk(top, onerror=tell):
             for name in names:
-                path = Path(folder, name)
-                is_object = path.is_file() and not path.is_symlink() and not name.endswith(PART_SUFFIX)
-                if is_object and _is_text(str(path)):
-                    yield path.relative_to(top).as_posix()
+                if not name.endswith(PART_SUFFIX):
+                    yield Path(folder, name).relative_to(top).as_posix()
+
+    def _look(self, ref: VideoRef) -> os.stat_result | None:
+        """Return what lies there; None where it is no plain file, or its folder does not let us look."""
+        try:
+            status = (self._root / ref.bucket / ref.key).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # it went while we listed
+        except PermissionError as fault:
+            _pass_over(ref.bucket, ref.key, fault)
+            return None
+        except OSError as fault:
+            raise _explain(fault, ref) from fault
+        return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _is_text(name: str) -> bool:
-    """Whether UTF-8 can write the name; others cannot be keys."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+def _is_key(bucket: str, name: str) -> bool:
+    """Whether the path of a file can be a key; of one that cannot a line in the log tells."""
+    try:
+        VideoRef(bucket, name)
+    except ValueError as fault:
+        _pass_over(bucket, name, fault)
+        return False
+    return True
+
+
+def _pass_over(bucket: str, name: str, fault: Exception) -> None:
+    """Tell of what a list leaves out; bytes of the name that are no UTF-8 become escapes."""
+    place = os.fsencode(name)[:_LOGGED_BYTES].decode("utf-8", "backslashreplace")
+    seen = fault.strerror if isinstance(fault, OSError) else str(fault)[:_LOGGED_BYTES]
+    _log.warning("folder.passed_over", bucket=bucket, place=place, seen=seen)
 
 
 def _read_facts(ref: VideoRef, file: BinaryIO) -> ObjectFacts:
     """Describe the open file, and refuse it where it is not the one that the reference pins."""
-    status = os.fstat(file.fileno())
+    return _describe(ref, os.fstat(file.fileno()))
+
+
+def _describe(ref: VideoRef, status: os.stat_result) -> ObjectFacts:
+    """Describe a file, and refuse it where it is not the one that the reference pins."""
     etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     found = replace(ref, version_id=None, etag=etag, size_bytes=status.st_size)
     is_other = (

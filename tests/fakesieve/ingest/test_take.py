@@ -274,6 +274,15 @@ def test_what_a_watch_does_not_cover_moves_no_mark(place: Place) -> None:
     assert place.sweep() == Taken(n_new=1, n_known=1, n_outside=1)
 
 
+def test_a_path_that_is_no_key_stops_no_sweep(place: Place) -> None:
+    place.put("b.mp4")
+    deep = (place.folder / "objects" / "clips").joinpath(*["a" * 250] * 4, "x" * 30)
+    deep.parent.mkdir(parents=True)
+    deep.write_text("x")
+    assert place.sweep() == NEW
+    assert [key for _, key, _ in place.list_jobs()] == ["b.mp4"]
+
+
 def test_marks_are_kept_for_each_watch_apart(place: Place) -> None:
     marks = ObjectWatermarks(place.objects, "fleet")
     moment = datetime(2026, 11, 21, 8, tzinfo=UTC)

@@ -1,14 +1,21 @@
 """The folder store beside other programs: links, pipes, odd names, files that change while they are read."""
 
+import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fakesieve.errors import RequestRefused, SourceRefused
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.object_stores.part_file import PartFile
 from fakesieve.objects import VideoRef
+
+_CAPABILITIES_3 = 0x20080522
+_READS_EVERYTHING = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 
 
 @pytest.fixture
@@ -21,6 +28,25 @@ def store(tmp_path: Path) -> FolderObjects:
 @pytest.fixture
 def bucket(tmp_path: Path, store: FolderObjects) -> Path:
     return tmp_path / "objects" / "b"
+
+
+@contextmanager
+def without_rights_of_root() -> Iterator[None]:
+    """Take from this thread what lets root read every file, where it has that (capabilities(7))."""
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    header, sets = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] = effective & ~_READS_EVERYTHING
+    assert libc.capset(header, sets) == 0
+    try:
+        yield
+    finally:
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0
 
 
 def list_keys(store: FolderObjects) -> list[str]:
@@ -80,6 +106,47 @@ def test_a_name_that_is_not_utf8_is_passed_over(store: FolderObjects, bucket: Pa
     Path(os.fsdecode(os.fsencode(bucket) + b"/\xff.mp4")).write_text("x")
     (bucket / "good.mp4").write_text("x")
     assert list_keys(store) == ["good.mp4"]
+
+
+def test_a_path_that_is_too_long_for_a_key_is_passed_over_and_told(
+    store: FolderObjects, bucket: Path
+) -> None:
+    deep = bucket.joinpath(*["d" * 250] * 4, "x" * 30)
+    deep.parent.mkdir(parents=True)
+    deep.write_text("x")
+    (bucket / "e.mp4").write_text("x")
+    with capture_logs() as lines:
+        assert list_keys(store) == ["e.mp4"]
+    (line,) = lines
+    assert (line["event"], line["bucket"]) == ("folder.passed_over", "b")
+    assert line["place"].startswith("dddd")
+    assert "1 to 1024 bytes" in line["seen"]
+
+
+def test_a_file_that_may_not_be_read_is_listed_and_refused_when_it_is_read(
+    store: FolderObjects, bucket: Path
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (bucket / name).write_text("x")
+    (bucket / "a.mp4").chmod(0)
+    with without_rights_of_root():
+        assert list_keys(store) == ["a.mp4", "b.mp4"]
+        with pytest.raises(SourceRefused, match="SOURCE_ACCESS_DENIED"):
+            store.head(VideoRef("b", "a.mp4"))
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_folder_that_may_not_be_read_is_passed_over_and_told(
+    store: FolderObjects, bucket: Path, mode: int
+) -> None:
+    (bucket / "shut").mkdir()
+    for name in ("shut/a.mp4", "z.mp4"):
+        (bucket / name).write_text("x")
+    (bucket / "shut").chmod(mode)
+    with without_rights_of_root(), capture_logs() as lines:
+        assert list_keys(store) == ["z.mp4"]
+    (bucket / "shut").chmod(0o700)
+    assert [line["place"] for line in lines] == ["shut" if mode == 0 else "shut/a.mp4"]
 
 
 def test_uploads_on_their_way_are_not_listed(store: FolderObjects, bucket: Path) -> None:
