@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import PurePosixPath
 
 from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
@@ -22,6 +23,9 @@ from fakesieve.objects import ObjectFacts, ObjectStore, VideoRef
 from fakesieve.places import is_kept_apart
 from fakesieve.reasons import Reason
 from fakesieve.values.videos import SourceKind
+
+# A key comes before all that begin with it, or in SeaweedFS close to it.
+_LISTED_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,25 @@ def make_key(seen: Seen) -> str:
 
 
 def _look(objects: ObjectStore, hint: VideoRef) -> Seen | None:
-    """Return what lies there now, ``None`` where nothing does."""
+    """Return what lies there now, ``None`` where nothing does.
+
+    What is refused becomes a job all the same, which meets the same refusal and keeps it for its tenant to
+    read. A list shows it as a sweep would see it, so that a sweep knows the job once the object may be read.
+    """
     try:
         facts = objects.head(VideoRef(hint.bucket, hint.key, hint.version_id))
     except SourceRefused as fault:
         if fault.reason is Reason.SOURCE_NOT_FOUND:
             return None
-        # The job meets the same refusal and keeps it, for its tenant to read.
-        return Seen(hint)
+        return _find_listed(objects, hint)
     return Seen(facts.ref, facts.modified_time)
+
+
+def _find_listed(objects: ObjectStore, hint: VideoRef) -> Seen | None:
+    """Return what a list says of an object; where the list is refused too, what the event said of it."""
+    try:
+        listed = list(islice(objects.list_objects(hint.bucket, hint.key), _LISTED_MAX))
+    except SourceRefused:
+        return Seen(hint)
+    found = (facts for facts in listed if facts.ref.key == hint.key)
+    return next((Seen(facts.ref, facts.modified_time) for facts in found), None)

@@ -29,14 +29,17 @@ def watch_clips(**fields: object) -> Watch:
 
 
 class WatchedObjects(FolderObjects):
-    """A folder store whose answers to HEAD can be made to fail."""
+    """A folder store whose answers to HEAD and to lists can be made to fail."""
 
     error: Exception | None = None
+    list_error: Exception | None = None
     breaks_off: bool = False
 
     def list_objects(
         self, bucket: str, prefix: str = "", *, start_after: str | None = None
     ) -> Iterator[ObjectFacts]:
+        if self.list_error:
+            raise self.list_error
         yield from super().list_objects(bucket, prefix, start_after=start_after)
         if self.breaks_off:
             raise Unavailable(Reason.OBJECT_STORE_UNAVAILABLE, "made up")
@@ -176,10 +179,30 @@ def test_two_tenants_may_watch_one_bucket(place: Place) -> None:
     assert [tenant for tenant, *_ in place.list_jobs()] == ["ten_a", "ten_b"]
 
 
-def test_a_refusal_is_left_to_the_job_to_record(place: Place) -> None:
+def test_a_refusal_is_left_to_the_job_to_record_which_a_sweep_then_knows(place: Place) -> None:
+    ref = place.put("a.mp4")
+    place.put("a.mp4.json")
     place.objects.error = SourceRefused(Reason.SOURCE_ACCESS_DENIED, "made up")
-    ref = VideoRef("clips", "a.mp4", etag="e1")
-    assert place.take(created(ref)) == NEW
+    assert [place.take(created(VideoRef("clips", "a.mp4", etag=told))) for told in ("e1", None)] == [
+        NEW,
+        KNOWN,
+    ]
+    assert place.list_jobs() == [("ten_a", "a.mp4", ref.etag)]
+    place.objects.error = None
+    place.watch = replace(place.watch, extensions=frozenset({".mp4"}))
+    assert place.sweep() == KNOWN + OUTSIDE
+    assert place.take(created(ref)) == KNOWN
+
+
+def test_what_is_refused_and_not_listed_is_gone(place: Place) -> None:
+    place.put("a.mp4.json")
+    place.objects.error = SourceRefused(Reason.SOURCE_ACCESS_DENIED, "made up")
+    assert place.take(created(VideoRef("clips", "a.mp4"))) == GONE
+
+
+def test_where_nothing_may_be_looked_at_the_job_records_what_the_event_said(place: Place) -> None:
+    place.objects.error = place.objects.list_error = SourceRefused(Reason.SOURCE_ACCESS_DENIED, "made up")
+    assert place.take(created(VideoRef("clips", "a.mp4", etag="e1"))) == NEW
     assert place.list_jobs() == [("ten_a", "a.mp4", "e1")]
 
 
