@@ -49,8 +49,8 @@ class EventListener:
         """Take in what the queue has, and say whether there was anything. Raises ``Unavailable``.
 
         A message goes when all that it says is submitted. One that cannot be read, or tells of what cannot
-        be, stays, so that the queue's own rule moves it to where people look; one whose turn ended in an
-        error comes again.
+        be, stays, so that the queue's own rule moves it to where people look; what else it says is submitted,
+        and known when it comes again. One whose turn ended in an error comes again.
         """
         read = [(message, _parse(message)) for message in self._queue.receive()]
         latest = set(keep_latest(event for _, found in read if found for event in found.events))
@@ -65,9 +65,11 @@ class EventListener:
         return bool(read)
 
     def _take(self, found: Notification, latest: set[ObjectEvent]) -> bool:
-        """Submit what a message says; false where a part of it can never be."""
+        """Submit what a message says; false where a part of it can never be, or cannot be read."""
         wanted = [event for event in found.events if event in latest]
-        taken, refused = Taken(), 0
+        taken, refused = Taken(), len(found.refusals)
+        for fault in found.refusals:
+            _log.warning("ingest.refused", reason=fault.reason, seen=fault.seen, hint=fault.hint)
         for event in wanted:
             try:
                 taken += take_event(self._store, self._objects, self._watches, event)
@@ -83,6 +85,7 @@ class EventListener:
             gone=taken.n_gone,
             outside=taken.n_outside,
             ignored=found.n_ignored,
+            refused=refused,
         )
         return refused == 0
 

@@ -10,6 +10,7 @@ from api.problems import Problem, describe_responses
 from api.request_jobs import read_places
 from api.router import ApiRouter
 from api.schemas.jobs import BucketEventsOut
+from fakesieve.errors import RequestRefused
 from fakesieve.ingest.events import keep_latest, read_notification
 from fakesieve.ingest.take import Taken, Watch, take_event
 from fakesieve.jobs.states import Lane
@@ -51,7 +52,8 @@ def take_bucket_events(
     """Submit what lies now where the notification says that something was put.
 
     An event may come twice, late or out of order: the same upload makes one job. Objects outside the places
-    of the tenant are counted and not looked at.
+    of the tenant are counted and not looked at. If a record cannot be read, the others are submitted all the
+    same, and the answer is the refusal of the first such.
     """
     found = read_notification(body)
     events = keep_latest(found.events)
@@ -60,7 +62,7 @@ def take_bucket_events(
         raise Problem(Reason.REQUEST_TOO_LARGE, seen, hint=f"send at most {EVENTS_MAX} at a time")
     with begin() as session:
         places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
-    taken = Taken()
+    taken, refusals = Taken(), list(found.refusals)
     for event in events:
         try:
             watch = Watch(
@@ -73,7 +75,14 @@ def take_bucket_events(
             )
         except ValueError as fault:  # the bucket was looked at when the event was read
             raise Problem(Reason.INVALID_REQUEST, f"the prefix begins no key: {fault}") from fault
-        taken += take_event(jobs, objects, [watch] if places.may_read(event.ref) else [], event)
+        try:
+            taken += take_event(jobs, objects, [watch] if places.may_read(event.ref) else [], event)
+        except RequestRefused as fault:
+            if fault.reason is not Reason.INVALID_REQUEST:
+                raise
+            refusals.append(fault)
+    if refusals:
+        raise refusals[0]
     taken = replace(taken, n_known=taken.n_known + len(found.events) - len(events))
     return BucketEventsOut(
         new=taken.n_new,

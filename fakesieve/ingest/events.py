@@ -47,14 +47,18 @@ class ObjectEvent:
 
 @dataclass(frozen=True)
 class Notification:
-    """What one message said. ``n_ignored`` counts what brings no video: tests, tags, folders."""
+    """What one message said. ``n_ignored`` counts what brings no video: tests, tags, folders.
+
+    ``refusals`` are of records that cannot be read, beside others that can: those are still to be acted upon.
+    """
 
     events: tuple[ObjectEvent, ...]
     n_ignored: int = 0
+    refusals: tuple[RequestRefused, ...] = ()
 
 
 def parse_notification(body: bytes | str) -> Notification:
-    """Read one message. Raises ``RequestRefused`` with ``INVALID_REQUEST`` where it is none that is known."""
+    """Read one message. Raises ``RequestRefused`` with ``INVALID_REQUEST`` where nothing in it is known."""
     return read_notification(_read_json(body))
 
 
@@ -112,21 +116,32 @@ def _parse(message: object, depth: int) -> Notification:
 
 
 def _parse_records(records: list[object]) -> Notification:
-    """Read S3's own form, which MinIO and Ceph share; keys are written as in an HTML form."""
-    events = list[ObjectEvent]()
+    """Read S3's own form, which MinIO and Ceph share. A record that cannot be read hides no others."""
+    events, refusals = list[ObjectEvent](), list[RequestRefused]()
     for record in records:
-        name = _read_text(record, "eventName").removeprefix("s3:")
-        kind = _find_kind(name)
-        if kind is None:
-            continue
-        place = _read_object(record, "s3")
-        item = _read_object(place, "object")
-        key = _decode_key(_read_text(item, "key"))
-        if key.endswith("/"):
-            continue  # a folder, made by a browser for files
-        ref = _make_ref(_read_text(_read_object(place, "bucket"), "name"), key, item, "eTag", "versionId")
-        events.append(ObjectEvent(kind, ref, _read_order(item)))
-    return Notification(tuple(events), len(records) - len(events))
+        try:
+            event = _parse_record(record)
+        except RequestRefused as fault:
+            refusals.append(fault)
+        else:
+            events += [] if event is None else [event]
+    if refusals and len(refusals) == len(records):
+        raise refusals[0]
+    return Notification(tuple(events), len(records) - len(events) - len(refusals), tuple(refusals))
+
+
+def _parse_record(record: object) -> ObjectEvent | None:
+    """Read a record of S3, None where it brings no video; keys are written as in an HTML form."""
+    kind = _find_kind(_read_text(record, "eventName").removeprefix("s3:"))
+    if kind is None:
+        return None
+    place = _read_object(record, "s3")
+    item = _read_object(place, "object")
+    key = _decode_key(_read_text(item, "key"))
+    if key.endswith("/"):
+        return None  # a folder, made by a browser for files
+    ref = _make_ref(_read_text(_read_object(place, "bucket"), "name"), key, item, "eTag", "versionId")
+    return ObjectEvent(kind, ref, _read_order(item))
 
 
 def _parse_event_bridge(fields: Mapping[str, object]) -> Notification:

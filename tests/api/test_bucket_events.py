@@ -71,6 +71,14 @@ def test_what_no_store_sends_is_refused(acme, body):
     assert reason_of(acme.post("/v1/bucket-events", body)) == (422, "INVALID_REQUEST")
 
 
+def test_a_record_that_cannot_be_read_holds_up_none_beside_it(acme, clip):
+    uri = clip("events/beside.mp4")
+    body = notify("%FF.mp4", "events/beside.mp4")
+    for _ in range(2):  # a store may send it again
+        assert reason_of(acme.post("/v1/bucket-events", body)) == (422, "INVALID_REQUEST")
+        assert list_uris(acme) == [uri]
+
+
 @pytest.mark.parametrize("prefix", ["in\0/", "\u00e4" * 1000])
 def test_a_prefix_that_no_key_can_have_is_refused(acme, prefix):
     assert reason_of(acme.post("/v1/bucket-events", notify("a.mp4"), prefix=prefix)) == (

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fakesieve.errors import Unavailable
 from fakesieve.ingest.sweep import ObjectWatermarks, Sweep
@@ -145,6 +146,18 @@ def test_what_cannot_be_read_stays_for_people_to_see(ingest: Ingest) -> None:
     ingest.listener.take_turn()
     assert [message.body for message in ingest.queue.messages] == ["nonsense"]
     assert ingest.list_keys() == ["a.mp4"]
+
+
+def test_a_record_that_cannot_be_read_holds_up_none_beside_it_and_is_seen(ingest: Ingest) -> None:
+    ingest.put("a.mp4", "b.mp4")
+    ingest.queue.put(tell("%FF.mp4", "a.mp4"))
+    ingest.queue.put(tell("b.mp4"))
+    with capture_logs() as lines:
+        ingest.listener.take_turn()
+        ingest.listener.take_turn()  # it comes again, up to the queue's own rule
+    assert ingest.list_keys() == ["a.mp4", "b.mp4"]
+    assert len(ingest.queue.messages) == 1
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["ingest.refused"] * 2
 
 
 def test_an_outage_keeps_the_messages_that_are_not_done(ingest: Ingest) -> None:

@@ -215,6 +215,14 @@ def test_what_is_no_notification_is_refused(body: str | bytes) -> None:
     refused(body)
 
 
+def test_a_record_that_cannot_be_read_leaves_the_others() -> None:
+    body = s3_body(s3_record("%FF.mp4"), s3_record("a.mp4"), s3_record("folder/"))
+    found = parse_notification(body)
+    assert ([event.ref.key for event in found.events], found.n_ignored) == (["a.mp4"], 1)
+    (refusal,) = found.refusals
+    assert refusal.reason is Reason.INVALID_REQUEST
+
+
 def test_a_bucket_that_cannot_be_is_refused() -> None:
     record = s3_record("a.mp4")
     record["s3"]["bucket"]["name"] = "../etc"  # type: ignore[index] - a dict of dicts
