@@ -1,10 +1,10 @@
 """Where commands make jobs, over the database and the object store."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fakesieve.cli.direct.upload import store_file
 from fakesieve.cli.fleet import Listing, ListingSize, Order, TakenJob
 from fakesieve.cli.place import Place
 from fakesieve.errors import NothingMatched, RequestRefused
@@ -49,12 +49,8 @@ class DirectIntake:
 
         No two tenants share an object, so that the erasure of one's video leaves the other's.
         """
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        # Bytes of a name that are no UTF-8 become escapes.
-        name = path.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        key = f"{tenant_prefix(self._place.tenant_id)}{digest[:32]}/{name[-_NAME_LETTERS_MAX:]}"
-        return self._place.open_objects().upload(path, self._place.settings.bucket, key).ref
+        place = self._place
+        return store_file(place.open_objects(), path, place.settings.bucket, tenant_prefix(place.tenant_id))
 
     def submit_listing(self, listing: Listing, order: Order) -> Iterator[TakenJob]:
         """Submit a listing as one batch; the same manifest again is completed, not submitted twice.

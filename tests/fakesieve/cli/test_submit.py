@@ -7,9 +7,17 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.jobs.states import JobState, Lane
+from fakesieve.object_stores.folder import FolderObjects
+from fakesieve.objects import VideoRef
 from fakesieve.records.jobs import Outbox
 from fakesieve.values.videos import SourceKind
 from tests.fakesieve.cli.conftest import Fleet
+
+
+def read_source(fleet: Fleet, job_id: str) -> VideoRef:
+    """The object that a job is about, pinned."""
+    job = fleet.read_job(job_id)
+    return VideoRef(job.source_bucket, job.source_key, None, job.source_etag, job.source_size_bytes)
 
 
 @pytest.fixture
@@ -47,6 +55,25 @@ def test_a_file_that_is_missing_stops_before_anything_is_submitted(fleet: Fleet,
         "error: SOURCE_NOT_FOUND: nowhere.mp4 is no file\nhint: check the path; objects begin with s3://\n"
     )
     assert fleet.run("jobs", "ls", "--json").out == ""
+
+
+def test_a_file_that_is_submitted_again_takes_nothing_from_the_first_job(
+    fleet: Fleet, clip: Path, tmp_path: Path
+) -> None:
+    first, second = (json.loads(fleet.run("submit", str(clip), "--json").out) for _ in range(2))
+    refs = [read_source(fleet, line["job_id"]) for line in (first, second)]
+    assert first["job_id"] != second["job_id"]
+    assert refs[0] == refs[1]
+    fetched = FolderObjects(fleet.objects).download(refs[0], tmp_path / "fetched.mp4")
+    assert fetched.path.read_bytes() == clip.read_bytes()
+
+
+def test_other_bytes_under_the_key_of_a_file_are_replaced(fleet: Fleet, clip: Path) -> None:
+    first = json.loads(fleet.run("submit", str(clip), "--json").out)
+    fleet.put_object(read_source(fleet, first["job_id"]).key, b"n" * len(clip.read_bytes()))
+    again = json.loads(fleet.run("submit", str(clip), "--json").out)
+    ref = read_source(fleet, again["job_id"])
+    assert FolderObjects(fleet.objects).read_range(ref, 0, 1000) == clip.read_bytes()
 
 
 def test_an_object_is_submitted_where_it_lies(fleet: Fleet) -> None:
