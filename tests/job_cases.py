@@ -58,6 +58,7 @@ class JobCase:
     store: JobStore
     tenants: tuple[str, str]
     pass_time: Callable[[float], None]  # lets so many seconds pass on the store's clock
+    list_places: Callable[[str], list[tuple[str, str | None]]]  # keys and ETags where a video was seen
     credit: Credit = field(default_factory=Credit)
 
     def submit(self, name: str = "clip", tenant: int = 0, **changes) -> str:
@@ -67,9 +68,11 @@ class JobCase:
     def claim(self, job_id: str, index: int = 0, owner: str = "host-1") -> Claim | Refusal:
         return claim_shard(self.store, ShardKey(job_id, index), owner, LEASE_S, LIMITS)
 
-    def prepare(self, job_id: str, shards: int = 1, content: str | None = None) -> FanOut:
+    def prepare(
+        self, job_id: str, shards: int = 1, content: str | None = None, source: VideoRef | None = None
+    ) -> FanOut:
         plans = tuple({"shard": n} for n in range(1, shards + 1))
-        prepared = Prepared(make_sha(content or job_id), 1000, MEDIA, "fp1", plans)
+        prepared = Prepared(make_sha(content or job_id), 1000, MEDIA, "fp1", plans, source=source)
         return fan_out(self.store, self.claim(job_id), prepared).outcome
 
     def screen(self, job_id: str, index: int) -> Finish:

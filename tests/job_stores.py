@@ -45,7 +45,12 @@ def make_sql_case(database: Database) -> JobCase:
                 moved = ", ".join(f"{name} = {name} - make_interval(secs => :s)" for name in columns)
                 session.execute(text(f"UPDATE {table} SET {moved}"), {"s": span_s})
 
-    return JobCase(SqlJobStore(database), tenants, pass_time)
+    def list_places(video_id: str) -> list[tuple[str, str | None]]:
+        query = text("SELECT key, etag FROM source WHERE video_id = :id ORDER BY key, etag")
+        with database.transaction(tenant_id=None) as session:
+            return [(row.key, row.etag) for row in session.execute(query, {"id": video_id})]
+
+    return JobCase(SqlJobStore(database), tenants, pass_time, list_places)
 
 
 def take_back_time(database: Database, span_s: float) -> None:
@@ -65,7 +70,13 @@ def make_memory_case() -> JobCase:
     def pass_time(span_s: float) -> None:
         now[0] += span_s
 
-    return JobCase(MemoryJobStore(lambda: now[0]), ("ten_a", "ten_b"), pass_time)
+    store = MemoryJobStore(lambda: now[0])
+
+    def list_places(video_id: str) -> list[tuple[str, str | None]]:
+        own = [place for place, seen in store.sources.items() if seen == video_id]
+        return sorted((str(key), etag) for _, _, key, _, etag in own)
+
+    return JobCase(store, ("ten_a", "ten_b"), pass_time, list_places)
 
 
 @pytest.fixture(params=["memory", "postgres"])

@@ -15,6 +15,7 @@ from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
 from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.states import JobState
 from fakesieve.logging import get_logger
+from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from workers.leases import HeldClaim
 from workers.plan_json import PlanInvalid, plan_to_json, probe_from_json, probe_to_json
@@ -34,9 +35,10 @@ def prepare_job(place: Workplace, held: HeldClaim) -> Claim | None:
     object cannot be screened.
     """
     claim, screener = held.claim, place.screener
-    probe = recall_probe(claim) or _probe_object(place, held)
+    known = recall_probe(claim)
+    probe, source = (known, None) if known else _probe_object(place, held)
     held.stage = "plan"
-    prepared = plan_job(screener, probe)
+    prepared = plan_job(screener, probe, source)
     fanned = place.end_and_take(
         ShardKey(claim.key.job_id, 1),
         lambda taker: fan_out(place.store, claim, prepared, place.limits, taker),
@@ -65,8 +67,8 @@ def recall_probe(claim: Claim) -> Probe | None:
         return None
 
 
-def _probe_object(place: Workplace, held: HeldClaim) -> Probe:
-    """Fetch the object and look at it."""
+def _probe_object(place: Workplace, held: HeldClaim) -> tuple[Probe, VideoRef]:
+    """Fetch the object and look at it; return the object as it was read, too."""
     claim, screener, limits = held.claim, place.screener, place.screener.settings.limits
     begun_s = time.monotonic()
     held.enter("fetch")
@@ -81,7 +83,7 @@ def _probe_object(place: Workplace, held: HeldClaim) -> Probe:
         if probe.sha256 != file.sha256:
             seen = f"{file.path.name} was changed in the scratch folder"
             raise Unavailable(Reason.NO_SPACE, seen, "keep other programs out of the scratch folder")
-    return probe
+    return probe, file.ref
 
 
 @contextmanager
@@ -98,8 +100,11 @@ def link_as(path: Path, key: str) -> Generator[Path]:
         link.unlink()
 
 
-def plan_job(screener: Screener, probe: Probe) -> Prepared:
-    """Say what the shards of a probed video are, with their samples as the measure of their work."""
+def plan_job(screener: Screener, probe: Probe, source: VideoRef | None) -> Prepared:
+    """Say what the shards of a probed video are, with their samples as the measure of their work.
+
+    ``source`` as of :class:`Prepared`.
+    """
     sampling = screener.settings.sampling
     shards = cut_shards(plan_samples(probe, sampling), probe, sampling)
     return Prepared(
@@ -110,4 +115,5 @@ def plan_job(screener: Screener, probe: Probe) -> Prepared:
         plans=tuple(plan_to_json(shard) for shard in shards),
         costs=tuple(float(len(shard.targets)) for shard in shards),
         policy=screener.by.policy,
+        source=source,
     )

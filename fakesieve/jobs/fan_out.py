@@ -9,9 +9,10 @@ from engine.policy import Policy
 from fakesieve.jobs.claim import DEFAULT_LIMITS, Taker, give_back
 from fakesieve.jobs.ends import end_job, failed_by
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
+from fakesieve.jobs.rows import Claim, Fault, JobEnd, JobPlan, JobRow, Mark, ShardDraft, ShardKey, VideoDraft
 from fakesieve.jobs.states import JobState, WorkKind
 from fakesieve.jobs.store import JobStore, JobTransaction
+from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 
 SHA256_HEX_LENGTH = 64
@@ -24,7 +25,8 @@ class Prepared:
 
     ``fingerprint`` names the pipeline that is about to score them. ``costs`` predicts the work of each plan
     in any one unit (samples, say); without it every plan costs the same. An analysis that is reused was
-    perhaps judged by another policy, and gets a verdict of ``policy`` too.
+    perhaps judged by another policy, and gets a verdict of ``policy`` too. ``source`` is the object as it was
+    read, pinned; absent where it was read for an earlier claim.
     """
 
     sha256: str
@@ -34,6 +36,7 @@ class Prepared:
     plans: tuple[Mapping[str, object], ...]
     costs: tuple[float, ...] = ()
     policy: Policy | None = None
+    source: VideoRef | None = None
 
     def __post_init__(self) -> None:
         if len(self.sha256) != SHA256_HEX_LENGTH:
@@ -44,6 +47,8 @@ class Prepared:
             raise ValueError(f"{len(self.costs)} costs for {len(self.plans)} plans")
         if not all(0.0 <= cost < math.inf for cost in self.costs):
             raise ValueError(f"a cost is a number from 0, not {self.costs}")
+        if self.source is not None and not self.source.is_pinned:
+            raise ValueError(f"what was read is a version of the object, {self.source.uri} is a place")
 
 
 class FanOut(StrEnum):
@@ -114,8 +119,7 @@ def _wait(store: JobStore, claim: Claim, prepared: Prepared, seen: str, limits: 
             return False
         job = tx.lock_job(claim.key.job_id)
         if job is not None and job.state is JobState.RUNNING:
-            video_id = _note_video(tx, job, prepared)
-            tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, 0)
+            tx.plan_job(job.id, _note_video(tx, job, prepared), 0)
         return True
 
     return store.run(work)
@@ -133,38 +137,43 @@ def _repeat(tx: JobTransaction, job: JobRow, taker: Taker | None) -> Fanned:
 def _fan_out_job(
     tx: JobTransaction, job: JobRow, prepared: Prepared, taker: Taker | None, *, may_wait: bool
 ) -> Fanned:
-    video_id = _note_video(tx, job, prepared)
+    plan = _note_video(tx, job, prepared)
     # Noting the video has locked its row, so two of them look one after the other.
-    same = tx.find_same(job, video_id, prepared.fingerprint)
+    same = tx.find_same(job, plan.video_id, plan.fingerprint)
     analysis_id = same.analysis_id
     if analysis_id is None and same.job_id is not None and may_wait:
         raise _Twin(f"{same.job_id} screens the same bytes, its analysis is waited for")
     if analysis_id is not None:
-        tx.plan_job(job.id, video_id, prepared.fingerprint, prepared.media, 0)
+        tx.plan_job(job.id, plan, 0)
         if prepared.policy is not None:
             tx.judge_analysis(analysis_id, prepared.policy)
         end_job(tx, job.id, JobEnd(JobState.SUCCEEDED, analysis_id=analysis_id, reused_analysis=True))
         return Fanned(FanOut.REUSED)
     drafts = _draft_shards(job, prepared)
-    tx.open_shards(job.id, video_id, prepared.fingerprint, prepared.media, drafts)
+    tx.open_shards(job.id, plan, drafts)
     first = taker.take(tx, drafts[0].key) if taker else None
     tx.insert_doorbells([draft.key for draft in (drafts[1:] if first else drafts)])
     return Fanned(FanOut.FANNED, first)
 
 
-def _note_video(tx: JobTransaction, job: JobRow, prepared: Prepared) -> str:
-    return tx.upsert_video(
-        VideoDraft(
-            job.tenant_id,
-            prepared.sha256,
-            prepared.size_bytes,
-            prepared.media,
-            job.source,
-            job.external_id,
-            job.source_kind,
-            job.asked_time,
-        )
+def _note_video(tx: JobTransaction, job: JobRow, prepared: Prepared) -> JobPlan:
+    """Note the video and where it was seen; return what the job is to know of it.
+
+    A job of a place alone is from now on about the bytes that were read there: whatever replaces them is
+    another video, which takes neither this one's place nor its job.
+    """
+    source = job.source if job.source.is_pinned or prepared.source is None else prepared.source
+    draft = VideoDraft(
+        job.tenant_id,
+        prepared.sha256,
+        prepared.size_bytes,
+        prepared.media,
+        source,
+        job.external_id,
+        job.source_kind,
+        job.asked_time,
     )
+    return JobPlan(source, tx.upsert_video(draft), prepared.fingerprint, prepared.media)
 
 
 def _draft_shards(job: JobRow, prepared: Prepared) -> list[ShardDraft]:

@@ -222,6 +222,18 @@ class VideoDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPlan:
+    """What preparing has written about a job: the object as it was read, whose bytes these are, by what they
+    are screened, and the probe as JSON.
+    """
+
+    source: VideoRef
+    video_id: str
+    fingerprint: str
+    media: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A doorbell in the outbox that may be rung now. ``cost`` is in units of predicted work."""
 

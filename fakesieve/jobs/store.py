@@ -22,6 +22,7 @@ from fakesieve.jobs.rows import (
     HostBeat,
     JobDraft,
     JobEnd,
+    JobPlan,
     JobRow,
     Mark,
     Placed,
@@ -165,20 +166,11 @@ class FinishRows(Protocol):
         """Return the job's ``score`` shard, locked; None before all others are done."""
         ...
 
-    def plan_job(
-        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
-    ) -> None:
-        """Write what preparing has found out about a locked job."""
+    def plan_job(self, job_id: str, plan: JobPlan, n_shards: int) -> None:
+        """Write what preparing has found out about a locked job. Its later claims read ``plan.source``."""
         ...
 
-    def open_shards(
-        self,
-        job_id: str,
-        video_id: str,
-        fingerprint: str,
-        media: Mapping[str, object],
-        drafts: Sequence[ShardDraft],
-    ) -> None:
+    def open_shards(self, job_id: str, plan: JobPlan, drafts: Sequence[ShardDraft]) -> None:
         """Do what :meth:`plan_job` does, and insert the ``screen`` shards: ``drafts`` are all of them."""
         ...
 

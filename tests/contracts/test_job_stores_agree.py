@@ -5,6 +5,7 @@ What ten thousand seeds show of the one in memory holds for the other only as fa
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -81,7 +82,8 @@ class Walk:
         if not isinstance(found, Claim):
             return found
         self.claims.append(found)
-        return found.kind, found.fence, found.attempt, found.deliveries, found.n_shards, found.plan
+        numbers = (found.fence, found.attempt, found.deliveries, found.n_shards)
+        return found.kind, numbers, found.source, found.plan
 
     def is_open(self, job_id: str, index: int) -> bool:
         shard = self.case.read_shard(job_id, index)
@@ -103,7 +105,8 @@ class Walk:
         if claim.kind is WorkKind.PREPARE:
             plans = tuple({"n": n} for n in range(shards))
             content = f"content-{int(claim.source.key[0]) % 3}"
-            prepared = Prepared(make_sha(content), 1, MEDIA, "fp1", plans)
+            read = replace(claim.source, etag=content, size_bytes=1)
+            prepared = Prepared(make_sha(content), 1, MEDIA, "fp1", plans, source=read)
             return self.note(fan_out(self.case.store, claim, prepared, taker=taker))
         analysis = make_analysis(claim.tenant_id, claim.video_id)
         if claim.kind is WorkKind.SCREEN and claim.n_shards == 1 and is_short:
@@ -168,6 +171,8 @@ class Walk:
                     job.reason,
                     job.reused_analysis,
                     job.analysis_id is None,
+                    job.source,
+                    [] if job.video_id is None else self.case.list_places(job.video_id),
                     load_evidence(self.case.store, job_id),
                     [
                         (

@@ -22,7 +22,7 @@ class MemoryTables:
         self.outbox: dict[ShardKey, MemoryOutbox] = {}
         self.events: list[tuple[str, str]] = []
         self.videos: dict[tuple[str, str], str] = {}
-        self.sources: dict[tuple[str, str], int] = {}
+        self.sources: dict[tuple[str | None, ...], str] = {}
         self.analyses: dict[tuple[str, str], str] = {}
         self.verdicts: dict[tuple[str, str, int], Policy] = {}
         self.usage: dict[str, str] = {}

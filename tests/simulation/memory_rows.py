@@ -20,6 +20,7 @@ class MemoryJob:
     def __init__(self, draft: JobDraft, now_s: float) -> None:
         self.draft = draft
         self.id = draft.id
+        self.source = draft.source
         self.state = JobState.QUEUED
         self.is_live = True
         self.n_shards = 0

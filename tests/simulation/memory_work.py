@@ -11,6 +11,7 @@ from fakesieve.jobs.rows import (
     Fault,
     JobDraft,
     JobEnd,
+    JobPlan,
     JobRow,
     Mark,
     Placed,
@@ -153,7 +154,7 @@ class MemoryWork(Journal):
             shard.attempts,
             job.draft.lane,
             job.draft.tenant_id,
-            job.draft.source,
+            job.source,
             shard.draft.plan,
             job.media,
             job.deadline,
@@ -229,7 +230,7 @@ class MemoryWork(Journal):
             draft.tenant_id,
             job.state,
             draft.lane,
-            draft.source,
+            job.source,
             job.n_shards,
             job.n_done,
             job.fence,
@@ -296,15 +297,14 @@ class MemoryWork(Journal):
                 return self._make_shard_row(shard)
         return None
 
-    def plan_job(
-        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
-    ) -> None:
+    def plan_job(self, job_id: str, plan: JobPlan, n_shards: int) -> None:
         job = self.store.jobs[job_id]
         self._touch(job)
-        job.video_id, job.fingerprint, job.media, job.n_shards = video_id, fingerprint, media, n_shards
+        job.source, job.video_id, job.n_shards = plan.source, plan.video_id, n_shards
+        job.fingerprint, job.media = plan.fingerprint, plan.media
 
-    def open_shards(self, job_id, video_id, fingerprint, media, drafts: Sequence[ShardDraft]) -> None:
-        self.plan_job(job_id, video_id, fingerprint, media, len(drafts))
+    def open_shards(self, job_id: str, plan: JobPlan, drafts: Sequence[ShardDraft]) -> None:
+        self.plan_job(job_id, plan, len(drafts))
         self.insert_shards(drafts)
 
     def end_job(self, job_id: str, end: JobEnd) -> JobRow | None:
@@ -365,7 +365,9 @@ class MemoryWork(Journal):
         if key not in self.store.videos:
             self._put(self.store.videos, key, f"vid_{len(self.store.videos)}")
         video_id = self.store.videos[key]
-        self._put(self.store.sources, (video_id, draft.source.uri), 1)
+        ref = draft.source
+        place = (draft.tenant_id, ref.bucket, ref.key, ref.version_id, ref.etag)
+        self._put(self.store.sources, place, video_id)
         return video_id
 
     def find_same(self, job: JobRow, video_id: str, fingerprint: str) -> Same:

@@ -1,6 +1,7 @@
 """Worker hosts of a simulation: slots that claim, work and finish, with a heartbeat beside them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -188,7 +189,9 @@ class SimSlot:
             return
         shards = 1 + int(world.draw() * 3)
         plans = tuple({"n": n} for n in range(shards))
-        prepared = Prepared(_SHAS[content], 1, MEDIA, self.host.fingerprint, plans)
+        # The object is replaced by the same bytes each time that somebody looks.
+        read = replace(claim.source, etag=claim.source.etag or f"{claim.key.job_id}-{claim.fence}")
+        prepared = Prepared(_SHAS[content], 1, MEDIA, self.host.fingerprint, plans, source=read)
         taker = self._begin_taking(ShardKey(claim.key.job_id, 1))
         fanned = yield from self._until_reply(
             lambda: fan_out(world.store, claim, prepared, world.limits, taker)
@@ -203,6 +206,7 @@ class SimSlot:
 
     def _screen(self, claim: Claim) -> Iterator[None]:
         world = self.world
+        world.note_read(claim)
         evidence = b"%d/%d" % (claim.fence, claim.key.index)
         if claim.n_shards == 1 and world.draw() < 0.7:
             yield from self._end_only(claim, evidence)

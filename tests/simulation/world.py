@@ -66,6 +66,7 @@ class World:
         self.seen: Counter[str] = Counter()
         self.acked: dict[str, NewJob] = {}
         self.wrong: list[str] = []
+        self.read: dict[str, VideoRef] = {}
         self.credits = [Credit(), Credit()]
         self.is_rolling = self.draw() < 0.3
         self.hosts = [SimHost(self, f"host-{n}", slots=2) for n in range(2)]
@@ -87,6 +88,12 @@ class World:
             self.wrong.append(f"{job_id} was scored on {evidence}, not {wanted}")
         self.scored.add(job_id)
         self.seen["scored"] += 1
+
+    def note_read(self, claim: Claim) -> None:
+        """All shards of a job read the version of the object that was prepared."""
+        first = self.read.setdefault(claim.key.job_id, claim.source)
+        if claim.source != first or not first.is_pinned:
+            self.wrong.append(f"{claim.key} reads {claim.source}, another read {first}")
 
     def _rate(self, most: float) -> float:
         return most * self.draw() if self.draw() < 0.6 else 0.0

@@ -140,6 +140,21 @@ def test_object_replaced_after_it_was_prepared_fails_its_job(fleet, face_clip, t
     assert (read(fleet, job_id).state, read(fleet, job_id).reason) == (JobState.FAILED, Reason.SOURCE_CHANGED)
 
 
+def test_object_that_was_named_by_its_place_is_the_one_that_was_read(fleet, face_clip, tmp_path):
+    def submit_place():
+        wait(fleet, 0.0)
+        return submit_video(fleet.store, NewJob("ten_1", VideoRef(BUCKET, "clip.mp4"))).job_id
+
+    refs, jobs = [], []
+    for path in (face_clip, draw_face(tmp_path / "other.mp4", seed=3, frames=40)):
+        refs.append(fleet.objects.upload(path, BUCKET, "clip.mp4").ref)
+        jobs.append(submit_place())
+        fleet.answer_all()
+    assert [read(fleet, job_id).state for job_id in jobs] == [JobState.SUCCEEDED] * 2
+    assert [read(fleet, job_id).source for job_id in jobs] == refs
+    assert set(fleet.store.sources.values()) == {read(fleet, job_id).video_id for job_id in jobs}
+
+
 def test_video_of_which_nothing_decodes_fails_with_its_reason(fleet, face_clip, monkeypatch):
     def refuse(*args, **options):
         raise MediaRejected(RejectReason.CORRUPT, "no packet decodes", "convert it")

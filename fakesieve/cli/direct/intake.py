@@ -37,8 +37,9 @@ class DirectIntake:
         return self._submit(self._upload(path), order, SourceKind.UPLOAD)
 
     def submit_object(self, uri: str, order: Order) -> TakenJob:
-        """Submit an object where it lies."""
-        return self._submit(_parse(uri), order, SourceKind.API)
+        """Submit an object where it lies. The job is about the bytes that lie there now."""
+        seen = self._place.open_objects().head(_parse(uri))
+        return self._submit(seen.ref, order, SourceKind.API)
 
     def _submit(self, ref: VideoRef, order: Order, kind: SourceKind) -> TakenJob:
         done = submit_video(self._place.store, self._make_job(ref, order, kind))

@@ -89,6 +89,9 @@ PLAN_JOB = (
     update(Job)
     .where(_IS_JOB)
     .values(
+        source_version_id=bindparam("of_version"),
+        source_etag=bindparam("of_etag"),
+        source_size_bytes=bindparam("of_size"),
         video_id=bindparam("of_video"),
         pipeline_fingerprint=bindparam("by_pipeline"),
         media=bindparam("probed"),

@@ -15,7 +15,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from engine.policy import Policy
-from fakesieve.jobs.rows import Fault, JobEnd, JobRow, Mark, Same, ShardDraft, ShardKey, ShardRow, VideoDraft
+from fakesieve.jobs.rows import (
+    Fault,
+    JobEnd,
+    JobPlan,
+    JobRow,
+    Mark,
+    Same,
+    ShardDraft,
+    ShardKey,
+    ShardRow,
+    VideoDraft,
+)
 from fakesieve.jobs.sql.claiming import SqlClaiming
 from fakesieve.jobs.sql.finish_statements import (
     CLOSE,
@@ -103,23 +114,12 @@ class SqlFinishing(SqlClaiming):
         row = self.connection.execute(LOCK_SCORE_SHARD, {"of_job": job_id}).one_or_none()
         return None if row is None else read_shard_row(row)
 
-    def plan_job(
-        self, job_id: str, video_id: str, fingerprint: str, media: Mapping[str, object], n_shards: int
-    ) -> None:
-        found = {"of_video": video_id, "by_pipeline": fingerprint, "probed": dict(media)}
-        self.connection.execute(PLAN_JOB, {"of_job": job_id, "in_shards": n_shards} | found)
+    def plan_job(self, job_id: str, plan: JobPlan, n_shards: int) -> None:
+        self.connection.execute(PLAN_JOB, _write_plan(job_id, plan, n_shards))
 
-    def open_shards(
-        self,
-        job_id: str,
-        video_id: str,
-        fingerprint: str,
-        media: Mapping[str, object],
-        drafts: Sequence[ShardDraft],
-    ) -> None:
+    def open_shards(self, job_id: str, plan: JobPlan, drafts: Sequence[ShardDraft]) -> None:
         shards = [{"index": each.key.index, "cost": each.cost, "plan": each.plan} for each in drafts]
-        found = {"of_video": video_id, "by_pipeline": fingerprint, "probed": dict(media)}
-        values = found | {"of_job": job_id, "in_shards": len(drafts), "shards": shards}
+        values = _write_plan(job_id, plan, len(drafts)) | {"shards": shards}
         self.connection.execute(OPEN_SHARDS, values)
 
     def close_job(self, job_id: str, end: JobEnd, *, is_billed: bool = False) -> JobRow | None:
@@ -227,6 +227,20 @@ class SqlFinishing(SqlClaiming):
 
     def store_analysis(self, analysis: AnalysisRecord) -> tuple[str, bool]:
         return store_analysis(self.session, analysis)
+
+
+def _write_plan(job_id: str, plan: JobPlan, n_shards: int) -> dict[str, Any]:
+    """Return the parameters of ``PLAN_JOB``."""
+    return {
+        "of_job": job_id,
+        "in_shards": n_shards,
+        "of_version": plan.source.version_id,
+        "of_etag": plan.source.etag,
+        "of_size": plan.source.size_bytes,
+        "of_video": plan.video_id,
+        "by_pipeline": plan.fingerprint,
+        "probed": dict(plan.media),
+    }
 
 
 def end_values(end: JobEnd) -> dict[str, Any]:

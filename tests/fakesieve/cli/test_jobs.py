@@ -31,6 +31,7 @@ def test_jobs_are_listed_newest_first_and_by_state(fleet: Fleet) -> None:
 
 
 def test_a_job_is_shown_with_its_work(fleet: Fleet) -> None:
+    fleet.put_object("a.mp4")
     line = json.loads(fleet.run("submit", "s3://videos/a.mp4", "--json").out)
     shown = json.loads(fleet.run("jobs", "show", line["job_id"], "--json").out)
     assert (shown["state"], shown["attempts"], shown["history"]) == ("queued", 0, [])
@@ -69,6 +70,7 @@ def test_another_tenants_job_is_not_found(fleet: Fleet, monkeypatch) -> None:
 
 
 def test_cancel_and_retry(fleet: Fleet) -> None:
+    fleet.put_object("a.mp4")
     job_id = json.loads(fleet.run("submit", "s3://videos/a.mp4", "--json").out)["job_id"]
     assert fleet.run("jobs", "cancel", job_id).out == f"{job_id}  cancelled\n"
     job = fleet.read_job(job_id)
@@ -97,6 +99,7 @@ def test_a_batch_is_cancelled_as_one(fleet: Fleet, tmp_path) -> None:
 
 def test_watch_ends_when_all_jobs_have_ended(fleet: Fleet) -> None:
     done = fleet.add_result("a.mp4")
+    fleet.put_object("b.mp4")
     late = json.loads(fleet.run("submit", "s3://videos/b.mp4", "--json").out)["job_id"]
 
     def cancel_soon() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from fakesieve.errors import SourceRefused
 from fakesieve.jobs.states import JobState, Lane
 from fakesieve.object_stores.folder import FolderObjects
 from fakesieve.objects import VideoRef
+from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Outbox
 from fakesieve.values.videos import SourceKind
 from tests.fakesieve.cli.conftest import Fleet
@@ -77,10 +79,31 @@ def test_other_bytes_under_the_key_of_a_file_are_replaced(fleet: Fleet, clip: Pa
 
 
 def test_an_object_is_submitted_where_it_lies(fleet: Fleet) -> None:
+    FolderObjects(fleet.objects).make_bucket("elsewhere")
+    (fleet.objects / "elsewhere" / "a b.mp4").write_bytes(b"seven b")
     ran = fleet.run("submit", "s3://elsewhere/a b.mp4", "--json")
     job = fleet.read_job(json.loads(ran.out)["job_id"])
     assert (job.source_bucket, job.source_key, job.source_version_id) == ("elsewhere", "a b.mp4", None)
-    assert job.source_kind is SourceKind.API
+    assert (job.source_kind, job.source_size_bytes) == (SourceKind.API, 7)
+
+
+def test_a_job_of_an_object_is_about_the_bytes_that_lay_there(fleet: Fleet, tmp_path: Path) -> None:
+    jobs = []
+    for content in (b"first", b"second"):
+        fleet.put_object("a.mp4", content)
+        jobs.append(json.loads(fleet.run("submit", "s3://videos/a.mp4", "--json").out)["job_id"])
+    first, second = (read_source(fleet, job_id) for job_id in jobs)
+    objects = FolderObjects(fleet.objects)
+    with pytest.raises(SourceRefused) as caught:
+        objects.download(first, tmp_path / "first.mp4")
+    assert caught.value.reason is Reason.SOURCE_CHANGED
+    assert objects.read_range(second, 0, 100) == b"second"
+
+
+def test_an_object_that_is_not_there_becomes_no_job(fleet: Fleet) -> None:
+    ran = fleet.run("submit", "s3://videos/nowhere.mp4")
+    assert (ran.code, "SOURCE_NOT_FOUND: s3://videos/nowhere.mp4" in ran.err) == (1, True)
+    assert fleet.run("jobs", "ls", "--json").out == ""
 
 
 def test_a_manifest_is_one_batch_and_is_not_submitted_twice(fleet: Fleet, tmp_path: Path) -> None:

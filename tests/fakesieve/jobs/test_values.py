@@ -76,6 +76,7 @@ def test_what_ended_stays_but_for_a_retry() -> None:
         lambda: Prepared(SHA, 1, {}, "", ({},)),
         lambda: Prepared(SHA, 1, {}, "fp", ()),
         lambda: Prepared(SHA, 1, {}, "fp", ({},), costs=(1.0, 2.0)),
+        lambda: Prepared(SHA, 1, {}, "fp", ({},), source=VideoRef("videos", "clip.mp4")),
         lambda: NewJob("", SOURCE),
         lambda: NewJob("ten_a", SOURCE, deadline_s=0.0),
         lambda: NewJob("ten_a", SOURCE, idempotency_key=""),
