@@ -90,7 +90,9 @@ class DirectIntake:
             self._make_job(row.ref, order, SourceKind.MANIFEST, external_id=row.external_id)
             for row in found.rows
         ]
-        return jobs, None if listing.is_again else f"manifest:{found.sha256}:{order.lane}"
+        # With another deadline they are other jobs: those of the first batch keep theirs.
+        key = f"manifest:{found.sha256}:{order.lane}:{order.deadline_s}"
+        return jobs, None if listing.is_again else key
 
     def _read_manifest(self, name: str) -> Manifest:
         if name.startswith("s3://"):

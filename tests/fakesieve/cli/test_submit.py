@@ -167,6 +167,22 @@ def test_a_deadline_holds_for_every_job_of_a_manifest(fleet: Fleet, tmp_path: Pa
     assert job.deadline - job.create_time == timedelta(hours=2)
 
 
+def test_a_manifest_with_another_deadline_is_another_batch(fleet: Fleet, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("uri\ns3://videos/a.mp4\n")
+
+    def submit(hours: str) -> dict[str, object]:
+        return json.loads(
+            fleet.run("submit", "--manifest", str(manifest), "--deadline-h", hours, "--json").out
+        )
+
+    long, short, again = submit("24"), submit("1"), submit("1")
+    assert (short["is_new"], short["batch_id"] != long["batch_id"]) == (True, True)
+    assert (again["is_new"], again["job_id"]) == (False, short["job_id"])
+    job = fleet.read_job(str(short["job_id"]))
+    assert job.deadline - job.create_time == timedelta(hours=1)
+
+
 def test_a_bad_manifest_names_its_line(fleet: Fleet, tmp_path: Path) -> None:
     manifest = tmp_path / "list.csv"
     manifest.write_text("uri\nhttp://videos/a.mp4\n")
