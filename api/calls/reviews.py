@@ -120,7 +120,7 @@ class Reviews:
 
     def take_back_known(self, analysis_id: str) -> None:
         """Forget what was known of an analysis."""
-        self._sender.send("DELETE", f"/v1/known-analyses/{analysis_id}")
+        self._sender.delete(f"/v1/known-analyses/{analysis_id}")
 
     def accuracy(self) -> AccuracyListOut:
         """Return how well each reviewer decides on known items."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TypeVar
 from uuid import uuid4
 
@@ -24,13 +25,17 @@ _PAUSE_S, _PAUSE_S_MAX = 0.5, 30.0
 _PATIENCE_S = 120.0  # an API that asks for a longer pause than this is not waited for
 _RUNNING_SHARE, _RUNNING_PAUSE_S_MAX = 0.1, 10.0
 _GATEWAY = frozenset({502, 503, 504})
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class ApiProblem(FleetError):
     """The API refused or failed. ``reason`` is of the closed list; ``problem`` has the rest.
 
-    ``pause_s`` is how long to wait at least before another try, None where none can help.
+    ``pause_s`` is how long to wait at least before another try, None where none can help. ``may_be_done``: an
+    earlier try of the request got no answer, or one that leaves open whether it was done.
     """
+
+    may_be_done = False
 
     def __init__(self, problem: ProblemDocument, pause_s: float | None = None) -> None:
         super().__init__(problem.reason, problem.detail, problem.hint)
@@ -42,9 +47,13 @@ class ApiProblem(FleetError):
 
 
 class ApiUnreachable(Unavailable):
-    """There was no answer, or one that is not of this API, after every try. ``pause_s`` as ``ApiProblem``."""
+    """There was no answer, or one that is not of this API, after every try. ``pause_s`` as ``ApiProblem``.
+
+    ``was_sent`` is false where no connection came about.
+    """
 
     pause_s: float | None = None
+    was_sent = True
 
 
 class StillRunning(Unavailable):
@@ -85,6 +94,17 @@ class Sender:
         """Return what a POST answers; it is done once, however often it has to be sent."""
         key = {"Idempotency-Key": idempotency_key or str(uuid4())}
         return read_shape(shape, read_json(self.send("POST", path, body=body, headers=key)))
+
+    def delete(self, path: str) -> None:
+        """Remove what has this path.
+
+        The API keeps no answer to a DELETE. Where one was lost, that nothing is there tells that it was done.
+        """
+        try:
+            self.send("DELETE", path)
+        except ApiProblem as problem:
+            if problem.reason is not Reason.NOT_FOUND or not problem.may_be_done:
+                raise
 
     def pages(self, path: str, shape: type[Shape], query: Query | None = None) -> Iterator[Shape]:
         """Yield what a list holds, page after page."""
@@ -132,11 +152,14 @@ class Sender:
 
         To be told that it is being done is no failed try: that is asked again for ``running_s``.
         """
-        trial, running_since_s = 1, None
+        trial, running_since_s, may_be_done = 1, None, False
         while True:
             answer = self._try(request, stream=stream)
             if isinstance(answer, httpx2.Response):
                 return answer
+            if isinstance(answer, ApiProblem):
+                answer.may_be_done = may_be_done
+            may_be_done |= _may_be_done(answer)
             if answer.pause_s is None or answer.pause_s > _PATIENCE_S:
                 raise answer
             if answer.reason is Reason.REQUEST_IN_PROGRESS:
@@ -163,7 +186,9 @@ class Sender:
             with closing(answer):
                 answer.read()
         except httpx2.TransportError as fault:
-            return unreachable(f"{self.url} cannot be reached: {_tell(fault)}", pause_s=0.0)
+            lost = unreachable(f"{self.url} cannot be reached: {_tell(fault)}", pause_s=0.0)
+            lost.was_sent = not isinstance(fault, _NOT_SENT)
+            return lost
         return foreign(answer) if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:
@@ -250,6 +275,13 @@ class Sender:
             if time.monotonic() >= end_s:
                 seen = f"{path} has not ended after {timeout_s:g} s"
                 raise StillRunning(Reason.DEADLINE_EXCEEDED, seen, "wait for it again; it goes on")
+
+
+def _may_be_done(fault: ApiProblem | ApiUnreachable) -> bool:
+    """Whether a try that ended so may have done what was asked for all the same."""
+    if isinstance(fault, ApiProblem):
+        return fault.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return fault.was_sent
 
 
 def unreachable(seen: str, pause_s: float | None = None) -> ApiUnreachable:

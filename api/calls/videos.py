@@ -78,4 +78,4 @@ class Videos:
 
     def remove_retention(self, name: str) -> None:
         """Remove a class; its videos have the default one then."""
-        self._sender.send("DELETE", f"/v1/retention-classes/{name}")
+        self._sender.delete(f"/v1/retention-classes/{name}")

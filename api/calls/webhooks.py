@@ -29,7 +29,7 @@ class Webhooks:
 
     def remove(self, webhook_id: str) -> None:
         """Remove an endpoint with the log of its deliveries."""
-        self._sender.send("DELETE", f"/v1/webhooks/{webhook_id}")
+        self._sender.delete(f"/v1/webhooks/{webhook_id}")
 
     def enable(self, webhook_id: str) -> WebhookOut:
         """Switch an endpoint on again."""
