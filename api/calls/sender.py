@@ -242,25 +242,25 @@ class Sender:
         """
         failures = 0
         while True:
-            pause_s = (
-                0.0  # also behind an orderly end: the API ends a stream after a while, and when it stops
-            )
+            # Behind an orderly end too: the API ends a stream after a while, and when it stops.
+            pause_s, has_events = 0.0, False
             try:
                 for name, data in self.read_events(path):
                     if name == "problem":  # it ends for good, and would be refused if it was opened again
                         raise ApiProblem(read_shape(ProblemDocument, data))
-                    failures = 0
+                    failures, has_events = 0, True
                     yield read_shape(shape, data)
                     if name == "done":
                         return
             except (ApiProblem, ApiUnreachable) as fault:
-                if fault.pause_s is None or fault.pause_s > _PATIENCE_S or failures + 1 == self.tries:
+                is_last = not has_events and failures + 1 == self.tries
+                if fault.pause_s is None or fault.pause_s > _PATIENCE_S or is_last:
                     raise
                 pause_s = fault.pause_s
-            failures += 1
+            failures += not has_events
             if failures == self.tries:
                 raise unreachable(f"the events of {path} broke off {failures} times in a row")
-            self.pause(failures, pause_s)
+            self.pause(max(1, failures), pause_s)
 
     def wait(
         self, path: str, shape: type[Shape], is_done: Callable[[Shape], bool], timeout_s: float

@@ -1,5 +1,6 @@
-"""What the client makes of answers that were lost on their way."""
+"""What the client makes of answers that were lost on their way, and of streams that end in order."""
 
+import json
 from collections.abc import Iterator
 
 import httpx2
@@ -7,12 +8,15 @@ import pytest
 
 from api.app import create_app
 from api.client import ApiProblem, Client
+from api.schemas.keys import WhoAmI
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
 from fakesieve.settings import Settings
 from tests.api.callers import Caller
 from tests.api.served import serve_app
 from tests.waiting import PATIENCE_S
+
+ME = {"key_id": "key_1", "tenant_id": "ten_1", "scopes": []}
 
 
 class Line(httpx2.HTTPTransport):
@@ -72,3 +76,18 @@ def test_a_removal_of_what_was_never_there_is_refused(client: Client, line: Line
     assert (caught.value.reason, line.deletes) == (Reason.NOT_FOUND, 2)
     with pytest.raises(ApiProblem):
         client.webhooks.remove("whk_nothing")
+
+
+def stream(*names: str) -> httpx2.Response:
+    """Events of these names, after which the connection ends in order."""
+    told = "".join(f"event: {name}\ndata: {json.dumps(ME)}\n\n" for name in names)
+    return httpx2.Response(200, text=told, headers={"content-type": "text/event-stream"})
+
+
+def test_a_stream_that_brought_events_may_end_in_order_though_there_is_one_try() -> None:
+    """The API ends each stream after a quarter of an hour, however long the job takes."""
+    left = [stream("progress"), stream("progress"), stream("done")]
+    http = httpx2.Client(transport=httpx2.MockTransport(lambda _: left.pop(0)))
+    with Client("http://api", "fsk_x", http=http, tries=1, sleep=lambda _: None) as client:
+        assert [each.key_id for each in client.sender.follow("/v1/x", WhoAmI)] == ["key_1"] * 3
+    assert left == []
