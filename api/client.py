@@ -124,7 +124,7 @@ class Client:
         """Submit an object (``s3://bucket/key``) or a local file, which is uploaded first.
 
         The same call under the same ``idempotency_key`` gives the first job, for 48 hours; a file is then
-        not uploaded again, and one that was cut off on its way is sent from where it was.
+        not uploaded again, and one that was cut off on its way is sent again, whole, to the same upload.
 
         Raises ``ApiProblem``: IDEMPOTENCY_CONFLICT where the key was used for another source, for a file of
         other bytes or of another name, with other values, or by another key of the API; NOT_FOUND where the
