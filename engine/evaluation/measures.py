@@ -194,7 +194,7 @@ class _Videos:
 
 
 def _join_pictures(scored: Sequence[ItemResult]) -> _Videos:
-    """Return the files as videos: pictures that share ``video_id`` and label are frames of one.
+    """Return the files as videos: pictures that agree in :func:`_name_video` are frames of one.
 
     Its score is the mean of their logits, as frames of a file are averaged. A file of a video stays one
     entry, and so does a picture that stands alone.
@@ -202,7 +202,7 @@ def _join_pictures(scored: Sequence[ItemResult]) -> _Videos:
     videos: dict[object, list[ItemResult]] = {}
     for place, result in enumerate(scored):
         is_frame = result.kind is MediaKind.PICTURE
-        key = (result.item.video_id, result.item.label) if is_frame else place
+        key = _name_video(result.item) if is_frame else place
         videos.setdefault(key, []).append(result)
     score = [_columns(frames)[0] for frames in videos.values()]
     joined = [float(each[0]) if len(each) == 1 else float(sigmoid(to_logit(each).mean())) for each in score]
@@ -212,6 +212,15 @@ def _join_pictures(scored: Sequence[ItemResult]) -> _Videos:
         np.array([item.label for item in first], np.int64),
         tuple(item.cluster for item in first),
     )
+
+
+def _name_video(item: Item) -> tuple[object, ...]:
+    """Return what the frames of one video share.
+
+    ``video_id`` alone is not enough: sets give all forgeries of a recording, and all of its encodings, the id
+    of the recording, so that these are drawn together for intervals.
+    """
+    return (item.video_id, item.label, item.method, item.subset, item.compression)
 
 
 def _measure(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Measures:

@@ -92,6 +92,21 @@ def test_pictures_of_one_video_and_label_are_one_entry_of_its_figures() -> None:
     assert (overall.real, overall.manipulated, overall.ece.count) == (4, 4, 8)
 
 
+@pytest.mark.parametrize("column", ["method", "subset", "compression"])
+def test_two_forgeries_of_one_recording_are_two_videos(column: str) -> None:
+    """Sets of forgeries give all of a recording its id, whatever they were made and encoded by."""
+    results = [_frame("r1", "one", 0, 0.3), _frame("r2", "two", 0, 0.6)]
+    for value, score in (("A", 0.9), ("B", 0.1)):
+        forged = _frame(value, "000_003", 1, score)
+        results.append(replace(forged, item=replace(forged.item, **{column: value})))
+    evaluation = measure(results)
+    video = evaluation.overall.video_auc
+    assert (video.value, video.count) == (0.5, 4)  # joined they would be one forgery of 0.5
+    assert evaluation.roc is not None
+    assert evaluation.roc.area() == 0.5
+    assert evaluation.overall.tpr_at_fpr_10.value == 0.5  # 0.9 lies above all real ones, 0.5 would not
+
+
 def test_files_of_videos_stay_single() -> None:
     overall = measure(_frames_of_two_videos(MediaKind.VIDEO)).overall
     label, score = [0, 0, 0, 0, 1, 1, 1, 1], [0, 2, 0, 0.5, 1, 2, 0, 2]
