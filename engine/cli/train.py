@@ -12,7 +12,6 @@ from engine.build.checkpoint import load_torch_file
 from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
 from engine.network.variants import build_lv_compact, initialise_from_imagenet
-from engine.output.files import unwritable
 from engine.results import RejectReason
 from engine.training.allocator import keep_heap
 from engine.training.checkpoint import load_weights
@@ -67,8 +66,6 @@ def _prepare_recipe(network: TwoStreamNet, faces: list[FaceRecord], out: Path, s
 def _execute(run: TrainingRun, settings: RunSettings) -> None:
     try:
         run.execute(_print_line)
-    except OSError as fault:
-        raise unwritable(settings.directory, fault.strerror or str(fault)) from fault
     except FloatingPointError as fault:
         hint = f"give a lower --rate than {settings.schedule.peak}; the run goes on from what it saved last"
         raise BundleInvalid(RejectReason.MODEL_INVALID, str(fault), hint) from fault

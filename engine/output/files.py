@@ -8,7 +8,7 @@ from engine.errors import Unavailable
 from engine.results import RejectReason
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file that appears whole or not at all. Raises Unavailable (OUTPUT_FAILED)."""
     partial = name_partial(path)
     try:

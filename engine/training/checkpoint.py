@@ -1,5 +1,6 @@
 """What a training run keeps on disk, so that it can be stopped at any moment."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,12 +15,17 @@ from torch import Tensor, nn
 from engine.build.checkpoint import load_torch_file
 from engine.errors import BundleInvalid
 from engine.network.two_stream import TwoStreamNet
+from engine.output.files import write_whole
 from engine.results import RejectReason
+
+BEST_NAME = "best.pt"
+_LAST_NAME = "last.pt"
+_STATE_NAME = "state.json"
 
 
 @dataclass
 class RunState:
-    """Everything of a run but its tensors; kept beside the checkpoint as ``state.json``."""
+    """Everything of a run but its tensors; kept in the checkpoint, and for readers as ``state.json``."""
 
     step: int = 0
     images: int = 0
@@ -54,20 +60,25 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: RunState,
 ) -> None:
-    """Write ``last.pt`` and ``state.json``; each appears whole or not at all."""
-    tensors = {
+    """Write ``last.pt``, which alone is read again, and ``state.json``; each appears whole or not at all.
+
+    Raises Unavailable (OUTPUT_FAILED).
+    """
+    written = json.dumps(asdict(state), indent=1)
+    content = {
         "network": network.state_dict(),
         "averaged": averaged.tensors,
         "optimizer": optimizer.state_dict(),
+        # In one file with the tensors: a run killed between two files would resume newer weights at an older
+        # step. As text, since only that gives back numbers of all kinds without running code.
+        "state": written,
     }
-    _write_whole(directory / "last.pt", tensors)
-    partial = directory / "state.json.partial"
-    partial.write_text(json.dumps(asdict(state), indent=1))
-    partial.replace(directory / "state.json")
+    _write_whole(directory / _LAST_NAME, content)
+    write_whole(directory / _STATE_NAME, written.encode())
 
 
 def save_weights(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a bare state dict."""
+    """Write a bare state dict. Raises Unavailable (OUTPUT_FAILED)."""
     _write_whole(path, tensors)
 
 
@@ -122,9 +133,11 @@ def load_checkpoint(
 ) -> RunState:
     """Restore what ``save_checkpoint`` wrote; a folder without checkpoint gives a fresh state.
 
-    Raises BundleInvalid for files that are damaged, or of a run with another setting of similarity learning.
+    A run that was killed right after it had saved its best weights has them in ``last.pt`` alone; they are
+    written to ``best.pt`` here. Raises BundleInvalid for files that are damaged, or of a run with another
+    setting of similarity learning, Unavailable (OUTPUT_FAILED) if ``best.pt`` cannot be written.
     """
-    last = directory / "last.pt"
+    last = directory / _LAST_NAME
     if not last.exists():
         return RunState()
     try:
@@ -133,11 +146,16 @@ def load_checkpoint(
         _fit_weights(network, stored["network"], last)
         averaged.tensors = stored["averaged"]
         optimizer.load_state_dict(stored["optimizer"])
-        return RunState(**json.loads((directory / "state.json").read_text()))
+        if "state" not in stored:  # of a run begun before the state was kept in it
+            return RunState(**json.loads((directory / _STATE_NAME).read_text()))
+        state = RunState(**json.loads(stored["state"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
         seen = f"the run in {directory} cannot be resumed: {type(fault).__name__}: {fault}"
         hint = "give another folder with --out; --weights with the best.pt of this one keeps what it learned"
         raise _invalid(seen, hint) from fault
+    if state.best and state.best_step == state.step:
+        save_weights(directory / BEST_NAME, averaged.tensors)
+    return state
 
 
 def _check_similarity(network: TwoStreamNet, stored: Mapping[str, Tensor], directory: Path) -> None:
@@ -153,7 +171,9 @@ def _invalid(seen: str, hint: str) -> BundleInvalid:
     return BundleInvalid(RejectReason.MODEL_INVALID, seen, hint)
 
 
-def _write_whole(path: Path, tensors: Mapping[str, object]) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(tensors, partial)
-    partial.replace(path)
+def _write_whole(path: Path, content: Mapping[str, object]) -> None:
+    # Made in memory first, 80 MB at most: where a disk is full torch raises a bare RuntimeError, which may
+    # be anything.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, buffer.getbuffer())

@@ -11,8 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from engine.errors import EngineError
 from engine.network.two_stream import TrainOutputs, TwoStreamNet
+from engine.output.files import unwritable
 from engine.training.checkpoint import (
+    BEST_NAME,
     AveragedWeights,
     RunState,
     load_checkpoint,
@@ -23,11 +26,9 @@ from engine.training.faces import FaceRecord
 from engine.training.judge import FixedPairs, draw_fixed_pairs, measure
 from engine.training.layout import lay_channels_last
 from engine.training.losses import classification_loss, patch_loss, similarity_loss
-from engine.training.pairs import PairRecipe, PairStream
+from engine.training.pairs import Batch, PairRecipe, PairStream
 from engine.training.precision import mixed_precision
 from engine.training.schedule import Schedule
-
-Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ class TrainingRun:
         return self._state
 
     def execute(self, on_log: Callable[[dict[str, float]], None] = lambda _: None) -> RunState:
-        """Train until the schedule ends, or a file named ``stop`` appears in the folder."""
+        """Train until the schedule ends, or a file named ``stop`` appears in the folder.
+
+        Raises Unavailable (OUTPUT_FAILED) where the folder cannot be written to, FloatingPointError for a
+        loss that is not finite, and what kept a pair from being made, from whichever process.
+        """
         loader = self._loader()
         saved = measured = started = time.monotonic()
         before = self._state.seconds
@@ -102,6 +107,8 @@ class TrainingRun:
         for batch in loader:
             if self._state.step >= self._run.schedule.total or (self._run.directory / "stop").exists():
                 break
+            if isinstance(batch, EngineError):
+                raise batch
             for name, value in self._step(batch).items():
                 sums[name] = sums.get(name, 0.0) + value
             counted += 1
@@ -120,7 +127,7 @@ class TrainingRun:
         self._save()
         return self._state
 
-    def _loader(self) -> DataLoader[Batch]:
+    def _loader(self) -> DataLoader[Batch | EngineError]:
         if not self._run.workers:
             return DataLoader(self._stream, batch_size=None)
         # Spawned, not forked: OpenCV's thread pool does not survive a fork and waits for ever.
@@ -180,15 +187,22 @@ class TrainingRun:
         self._state.curve.append({"step": float(self._state.step), "seconds": self._state.seconds, **figures})
         if figures["auc"] > self._state.best:
             self._state.best, self._state.best_step = figures["auc"], self._state.step
-            save_weights(self._run.directory / "best.pt", self._averaged.tensors)
+            # Before the weights themselves: a run that is killed in between finds them in its checkpoint. The
+            # other way round it would forget that they are the best, and overwrite them with worse ones.
+            self._save()
+            save_weights(self._run.directory / BEST_NAME, self._averaged.tensors)
 
     def _save(self) -> None:
         save_checkpoint(self._run.directory, self._network, self._averaged, self._optimizer, self._state)
 
     def _log(self, figures: dict[str, float], on_log: Callable[[dict[str, float]], None]) -> None:
         line = {"step": float(self._state.step), "seconds": round(self._state.seconds, 1), **figures}
-        with (self._run.directory / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        place = self._run.directory / "log.jsonl"
+        try:
+            with place.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as fault:
+            raise unwritable(place, fault.strerror or str(fault)) from fault
         on_log(line)
 
 

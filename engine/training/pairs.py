@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from engine.arrays import F32, U8
+from engine.errors import EngineError
 from engine.faces.crop import crop_face
 from engine.training.degrade import Degradation, degrade_picture, draw_degradation
 from engine.training.face_space import load_face_space
@@ -186,16 +187,27 @@ def _pose(landmarks: F32) -> F32:
     return np.concatenate([(landmarks[30] - eyes) / span, (landmarks[48:68].mean(0) - eyes) / span])
 
 
-class PairStream(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class PairStream(IterableDataset[Batch | EngineError]):
     """Endless batches: images uint8 [2n, 3, S, S], labels int64 [2n], patch targets float32 [2n, g, g].
 
-    The first n images are real, the last n their forgeries.
+    The first n images are real, the last n their forgeries. What keeps a batch from being made comes in its
+    place, and is the last thing to come: one that is raised in a process of its own would arrive as a
+    RuntimeError, as torch makes errors anew from their text alone.
     """
 
     def __init__(self, records: list[FaceRecord], recipe: PairRecipe, pairs: int, seed: int) -> None:
         self._records, self._recipe, self._pairs, self._seed = records, recipe, pairs, seed
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Batch | EngineError]:
+        try:
+            yield from self._draw()
+        except EngineError as fault:
+            yield fault
+
+    def _draw(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         worker = get_worker_info()
         rng = np.random.default_rng((self._seed, worker.id if worker else 0))
@@ -204,7 +216,7 @@ class PairStream(IterableDataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]
             yield stack_pairs([maker.draw() for _ in range(self._pairs)])
 
 
-def stack_pairs(pairs: list[FacePair]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def stack_pairs(pairs: list[FacePair]) -> Batch:
     """Join pairs to a batch in the layout of ``PairStream``."""
     images = np.stack([p.real for p in pairs] + [p.forged for p in pairs])
     forged_patches = np.stack([p.patches for p in pairs])

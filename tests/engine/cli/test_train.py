@@ -1,6 +1,9 @@
 """``fakesieve train`` and ``fakesieve model pack``: from faces to a bundle, and what they refuse."""
 
+import errno
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,12 @@ import torch
 
 from engine.bundle import file_sha256, load_bundle
 from engine.cli.train import build_start
+from engine.errors import EngineError
+from engine.training.face_space import fit_face_space
 from engine.training.faces import FaceRecord, read_faces
 from engine.training.forge import ForgeryMethod
 from engine.training.loop import RunSettings, TrainingRun
-from engine.training.pairs import PairRecipe
+from engine.training.pairs import Batch, PairRecipe, PairStream
 from tests.engine.training.faces import write_face_set
 
 SEED = 77
@@ -94,6 +99,43 @@ def test_the_seed_sets_the_weights_that_a_run_begins_with() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_train_picture_removed_since_the_boxes_were_found_is_refused(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.train.TrainingRun", SmallRun)
+    faces, out = write_face_set(tmp_path / "faces"), tmp_path / "run"
+    _write_boxes(faces, out / "boxes.npz")
+    records = [record for record in read_faces(faces) if record.split == "train"]
+    fit_face_space(records, out / "faces.npz", SEED)
+    for record in records:  # which of them is drawn first is chance
+        record.path.unlink()
+    done = run("train", faces, "--out", out, "--steps", 2, "--cooldown", 0, "--pairs", 2, "--workers", 1)
+    assert done.code == 1
+    assert done.err.startswith(f"error: SOURCE_NOT_FOUND: {faces}")
+    assert done.err.endswith("is not a readable picture\nhint: restore the file or drop its row\n")
+
+
+class UnreadableStream(PairStream):
+    """Pairs that end in a failure of the machine which has nothing to do with the run's folder."""
+
+    def __iter__(self) -> Iterator[Batch | EngineError]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_failure_of_the_machine_is_not_blamed_on_the_folder_of_the_run(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.train.TrainingRun", SmallRun)
+    monkeypatch.setattr("engine.training.loop.PairStream", UnreadableStream)
+    faces, out = write_face_set(tmp_path / "faces"), tmp_path / "run"
+    _write_boxes(faces, out / "boxes.npz")
+    done = run("train", faces, "--out", out, "--steps", 2, "--cooldown", 0, "--workers", 0)
+    assert done.code == 1
+    assert "Too many open files" in done.err
+    assert "OUTPUT_FAILED" not in done.err
+    assert f"{out} could not be written" not in done.err
 
 
 def test_drawn_forgeries_need_what_they_are_drawn_by(run, tmp_path: Path) -> None:

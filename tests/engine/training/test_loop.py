@@ -1,12 +1,15 @@
 """A run learns, can be stopped, and goes on where it was."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from engine.errors import DataInvalid, Unavailable
 from engine.network.variants import build_lv_compact
+from engine.results import RejectReason
 from engine.training.checkpoint import load_weights
 from engine.training.faces import FaceRecord, read_faces
 from engine.training.loop import RunSettings, TrainingRun
@@ -20,7 +23,9 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[FaceRecord]:
     return read_faces(write_face_set(tmp_path_factory.mktemp("faces")))
 
 
-def _run(records: list[FaceRecord], directory: Path, steps: int, *, similarity: bool = False) -> TrainingRun:
+def _run(
+    records: list[FaceRecord], directory: Path, steps: int, *, similarity: bool = False, **other: float
+) -> TrainingRun:
     torch.manual_seed(7)
     settings = RunSettings(
         directory=directory,
@@ -32,6 +37,7 @@ def _run(records: list[FaceRecord], directory: Path, steps: int, *, similarity: 
         log_every=1,
         similarity=similarity,
     )
+    settings = replace(settings, **other)
     train, val = ([r for r in records if r.split == s] for s in ("train", "val"))
     network = build_lv_compact(projection=similarity)
     return TrainingRun(network, train, val, PairRecipe(degradation=0.0), settings)
@@ -68,6 +74,54 @@ def test_a_stop_file_ends_the_run_with_a_checkpoint(records: list[FaceRecord], t
     (tmp_path / "stop").touch()
     assert _run(records, tmp_path, 5).execute().step == 0
     assert (tmp_path / "last.pt").exists()
+
+
+class _Killed(BaseException):
+    """Ends a run on the spot, as the machine's end would."""
+
+
+def test_a_killed_run_does_not_put_worse_weights_over_its_best(
+    records: list[FaceRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Figures of a run of a few steps are chance, so they are given."""
+    aucs = [0.90, 0.90]
+    monkeypatch.setattr("engine.training.loop.measure", lambda *_: {"auc": aucs.pop(0)})
+    _run(records, tmp_path, 1, measure_every_s=-1.0).execute()  # measures at each step and at the end
+
+    def kill_at_step_3(line: dict[str, float]) -> None:
+        if line["step"] == 3:
+            raise _Killed
+
+    aucs[:] = [0.95]
+    with pytest.raises(_Killed):
+        _run(records, tmp_path, 4, measure_every_s=-1.0).execute(kill_at_step_3)
+    best = (tmp_path / "best.pt").read_bytes()
+
+    aucs[:] = [0.94]
+    resumed = _run(records, tmp_path, 2)
+    assert (resumed.state.best, resumed.state.best_step) == (0.95, 2)
+    assert resumed.execute().best == 0.95
+    assert aucs == []
+    assert (tmp_path / "best.pt").read_bytes() == best
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_has_gone_is_named_from_whichever_process(tmp_path: Path, workers: int) -> None:
+    faces = read_faces(write_face_set(tmp_path / "faces"))
+    run = _run(faces, tmp_path / "run", 2, workers=workers)
+    for face in faces:
+        if face.split == "train":
+            face.path.unlink()
+    with pytest.raises(DataInvalid, match=r"person\d\.jpg is not a readable picture") as caught:
+        run.execute()
+    assert caught.value.reason is RejectReason.SOURCE_NOT_FOUND
+
+
+def test_a_log_that_cannot_be_written_is_named(records: list[FaceRecord], tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(Unavailable, match=r"log\.jsonl could not be written: Is a directory") as caught:
+        _run(records, tmp_path, 1).execute()
+    assert caught.value.reason is RejectReason.OUTPUT_FAILED
 
 
 def test_similarity_learning_moves_the_projection_head(records: list[FaceRecord], tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from engine.errors import EngineError
 from engine.training.face_space import fit_face_space, load_face_space
 from engine.training.faces import FaceRecord, load_context, read_faces, sampling_weights
 from engine.training.forge import ForgeryMethod
-from engine.training.pairs import PairMaker, PairRecipe, PairStream, stack_pairs
+from engine.training.pairs import Batch, PairMaker, PairRecipe, PairStream, stack_pairs
 from engine.training.redraw import RedrawNet, save_redrawer
 from tests.engine.training.faces import BOX, LANDMARKS, write_face_set
 
@@ -93,8 +94,14 @@ def test_a_share_for_one_method_leaves_the_others_as_they_were_to_each_other() -
         PairRecipe().with_share(ForgeryMethod.REDRAWN, 1.0)
 
 
+def _first_batch(stream: PairStream) -> Batch:
+    batch = next(iter(stream))
+    assert not isinstance(batch, EngineError)
+    return batch
+
+
 def test_batches_hold_reals_first_then_their_forgeries(records: list[FaceRecord]) -> None:
-    images, labels, patches = next(iter(PairStream(records, PairRecipe(), 2, seed=1)))
+    images, labels, patches = _first_batch(PairStream(records, PairRecipe(), 2, seed=1))
     assert images.shape == (4, 3, 224, 224)
     assert images.dtype == torch.uint8
     assert labels.tolist() == [0, 0, 1, 1]
