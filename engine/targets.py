@@ -68,9 +68,16 @@ class TargetLedger:
         self.kinds.add(kind)
 
     def note_failure(self, failure: MediaRejected) -> None:
-        """The call broke off: all that is open is missing for this reason."""
+        """The call broke off: all that is open is missing for this reason.
+
+        Where frames came and nothing is open, nothing was lost and there is no failure: the child died behind
+        its last answer, before it had said that it was done.
+        """
+        lost = self.open_numbers()
+        if self.decoded and not lost:
+            return
         self.failure = failure
-        for number in self.open_numbers():
+        for number in lost:
             self.missing[number] = f"{failure.reason.value}: {failure.seen}"
 
 

@@ -5,14 +5,17 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
 
+from engine.errors import MediaRejected
 from engine.limits import Limits
 from engine.results import Outcome, RejectReason, VerdictValue
 from engine.sampling import Sampling
-from engine.sandbox.handle import Sandbox
+from engine.sandbox.channel import Kind, Message
+from engine.sandbox.handle import CallDied, CallTimedOut, Sandbox, SandboxCall
 from engine.screen import ScanSettings, scan_video
 from engine.watch import SilentWatcher, Stage
 from tests.engine.fakes import FAKE_BUNDLE, OneFaceDetector, fake_tools
@@ -127,6 +130,76 @@ def test_a_lost_shard_leaves_the_others_their_evidence(
     assert result.score.coverage.frames_sampled == 32
     assert 8 <= result.score.coverage.frames_decoded < 32
     assert len(result.evidence.missing) == 32 - result.score.coverage.frames_decoded
+
+
+class UnfinishedCall:
+    """A call whose child ends behind its last frame, or behind its first, and never says that it is done."""
+
+    def __init__(self, call: SandboxCall, end: Exception, answers: int) -> None:
+        self._call, self._end, self._answers = call, end, answers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._call.close()
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        self._call.send(kind, payload)
+
+    def receive(self) -> Message:
+        message = self._call.receive()
+        if message.kind is Kind.DONE or not self._answers:
+            raise self._end
+        self._answers -= 1
+        return message
+
+
+class UnfinishedSandbox:
+    """A sandbox whose decoding children end like that; those that probe live on."""
+
+    def __init__(self, sandbox: Sandbox, end: Exception, answers: int) -> None:
+        self._sandbox, self._end, self._answers = sandbox, end, answers
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sandbox, name)
+
+    def call_with_slabs(self, *arguments: object) -> tuple[UnfinishedCall, int]:
+        call, slabs = self._sandbox.call_with_slabs(*arguments)
+        return UnfinishedCall(call, self._end, self._answers), slabs
+
+
+class BreakListener(SilentWatcher):
+    """Keeps what broke decoding off."""
+
+    def __init__(self) -> None:
+        self.faults: list[MediaRejected] = []
+
+    def on_broken(self, fault: MediaRejected) -> None:
+        self.faults.append(fault)
+
+
+ENDS = pytest.mark.parametrize("end", [CallDied("signal 9", 9), CallTimedOut("it did not answer")], ids=str)
+
+
+@ENDS
+def test_a_child_that_ends_behind_its_last_frame_has_lost_nothing(
+    bright: Path, sandbox: Sandbox, end: Exception
+) -> None:
+    listener = BreakListener()
+    unfinished = UnfinishedSandbox(sandbox, end, answers=1000)
+    result = scan_video(bright, fake_tools(unfinished), watcher=listener)
+    assert (result.outcome, result.score.reasons) == (Outcome.SCORED, ())
+    assert (result.score.coverage.frames_decoded, result.evidence.missing) == (32, ())
+    assert (result.evidence.warnings, listener.faults) == ((), [])
+
+
+@ENDS
+def test_a_child_that_ends_before_has_lost_the_rest(bright: Path, sandbox: Sandbox, end: Exception) -> None:
+    listener = BreakListener()
+    result = scan_video(bright, fake_tools(UnfinishedSandbox(sandbox, end, answers=20)), watcher=listener)
+    assert (result.score.coverage.frames_decoded, len(result.evidence.missing)) == (20, 12)
+    assert len(result.evidence.warnings) == len(listener.faults) == 1
 
 
 def test_progress_counts_over_all_shards(bright: Path, sandbox: Sandbox) -> None:
