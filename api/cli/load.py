@@ -57,7 +57,7 @@ def bench(
     if as_json:
         print_json(write_course(mix, schedule, course))
     else:
-        print_table(NAMES, [[tell(cell) for cell in row] for row in list_rows(mix, course)])
+        print_table(NAMES, [[tell(cell) for cell in row] for row in list_rows(mix, schedule, course)])
     _warn_of_sender(course)
     if course.is_interrupted:
         raise typer.Exit(_EXIT_INTERRUPTED)

@@ -1,10 +1,13 @@
-"""A load test as a document for programs and as rows for people. What was not seen is null, or a dash."""
+"""A load test as a document for programs and as rows for people.
+
+What was not seen is null, or a dash. A time behind the time-out is null, and for people a lower bound.
+"""
 
 from collections.abc import Iterator
 
 from api.load.mix import Kind, Mix
 from api.load.pace import Course, Schedule
-from api.load.tally import Count, Waits
+from api.load.tally import Count
 from fakesieve.cli.printing import Json
 
 ALL = "all"
@@ -44,7 +47,7 @@ def write_course(mix: Mix, schedule: Schedule, course: Course) -> dict[str, Json
 
 
 def _write_count(count: Count, elapsed_s: float) -> dict[str, Json]:
-    waits = Waits.measure(count.waits_ms)
+    waits = count.waits
     return {
         "sent": count.sent,
         "answered": count.answered,
@@ -65,22 +68,24 @@ def find_rate(count: Count, elapsed_s: float) -> float | None:
     return round(count.answered / elapsed_s, 3) if count.answered and elapsed_s > 0 else None
 
 
-def list_rows(mix: Mix, course: Course) -> Iterator[list[object]]:
+def list_rows(mix: Mix, schedule: Schedule, course: Course) -> Iterator[list[object]]:
     """Yield the rows of the table: each kind, also one that was left out, and all together."""
     for kind, count in course.counts.items():
-        yield _list_cells(kind, count, course.elapsed_s, _tell_left_out(mix, kind))
-    yield _list_cells(ALL, course.whole, course.elapsed_s, "")
+        yield _list_cells(kind, count, schedule.timeout_s, course.elapsed_s, _tell_left_out(mix, kind))
+    yield _list_cells(ALL, course.whole, schedule.timeout_s, course.elapsed_s, "")
 
 
-def _list_cells(name: str, count: Count, elapsed_s: float, left_out: str) -> list[object]:
-    waits = Waits.measure(count.waits_ms)
+def _list_cells(name: str, count: Count, timeout_s: float, elapsed_s: float, left_out: str) -> list[object]:
+    waits = count.waits
+    # With a request that was given up there is a number for each quantile, if only a lower bound.
+    unseen = f">{timeout_s:g} s" if count.timed_out else None
     rate = find_rate(count, elapsed_s)
     counted = [count.sent, count.answered, count.refused, count.failed.total(), count.unsent.total()]
     return [
         name,
         *([None] * 6 if left_out else [*counted, count.open]),
-        *(None if each is None else f"{each:.1f}" for each in (waits.p50_ms, waits.p90_ms)),
-        *(None if each is None else f"{each:.1f}" for each in (waits.p99_ms, waits.max_ms)),
+        *(unseen if each is None else f"{each:.1f}" for each in (waits.p50_ms, waits.p90_ms)),
+        *(unseen if each is None else f"{each:.1f}" for each in (waits.p99_ms, waits.max_ms)),
         None if rate is None else f"{rate:.2f}",
         left_out or tell_faults(count),
     ]

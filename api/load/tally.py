@@ -1,5 +1,6 @@
 """What came of the requests of a load test: counts, and how long answers took. Only what was seen is told."""
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,16 @@ class Count:
         return len(self.waits_ms)
 
     @property
+    def timed_out(self) -> int:
+        """Requests that were given up."""
+        return self.failed[NoAnswer.TIMEOUT]
+
+    @property
+    def waits(self) -> "Waits":
+        """How long answers took, those counted that did not come in time."""
+        return Waits.measure(self.waits_ms, self.timed_out)
+
+    @property
     def open(self) -> int:
         """Requests that were sent and of which nothing is known: they wait, or waited when it was ended."""
         return self.sent - self.answered - self.refused - self.failed.total()
@@ -77,7 +88,9 @@ def find_quantile(ordered: Sequence[float], percent: int) -> float | None:
 
 @dataclass(frozen=True)
 class Waits:
-    """How long answers took, in milliseconds; None where nothing was answered."""
+    """How long answers took, in milliseconds; None where nothing was answered, or what is asked for lies
+    among the requests that were given up.
+    """
 
     p50_ms: float | None
     p90_ms: float | None
@@ -85,7 +98,11 @@ class Waits:
     max_ms: float | None
 
     @classmethod
-    def measure(cls, waits_ms: Iterable[float]) -> "Waits":
-        """Return the quantiles of times in any order."""
-        ordered = sorted(waits_ms)
-        return cls(*(find_quantile(ordered, percent) for percent in (50, 90, 99, 100)))
+    def measure(cls, waits_ms: Iterable[float], given_up: int = 0) -> "Waits":
+        """Return the quantiles of times in any order, and of so many requests that got no answer in time.
+
+        Those took longer than all others. Without them the slowest would be what makes an API look fast.
+        """
+        ordered = [*sorted(waits_ms), *[math.inf] * given_up]
+        found = (find_quantile(ordered, percent) for percent in (50, 90, 99, 100))
+        return cls(*(None if each == math.inf else each for each in found))

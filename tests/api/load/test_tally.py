@@ -1,4 +1,4 @@
-"""Counts of a load test: quantiles are values that were seen, and counts add up."""
+"""Counts of a load test: quantiles are values that were seen or none, and counts add up."""
 
 from collections import Counter
 
@@ -41,6 +41,14 @@ def test_quantiles_of_a_hundred_times() -> None:
     assert Waits.measure(map(float, range(100, 0, -1))) == Waits(50.0, 90.0, 99.0, 100.0)
     assert Waits.measure([7.5]) == Waits(7.5, 7.5, 7.5, 7.5)
     assert Waits.measure([]) == Waits(None, None, None, None)
+
+
+def test_requests_that_were_given_up_are_the_slowest() -> None:
+    """98 answers in a millisecond each and two time-outs: one in fifty has waited for long."""
+    times = [1.0] * 98
+    assert Waits.measure(times, given_up=2) == Waits(1.0, 1.0, None, None)
+    assert Waits.measure([1.0] * 99, given_up=1) == Waits(1.0, 1.0, 1.0, None)
+    assert Waits.measure([], given_up=1) == Waits(None, None, None, None)
 
 
 @given(st.lists(COUNTS, max_size=5))
