@@ -114,6 +114,16 @@ def is_proved(request: Request) -> bool:
     return getattr(request.state, "unproved", None) is None
 
 
+def prove_key(request: Request) -> None:
+    """Ask at once whether the key of a request still is what it was admitted with.
+
+    Raises ``Problem`` (UNAUTHENTICATED) where it has ended, ``TransactionConflict`` where its rights changed.
+    """
+    doubt_key(request)
+    with _begin(request, is_along_keys=True):
+        assert is_proved(request), "under an Idempotency-Key no key is doubted"
+
+
 Begin = Callable[[], AbstractContextManager[Session]]
 
 

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.admission import refuse_empty
-from api.problems import Problem, write_problem
+from api.problems import BrokenOff, Problem, write_problem
 from api.services import Services
 from fakesieve.logging import bound_fields, get_logger
 from fakesieve.reasons import Reason
@@ -77,6 +77,8 @@ class Edge:
                     await self._app(scope, limited.receive, send_marked)
             except ClientDisconnect:  # nobody is left to be answered, and nothing of ours has failed
                 _log.info("api.caller_left")
+            except BrokenOff as end:  # the server closes the connection of an answer that is not finished
+                _log.warning("api.broken_off", why=str(end))
             except Exception as fault:  # noqa: BLE001 - process edge: whatever it is, the caller gets an answer
                 await self._answer_fault(scope, receive, send_marked, seen, fault)
             finally:

@@ -85,6 +85,10 @@ class Problem(Exception):
         return find_status(self.reason)
 
 
+class BrokenOff(Exception):
+    """An answer that has begun cannot be finished; its text says why, for the log."""
+
+
 def read_problem(fault: Problem | FleetError) -> Problem:
     """Return an error of the fleet as the problem that callers are told."""
     return fault if isinstance(fault, Problem) else Problem(fault.reason, fault.seen, hint=fault.hint)

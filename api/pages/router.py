@@ -133,6 +133,13 @@ def find_person(request: Request, services: Services) -> Person | None:
     return Person(found.user_id, found.tenant_id, found.role, found.email, found.name, token)
 
 
+def prove_person(request: Request, services: Services, person: Person) -> None:
+    """Ask whether somebody is still signed in, in the same role. Raises ``Problem`` (UNAUTHENTICATED)."""
+    found = find_person(request, services)
+    if found is None or (found.id, found.role) != (person.id, person.role):
+        raise _refuse_session()
+
+
 def open_transaction(person: PersonDep, services: ServicesDep) -> Generator[Session]:
     """Give a transaction that sees the rows of the person's tenant alone.
 
@@ -195,11 +202,13 @@ def _read_fault(fault: Exception) -> Problem:
 def _ask_in(request: Request) -> Response:
     """Send whoever opens a page to the sign-in and back; tell a module that the session is over."""
     if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
-        return write_problem(
-            request, Problem(Reason.UNAUTHENTICATED, "your session is over", hint="sign in again")
-        )
+        return write_problem(request, _refuse_session())
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/sign-in?next={quote(back, safe='/')}", 303)
+
+
+def _refuse_session() -> Problem:
+    return Problem(Reason.UNAUTHENTICATED, "your session is over", hint="sign in again")
 
 
 def _check_address(request: Request) -> None:

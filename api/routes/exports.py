@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from api.acts import note_act
-from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, prove_key, require_scope
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
@@ -120,14 +120,18 @@ def export_results(
     """
     query = AnalysisQuery(caller.tenant_id, read_filter(wanted), read_order(order_by), limit=PAGE_MAX)
     check_format(form)
-    if form is FileFormat.PARQUET:
-        _check_count(services, query, caller)
-    lines = _begin(walk_lines(services, query, caller))
+
+    def begin() -> Iterator[bytes]:
+        if form is FileFormat.PARQUET:
+            _check_count(services, query, caller)
+        return _write(_begin(walk_lines(services, query, caller)), form, services.settings.scratch_dir)
+
     answer = send_file(
         request,
-        _write(lines, form, services.settings.scratch_dir),
+        begin,
         caller,
         services,
+        prove=partial(prove_key, request),
         media_type=form.media_type,
         name=f"results.{form.value}",
     )

@@ -7,12 +7,13 @@ import csv
 import io
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Request
 from starlette.responses import StreamingResponse
 
-from api.dependencies import CallerDep, ServicesDep, Transaction, require_scope
+from api.dependencies import CallerDep, ServicesDep, Transaction, prove_key, require_scope
 from api.files import send_file
 from api.pagination import Page, PageQuery
 from api.problems import describe_responses
@@ -250,8 +251,15 @@ def export_review_entries(
     entries = (write_entry(entry) for entry in found)
     lines = write_entries_csv(entries) if format is ExportFormat.CSV else _write_jsonl(entries)
     kind = "text/csv; charset=utf-8" if format is ExportFormat.CSV else "application/jsonl"
-    parts = (line.encode() for line in lines)
-    return send_file(request, parts, caller, services, media_type=kind, name=f"review-entries.{format.value}")
+    return send_file(
+        request,
+        lambda: (line.encode() for line in lines),
+        caller,
+        services,
+        prove=partial(prove_key, request),
+        media_type=kind,
+        name=f"review-entries.{format.value}",
+    )
 
 
 def _write_jsonl(entries: Iterator[EntryOut]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """The log of everything that was said: decisions, skips, what was taken back, and callers' feedback."""
 
+from functools import partial
+
 from fastapi import Request, Response
 
 from api.dependencies import ServicesDep
@@ -7,7 +9,7 @@ from api.files import send_file
 from api.pages.paging import LINES, PageToken, open_paging
 from api.pages.people import PersonDep
 from api.pages.review_words import write_entry
-from api.pages.router import PageRouter, PageTransaction, name_viewer
+from api.pages.router import PageRouter, PageTransaction, name_viewer, prove_person
 from api.pages.templates import render
 from api.routes.reviews import write_entries_csv
 from api.writing_reviews import write_entry as write_answer
@@ -49,8 +51,13 @@ def show_log(
 def send_log(request: Request, person: PersonDep, services: ServicesDep) -> Response:
     """Send all that was said as a file, skips too, newest first."""
     found = page_entries(services.database, person.tenant_id, name_viewer(person))
-    parts = (line.encode() for line in write_entries_csv(write_answer(entry) for entry in found))
-    reader = Caller(person.id, person.tenant_id, frozenset())
+    lines = write_entries_csv(write_answer(entry) for entry in found)
     return send_file(
-        request, parts, reader, services, media_type="text/csv; charset=utf-8", name="decisions.csv"
+        request,
+        lambda: (line.encode() for line in lines),
+        Caller(person.id, person.tenant_id, frozenset()),
+        services,
+        prove=partial(prove_person, request, services, person),
+        media_type="text/csv; charset=utf-8",
+        name="decisions.csv",
     )
