@@ -1,6 +1,7 @@
 """Videos as people look at them, and one held still while it is changed."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
@@ -45,12 +46,18 @@ def list_deleted(session: Session, limit: int) -> list[Video]:
     return list(session.scalars(wanted.limit(limit)))
 
 
-def list_analyses_of(session: Session, video_id: str, limit: int) -> list[Analysis]:
+class AnalysisTime(NamedTuple):
+    """An analysis as a place to go to."""
+
+    id: str
+    create_time: datetime
+
+
+def list_analyses_of(session: Session, video_id: str, limit: int) -> list[AnalysisTime]:
     """Return the analyses of a video, newest first."""
-    wanted = select(Analysis).where(Analysis.video_id == video_id)
-    return list(
-        session.scalars(wanted.order_by(Analysis.create_time.desc(), Analysis.id.desc()).limit(limit))
-    )
+    wanted = select(Analysis.id, Analysis.create_time).where(Analysis.video_id == video_id)
+    newest = wanted.order_by(Analysis.create_time.desc(), Analysis.id.desc()).limit(limit)
+    return [AnalysisTime(*row) for row in session.execute(newest)]
 
 
 def lock_video(session: Session, video_id: str) -> Video | None:

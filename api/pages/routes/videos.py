@@ -60,6 +60,7 @@ def show_video(video_id: str, request: Request, session: PageTransaction, done: 
     if video is None and not erasures:
         raise not_found("video", video_id)
     sources = list_sources(session, video_id)
+    is_shown = video is not None and video.delete_time is None
     return render(
         request,
         "video.html",
@@ -68,7 +69,7 @@ def show_video(video_id: str, request: Request, session: PageTransaction, done: 
         name=name_videos(session, [video_id]).get(video_id, video_id),
         facts=list_video_facts(video, sources) if video else (),
         end=find_ends(session, [video]).get(video_id) if video else None,
-        analyses=list_analyses_of(session, video_id, SHOWN),
+        analyses=list_analyses_of(session, video_id, SHOWN) if is_shown else (),
         receipts=_write_receipts(session, erasures),
         is_erasing=any(each.state is ErasureState.RUNNING for each in erasures),
         purge_days=PURGE_S // 86_400,

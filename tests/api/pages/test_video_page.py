@@ -56,6 +56,14 @@ def test_the_review_page_leads_to_the_video_with_its_facts(client: TestClient, o
     assert f'href="/r/{own.analysis_id}"' in page
 
 
+def test_a_deleted_video_leads_to_no_analysis(client: TestClient, own: Scene):
+    enter(client, own, UserRole.ADMIN)
+    post(client, own, "delete")
+    page = client.get(f"/videos/{own.video_id}").text
+    assert own.video_id in page
+    assert own.analysis_id not in page
+
+
 def test_a_hold_keeps_a_video_from_deletion_and_erasure(
     client: TestClient, own: Scene, module_database: Database
 ):
