@@ -4,6 +4,7 @@ import { getBuffer } from "./net.js";
 import { findNearest, readFaces } from "./packed.js";
 
 const KEPT_MAX = 12;
+export const REST_MS = 5000; // before what failed is asked for again
 
 export class Faces {
   constructor(facts, onChange, onFault) {
@@ -52,7 +53,7 @@ export class Faces {
       return found;
     } catch (fault) {
       this.onFault(fault);
-      setTimeout(() => this.pieces.delete(piece), 5000);
+      setTimeout(() => this.pieces.delete(piece), REST_MS);
       throw fault;
     }
   }

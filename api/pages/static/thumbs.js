@@ -1,21 +1,32 @@
 // The frames with the highest scores, cut out of the video by the browser: no picture of a face is stored.
 
-import { findNearest } from "./packed.js";
-import { takeFace } from "./faces.js";
+import { REST_MS, takeFace } from "./faces.js";
+import { Refused } from "./net.js";
 import { paintCells } from "./overlay.js";
+import { findNearest } from "./packed.js";
 
 const MARGIN = 0.35;
 const NEAR = "200px"; // a frame is drawn when it is so near to what is seen
 const WAIT_MS = 20_000;
 
-// Draws the frames as they come into view, one after the other; what could not be drawn says why.
+// The video did not come, or could not be read.
+class VideoFault extends Error {
+  constructor(message, isUnreadable) {
+    super(message);
+    this.isUnreadable = isUnreadable;
+  }
+}
+
+// Draws the frames as they come into view, one after the other. What could not be drawn is tried once more
+// where its fault may pass, and else says why.
 export class Thumbs {
   constructor(links, { getSource, getLink, faces, facts, overlay }) {
     Object.assign(this, { getSource, getLink, faces, facts, overlay });
     this.waiting = [];
     this.isBusy = false;
     this.video = null; // open while frames are drawn
-    this.fault = null; // why no frame of the video can be drawn, once that is known
+    this.fault = null; // why no frame of the video can be drawn, once that is known for good
+    this.again = new Set(); // frames that were tried once
     const seen = new IntersectionObserver((entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
@@ -36,11 +47,25 @@ export class Thumbs {
         await this.drawOne(link);
         link.dataset.drawn = "";
       } catch (fault) {
-        sayUndrawn(link, fault.message);
+        if (mayPass(fault) && fault !== this.fault && !this.again.has(link)) {
+          this.tryAgain(link);
+        } else {
+          if (fault.isUnreadable) this.fault = fault;
+          sayUndrawn(link, fault.message);
+        }
       }
     }
     this.close();
     this.isBusy = false;
+  }
+
+  // Behind the rest of a piece of faces that failed, which was set off before.
+  tryAgain(link) {
+    this.again.add(link);
+    setTimeout(() => {
+      this.waiting.push(link);
+      this.work();
+    }, REST_MS);
   }
 
   async drawOne(link) {
@@ -58,13 +83,8 @@ export class Thumbs {
       if (!this.video) await this.open(this.getSource() || (await this.getLink()));
       return await this.seek(us);
     } catch {
-      try {
-        await this.open(await this.getLink());
-        return await this.seek(us);
-      } catch (fault) {
-        this.fault = fault;
-        throw fault;
-      }
+      await this.open(await this.getLink());
+      return await this.seek(us);
     }
   }
 
@@ -99,11 +119,20 @@ function once(video, name) {
       listening.abort();
       act(value);
     };
-    const timer = setTimeout(() => end(reject, new Error("the video did not come in time")), WAIT_MS);
+    const timer = setTimeout(() => end(reject, new VideoFault("the video did not come in time", false)), WAIT_MS);
     video.addEventListener(name, () => end(resolve), { signal: listening.signal });
-    const fail = () => end(reject, new Error("the video cannot be read"));
+    const fail = () => {
+      const isUnreadable = [MediaError.MEDIA_ERR_DECODE, MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED].includes(video.error?.code);
+      end(reject, new VideoFault("the video cannot be read", isUnreadable));
+    };
     video.addEventListener("error", fail, { signal: listening.signal });
   });
+}
+
+// Browsers say of a store that is away the same as of a video that they cannot read.
+function mayPass(fault) {
+  if (fault instanceof Refused) return fault.status === 0 || fault.status === 429 || fault.status >= 500;
+  return fault instanceof VideoFault;
 }
 
 function findFace(piece, us, ordinal) {

@@ -68,6 +68,25 @@ def test_a_frame_whose_face_cannot_be_had_is_named_with_the_reason(page: Page, c
     expect(face.locator("[data-why-undrawn]")).to_have_text("Not drawn: DATABASE_UNAVAILABLE: no answer.")
 
 
+@pytest.mark.parametrize(("asked", "faults"), [("**/faces/0", 1), ("**/video", 3)])
+def test_frames_are_drawn_after_all_once_a_fault_has_passed(
+    page: Page, crowd: Scene, asked: str, faults: int
+):
+    """The link of the video is asked for by the player, and twice for a frame."""
+    body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
+    page.route(
+        asked,
+        lambda route: route.fulfill(status=503, content_type=PROBLEM, body=body),
+        times=faults,
+    )
+    enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}?t=0")
+    face = page.locator(".face").first
+    face.scroll_into_view_if_needed()
+    expect(face.locator("[data-drawn]")).to_have_count(len(PEAKS))
+    expect(face.locator("[data-undrawn]")).to_have_count(0)
+    expect(face.locator("[data-why-undrawn]")).to_have_text("")
+
+
 def test_frames_of_a_video_that_is_not_there_say_so(page: Page, crowd: Scene):
     body = '{"reason": "MEDIA_GONE", "detail": "the object is gone"}'
     page.route("**/video", lambda route: route.fulfill(status=409, content_type=PROBLEM, body=body))
