@@ -85,19 +85,24 @@ def evaluate(
     threads = max(1, default_threads() // count)
     with Sandbox.start(limits, allow_unsandboxed=allow_unsandboxed) as sandbox:
         tools = [open_tools(bundle, sandbox, threads=threads, **chosen) for _ in range(count)]
-        results = _screen(items, tools, settings)
-        evaluation = measure_results(results, bundle.thresholds, settings.policy)
-        facts = _describe(bundle, tools[0], settings, source)
-        write_metrics(out / METRICS_NAME, evaluation, facts, fit_model(results, facts.source))
-        write_scores(out / SCORES_NAME, evaluation)
-
-        def draw(path: Path, peak: PeakFace) -> tuple[bytes, bytes]:
-            return draw_peak(path, peak, sandbox, limits)
-
-        write_report(out / REPORT_NAME, evaluation, facts, draw)
+        evaluation = measure_results(_screen(items, tools, settings), bundle.thresholds, settings.policy)
+        _write_files(out, evaluation, _describe(bundle, tools[0], settings, source), sandbox, limits)
     _print_summary(evaluation, out)
     if evaluation.unscored:
         raise typer.Exit(EXIT_UNSCORED)
+
+
+def _write_files(
+    out: Path, evaluation: Evaluation, facts: RunFacts, sandbox: Sandbox, limits: Limits
+) -> None:
+    """Write what was measured; the report's pictures are decoded for it once more."""
+
+    def draw(path: Path, peak: PeakFace) -> tuple[bytes, bytes]:
+        return draw_peak(path, peak, sandbox, limits)
+
+    write_metrics(out / METRICS_NAME, evaluation, facts, fit_model(evaluation.results, facts.source))
+    write_scores(out / SCORES_NAME, evaluation)
+    write_report(out / REPORT_NAME, evaluation, facts, draw)
 
 
 def _read_items(source: Path) -> tuple[Item, ...]:

@@ -52,15 +52,28 @@ def _start_from_imagenet(network: TwoStreamNet, imagenet: Path) -> None:
         raise BundleInvalid(RejectReason.MODEL_INVALID, seen, hint) from fault
 
 
-def _prepare_recipe(network: TwoStreamNet, faces: list[FaceRecord], out: Path, seed: int) -> PairRecipe:
-    """Return how pairs of the network's size are made, with what is fitted once for a run."""
+def _prepare_recipe(
+    network: TwoStreamNet,
+    faces: list[FaceRecord],
+    settings: RunSettings,
+    imagenet: Path | None,
+    redrawn: float,
+) -> PairRecipe:
+    """Return how pairs of the network's size are made, with what is fitted once for a run.
+
+    ``redrawn`` is the share of forgeries that a network draws, which is trained here if there is none yet.
+    """
+    out, seed = settings.directory, settings.seed
     redrawer = out / _REDRAWER
-    return PairRecipe(
+    if redrawn and imagenet is not None:
+        fit_redrawer(faces, imagenet, redrawer, seed, on_log=_print_line)
+    recipe = PairRecipe(
         size=network.sizes.input_px,
         grid=network.sizes.grid,
         face_space=fit_face_space(faces, out / "faces.npz", seed),
         redrawer=redrawer if redrawer.exists() else None,
     )
+    return recipe.with_share(ForgeryMethod.REDRAWN, redrawn)
 
 
 def _execute(run: TrainingRun, settings: RunSettings) -> None:
@@ -113,8 +126,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of pairs, weights and order.", min=0)] = 20231106,
 ) -> None:
     """Train until the last step, or until a file named ``stop`` appears in the run's folder."""
-    redrawer = out / _REDRAWER
-    if redrawn and imagenet is None and not redrawer.exists():
+    if redrawn and imagenet is None and not (out / _REDRAWER).exists():
         raise typer.BadParameter("--redrawn needs --imagenet, by whose features the faces are drawn")
     if cooldown > steps:
         raise typer.BadParameter(f"--cooldown {cooldown} is longer than the run of --steps {steps}")
@@ -131,12 +143,8 @@ def train(
         workers=workers,
         threads=threads,
     )
-    if redrawn and imagenet is not None:
-        fit_redrawer(split["train"], imagenet, redrawer, seed, on_log=_print_line)
-    recipe = replace(
-        _prepare_recipe(network, split["train"], out, seed), degradation=degradation, scene=scene
-    )
-    recipe = recipe.with_share(ForgeryMethod.REDRAWN, redrawn)
+    recipe = _prepare_recipe(network, split["train"], settings, imagenet, redrawn)
+    recipe = replace(recipe, degradation=degradation, scene=scene)
     run = TrainingRun(network, split["train"], split["val"], recipe, settings)
     given = {"imagenet": imagenet, "weights": weights, "index": data / INDEX_NAME}
     fitted = {"landmarks": data / LANDMARKS_NAME, "boxes": out / "boxes.npz"}
