@@ -142,6 +142,14 @@ def test_the_api_logs_in_as_the_role_that_sees_one_tenant(compose: dict[str, Any
     )
 
 
+def test_only_those_that_speak_to_the_broker_have_its_password(compose: dict[str, Any]) -> None:
+    without = {"api", "sender", "migrate"}
+    for name in FLEET:
+        environment = compose["services"][name]["environment"]
+        has_password = "redis://:" in environment.get("FAKESIEVE_BROKER_URL", "")
+        assert has_password == (name not in without), name
+
+
 def test_ports_are_open_to_this_machine_alone(compose: dict[str, Any]) -> None:
     open_to = {port["host_ip"] for _, service in services(compose) for port in service.get("ports", ())}
     assert open_to == {"127.0.0.1"}
