@@ -23,6 +23,9 @@ class ApiMetrics:
         self._problems = Counter(
             "fakesieve_api_problems", "Requests refused or failed.", ["reason"], registry=self.registry
         )
+        # From 0 on, as alert rules ask for these: a rate sees nothing of a series' first value.
+        for reason in (Reason.INTERNAL, Reason.NOT_FOUND, Reason.UNAUTHENTICATED):
+            self._problems.labels(reason.value)
         self.streams = Gauge(
             "fakesieve_api_streams", "Event streams and long polls that are open.", registry=self.registry
         )

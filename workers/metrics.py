@@ -4,21 +4,26 @@ Names and labels are an interface: dashboards, alert rules and the autoscaler re
 closed lists only, so the number of series is bounded whatever people submit.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from engine.errors import EngineError
+from engine.results import Outcome, VerdictValue
 from fakesieve.jobs.rows import Claim, Refusal
-from fakesieve.jobs.states import Lane
-from workers.retry import RetryDecision
+from fakesieve.jobs.states import JobState, Lane, WorkKind
+from fakesieve.reasons import Reason
+from workers.retry import Action, RetryDecision
 
 if TYPE_CHECKING:  # types only: a relay counts without the network's arrays
     from workers.inference_wire import Answer
 
 _SECONDS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _CROPS = (1, 2, 4, 8, 16, 32, 64)
+NO_VERDICT = "none"
+"""Label of an analysis without a score."""
 
 
 class FleetMetrics:
@@ -29,6 +34,7 @@ class FleetMetrics:
         self._count_work()
         self._count_inference()
         self._count_backlog()
+        self._begin_at_zero()
 
     def _count_work(self) -> None:
         registry = self.registry
@@ -130,9 +136,27 @@ class FleetMetrics:
             registry=registry,
         )
 
+    def _begin_at_zero(self) -> None:
+        """Show from the start what alert rules ask for: a rate sees nothing of a series' first value.
+
+        A rule that asks for a share of some outcomes has no answer at all while there is no series of these.
+        """
+        for action in (Action.GIVE_BACK, Action.END):
+            self.faults.labels(Reason.INTERNAL, action)
+        self.jobs_without_result.labels(JobState.EXPIRED, Reason.DEADLINE_EXCEEDED)
+        for outcome in Outcome:
+            for verdict in VerdictValue if outcome.has_score else (NO_VERDICT,):
+                self.outcomes.labels(outcome.value, verdict)
+        for kind, lane in itertools.product(WorkKind, Lane):
+            self.claims.labels(kind, lane, 1)
+
     def note_claim(self, claim: Claim) -> None:
         """Count a claim."""
         self.claims.labels(claim.kind, claim.lane, min(claim.attempt, 9)).inc()
+
+    def note_outcome(self, outcome: Outcome, verdict: VerdictValue | None) -> None:
+        """Count an analysis that was stored."""
+        self.outcomes.labels(outcome.value, NO_VERDICT if verdict is None else verdict.value).inc()
 
     def note_refusal(self, refusal: Refusal) -> None:
         """Count a doorbell that was late or doubled."""

@@ -82,5 +82,4 @@ def _end_job(
 
 
 def _note(place: Workplace, record: AnalysisRecord) -> None:
-    value = record.verdict.value
-    place.metrics.outcomes.labels(record.outcome, "none" if value is None else value).inc()
+    place.metrics.note_outcome(record.outcome, record.verdict.value)

@@ -5,6 +5,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
+from engine.results import Outcome, VerdictValue
 from fakesieve.jobs.rows import Refusal
 from fakesieve.jobs.states import Lane
 from fakesieve.metrics_server import serve_metrics
@@ -59,6 +60,27 @@ def test_faults_and_refusals_are_counted_by_their_closed_lists():
     metrics.note_refusal(Refusal.HELD)
     assert read(metrics, "fakesieve_faults_total", reason="CORRUPT", action="end") == 1.0
     assert read(metrics, "fakesieve_refusals_total", refusal="held") == 1.0
+
+
+def test_the_first_fault_of_ours_is_a_step_from_zero():
+    metrics = FleetMetrics()
+    for action in ("give_back", "end"):
+        assert read(metrics, "fakesieve_faults_total", reason="INTERNAL", action=action) == 0.0
+    metrics.note_fault(RetryDecision(Action.END, Reason.INTERNAL))
+    assert read(metrics, "fakesieve_faults_total", reason="INTERNAL", action="end") == 1.0
+
+
+def test_the_first_analysis_of_each_outcome_is_a_step_from_zero():
+    metrics = FleetMetrics()
+
+    def count():
+        labels = [("no_face", "none"), ("scored", "inconclusive"), ("scored", "likely_manipulated")]
+        return [read(metrics, "fakesieve_outcomes_total", outcome=one, verdict=two) for one, two in labels]
+
+    assert count() == [0.0, 0.0, 0.0]
+    metrics.note_outcome(Outcome.NO_FACE, None)
+    metrics.note_outcome(Outcome.SCORED, VerdictValue.INCONCLUSIVE)
+    assert count() == [1.0, 1.0, 0.0]
 
 
 def test_figures_are_served_over_http():
