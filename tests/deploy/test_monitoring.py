@@ -13,8 +13,11 @@ import promql_parser
 import pytest
 import yaml
 
+from api.metrics import ApiMetrics
+from fakesieve.values.jobs import DEADLINE_S
 from tests.deploy.manifests import DEPLOY, KUBERNETES, LABEL_VALUES, list_samples, make_secrets, read_compose
 from tests.waiting import PATIENCE_S
+from workers.metrics import FleetMetrics
 
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "fleet.json"
@@ -95,6 +98,39 @@ def test_alerts_say_what_is_and_what_to_do() -> None:
     for rule in rules:
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert set(rule["annotations"]) == {"summary", "action"}
+
+
+def list_counted() -> list[tuple[str, str, str]]:
+    """Alert, counter and matchers of each rate that a rule takes; but not of what a worker's start adds."""
+    return [
+        (rule["alert"], name, matchers)
+        for rule in list_rules()
+        for name, matchers in re.findall(r"\b(?:increase|rate)\((\w+)(?:\{(.*?)\})?\[", rule["expr"])
+        if name != "fakesieve_messages_refused_total"
+    ]
+
+
+@pytest.mark.parametrize(("alert", "name", "matchers"), list_counted())
+def test_what_a_rule_counts_is_there_before_it_happens(alert: str, name: str, matchers: str) -> None:
+    fresh = [
+        (sample.labels, sample.value)
+        for registry in (FleetMetrics().registry, ApiMetrics().registry)
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    ]
+    assert fresh, alert
+    assert {value for _, value in fresh} == {0.0}
+    for label, values in re.findall(r'(\w+)=~?"([^"]+)"', matchers):
+        assert set(values.split("|")) <= {labels[label] for labels, _ in fresh}
+
+
+def test_bulk_work_that_waits_rings_while_its_deadlines_are_ahead() -> None:
+    (rule,) = (rule for rule in list_rules() if rule["alert"] == "FakesieveBulkWorkWaits")
+    limit = re.search(r"> (\d+)$", rule["expr"])
+    assert limit is not None
+    assert rule["for"] == "1h"
+    assert float(limit[1]) + 3600 < DEADLINE_S
 
 
 def test_each_alert_has_a_unit_test_in_which_it_rings() -> None:
