@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from engine.policy import Policy
 from engine.results import FaceRegion, Segment, SegmentKind, VideoScore
 from fakesieve.jobs.states import JobState, WorkKind
 from fakesieve.objects import VideoRef
+from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Attempt, Job
 from fakesieve.records.videos import record_source
@@ -118,6 +120,10 @@ def test_5_copies(fleet: Fleet) -> None:
         with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
             ref = VideoRef("videos", key, etag="e1")
             record_source(session, tenant_id=fleet.tenant_id, video_id=video_id, ref=ref)
+    again = VideoRef("videos", "c.mp4", etag="e2")  # the same bytes, written to the same place once more
+    with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
+        for video_id, ref in ((once, again), (twice, replace(again, key="a.mp4"))):
+            record_source(session, tenant_id=fleet.tenant_id, video_id=video_id, ref=ref)
     (row,) = ask(fleet, 5)
     assert (row["video_id"], row["places"]) == (twice, 2)
     assert row["objects"] == ["videos/a.mp4", "videos/b.mp4"]
@@ -150,15 +156,42 @@ def test_8_faces_without_a_score(fleet: Fleet) -> None:
     assert ask(fleet, 8) == [{"reason": "face_too_small", "faces": 3, "videos": 2}]
 
 
-def test_9_another_threshold(fleet: Fleet) -> None:
-    def add(name: str, score_used: float) -> str:
-        return fleet.add_result(name, make_score(min(1.0, 2 * score_used)))
+def with_peaks(used: float, *frames: float) -> VideoScore:
+    """A score on whose calibrated value a verdict stands, of one face with these scores."""
+    score = make_score(max(frames), tracks=(make_track(0, frames),))
+    return replace(score, calibrated=used, interval=(used - 0.05, used + 0.05))
 
-    add("low", 0.2)
-    between = fleet.add_result("between", replace(make_score(0.75), calibrated=0.75, interval=(0.7, 0.8)))
-    fleet.add_result("high", replace(make_score(0.9), calibrated=0.9, interval=(0.8, 0.95)))
-    (row,) = ask(fleet, 9)
-    assert (row["video_id"], row["score_used"], row["threshold_now"]) == (video_of(fleet, between), 0.75, 0.7)
+
+def test_9_another_threshold(fleet: Fleet) -> None:
+    fleet.add_result("low", with_peaks(0.2, 0.2, 0.2))
+    between = fleet.add_result("between", with_peaks(0.75, 0.75, 0.75))
+    fleet.add_result("high", with_peaks(0.9, 0.9, 0.9))
+    assert ask(fleet, 9) == [
+        {
+            "video_id": video_of(fleet, between),
+            "now": "likely_manipulated",
+            "score_used": 0.75,
+            "threshold_now": 0.7,
+        }
+    ]
+
+
+def test_9_a_score_that_one_frame_carries_is_inconclusive_on_either_side(fleet: Fleet) -> None:
+    fleet.add_result("one frame", with_peaks(0.75, 0.75, 0.2))
+    with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
+        held = session.execute(text("SELECT peak_frames, verdict FROM standing")).one()
+    assert tuple(held) == (1, "inconclusive")
+    assert ask(fleet, 9) == []
+
+
+def test_9_a_verdict_that_no_longer_holds_is_not_asked(fleet: Fleet) -> None:
+    fleet.add_result("judged again", with_peaks(0.75, 0.75, 0.75))
+    own = Policy("own", 1, low=0.3, high=0.8)
+    change_policy(fleet.database, fleet.tenant_id, own, actor="key_test")
+    with fleet.database.transaction(tenant_id=fleet.tenant_id) as session:
+        given = session.execute(text("SELECT value FROM verdict ORDER BY create_time")).scalars().all()
+    assert given == ["likely_manipulated", "inconclusive"]
+    assert ask(fleet, 9) == []
 
 
 def test_10_times_and_lost_attempts(fleet: Fleet) -> None:
