@@ -28,6 +28,7 @@ DOWNGRADE = (
 
 def upgrade() -> None:
     """Note which ended jobs have work to close, and index what is looked for."""
+    op.execute("SELECT set_config('fakesieve.tenant_id', '*', true)")
     for statement in UPGRADE:
         op.execute(statement)
 

@@ -1,7 +1,16 @@
 """Revisions that rewrite tables, on rows that the revision before has written."""
 
+from io import StringIO
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+
 from fakesieve.records.revision import migrate_database
 from tests.migrations.rows import BATCHES, GROUND, ITEMS, JOBS, KNOWN_ITEMS, RESULTS, Kept
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 
 def walk(kept: Kept, before: str, after: str, new: str, old: str) -> list[tuple[object, ...]]:
@@ -37,6 +46,19 @@ def test_0008_ended_jobs_with_open_work_are_marked(kept: Kept) -> None:
     marks = "SELECT id, has_open_shards FROM job ORDER BY id"
     states = "SELECT job_id, index, shard.state, job.state FROM shard JOIN job ON id = job_id ORDER BY 1, 2"
     assert walk(kept, "0007", "0008", marks, states) == [
+        ("job_a", True), ("job_b", False), ("job_c", False)
+    ]  # fmt: skip
+
+
+def test_0008_marks_them_too_where_a_person_runs_its_statements(kept: Kept) -> None:
+    kept.fill("0007", GROUND, JOBS)
+    written = StringIO()
+    config = Config(output_buffer=written)
+    config.set_main_option("script_location", str(MIGRATIONS))
+    command.upgrade(config, "0007:0008", sql=True)
+    with psycopg.connect(kept.url, autocommit=True) as connection:
+        connection.execute(written.getvalue().encode())
+    assert kept.ask("SELECT id, has_open_shards FROM job ORDER BY id") == [
         ("job_a", True), ("job_b", False), ("job_c", False)
     ]  # fmt: skip
 
