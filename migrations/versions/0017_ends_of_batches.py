@@ -12,7 +12,7 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-# Both hold of every row there is, so that nothing is read to check them.
+# Both hold of every row there is; no row is rewritten, and each is read once to see that.
 UPGRADE = """
 ALTER TABLE batch
     ADD COLUMN end_reason VARCHAR(40),
