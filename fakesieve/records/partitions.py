@@ -22,6 +22,9 @@ def make_partitions(session: Session, months: int = MONTHS_AHEAD) -> int:
 
 
 def drop_frame_scores(session: Session, before: date) -> int:
-    """Drop the months that ended before a day, and return how many; scores over time stay in ``analysis``."""
+    """Drop the months that ended before a day, and return how many; scores over time stay in ``analysis``.
+
+    Rows of those months that lie in ``frame_score_rest`` are deleted, and not counted.
+    """
     dropped = session.scalar(select(func.drop_frame_scores(before)))
     return dropped or 0

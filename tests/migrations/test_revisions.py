@@ -49,7 +49,9 @@ _RIGHTS = {
         " WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace) AS granted"
         " WHERE (acl).grantee::regrole::text IN ('fakesieve_fleet', 'fakesieve_app')"
     ),
-    "functions": "SELECT proname, proacl::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    "functions": (
+        "SELECT proname, proacl::text, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    ),
     "rules": (
         "SELECT tablename, policyname, roles::text, qual, with_check FROM pg_policies"
         " WHERE schemaname = 'public'"
@@ -165,9 +167,9 @@ def test_there_is_no_way_back_that_forgets_what_is_deleted_or_held(empty_url: st
 
 
 def test_only_the_owner_migrates(postgres: PostgresServer, module_database_name: str) -> None:
-    with pytest.raises(SetupRefused, match="owner") as caught:
+    with pytest.raises(SetupRefused, match=r"permission denied|must be owner") as caught:
         migrate_database(postgres.url(database=module_database_name), "base")
-    assert "--database-url" in caught.value.hint
+    assert caught.value.hint == "use the URL of the role that owns the database: --database-url"
 
 
 def test_a_server_without_the_role_of_the_fleet_is_told_apart(
@@ -276,6 +278,30 @@ def test_no_frame_score_is_lost_when_its_month_has_no_partition(database: Databa
     # The present month keeps its rows where they are; the next ones get a partition.
     with database.transaction(tenant_id=tenant_id) as session:
         assert make_partitions(session, 3) == 2
+
+
+def test_rows_without_a_partition_are_dropped_with_their_month(database: Database) -> None:
+    tenant_id = make_tenant(database)
+    copy = text(
+        "INSERT INTO frame_score SELECT tenant_id, analysis_id, ordinal, pts_us, :day, box_x, box_y, box_w,"
+        " box_h, confidence, score, patch_max, patch_area, exclude_reason FROM frame_score"
+        " WHERE analysis_time > '2020-01-01'"
+    )
+    with database.transaction(tenant_id=tenant_id) as session:
+        store_analysis(session, make_record(tenant_id, make_video(session, tenant_id)))
+        for day in (datetime(2019, 5, 31, 23, tzinfo=UTC), datetime(2019, 6, 1, tzinfo=UTC)):
+            session.execute(copy, {"day": day})
+    months = text(
+        "SELECT to_char(analysis_time AT TIME ZONE 'UTC', 'YYYY-MM'), tableoid::regclass::text, count(*)"
+        " FROM frame_score WHERE analysis_time < '2020-01-01' GROUP BY 1, 2 ORDER BY 1"
+    )
+    may, june = ("2019-05", "frame_score_rest", 3), ("2019-06", "frame_score_rest", 3)
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert session.scalar(text("SELECT make_frame_score_partitions('2019-05-01', 3)")) == 1
+        assert [tuple(row) for row in session.execute(months)] == [may, june]
+        assert drop_frame_scores(session, date(2019, 6, 20)) == 0
+        assert [tuple(row) for row in session.execute(months)] == [june]
+    assert "frame_score_201907" in list_partitions(database)
 
 
 def test_the_fleet_cannot_drop_a_table_through_the_function(database: Database) -> None:
