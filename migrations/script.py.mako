@@ -1,7 +1,8 @@
 """${message}
 
 Revision: ${up_revision}, after ${down_revision | comma,n}. It must run beside the previous release: add what may
-be absent, and take away only what the previous release no longer reads.
+be absent, and take away only what the previous release no longer reads. tools/check_migrations.py refuses what
+breaks it; of what only seems to, say why in a mapping SAFE_BESIDE_PREVIOUS, by the words of the tool.
 """
 
 import sqlalchemy as sa

@@ -34,7 +34,9 @@ class Migrated:
 def check_revision(database: Database) -> None:
     """Raise SetupRefused where the database lacks migrations that this release needs.
 
-    A revision that this release does not know is a newer one, beside which this release still runs.
+    A revision that this release does not know is a newer one, beside which this release still runs: from
+    0021 on ``tools/check_migrations.py`` refuses a step that takes what the release before it needs. Of those
+    before, 0004, 0006, 0009 and 0015 do, and need the processes of older releases to be ended first.
     """
     revisions = list_revisions()
     with database.transaction(tenant_id=None) as session:
