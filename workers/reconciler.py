@@ -6,7 +6,6 @@ doorbell is rung again and a worker host scores the job.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
@@ -43,15 +42,15 @@ class Reconciler:
         self._upkeep_due_s = time.monotonic()
 
     def take_turn(self) -> bool:
-        """Do one pass; false, as the next one is due after the pause whatever this one found."""
+        """Do one pass, and say whether it left something: then the next one is due at once."""
         done = reconcile(self._store, self._limits, self._pace, self._note_end)
-        counts: dict[str, int] = asdict(done)
+        counts = done.list_counts()
         for what, rows in counts.items():
             self._metrics.reconciled.labels(what).inc(rows)
         if not done.is_idle:
             _log.info("fleet.reconciled", **counts)
         self._keep_up()
-        return False
+        return done.is_full
 
     def _note_end(self, ended: EndedJob) -> None:
         """Count and trace a job that has no result, whoever ended it: a worker, a caller, or this pass."""

@@ -5,13 +5,13 @@ Any number of copies may run: each step locks what it works on and passes over w
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from fakesieve.jobs.cancel import end_all_jobs
 from fakesieve.jobs.claim import give_up
 from fakesieve.jobs.ends import end_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.rows import BatchRow, EndedJob, JobEnd, UnsettledBatch
+from fakesieve.jobs.rows import BatchRow, Closed, EndedJob, JobEnd, UnsettledBatch
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.reasons import Reason
@@ -25,11 +25,13 @@ SHARD_AGE_S = 30 * 86_400.0  # of the rows that tell how a job was worked on; th
 # Jobs of a running batch that are counted in a second on average, for its failure rate.
 COUNTED_A_SECOND = 10_000.0
 _BATCHES_AT_ONCE = 100
+# Passes that follow each other at once need not look through all running batches each time.
+_SETTLE_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What one pass did, as numbers of rows."""
+    """What one pass did, as numbers of rows, and whether more of the same waits."""
 
     expired: int  # jobs past their deadline
     exhausted: int  # jobs failed because a shard had no attempt left
@@ -40,6 +42,15 @@ class Reconciled:
     purged: int  # old events and hosts
     dropped: int  # evidence of jobs that have ended
     forgotten: int  # jobs that ended so long ago that nobody asks how they were worked on
+    # Whether a step found as much as it may do at once. Upkeep is none of them: what is purged, dropped or
+    # forgotten is late for nobody.
+    is_full: bool = False
+
+    def list_counts(self) -> dict[str, int]:
+        """Return the numbers of rows by what was done with them."""
+        counts: dict[str, int] = asdict(self)
+        del counts["is_full"]
+        return counts
 
     @property
     def is_idle(self) -> bool:
@@ -49,10 +60,18 @@ class Reconciled:
 
 @dataclass
 class BatchPace:
-    """When running batches are counted next. One that is lost costs counting them all once."""
+    """When batches are looked at and counted next. One that is lost costs counting them all once."""
 
     read_clock: Callable[[], float] = time.monotonic
     due_s: dict[str, float] = field(default_factory=dict[str, float])
+    look_due_s: float = float("-inf")
+
+    def begin_look(self) -> bool:
+        """Whether a look through all batches is due; then the next one is after a pause."""
+        if self.read_clock() < self.look_due_s:
+            return False
+        self.look_due_s = self.read_clock() + _SETTLE_PAUSE_S
+        return True
 
     def is_due(self, batch_id: str) -> bool:
         """Whether so long has passed that counting its jobs is no burden."""
@@ -79,24 +98,31 @@ def reconcile(
 ) -> Reconciled:
     """Do one pass over everything that is overdue, in transactions of at most ``limits.step_rows`` rows.
 
-    What does not fit into a pass is left to the next. Time is the store's own clock. ``pace`` is kept by the
-    caller from pass to pass, so that large batches are not counted in each. ``tell`` hears of each job that
-    ended without an analysis, once for each end, when nobody works on it any more.
+    What does not fit into a pass is left to the next, which is due at once where the answer ``is_full``. As
+    each pass takes one step of every kind, a backlog of one kind holds up no other. Time is the store's own
+    clock. ``pace`` is kept by the caller from pass to pass, so that large batches are not counted in each.
+    ``tell`` hears of each job that ended without an analysis, once for each end, when nobody works on it any
+    more.
     """
+    pace = pace or BatchPace()
 
     def step(work: Callable[[JobTransaction, JobLimits], int]) -> int:
         return store.run(lambda tx: work(tx, limits))
 
+    urgent = (_expire_jobs, _fail_exhausted, _take_back_leases, _ring_again)
+    expired, exhausted, taken_back, rung_again = (step(work) for work in urgent)
+    closed = _close_shards(store, limits, tell)
     return Reconciled(
-        expired=step(_expire_jobs),
-        exhausted=step(_fail_exhausted),
-        taken_back=step(_take_back_leases),
-        rung_again=step(_ring_again),
-        closed=_close_shards(store, limits, tell),
-        settled=settle_batches(store, pace or BatchPace(), limits.batch_idle_s),
+        expired=expired,
+        exhausted=exhausted,
+        taken_back=taken_back,
+        rung_again=rung_again,
+        closed=closed.shards,
+        settled=settle_batches(store, pace, limits.batch_idle_s) if pace.begin_look() else 0,
         purged=step(_purge),
         dropped=step(_drop_evidence),
         forgotten=step(_drop_shards),
+        is_full=closed.is_full or limits.step_rows in (expired, exhausted, taken_back, rung_again),
     )
 
 
@@ -127,11 +153,11 @@ def _ring_again(tx: JobTransaction, limits: JobLimits) -> int:
     return len(keys)
 
 
-def _close_shards(store: JobStore, limits: JobLimits, tell: Callable[[EndedJob], None]) -> int:
+def _close_shards(store: JobStore, limits: JobLimits, tell: Callable[[EndedJob], None]) -> Closed:
     closed = store.run(lambda tx: tx.close_ended_shards(limits.step_rows))
     for job in closed.jobs:
         tell(job)
-    return closed.shards
+    return closed
 
 
 def _purge(tx: JobTransaction, _: JobLimits) -> int:

@@ -284,10 +284,15 @@ class EndedJob:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What was closed: so many shards, and these jobs whole, each of which is told once for each end."""
+    """What was closed: so many shards, and these jobs whole, each of which is told once for each end.
+
+    ``is_full`` says that more jobs may wait for it. It is false where somebody works on all that were looked
+    at: then it is no use to look again at once.
+    """
 
     shards: int = 0
     jobs: tuple[EndedJob, ...] = ()
+    is_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,7 @@ class OverdueRows(Protocol):
         ...
 
     def close_ended_shards(self, limit: int) -> Closed:
-        """Give up shards whose job has ended and that nobody works on."""
+        """Give up shards whose job has ended and that nobody works on, of at most so many jobs."""
         ...
 
     def drop_evidence(self, age_s: float) -> int:

@@ -341,7 +341,9 @@ def test_a_step_of_the_reconciler_is_bounded(case: JobCase) -> None:
     for n in range(3):
         case.submit(f"{n}", deadline_s=10.0)
     case.pass_time(11)
-    assert [reconcile(case.store, few).expired for _ in range(2)] == [2, 1]
+    passes = [reconcile(case.store, few) for _ in range(2)]
+    assert [each.expired for each in passes] == [2, 1]
+    assert [each.is_full for each in passes] == [True, False]
 
 
 def test_a_tenants_live_jobs_are_limited(case: JobCase) -> None:

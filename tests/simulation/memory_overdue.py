@@ -19,6 +19,7 @@ from fakesieve.jobs.rows import (
     Waiting,
 )
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState
+from fakesieve.reasons import Reason
 from tests.simulation.memory_rows import MemoryBatch, MemoryJob, MemoryShard, as_time
 from tests.simulation.memory_work import MemoryWork
 
@@ -48,16 +49,18 @@ class MemoryTransaction(MemoryWork):
 
     def lock_exhausted_shards(self, limits: JobLimits) -> list[ShardRow]:
         idle = self._idle_shards(self.store.read_clock())
-        return [self._make_shard_row(shard) for shard in idle if not self._has_attempts(shard, limits)]
+        worn = (shard for shard in idle if not self._has_attempts(shard, limits))
+        return [self._make_shard_row(shard) for shard in itertools.islice(worn, limits.step_rows)]
 
     def take_back_leases(self, limits: JobLimits) -> list[ShardKey]:
-        taken = []
-        for shard in self._idle_shards(self.store.read_clock()):
-            if shard.state is _LEASED and self._has_attempts(shard, limits):
-                self._touch(shard)
-                self._move_shard(shard, _PENDING)
-                taken.append(shard.key)
-        return taken
+        idle = self._idle_shards(self.store.read_clock())
+        over = (shard for shard in idle if shard.state is _LEASED and self._has_attempts(shard, limits))
+        taken = list(itertools.islice(over, limits.step_rows))
+        for shard in taken:
+            self._touch(shard)
+            self._move_shard(shard, _PENDING)
+            shard.last_reason, shard.last_message = Reason.LEASE_LOST, None
+        return [shard.key for shard in taken]
 
     def end_leases(self, owner: str) -> int:
         shards = [shard for job in self.store.shards.values() for shard in job.values()]
@@ -76,31 +79,33 @@ class MemoryTransaction(MemoryWork):
 
     def lock_silent_shards(self, limits: JobLimits) -> list[ShardKey]:
         now_s = self.store.read_clock()
-        return [
+        silent = (
             shard.key
             for shard in self._idle_shards(now_s)
             if shard.state is _PENDING
             and shard.ring_s is not None
             and shard.ring_s < now_s - limits.doorbell_wait_s
             and shard.retry_s <= now_s
-        ]
+        )
+        return list(itertools.islice(silent, limits.step_rows))
 
     def close_ended_shards(self, limit: int) -> Closed:
         closed, now_s, whole = 0, self.store.read_clock(), []
-        for job in self.store.jobs.values():
-            if not job.is_live:
-                for shard in self.store.shards[job.id].values():
-                    is_idle = shard.state is _LEASED and shard.lease_until_s < now_s
-                    if shard.state is _PENDING or is_idle:
-                        self._touch(shard)
-                        self._move_shard(shard, _FAILED)
-                        closed += 1
-                states = {shard.state for shard in self.store.shards[job.id].values()}
-                if job.has_open_shards and not states & {_PENDING, _LEASED}:
-                    self._touch(job)
-                    job.has_open_shards = False
-                    whole.append(EndedJob(job.id, job.state, job.reason, as_time(job.end_s)))
-        return Closed(closed, tuple(whole))
+        ended = (job for job in self.store.jobs.values() if not job.is_live and job.has_open_shards)
+        found = list(itertools.islice(ended, limit))
+        for job in found:
+            for shard in self.store.shards[job.id].values():
+                is_idle = shard.state is _LEASED and shard.lease_until_s < now_s
+                if shard.state is _PENDING or is_idle:
+                    self._touch(shard)
+                    self._move_shard(shard, _FAILED)
+                    closed += 1
+            states = {shard.state for shard in self.store.shards[job.id].values()}
+            if not states & {_PENDING, _LEASED}:
+                self._touch(job)
+                job.has_open_shards = False
+                whole.append(EndedJob(job.id, job.state, job.reason, as_time(job.end_s)))
+        return Closed(closed, tuple(whole), is_full=len(found) == limit and bool(whole))
 
     def drop_evidence(self, age_s: float) -> int:
         oldest_s, dropped = self.store.read_clock() - age_s, 0

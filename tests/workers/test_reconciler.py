@@ -10,6 +10,7 @@ from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, ShardKey
 from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.states import JobState, ShardState
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
@@ -84,6 +85,54 @@ def test_each_job_without_a_result_is_counted_once_by_its_reason():
         ("failed", "CORRUPT"): 1.0,
         ("failed", "ATTEMPTS_EXHAUSTED"): 1.0,
     }
+
+
+def take_turns(reconciler, most=100):
+    """Take the turns that follow each other without a pause, and return how many."""
+    for turn in range(1, most + 1):
+        if not reconciler.take_turn():
+            return turn
+    raise AssertionError(f"still at work after {most} turns")
+
+
+def test_all_jobs_of_one_deadline_expire_without_a_pause():
+    now, limits = [0.0], JobLimits()
+    store = MemoryJobStore(lambda: now[0])
+    jobs = [submit(store, f"{n}.mp4", deadline_s=50.0) for n in range(3_000)]
+    now[0] += 51.0
+    reconciler = Reconciler(store, limits)
+    take_turns(reconciler)
+    assert {store.jobs[job_id].state for job_id in jobs} == {JobState.EXPIRED}
+    counted = reconciler._metrics.jobs_without_result.labels("expired", "DEADLINE_EXCEEDED")
+    assert counted._value.get() == 3_000.0
+
+
+def test_lost_leases_come_back_while_many_jobs_expire():
+    now, limits = [0.0], JobLimits(step_rows=10)
+    store = MemoryJobStore(lambda: now[0])
+    for n in range(100):
+        submit(store, f"{n}.mp4", deadline_s=50.0)
+    held = ShardKey(submit(store, "held.mp4"), 0)
+    assert isinstance(claim_shard(store, held, "hst_1", 10.0), Claim)
+    now[0] += 51.0
+    assert Reconciler(store, limits).take_turn()
+    assert store.run(lambda tx: tx.read_shard(held)).state is ShardState.PENDING
+
+
+def test_jobs_that_workers_still_hold_keep_no_reconciler_busy():
+    now, limits = [0.0], JobLimits(step_rows=10)
+    store = MemoryJobStore(lambda: now[0])
+    jobs = [submit(store, f"{n}.mp4") for n in range(30)]
+    for job_id in jobs[:10]:
+        assert isinstance(claim_shard(store, ShardKey(job_id, 0), "hst_1", 60.0), Claim)
+    for job_id in jobs:
+        cancel_job(store, job_id)
+    assert not Reconciler(store, limits).take_turn()
+    now[0] += 61.0
+    reconciler = Reconciler(store, limits)
+    assert take_turns(reconciler) == 4
+    counted = reconciler._metrics.jobs_without_result.labels("cancelled", "CANCELLED_BY_CALLER")
+    assert counted._value.get() == 30.0
 
 
 def test_the_role_of_the_fleet_may_make_the_months(database):

@@ -152,7 +152,8 @@ class SqlOverdue(SqlClaiming):
         still_ended = frozenset(self.session.scalars(still))
         keys = [key for key in locked if key.job_id in still_ended]
         self._close(keys)
-        return Closed(len(keys), self._note_closed(still_ended))
+        whole = self._note_closed(still_ended)
+        return Closed(len(keys), whole, is_full=len(job_ids) == limit and bool(whole))
 
     def _close(self, keys: list[ShardKey]) -> None:
         if not keys:
