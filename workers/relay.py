@@ -28,10 +28,12 @@ class Relay:
     def take_turn(self) -> bool:
         """Ring what may be rung now and say whether there was anything. Raises Unavailable."""
         try:
-            relayed = relay_doorbells(self._store, self._ring, self._credit, self._limits)
+            # Before anything is rung: while the broker is away each turn ends there, and just then the age
+            # of what waits is looked at.
             if time.monotonic() - self._measured_s > _MEASURE_S:
                 self._measured_s = time.monotonic()
                 self.measure_backlog()
+            relayed = relay_doorbells(self._store, self._ring, self._credit, self._limits)
         except Unavailable:
             self._metrics.relay_failures.inc()
             raise

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from fakesieve.errors import Unavailable
@@ -52,6 +54,18 @@ def test_broken_broker_costs_no_doorbell(store):
     doorbells = WaitingDoorbells()
     assert Relay(store, doorbells, JobLimits()).take_turn()
     assert doorbells.waiting == [ShardKey(job_id, 0)]
+
+
+def test_work_grows_old_while_the_broker_is_away(store, clock, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", clock)
+    relay, ages_s = Relay(store, BrokenDoorbell(), JobLimits()), []
+    submit(store, 1)
+    for _ in range(2):
+        clock.now += 20.0
+        with pytest.raises(Unavailable):
+            relay.take_turn()
+        ages_s.append(relay._metrics.queue_age_seconds.labels(Lane.STANDARD)._value.get())
+    assert ages_s == [20.0, 40.0]
 
 
 def test_backlog_is_measured_by_lane(store, clock):
