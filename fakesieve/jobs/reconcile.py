@@ -203,18 +203,35 @@ def _give_up_open(store: JobStore, batch: UnsettledBatch, idle_s: float) -> bool
 
 
 def _settle(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> bool:
-    state = batch.state if batch.state.is_terminal else _judge(store, batch, pace)
-    if state is None:
-        return False
-    is_early = batch.has_live_jobs or batch.state is BatchState.OPEN
-    end = BatchEnd.FAILURE_RATE if is_early and state is BatchState.FAILED else BatchEnd.JOBS_ENDED
-    moved = store.run(lambda tx: tx.set_batch_state(batch.id, state, end))
+    state, moved = batch.state, False
+    if not state.is_terminal:
+        if _judge(store, batch, pace) is None:
+            return False
+        ended = store.run(lambda tx: _end_batch(tx, batch.id))
+        if ended is None:
+            return False
+        state, moved = ended, True
     if batch.has_live_jobs and state is BatchState.CANCELLED:
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER))
     elif batch.has_live_jobs and state is BatchState.FAILED:
         seen = f"more than {batch.max_failure_rate:.0%} of the jobs of {batch.id} failed"
         end_all_jobs(store, batch.id, JobEnd(JobState.CANCELLED, Reason.FAILURE_RATE_EXCEEDED, seen))
     return moved
+
+
+def _end_batch(tx: JobTransaction, batch_id: str) -> BatchState | None:
+    """Judge a batch once more while nobody can add to it, and end it; None where it goes on or has ended.
+
+    Since it was judged its list may have been sent again, with jobs that are new to it.
+    """
+    tx.hold_batch(batch_id)
+    counted = tx.read_batch(batch_id)
+    state = None if counted is None or counted.state.is_terminal else judge_batch(counted)
+    if counted is None or state is None:
+        return None
+    is_early = counted.live > 0 or counted.state is BatchState.OPEN
+    end = BatchEnd.FAILURE_RATE if is_early and state is BatchState.FAILED else BatchEnd.JOBS_ENDED
+    return state if tx.set_batch_state(batch_id, state, end) else None
 
 
 def _judge(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> BatchState | None:

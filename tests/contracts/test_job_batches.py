@@ -1,6 +1,7 @@
 """Lists whose submission is cut off, sent again or too large, on Postgres and in memory."""
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import text
@@ -9,8 +10,8 @@ from fakesieve.errors import RequestRefused
 from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job, retry_jobs
 from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, BatchPace, _settle, reconcile
-from fakesieve.jobs.rows import UnsettledBatch
+from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, BatchPace, _settle, reconcile, settle_batches
+from fakesieve.jobs.rows import BatchRow, UnsettledBatch
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState
 from fakesieve.jobs.submit import (
     PLACES_S,
@@ -183,6 +184,37 @@ def test_a_batch_whose_jobs_end_while_it_is_looked_at_ended_by_them(case: JobCas
         case.finish(job_id, content=job_id)
     assert _settle(case.store, seen, BatchPace())
     assert read_end(case, batch_id) == (BatchState.SUCCEEDED, BatchEnd.JOBS_ENDED)
+
+
+class AddOnTheWay:
+    """A store that takes the rest of a list in when its batch has been counted."""
+
+    def __init__(self, case: JobCase, add: Callable[[], object]) -> None:
+        self._store, self._add = case.store, [add]
+
+    def run(self, work: Callable) -> object:
+        answer = self._store.run(work)
+        if isinstance(answer, BatchRow) and self._add:
+            self._add.pop()()
+        return answer
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_batch_that_gets_a_job_while_it_is_judged_goes_on(case: JobCase, is_cancelled: bool) -> None:
+    batch_id = send(case, 2).batch_id
+    for job_id, _, _ in list_jobs(case):
+        if is_cancelled:
+            cancel_job(case.store, job_id)
+        else:
+            case.finish(job_id, content=job_id)
+    adding = AddOnTheWay(case, lambda: send(case, 3))
+    assert settle_batches(adding, BatchPace(), IDLE_S) == 0
+    assert read_end(case, batch_id) == (BatchState.RUNNING, None)
+    (late,) = (job_id for job_id, _, state in list_jobs(case) if state == JobState.QUEUED)
+    case.finish(late, content=late)
+    assert reconcile(case.store, LIMITS).settled == 1
+    state = BatchState.SUCCEEDED_WITH_ERRORS if is_cancelled else BatchState.SUCCEEDED
+    assert list_told(case) == [(batch_id, state)]
 
 
 def test_a_list_over_the_quota_is_refused_whole(case: JobCase) -> None:
