@@ -253,6 +253,9 @@ def judge_batch(batch: BatchRow) -> BatchState | None:
         return BatchState.FAILED
     if batch.live or batch.state is BatchState.OPEN:
         return None
-    if batch.counts.get(JobState.SUCCEEDED, 0) == batch.total:
+    succeeded = batch.counts.get(JobState.SUCCEEDED, 0)
+    if succeeded == batch.total:
         return BatchState.SUCCEEDED
-    return BatchState.FAILED if failed == batch.total else BatchState.SUCCEEDED_WITH_ERRORS
+    if succeeded:
+        return BatchState.SUCCEEDED_WITH_ERRORS
+    return BatchState.FAILED if failed else BatchState.CANCELLED

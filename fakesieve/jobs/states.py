@@ -65,9 +65,9 @@ class BatchState(StrEnum):
     OPEN = "open"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
-    SUCCEEDED_WITH_ERRORS = "succeeded_with_errors"
+    SUCCEEDED_WITH_ERRORS = "succeeded_with_errors"  # some jobs did succeed
     FAILED = "failed"
-    CANCELLED = "cancelled"
+    CANCELLED = "cancelled"  # as a whole, or each of its jobs
 
     @property
     def is_terminal(self) -> bool:

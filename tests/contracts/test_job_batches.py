@@ -121,7 +121,7 @@ def test_a_list_sent_again_in_time_is_completed(case: JobCase) -> None:
     for job_id, _, _ in list_jobs(case):
         cancel_job(case.store, job_id)
     reconcile(case.store, LIMITS)
-    assert read_end(case, batch_id) == (BatchState.SUCCEEDED_WITH_ERRORS, BatchEnd.JOBS_ENDED)
+    assert read_end(case, batch_id) == (BatchState.CANCELLED, BatchEnd.JOBS_ENDED)
 
 
 def test_a_list_sent_again_too_late_is_refused_with_its_batch(case: JobCase) -> None:

@@ -147,7 +147,12 @@ OK, BAD, LATE, LIVE, GONE = (
         ({OK: 5, LIVE: 1}, BatchState.RUNNING, 1.0, None),
         ({OK: 5, BAD: 1}, BatchState.RUNNING, 1.0, BatchState.SUCCEEDED_WITH_ERRORS),
         ({OK: 5, GONE: 1}, BatchState.RUNNING, 1.0, BatchState.SUCCEEDED_WITH_ERRORS),
+        ({OK: 1, BAD: 5, LATE: 1, GONE: 3}, BatchState.RUNNING, 1.0, BatchState.SUCCEEDED_WITH_ERRORS),
         ({BAD: 5, LATE: 1}, BatchState.RUNNING, 1.0, BatchState.FAILED),
+        ({BAD: 9, GONE: 1}, BatchState.RUNNING, 1.0, BatchState.FAILED),
+        ({LATE: 1, GONE: 9}, BatchState.RUNNING, 1.0, BatchState.FAILED),
+        ({GONE: 5}, BatchState.RUNNING, 1.0, BatchState.CANCELLED),
+        ({GONE: 5, LIVE: 1}, BatchState.RUNNING, 1.0, None),
         ({OK: 9, BAD: 10, LIVE: 99}, BatchState.RUNNING, 0.1, None),  # too few to judge by
         ({OK: 10, BAD: 10, LIVE: 99}, BatchState.RUNNING, 0.5, None),
         ({OK: 10, BAD: 9, LATE: 2, LIVE: 99}, BatchState.OPEN, 0.5, BatchState.FAILED),
