@@ -22,9 +22,14 @@ def failed_by(fault: Fault) -> JobEnd:
 
 
 def describe_exhaustion(shard: ShardRow) -> Fault:
-    """Why a shard without attempts left fails its job: the last fault if one is known, else the count."""
-    seen = shard.last_message or "the workers died or lost their leases"
+    """Why a shard without attempts left fails its job: the last fault if one is known, else the count.
+
+    Where its lease is over the last fault was that, whatever an earlier attempt has told.
+    """
+    reason = None if shard.is_lease_over else shard.last_reason
+    told = None if shard.is_lease_over else shard.last_message
+    seen = told or "the workers died or lost their leases"
     message = f"shard {shard.key.index} gave up after {shard.attempts} attempts: {seen}"
-    if shard.last_reason is None or shard.last_reason is Reason.LEASE_LOST:
+    if reason is None or reason is Reason.LEASE_LOST:
         return Fault(Reason.ATTEMPTS_EXHAUSTED, message)
-    return Fault(shard.last_reason, message)
+    return Fault(reason, message)

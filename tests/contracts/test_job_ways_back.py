@@ -204,6 +204,25 @@ def test_a_job_that_ended_without_an_analysis_is_told_once_when_nobody_works_on_
     assert go_on() == [(failed, JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)]
 
 
+@pytest.mark.parametrize("given_back", [Reason.OBJECT_STORE_UNAVAILABLE, Reason.REQUEST_IN_PROGRESS])
+def test_a_shard_that_killed_its_last_worker_is_not_said_to_have_met_what_an_earlier_one_did(
+    case: JobCase, given_back: Reason
+) -> None:
+    job_id = case.submit()
+    for _ in range(LIMITS.max_attempts - 1):
+        assert isinstance(case.claim(job_id), Claim)
+        case.pass_time(LEASE_S + 1)
+        assert reconcile(case.store, LIMITS).taken_back == 1
+    assert release_shard(case.store, case.claim(job_id), given_back, 0.0, refund=True, message="later")
+    assert isinstance(case.claim(job_id), Claim)
+    case.pass_time(LEASE_S + 1)
+    assert reconcile(case.store, LIMITS).exhausted == 1
+    assert case.read_job(job_id).reason is Reason.ATTEMPTS_EXHAUSTED
+    shard = case.read_shard(job_id)
+    assert shard.last_reason is Reason.ATTEMPTS_EXHAUSTED
+    assert shard.last_message == "shard 0 gave up after 3 attempts: the workers died or lost their leases"
+
+
 def test_shards_of_a_job_that_ended_long_ago_are_gone_and_it_can_be_retried(case: JobCase) -> None:
     case.finish(done := case.submit("done"))
     case.prepare(failed := case.submit("failed"), shards=2)
