@@ -4,7 +4,7 @@ import time
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.relay import Credit, relay_doorbells
+from fakesieve.jobs.relay import Credit, keep_doorbells, relay_doorbells
 from fakesieve.jobs.rows import Waiting
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.store import JobStore
@@ -33,7 +33,10 @@ class Relay:
             if time.monotonic() - self._measured_s > _MEASURE_S:
                 self._measured_s = time.monotonic()
                 self.measure_backlog()
-            relayed = relay_doorbells(self._store, self._ring, self._credit, self._limits)
+                keep_doorbells(self._store, self._doorbell.count_held, self._limits)
+            relayed = relay_doorbells(
+                self._store, self._ring, self._credit, self._limits, self._doorbell.count_held
+            )
         except Unavailable:
             self._metrics.relay_failures.inc()
             raise

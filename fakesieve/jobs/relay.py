@@ -3,6 +3,10 @@
 The backlog stays in the database. The broker holds at most two doorbells for each live slot, so that a lost
 broker costs seconds of work and the order can still be changed. ``pick_doorbells`` is a pure function.
 
+A doorbell that nobody answers is taken for lost after a while. It may just as well lie in the broker, where
+all slots are at work that takes longer. So the broker is asked how many messages it holds: what lies there is
+kept from being taken for lost, and takes up places whatever the database counts.
+
 Lanes share the places 50/40/10 while all have work; what a lane does not use is lent to the others, except a
 quarter of its reserve, so that an interactive job never waits for a full queue of bulk work. Within a lane
 tenants take turns by deficit round robin (Shreedhar and Varghese, 1995): each turn gives a tenant the same
@@ -27,7 +31,12 @@ WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 # Doorbells published in one transaction: its locks are held while the broker answers.
 RING_STEP = 20
 
+# A span that no doorbell is older than.
+_EVER_S = 1e9
+
 Ring = Callable[[Waiting], None]
+# Messages that the broker holds, by lane. Raises Unavailable when it does not answer.
+CountHeld = Callable[[], Mapping[Lane, int]]
 
 
 @dataclass(frozen=True)
@@ -153,14 +162,31 @@ def _take_turn(
     return taken
 
 
-def relay_doorbells(store: JobStore, ring: Ring, credit: Credit, limits: JobLimits) -> Relayed:
+@dataclass(frozen=True)
+class _Backlog:
+    """What a pick rests on: doorbells that wait, those that ring by lane, and places in all."""
+
+    waiting: Sequence[Waiting]
+    ringing: Mapping[Lane, int]
+    capacity: int
+
+
+def relay_doorbells(
+    store: JobStore, ring: Ring, credit: Credit, limits: JobLimits, count_held: CountHeld | None = None
+) -> Relayed:
     """Ring what may be rung now, in steps. Any number of relays may run.
 
     ``ring`` publishes one doorbell and raises when the broker does not take it: then the step is undone, its
     rows stay in the outbox, and the error goes to the caller. A crash after publishing doubles a doorbell.
+    With ``count_held``, which is asked where something waits, the broker never gets more than its places.
     """
     # What is picked is looked at again when it is rung, under its lock, so no transaction is needed here.
-    picked = store.run_alone(lambda tx: _pick(tx, credit, limits))
+    backlog = store.run_alone(lambda tx: _look(tx, limits))
+    if not backlog.waiting:
+        return Relayed(0, credit)
+    held: Mapping[Lane, int] = count_held() if count_held else {}
+    taken_up = {lane: max(backlog.ringing.get(lane, 0), held.get(lane, 0)) for lane in Lane}
+    picked = pick_doorbells(backlog.waiting, taken_up, backlog.capacity, credit)
     rung = 0
     for start in range(0, len(picked.doorbells), RING_STEP):
         ids = [doorbell.outbox_id for doorbell in picked.doorbells[start : start + RING_STEP]]
@@ -168,12 +194,29 @@ def relay_doorbells(store: JobStore, ring: Ring, credit: Credit, limits: JobLimi
     return Relayed(rung, picked.credit)
 
 
-def _pick(tx: JobTransaction, credit: Credit, limits: JobLimits) -> Picked:
+def _look(tx: JobTransaction, limits: JobLimits) -> _Backlog:
     capacity = tx.count_slots(limits.host_silence_s) * limits.doorbells_per_slot
     ringing = tx.count_ringing(limits.doorbell_wait_s)
     free = capacity - sum(ringing.values())
-    waiting = tx.list_waiting(free) if free > 0 else []
-    return pick_doorbells(waiting, ringing, capacity, credit) if waiting else Picked((), credit)
+    return _Backlog(tx.list_waiting(free) if free > 0 else [], ringing, capacity)
+
+
+def keep_doorbells(store: JobStore, count_held: CountHeld, limits: JobLimits) -> int:
+    """Keep doorbells that still lie in the broker from being taken for lost; return how many.
+
+    That is said of a lane whose queue holds as many messages as doorbells are unanswered. Where it holds
+    fewer some are lost, and nobody can say which: all of them are rung again in their time, and a doubled
+    doorbell is refused. Messages that are there twice or for nothing hide a lost one until the next slot that
+    is free has taken them.
+    """
+    rung = store.run_alone(lambda tx: tx.count_ringing(_EVER_S))
+    if not rung:
+        return 0
+    held = count_held()  # after the doorbells: what is answered in between must not be missed in the queue
+    whole = [lane for lane, count in rung.items() if count <= held.get(lane, 0)]
+    if not whole:
+        return 0
+    return store.run(lambda tx: tx.keep_doorbells(whole, limits.doorbell_wait_s / 3))
 
 
 def _ring_step(tx: JobTransaction, ids: Sequence[int], ring: Ring) -> int:

@@ -285,6 +285,13 @@ class OutboxRows(Protocol):
         """Return by lane how many rung doorbells are unanswered and younger than ``wait_s``."""
         ...
 
+    def keep_doorbells(self, lanes: Collection[Lane], age_s: float) -> int:
+        """Note unanswered doorbells of these lanes as rung now that were rung so long ago; return how many.
+
+        One whose shard is being written to just now is passed over.
+        """
+        ...
+
     def age_ringing(self) -> Mapping[Lane, float]:
         """Return by lane for how many seconds the oldest work whose doorbell is rung could have been begun.
 

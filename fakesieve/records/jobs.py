@@ -140,9 +140,9 @@ class Job(TenantOwned, CreateTime, Base):
 class Shard(TenantOwned, CreateTime, Base):
     """One piece of a job's work, and the lease on it.
 
-    ``ring_time`` is when its doorbell was last published; it is null while the doorbell waits in the outbox.
-    ``deliveries`` counts claims, ``attempts`` those of them that were not given back cleanly. ``evidence`` is
-    dropped some time after the job has ended.
+    ``ring_time`` is when its doorbell was last published, or known to lie in the broker; it is null while the
+    doorbell waits in the outbox. ``deliveries`` counts claims, ``attempts`` those of them that were not given
+    back cleanly. ``evidence`` is dropped some time after the job has ended.
     """
 
     __tablename__ = "shard"

@@ -1,11 +1,13 @@
 """What goes wrong between the hosts of a simulation: the store's replies and the broker's messages."""
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import ShardKey, Waiting
+from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason
 from tests.fakes import MemoryJobStore
 from tests.simulation.memory_overdue import MemoryTransaction
@@ -52,12 +54,14 @@ class FaultyBroker:
     def __init__(self, read_clock: Callable[[], float], random: Random) -> None:
         self.read_clock, self.random = read_clock, random.random
         self.messages: list[tuple[float, ShardKey]] = []
+        self.lanes: dict[ShardKey, Lane] = {}
         self.is_down = False
         self.fault_rate = 0.0
 
     def ring(self, waiting: Waiting) -> None:
         if self.is_down:
             raise REFUSED
+        self.lanes[waiting.key] = waiting.lane
         draw, now_s = self.random(), self.read_clock()
         if draw < self.fault_rate:
             kind = int(draw / self.fault_rate * 4)
@@ -68,6 +72,11 @@ class FaultyBroker:
             elif kind == 3:  # never
                 return
         self.messages.append((now_s, waiting.key))
+
+    def count_held(self) -> Counter[Lane]:
+        if self.is_down:
+            raise REFUSED
+        return Counter(self.lanes[key] for _, key in self.messages)
 
     def take(self) -> ShardKey | None:
         """Return any message that is due: the order is not kept."""

@@ -1,7 +1,7 @@
 """What the reconciler, the relay and batches do to the job store in memory."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fakesieve.jobs.limits import JobLimits
@@ -172,6 +172,16 @@ class MemoryTransaction(MemoryWork):
                     if shard.state is _PENDING and shard.ring_s is not None and shard.ring_s >= since_s:
                         counts[job.draft.lane] = counts.get(job.draft.lane, 0) + 1
         return counts
+
+    def keep_doorbells(self, lanes: Collection[Lane], age_s: float) -> int:
+        now_s, kept = self.store.read_clock(), 0
+        for shard in (shard for job in self.store.shards.values() for shard in job.values()):
+            is_rung = shard.state is _PENDING and shard.ring_s is not None
+            if is_rung and shard.draft.lane in lanes and shard.ring_s < now_s - age_s:
+                self._touch(shard)
+                shard.ring_s = now_s
+                kept += 1
+        return kept
 
     def age_ringing(self) -> Mapping[Lane, float]:
         now_s, ages_s = self.store.read_clock(), {}

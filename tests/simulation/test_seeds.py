@@ -32,6 +32,7 @@ SOMETIMES = {
     ),
     "slots that go on": ("taken", "died_with_what_it_took"),
     "recovery": ("taken_back", "rung_again", "released", "last", "recalled", "replanned", "waited_for_twin"),
+    "doorbells": ("kept",),
     "faults": ("killed", "paused", "poisoned", "broker_flushed", "broker_down", "relay_failed"),
 }
 

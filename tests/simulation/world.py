@@ -13,7 +13,7 @@ from fakesieve.errors import Unavailable
 from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import reconcile
-from fakesieve.jobs.relay import Credit, relay_doorbells
+from fakesieve.jobs.relay import Credit, keep_doorbells, relay_doorbells
 from fakesieve.jobs.rows import Claim
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewJob, submit_video
@@ -178,7 +178,10 @@ class World:
     def _relay(self) -> None:
         which = self.draw() < 0.5  # of two relays
         try:
-            relayed = relay_doorbells(self.store, self.broker.ring, self.credits[which], LIMITS)
+            self.seen["kept"] += keep_doorbells(self.store, self.broker.count_held, LIMITS)
+            relayed = relay_doorbells(
+                self.store, self.broker.ring, self.credits[which], LIMITS, self.broker.count_held
+            )
         except Unavailable:
             self.seen["relay_failed"] += 1
             return

@@ -1,5 +1,6 @@
 """What the tests of the workers share: short clips with a real face, and a host in this process."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,14 @@ class WaitingDoorbells:
 
     def __init__(self) -> None:
         self.waiting: list[ShardKey] = []
+        self.lanes: dict[ShardKey, Lane] = {}
 
     def ring(self, key: ShardKey, lane: Lane) -> None:
         self.waiting.append(key)
+        self.lanes[key] = lane
+
+    def count_held(self) -> Counter[Lane]:
+        return Counter(self.lanes[key] for key in self.waiting)
 
 
 @dataclass(frozen=True)

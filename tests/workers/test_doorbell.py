@@ -40,10 +40,23 @@ def test_doorbell_says_which_shard_and_no_more(valkey, broker, index, task):
     assert message["headers"]["task"] == task
 
 
-def test_silent_broker_is_told_without_its_password():
+def test_messages_that_wait_are_counted_by_lane(valkey, broker):
+    doorbell = CeleryDoorbell(make_app(valkey.url))
+    assert doorbell.count_held() == dict.fromkeys(Lane, 0)
+    for lane in (Lane.BULK, Lane.INTERACTIVE, Lane.BULK):
+        doorbell.ring(KEY, lane)
+    assert doorbell.count_held() == {Lane.INTERACTIVE: 1, Lane.STANDARD: 0, Lane.BULK: 2}
+    broker.flushall()
+    assert doorbell.count_held() == dict.fromkeys(Lane, 0)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda doorbell: doorbell.ring(KEY, Lane.STANDARD), lambda doorbell: doorbell.count_held()]
+)
+def test_silent_broker_is_told_without_its_password(ask):
     doorbell = CeleryDoorbell(make_app("redis://:secret@127.0.0.1:1/0"))
     with pytest.raises(Unavailable) as caught:
-        doorbell.ring(KEY, Lane.STANDARD)
+        ask(doorbell)
     assert "secret" not in str(caught.value)
 
 

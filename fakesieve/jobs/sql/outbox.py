@@ -1,6 +1,6 @@
 """The backlog as the relay sees it, and the hosts that work on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import (
     Interval,
@@ -142,6 +142,17 @@ class SqlOutbox(SqlRows):
     def count_ringing(self, wait_s: float) -> Mapping[Lane, int]:
         found = self.connection.execute(_COUNT_RINGING, {"span": seconds(wait_s)})
         return {row[0]: row[1] for row in found}
+
+    def keep_doorbells(self, lanes: Collection[Lane], age_s: float) -> int:
+        shard_key = tuple_(Shard.job_id, Shard.index)
+        old = (
+            select(Shard.job_id, Shard.index)
+            .where(_IS_RUNG, Shard.lane.in_(lanes), Shard.ring_time < func.now() - seconds(age_s))
+            .order_by(shard_key)
+            .with_for_update(skip_locked=True, key_share=True)
+        )
+        kept = update(Shard).where(shard_key.in_(old)).values(ring_time=func.now()).returning(Shard.job_id)
+        return len(self.session.execute(kept, execution_options=PLAIN).all())
 
     def age_ringing(self) -> Mapping[Lane, float]:
         return {row[0]: float(row[1]) for row in self.connection.execute(_AGE_RINGING)}
