@@ -85,12 +85,17 @@ def finish_job(store: JobStore, job_id: str, analysis: AnalysisRecord, fence: in
     False when nothing was written: the job has ended already, or is not the one that this was made for. Where
     another job has stored an analysis of the same video by the same pipeline, this one takes that.
     ``fence`` is that of the scorer's claim: who was overtaken, by another scorer or a retry, writes nothing.
+    With it, calling this again after a lost reply gives the same answer.
     """
 
     def work(tx: JobTransaction) -> bool:
         shard = tx.lock_score_shard(job_id)
         job = tx.lock_job(job_id)
-        if shard is None or job is None or not _fits(job, analysis) or fence not in (None, shard.fence):
+        if shard is None or job is None or fence not in (None, shard.fence):
+            return False
+        if fence is not None and job.state is JobState.SUCCEEDED:
+            return True  # under this fence nobody else could end it so: the first reply was lost
+        if not _fits(job, analysis):
             return False
         is_ended = _end_with(tx, job_id, analysis)
         if tx.mark_shard_done(shard.key, shard.fence, None) is not Mark.WRITTEN:

@@ -8,6 +8,7 @@ from fakesieve.jobs.claim import claim_shard, extend_claims, release_shard
 from fakesieve.jobs.fan_out import WAIT_FIRST_S, WAIT_MOST_S, FanOut, Prepared, fan_out, reject_job
 from fakesieve.jobs.finish import Finish, fail_job, finish_job, finish_shard, load_evidence
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
@@ -274,6 +275,19 @@ def test_finishing_again_after_a_lost_reply_counts_once(case: JobCase) -> None:
     last = case.claim(job_id, 2)
     assert [finish_shard(case.store, last, b"e").outcome for _ in range(2)] == [Finish.LAST, Finish.LAST]
     assert case.read_job(job_id).n_done == 2
+
+
+@pytest.mark.parametrize("pause_s", [0.0, LEASE_S + 1])
+def test_ending_a_job_again_after_a_lost_reply_says_the_same(case: JobCase, pause_s: float) -> None:
+    case.prepare(job_id := case.submit(), shards=2)
+    case.screen(job_id, 1)
+    case.screen(job_id, 2)
+    claim = case.claim(job_id, 3)
+    case.pass_time(pause_s)
+    reconcile(case.store, LIMITS)
+    analysis = make_analysis(claim.tenant_id, claim.video_id)
+    assert [finish_job(case.store, job_id, analysis, claim.fence) for _ in range(2)] == [True, True]
+    assert not finish_job(case.store, job_id, analysis, claim.fence + 1)  # who never held it
 
 
 def test_late_worker_cannot_finish_a_shard(case: JobCase) -> None:

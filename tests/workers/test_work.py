@@ -310,6 +310,27 @@ def test_claim_whose_reply_was_lost_is_looked_up_and_costs_no_attempt(fleet, fac
     assert (row.state, row.attempts, row.deliveries) == (ShardState.DONE, 1, 1)
 
 
+def test_a_job_whose_end_got_no_reply_is_counted_once(fleet, face_clip, monkeypatch):
+    monkeypatch.setattr("workers.leases._PAUSES_S", (0.001,))
+    run, lost = fleet.store.run, []
+
+    def run_silently(ask):
+        answer = run(ask)
+        if fleet.store.records and not lost:  # it has just been committed
+            lost.append(answer)
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "no reply to a commit")
+        return answer
+
+    monkeypatch.setattr(fleet.store, "run", run_silently)
+    job_id = submit(fleet, face_clip)
+    fleet.answer_all()
+    assert (read(fleet, job_id).state, lost) == (JobState.SUCCEEDED, [True])
+    metrics = fleet.place.metrics
+    samples = [each for family in metrics.outcomes.collect() for each in family.samples]
+    assert sum(each.value for each in samples if each.name.endswith("_total")) == 1.0
+    assert metrics.job_inference_seconds._sum.get() > 0.0
+
+
 def test_claim_of_another_slot_is_not_taken_for_ones_own(fleet, face_clip, monkeypatch):
     job_id = submit(fleet, face_clip)
     claim = work.claim_shard(fleet.store, ShardKey(job_id, 0), "hst_test", 60.0)
