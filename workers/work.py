@@ -6,7 +6,7 @@ from engine.errors import EngineError
 from fakesieve.errors import FleetError, Unavailable
 from fakesieve.jobs.claim import claim_shard, recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
-from fakesieve.jobs.replan import REPLAN_DELIVERIES, replan_job
+from fakesieve.jobs.replan import is_pipeline_gone, replan_job
 from fakesieve.jobs.rows import Claim, Refusal, ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.logging import bound_fields, get_logger
@@ -130,7 +130,7 @@ def settle(place: Workplace, claim: Claim, error: Exception) -> None:
     )
 
     def write() -> bool:
-        if isinstance(error, WrongPipeline) and claim.deliveries >= REPLAN_DELIVERIES:
+        if isinstance(error, WrongPipeline) and is_pipeline_gone(place.store, claim, place.limits):
             return replan_job(place.store, claim, seen)
         if decision.action is Action.END:
             return reject_job(place.store, claim, decision.reason, seen, hint)

@@ -307,8 +307,11 @@ class OutboxRows(Protocol):
         """Forget a host that has stopped."""
         ...
 
-    def count_slots(self, silence_s: float) -> int:
-        """Return the slots of hosts that were heard of within ``silence_s`` and do not drain."""
+    def count_slots(self, silence_s: float, fingerprint: str | None = None) -> int:
+        """Return the slots of hosts that were heard of within ``silence_s`` and do not drain.
+
+        With ``fingerprint`` only those count that run this pipeline.
+        """
         ...
 
 

@@ -6,13 +6,15 @@ from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
 from fakesieve.jobs.claim import extend_claims, recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
+from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import SHARD_AGE_S, reconcile
-from fakesieve.jobs.replan import replan_job
-from fakesieve.jobs.rows import Claim, EndedJob, ShardKey
+from fakesieve.jobs.replan import is_pipeline_gone, replan_job
+from fakesieve.jobs.rows import Claim, EndedJob, HostBeat, HostModel, ShardKey
 from fakesieve.jobs.states import BatchState, JobState, ShardState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.models import ModelFacts
 from tests.job_cases import LEASE_S, LIMITS, CutOff, JobCase, make_analysis
 
 
@@ -95,6 +97,35 @@ def test_a_job_planned_anew_keeps_its_deadline(case: JobCase) -> None:
     case.pass_time(11)
     reconcile(case.store, LIMITS)
     assert case.read_job(job_id).reason is Reason.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(("old", "new", "is_gone"), [(99, 1, False), (1, 99, True), (0, 1, True)])
+def test_a_pipeline_is_gone_when_hardly_a_slot_runs_it_whatever_was_given_back(
+    case: JobCase, old: int, new: int, is_gone: bool
+) -> None:
+    case.prepare(job_id := case.submit(), shards=2)
+    case.screen(job_id, 1)
+    for _ in range(4):
+        release_shard(case.store, case.claim(job_id, 2), Reason.OBJECT_STORE_UNAVAILABLE, 0.0, refund=True)
+    facts = ModelFacts("lv-compact", "a" * 64, "onnxruntime", "f32")
+    for slots, fingerprint, is_draining in ((old, "fp1", False), (new, "fp2", False), (50, "fp1", True)):
+        if slots:
+            model = HostModel(facts, fingerprint)
+            beat = HostBeat(f"{fingerprint} {is_draining}", slots, is_draining, "one", "1", model=model)
+            case.store.run(lambda tx, beat=beat: tx.beat_host(beat))
+    assert is_pipeline_gone(case.store, case.claim(job_id, 2), LIMITS) is is_gone
+
+
+def test_the_last_claims_of_a_job_do_not_wait_for_its_pipeline(case: JobCase) -> None:
+    few = JobLimits(max_deliveries=12)
+    case.prepare(job_id := case.submit())
+    model = HostModel(ModelFacts("lv-compact", "a" * 64, "onnxruntime", "f32"), "fp1")
+    case.store.run(lambda tx: tx.beat_host(HostBeat("host-1", 9, False, "one", "1", model=model)))
+    for _ in range(3):
+        claim = case.claim(job_id, 1)
+        assert not is_pipeline_gone(case.store, claim, few)
+        release_shard(case.store, claim, Reason.OBJECT_STORE_UNAVAILABLE, 0.0, refund=True)
+    assert is_pipeline_gone(case.store, case.claim(job_id, 1), few)
 
 
 def test_a_claim_is_looked_up_by_its_owner_while_it_lasts(case: JobCase) -> None:

@@ -198,11 +198,12 @@ class MemoryTransaction(MemoryWork):
     def remove_host(self, owner: str) -> None:
         self._drop(self.store.hosts, owner)
 
-    def count_slots(self, silence_s: float) -> int:
+    def count_slots(self, silence_s: float, fingerprint: str | None = None) -> int:
         since_s = self.store.read_clock() - silence_s
-        return sum(
-            b.slots for b, seen_s in self.store.hosts.values() if seen_s >= since_s and not b.is_draining
-        )
+        live = [b for b, seen_s in self.store.hosts.values() if seen_s >= since_s and not b.is_draining]
+        if fingerprint is not None:
+            live = [b for b in live if b.model is not None and b.model.fingerprint == fingerprint]
+        return sum(b.slots for b in live)
 
     def _batch_jobs(self, batch_id: str) -> list[MemoryJob]:
         return [job for job in self.store.jobs.values() if job.draft.batch_id == batch_id]

@@ -16,16 +16,18 @@ from fakesieve.jobs.finish import (
     load_evidence,
     score_key,
 )
-from fakesieve.jobs.replan import REPLAN_DELIVERIES, replan_job
-from fakesieve.jobs.rows import Claim, HostBeat, ShardKey
+from fakesieve.jobs.replan import is_pipeline_gone, replan_job
+from fakesieve.jobs.rows import Claim, HostBeat, HostModel, ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.reasons import Reason
+from fakesieve.records.models import ModelFacts
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LEASE_S = 30.0
 MEDIA = {"duration_us": 1}
+_MODEL = ModelFacts("lv-compact", "a" * 64, "onnxruntime", "f32")
 _SHAS = {f"clip-{n}": f"{n}" * 64 for n in range(4)}
 
 
@@ -44,7 +46,7 @@ class SimHost:
         # In the middle of a roll-out some hosts begin anew with the next pipeline.
         self.fingerprint = "fp2" if self.births > 1 and self.world.is_rolling else "fp"
         self.owner = f"{self.name}/{self.births}"
-        self.beat_record = HostBeat(self.owner, self.n_slots)
+        self.beat_record = HostBeat(self.owner, self.n_slots, model=HostModel(_MODEL, self.fingerprint))
         self.lost: set[ShardKey] = set()
         # A clock that is wrong and runs at another speed decides when the next heartbeat is due.
         self.clock_rate = 0.5 + 2.0 * self.world.draw()
@@ -163,7 +165,7 @@ class SimSlot:
     def _leave_to_others(self, claim: Claim) -> None:
         """Give back what was planned for another pipeline, or have it planned anew."""
         world = self.world
-        if claim.deliveries >= REPLAN_DELIVERIES:
+        if is_pipeline_gone(world.store, claim, world.limits):
             world.seen["replanned"] += replan_job(world.store, claim, "another pipeline")
         else:
             release_shard(

@@ -252,32 +252,6 @@ def test_cancelled_job_stops_within_one_group_of_frames(fleet, face_clip, monkey
     assert fleet.store.records == []
 
 
-def test_job_of_another_pipeline_is_given_back(fleet, face_clip, monkeypatch):
-    job_id = submit(fleet, face_clip)
-    monkeypatch.setattr(fleet.place.screener, "by", fleet.place.screener.by)
-    prepare_only(fleet, job_id, monkeypatch)
-    monkeypatch.setattr(fleet.place.screener, "by", replace(fleet.place.screener.by, fingerprint="another"))
-    answer_doorbell(fleet.place, ShardKey(job_id, 1))
-    row = read_shard(fleet, job_id, 1)
-    assert (row.state, row.attempts, row.is_delayed) == (ShardState.PENDING, 0, True)
-    assert row.last_reason is Reason.ENGINE_UNAVAILABLE
-
-
-def test_job_whose_pipeline_is_gone_is_planned_anew(fleet, face_clip, monkeypatch):
-    job_id = submit(fleet, face_clip)
-    prepare_only(fleet, job_id, monkeypatch)
-    by = replace(fleet.place.screener.by, fingerprint="the next release")
-    monkeypatch.setattr(fleet.place.screener, "by", by)
-    for _ in range(4):
-        fleet.answer_all()
-        wait(fleet, 16.0)
-    fleet.answer_all()
-    job = read(fleet, job_id)
-    assert (job.state, job.fingerprint) == (JobState.SUCCEEDED, "the next release")
-    assert [topic for topic, _ in fleet.store.events] == ["job.succeeded"]
-    assert fleet.store.violations == []
-
-
 def prepare_only(fleet, job_id, monkeypatch):
     """Prepare a job on a host that goes on with nothing of what follows, as if another slot asked for it."""
     with monkeypatch.context() as patched:

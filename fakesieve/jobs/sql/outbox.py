@@ -183,8 +183,12 @@ class SqlOutbox(SqlRows):
         statement = delete(WorkerHost).where(WorkerHost.owner == owner)
         self.session.execute(statement, execution_options=PLAIN)
 
-    def count_slots(self, silence_s: float) -> int:
-        return int(self.connection.execute(_COUNT_SLOTS, {"span": seconds(silence_s)}).scalar_one())
+    def count_slots(self, silence_s: float, fingerprint: str | None = None) -> int:
+        values: dict[str, object] = {"span": seconds(silence_s)}
+        if fingerprint is None:
+            return int(self.connection.execute(_COUNT_SLOTS, values).scalar_one())
+        of_pipeline = _COUNT_SLOTS.where(WorkerHost.pipeline_fingerprint == fingerprint)
+        return int(self.connection.execute(of_pipeline, values).scalar_one())
 
 
 def _read_waiting(row: AnyRow, weight: float, waited_s: float = 0.0) -> Waiting:
