@@ -12,6 +12,10 @@ from fakesieve.records.models import ModelFacts
 from fakesieve.texts import make_storable
 from fakesieve.values.videos import SourceKind
 
+# Doorbells that one look at the backlog returns at most, some megabytes: a thousand tenants with ten thousand
+# videos each would fill the memory of a relay that asks for as many of each as there are free slots.
+WAITING_MAX = 10_000
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class ShardKey:

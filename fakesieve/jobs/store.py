@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from engine.policy import Policy
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import (
+    WAITING_MAX,
     BatchDraft,
     BatchRow,
     Claim,
@@ -270,8 +271,11 @@ class OverdueRows(Protocol):
 class OutboxRows(Protocol):
     """The backlog as the relay sees it, and the hosts that work on it."""
 
-    def list_waiting(self, per_queue: int) -> list[Waiting]:
-        """Return the first due doorbells of each lane and tenant, oldest first, without locking them."""
+    def list_waiting(self, per_queue: int, in_all: int = WAITING_MAX) -> list[Waiting]:
+        """Return the first due doorbells of each lane and tenant, oldest first, without locking them.
+
+        They are fewer of each where there are many queues: at most ``in_all``, but one of each queue.
+        """
         ...
 
     def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:

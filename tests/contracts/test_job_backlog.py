@@ -1,5 +1,7 @@
 """What every job store does with many jobs: outbox, relay, hosts, reconciler, batches and quotas."""
 
+from collections import Counter
+
 import pytest
 from sqlalchemy import text
 
@@ -9,9 +11,9 @@ from fakesieve.jobs.claim import release_shard
 from fakesieve.jobs.finish import Finish, fail_job, load_evidence
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, EVIDENCE_AGE_S, BatchPace, Reconciled, reconcile
-from fakesieve.jobs.rows import Claim, Refusal, ShardKey, Waiting
+from fakesieve.jobs.rows import WAITING_MAX, Claim, Refusal, ShardKey, Waiting
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState
-from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from tests.fakes import MemoryJobStore
@@ -103,6 +105,31 @@ def test_tenants_take_turns(case: JobCase) -> None:
     rung = case.relay()
     assert len(rung) == 4
     assert {key.job_id for key in rung} >= set(late)
+
+
+def test_of_many_queues_fewer_doorbells_each_are_looked_at(case: JobCase) -> None:
+    for lane in Lane:
+        for tenant in range(2):
+            for n in range(5):
+                case.submit(f"{n}", tenant=tenant, lane=lane)
+
+    def count(in_all: int) -> Counter[tuple[Lane, str]]:
+        found = case.store.run(lambda tx: tx.list_waiting(4, in_all))
+        return Counter((each.lane, each.tenant_id) for each in found)
+
+    everybody = {(lane, tenant) for lane in Lane for tenant in case.tenants}
+    assert count(1000) == dict.fromkeys(everybody, 4)
+    assert count(13) == dict.fromkeys(everybody, 2)
+    assert count(2) == dict.fromkeys(everybody, 1)
+
+
+def test_a_relay_with_many_free_slots_reads_no_more_of_deep_queues_than_it_can_hold() -> None:
+    store = MemoryJobStore(lambda: 0.0)
+    for tenant in range(200):
+        for n in range(100):
+            submit_video(store, NewJob(f"ten_{tenant}", VideoRef("videos", f"{n}.mp4")))
+    found = store.run(lambda tx: tx.list_waiting(2_000))
+    assert set(Counter(each.tenant_id for each in found).values()) == {WAITING_MAX // 200}
 
 
 def test_a_pass_without_work_changes_nothing(case: JobCase) -> None:

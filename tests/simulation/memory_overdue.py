@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import (
+    WAITING_MAX,
     BatchRow,
     Closed,
     EndedJob,
@@ -137,8 +138,10 @@ class MemoryTransaction(MemoryWork):
             self._drop(self.store.hosts, owner)
         return len(gone)
 
-    def list_waiting(self, per_queue: int) -> list[Waiting]:
+    def list_waiting(self, per_queue: int, in_all: int = WAITING_MAX) -> list[Waiting]:
         now_s, found, sizes = self.store.read_clock(), [], {}
+        queues = {(row.waiting.lane, row.waiting.tenant_id) for row in self.store.outbox.values()}
+        per_queue = min(per_queue, max(1, in_all // max(1, len(queues))))
         for row in self.store.outbox.values():
             if row.due_s <= now_s:
                 queue = (row.waiting.lane, row.waiting.tenant_id)

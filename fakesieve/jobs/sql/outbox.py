@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey, Waiting
+from fakesieve.jobs.rows import WAITING_MAX, HostBeat, HostModel, ShardKey, Waiting
 from fakesieve.jobs.sql.reading import (
     IS_DELAYED,
     IS_LIVE,
@@ -43,6 +43,8 @@ WITH RECURSIVE queue AS (
         WHERE topic = 'doorbell' AND (lane, tenant_id) > (queue.lane, queue.tenant_id)
         ORDER BY lane, tenant_id LIMIT 1
     ) AS following
+), number AS (
+    SELECT least(:per_queue, greatest(1, :in_all / greatest(1, count(*)))) AS each FROM queue
 )
 SELECT first.id, first.job_id, first.shard_index, first.tenant_id, first.lane, first.cost, tenant.weight,
        extract(epoch FROM now() - first.due_time) AS waited_s
@@ -51,7 +53,7 @@ JOIN tenant ON tenant.id = queue.tenant_id
 CROSS JOIN LATERAL (
     SELECT id, job_id, shard_index, tenant_id, lane, cost, due_time FROM outbox
     WHERE topic = 'doorbell' AND lane = queue.lane AND tenant_id = queue.tenant_id AND due_time <= now()
-    ORDER BY due_time, id LIMIT :per_queue
+    ORDER BY due_time, id LIMIT (SELECT each FROM number)
 ) AS first
 ORDER BY first.due_time, first.id
 """)
@@ -95,8 +97,8 @@ def drop_doorbells(session: Session, job_ids: Sequence[str]) -> None:
 class SqlOutbox(SqlRows):
     """The part ``OutboxRows`` of the protocol."""
 
-    def list_waiting(self, per_queue: int) -> list[Waiting]:
-        rows = self.connection.execute(_FIRST_OF_EACH_QUEUE, {"per_queue": per_queue})
+    def list_waiting(self, per_queue: int, in_all: int = WAITING_MAX) -> list[Waiting]:
+        rows = self.connection.execute(_FIRST_OF_EACH_QUEUE, {"per_queue": per_queue, "in_all": in_all})
         return [_read_waiting(row, row.weight, float(row.waited_s)) for row in rows]
 
     def take_doorbells(self, outbox_ids: Sequence[int]) -> list[Waiting]:
