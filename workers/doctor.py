@@ -124,7 +124,7 @@ def _check_hosts(database: "Database") -> Check:
 
 def _check_invariants(database: "Database") -> Check:
     # Lazy, as said at the top.
-    from fakesieve.jobs.invariants import look
+    from fakesieve.jobs.sql.invariants import look
     from fakesieve.settings import read_settings
     from workers.cli import read_limits
 

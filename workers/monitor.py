@@ -6,8 +6,8 @@ It mends nothing. What it finds is a fault of ours, or somebody wrote into the t
 from itertools import groupby
 
 from fakesieve.database import Database
-from fakesieve.jobs.invariants import Violation, look
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.sql.invariants import Violation, look
 from fakesieve.logging import get_logger
 from workers.metrics import FleetMetrics
 

@@ -15,10 +15,10 @@ from bench.database.policies import GOAL_MS, HISTORY, apply_change, preview_chan
 from engine.results import Outcome, VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
-from fakesieve.jobs.invariants import look
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.reconcile import SHARD_AGE_S
 from fakesieve.jobs.rows import ShardKey
+from fakesieve.jobs.sql.invariants import look
 from fakesieve.jobs.sql.store import SqlJobTransaction
 from fakesieve.jobs.states import JobState
 from fakesieve.records.analyses import load_analysis

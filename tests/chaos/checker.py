@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.sql.invariants import find_violations
 from fakesieve.jobs.states import JobState
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, load_analysis

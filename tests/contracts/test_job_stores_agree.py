@@ -15,9 +15,9 @@ from fakesieve.jobs.cancel import cancel_job, retry_job
 from fakesieve.jobs.claim import Taker, extend_claims, release_shard
 from fakesieve.jobs.fan_out import Fanned, Prepared, fan_out, reject_job
 from fakesieve.jobs.finish import Finished, finish_job, finish_only_shard, finish_shard, load_evidence
-from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import Claim, ShardKey
+from fakesieve.jobs.sql.invariants import find_violations
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef

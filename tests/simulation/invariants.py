@@ -1,4 +1,4 @@
-"""What must hold in a simulated fleet, by the numbers of ``fakesieve/jobs/invariants.py``."""
+"""What must hold in a simulated fleet, by the numbers of ``fakesieve/jobs/sql/invariants.py``."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

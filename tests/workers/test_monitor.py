@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from fakesieve.database import Database
 from fakesieve.errors import Unavailable
-from fakesieve.jobs import invariants
+from fakesieve.jobs.sql import invariants
 from tests.job_cases import LIMITS, JobCase
 from tests.job_stores import make_sql_case
 from workers.metrics import FleetMetrics

@@ -14,10 +14,10 @@ from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import extend_claims
 from fakesieve.jobs.fan_out import FanOut, Prepared, fan_out
 from fakesieve.jobs.finish import Finish, finish_only_shard, finish_shard
-from fakesieve.jobs.invariants import find_violations
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.relay import Credit, relay_doorbells
 from fakesieve.jobs.rows import Claim, JobEnd, Refusal
+from fakesieve.jobs.sql.invariants import find_violations
 from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from fakesieve.database import Database
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.fan_out import FanOut
-from fakesieve.jobs.invariants import COUNTED, INVARIANTS, WATCHED, Look, find_violations, look
+from fakesieve.jobs.sql.invariants import COUNTED, INVARIANTS, WATCHED, Look, find_violations, look
 from tests.job_cases import LIMITS, JobCase
 from tests.job_stores import make_sql_case
 
