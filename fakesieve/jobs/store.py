@@ -2,8 +2,12 @@
 
 Two implementations obey one contract test: ``SqlJobStore`` in ``fakesieve/jobs/sql/store.py`` and the one in
 memory under which the simulation runs. An operation is one statement or a few; which of them belong
-together in a transaction is decided by the functions of ``claim``, ``fan_out``, ``finish`` and so on. Whoever
-locks several rows locks outbox rows first, then shards, then jobs.
+together in a transaction is decided by the functions of ``claim``, ``fan_out``, ``finish`` and so on.
+
+Whoever locks several rows of a job locks its shards first, then the job, then its rows of the outbox; then
+comes the batch, and last the tenant's quota. The relay (``take_doorbells``) comes the other way, from the
+outbox to the shards. It passes over what others have locked, as does the end of a job that takes its
+doorbells out: neither waits, so there is no circle.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

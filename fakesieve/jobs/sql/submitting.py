@@ -1,10 +1,11 @@
 """Rows that come into being when work is taken in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, literal, null, select, text, update
-from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
+from sqlalchemy import ARRAY, BindParameter, Text, any_, bindparam, func, literal, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.types import Double
 
 from fakesieve.errors import RequestRefused
@@ -27,49 +28,36 @@ _INSERT_SHARD = insert(Shard).values(
     plan=bindparam("by_plan", type_=JSONB(none_as_null=True)),
 )
 _SECONDS: Double[float] = Double()
+# The columns of a new job and what stands in each. Its deadline counts on the database's clock.
+_JOB_VALUES: Mapping[str, Callable[[JobDraft], object]] = {
+    "id": lambda draft: draft.id,
+    "tenant_id": lambda draft: draft.tenant_id,
+    "batch_id": lambda draft: draft.batch_id,
+    "lane": lambda draft: draft.lane,
+    "source_kind": lambda draft: draft.source_kind,
+    "source_bucket": lambda draft: draft.source.bucket,
+    "source_key": lambda draft: draft.source.key,
+    "source_version_id": lambda draft: draft.source.version_id,
+    "source_etag": lambda draft: draft.source.etag,
+    "source_size_bytes": lambda draft: draft.source.size_bytes,
+    "external_id": lambda draft: draft.external_id,
+    "idempotency_key": lambda draft: draft.idempotency_key,
+    "request_hash": lambda draft: draft.request_hash,
+    "time_limit_ms": lambda draft: round(draft.deadline_s * 1000),
+}
+_DEADLINE = func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("for_s", type_=_SECONDS))
+_NEW_JOB: dict[str, BindParameter[Any]] = {name: bindparam(f"new_{name}") for name in _JOB_VALUES}
 _INSERT_JOB = (
     insert(Job)
-    .values(
-        id=bindparam("new_id"),
-        tenant_id=bindparam("of_tenant"),
-        batch_id=bindparam("in_batch"),
-        lane=bindparam("in_lane"),
-        source_kind=bindparam("of_kind"),
-        source_bucket=bindparam("of_bucket"),
-        source_key=bindparam("of_key"),
-        source_version_id=bindparam("of_version"),
-        source_etag=bindparam("of_etag"),
-        source_size_bytes=bindparam("of_size"),
-        external_id=bindparam("named"),
-        idempotency_key=bindparam("under_key"),
-        request_hash=bindparam("of_request"),
-        time_limit_ms=bindparam("for_ms"),
-        deadline=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("for_s", type_=_SECONDS)),
-    )
+    .values(**_NEW_JOB, deadline=_DEADLINE)
     .on_conflict_do_nothing(index_elements=["tenant_id", "idempotency_key"])
     .returning(Job.id)
 )
 
 
 def _write_job(draft: JobDraft) -> dict[str, object]:
-    source = draft.source
-    return {
-        "new_id": draft.id,
-        "of_tenant": draft.tenant_id,
-        "in_batch": draft.batch_id,
-        "in_lane": draft.lane,
-        "of_kind": draft.source_kind,
-        "of_bucket": source.bucket,
-        "of_key": source.key,
-        "of_version": source.version_id,
-        "of_etag": source.etag,
-        "of_size": source.size_bytes,
-        "named": draft.external_id,
-        "under_key": draft.idempotency_key,
-        "of_request": draft.request_hash,
-        "for_ms": round(draft.deadline_s * 1000),
-        "for_s": draft.deadline_s,
-    }
+    """Return what ``_INSERT_JOB`` is to be given."""
+    return {f"new_{name}": read(draft) for name, read in _JOB_VALUES.items()} | {"for_s": draft.deadline_s}
 
 
 class SqlSubmitting(SqlRows):
@@ -79,26 +67,8 @@ class SqlSubmitting(SqlRows):
         return self.session.execute(select(func.now())).scalar_one()
 
     def insert_job(self, draft: JobDraft) -> Placed:
-        source = draft.source
-        statement = insert(Job).values(
-            id=draft.id,
-            tenant_id=draft.tenant_id,
-            batch_id=draft.batch_id,
-            lane=draft.lane,
-            source_kind=draft.source_kind,
-            source_bucket=source.bucket,
-            source_key=source.key,
-            source_version_id=source.version_id,
-            source_etag=source.etag,
-            source_size_bytes=source.size_bytes,
-            external_id=draft.external_id,
-            idempotency_key=draft.idempotency_key,
-            request_hash=draft.request_hash,
-            media=null(),
-            time_limit_ms=round(draft.deadline_s * 1000),
-            deadline=func.now() + seconds(draft.deadline_s),
-        )
-        return self._place(statement, Job, draft)
+        is_new = self.connection.execute(_INSERT_JOB, _write_job(draft)).scalar_one_or_none() is not None
+        return self._find_placed(Job, draft, is_new=is_new)
 
     def insert_jobs(self, drafts: Sequence[JobDraft]) -> list[Placed]:
         rows = [_write_job(draft) for draft in drafts]
@@ -126,12 +96,14 @@ class SqlSubmitting(SqlRows):
             idempotency_key=draft.idempotency_key,
             request_hash=draft.request_hash,
         )
-        return self._place(statement, Batch, draft)
-
-    def _place(self, statement: Insert, table: type[Job | Batch], draft: JobDraft | BatchDraft) -> Placed:
-        """Insert unless the tenant used the key before; wait for another transaction that is doing so."""
+        # Waits for another transaction that inserts under the same key just now.
         unless_known = statement.on_conflict_do_nothing(index_elements=["tenant_id", "idempotency_key"])
-        if self.session.execute(unless_known.returning(table.id)).scalar_one_or_none() is not None:
+        is_new = self.session.execute(unless_known.returning(Batch.id)).scalar_one_or_none() is not None
+        return self._find_placed(Batch, draft, is_new=is_new)
+
+    def _find_placed(self, table: type[Job | Batch], draft: JobDraft | BatchDraft, *, is_new: bool) -> Placed:
+        """Return the row that was inserted, or the one that has its key."""
+        if is_new:
             return Placed(draft.id, draft.request_hash, is_new=True)
         there = select(table.id, table.request_hash).where(
             table.tenant_id == draft.tenant_id, table.idempotency_key == draft.idempotency_key
