@@ -6,35 +6,33 @@ EngineKilled, which costs its shard an attempt; the others never hear of it. Onl
 kept alive gives all slots BackendFailed, and they give their shards back for another host.
 """
 
-import json
-import os
 import select
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from engine.bundle import ModelBundle
 from engine.errors import BackendFailed, BundleInvalid, EngineError
 from engine.results import RejectReason
 from fakesieve.jobs.states import Lane
 from fakesieve.logging import get_logger
+from workers.inference_start import start_process
 from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.lifeline import Lifeline
 from workers.remote_backend import RemoteBackend, SlabUse
 from workers.retry import EngineKilled
-from workers.slabs import SlabLayout, SlabMemory, SlabRing
+from workers.slabs import SlabMemory, SlabRing
 
 _log = get_logger(__name__)
 
 _TRIES = 5  # of a request that was never begun, each in a fresh process
 _END_S = 2.0  # for a process whose channel is closed to end by itself
 _POLL_S = 0.25  # how often a process that keeps requests waiting is looked at
-_SECRETS = ("FAKESIEVE_", "AWS_")  # environment that the process does not need
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,14 @@ class InferenceProcess:
         *,
         rules: RestartRules | None = None,
         on_answer: Callable[[Lane, Answer], None] | None = None,
+        on_ended: Callable[[], None] | None = None,  # each process that died or hung
         on_failed: Callable[[EngineError], None] | None = None,
     ) -> None:
         self._bundle = bundle
         self._launch = launch
         self._rules = rules or RestartRules()
-        self._on_answer, self._on_failed = on_answer, on_failed
+        self._on_answer, self._on_ended, self._on_failed = on_answer, on_ended, on_failed
+        self._lifeline = Lifeline()
         self._ring = SlabRing(launch.slab_layout)
         self._memory = SlabMemory(self._ring.descriptor, launch.slab_layout)
         self._changed = threading.Condition()
@@ -186,6 +186,7 @@ class InferenceProcess:
         with suppress(BufferError):  # a slot that still reads its answer keeps the mapping until it is done
             self._memory.close()
         self._ring.close()
+        self._lifeline.close()
 
     # ---- the slots' threads
 
@@ -231,11 +232,20 @@ class InferenceProcess:
             except Exception as error:  # noqa: BLE001 - a thread's edge: slots would wait for a dead keeper
                 _log.exception("inference.keeper_failed")
                 return self._give_up(_failed(f"its keeper failed: {type(error).__name__}: {error}"))
+            self._tell_end(why, answers)
             # The same crops again say nothing more about the host.
             is_news = not self._blamed or self._blamed != blamed
             useless = 0 if answers else useless + is_news
             blamed = self._blamed
         return self._give_up(_failed("the host is shutting down"))
+
+    def _tell_end(self, why: str, answers: int) -> None:
+        """Log and count that a process died or hung, which its host outlives without another word."""
+        if self._stop.is_set():
+            return
+        _log.warning("inference.ended", why=why, answers=answers, blamed=sorted(self._blamed))
+        if self._on_ended is not None:
+            self._on_ended()
 
     def _run_process(self) -> tuple[int, str]:
         """Run one process to its end. Return how many requests it answered and how it ended."""
@@ -254,19 +264,11 @@ class InferenceProcess:
 
     def _spawn(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        descriptors = (theirs.fileno(), self._ring.descriptor)
-        command = [sys.executable, "-P", "-m", "workers.inference_loop"]
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(_SECRETS)}
         try:
             with theirs, self._changed:
                 self._restarts += 1
-                self._process = subprocess.Popen(
-                    [*command, *map(str, descriptors), json.dumps(asdict(self._launch))],
-                    pass_fds=descriptors,
-                    stdin=subprocess.DEVNULL,
-                    env=environment,
-                    start_new_session=True,  # signals to the host's group are answered by the host
-                )
+                descriptors = (theirs.fileno(), self._ring.descriptor, self._lifeline.descriptor)
+                self._process = start_process(self._launch, descriptors)
         except OSError:
             ours.close()
             raise
@@ -355,16 +357,6 @@ class InferenceProcess:
             if self._channel is not None:
                 with suppress(OSError):
                     self._channel.shutdown(socket.SHUT_RDWR)
-
-
-def make_launch(
-    bundle: ModelBundle, *, engine: str, threads: int, slots: int, crops: int, max_wait_s: float | None
-) -> InferenceLaunch:
-    """Say how the inference process of a host with ``slots`` slots is started."""
-    layout = SlabLayout(slots, crops, bundle.input_size, bundle.grid)
-    return InferenceLaunch(
-        str(bundle.directory), engine, threads, asdict(layout), max_wait_s, bundle.manifest_sha256
-    )
 
 
 def _failed(seen: str) -> BackendFailed:

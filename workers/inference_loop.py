@@ -1,8 +1,9 @@
 """The inference process: the only one on a host that has the network loaded.
 
-``python -m workers.inference_loop CHANNEL SLABS LAUNCH`` takes two inherited descriptors, a socket of packets
-and the memory of the slabs, and its launch as JSON. It ends when the other end of the socket is closed, so it
-cannot outlive its host. It was started with exec and not forked: OpenCV, ONNX Runtime and CUDA break in
+``python -m workers.inference_loop CHANNEL SLABS LIFELINE LAUNCH`` takes three inherited descriptors, a socket
+of packets, the memory of the slabs and a pipe that only its host holds, and its launch as JSON. It ends when
+the other end of the socket is closed, and at once, whatever it does, when its host is gone
+(``workers/lifeline.py``). It was started with exec and not forked: OpenCV, ONNX Runtime and CUDA break in
 children that are forked from a process with threads.
 """
 
@@ -24,9 +25,13 @@ from engine.bundle import ModelBundle, load_bundle
 from engine.errors import BackendFailed, BundleInvalid, EngineError
 from engine.predict import split_batch
 from engine.results import RejectReason
+from fakesieve.logging import configure_logging, get_logger
 from workers.batching import GPU_WAIT_S, Batcher, BatchRules, Ticket
 from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refused, Request, receive, send
+from workers.lifeline import hold_on
 from workers.slabs import SlabMemory
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,21 @@ class _Answers:
 def main() -> None:
     """Load, warm up, say ready, serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the host's business; it closes the channel
+    hold_on(int(sys.argv[3]))
     channel = socket.socket(fileno=int(sys.argv[1]))
-    launch = InferenceLaunch(**json.loads(sys.argv[3]))
+    launch = InferenceLaunch(**json.loads(sys.argv[4]))
     memory = SlabMemory(int(sys.argv[2]), launch.slab_layout)
+    configure_logging(launch.log_format, launch.log_level)
+    try:
+        _serve(channel, memory, launch)
+    except (BrokenPipeError, ConnectionResetError):  # the host has closed the channel: it needs nothing more
+        return
+    except Exception:  # noqa: BLE001 - process edge: its host starts another one and knows the status alone
+        _log.exception("inference.failed")
+        sys.exit(1)
+
+
+def _serve(channel: socket.socket, memory: SlabMemory, launch: InferenceLaunch) -> None:
     try:
         bundle = _load_checked(launch)
         backend = choose_backend(bundle, launch.engine, launch.threads)
@@ -107,13 +124,10 @@ class _Server:
         self._peers = 1
 
     def serve(self) -> None:
-        """Answer requests until the host is gone."""
+        """Answer requests until the host is gone, which may show as an error of the channel."""
         while self._read():
             while tickets := self._batcher.take(time.monotonic(), self._peers):
-                try:
-                    self._run(tickets)
-                except (BrokenPipeError, ConnectionResetError):
-                    return
+                self._run(tickets)
 
     def _read(self) -> bool:
         """Take all requests that are there; wait for one only as long as no batch is due."""

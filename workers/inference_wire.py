@@ -13,6 +13,7 @@ from typing import Any
 from engine.errors import BackendFailed, BackendMissing, BundleInvalid, EngineError
 from engine.results import RejectReason
 from fakesieve.jobs.states import Lane
+from fakesieve.settings import LogFormat, LogLevel
 from workers.slabs import SlabLayout
 
 PACKET_BYTES = 1 << 16
@@ -28,6 +29,12 @@ class InferenceLaunch:
     layout: Mapping[str, int]  # fields of SlabLayout
     max_wait_s: float | None  # that a part of a batch waits for company; None as suits the engine
     manifest_sha256: str  # of the model as its host checked it, signature included
+    log_format: LogFormat = LogFormat.JSON
+    log_level: LogLevel = LogLevel.INFO
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_format", LogFormat(self.log_format))  # JSON knows texts only
+        object.__setattr__(self, "log_level", LogLevel(self.log_level))
 
     @property
     def slab_layout(self) -> SlabLayout:

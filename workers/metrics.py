@@ -104,6 +104,9 @@ class FleetMetrics:
             "fakesieve_job_inference_seconds", "Time of the network for one job.", buckets=_SECONDS,
             registry=registry,
         )  # fmt: skip
+        self.inference_ends = Counter(
+            "fakesieve_inference_ends", "Inference processes that died or hung.", registry=registry
+        )
         self.inference_failures = Counter(
             "fakesieve_inference_failures", "Inference processes given up on.", registry=registry
         )
@@ -178,6 +181,10 @@ class FleetMetrics:
             self.batch_crops.observe(crops)
         self.batch_wait_seconds.observe(answer.waited_s)
         self.inference_seconds.labels(lane).inc(answer.compute_s)
+
+    def note_inference_end(self) -> None:
+        """Count an inference process that died or hung; mostly another one is started."""
+        self.inference_ends.inc()
 
     def note_inference_failure(self, fault: EngineError) -> None:
         """Count an inference process that could not be kept alive."""

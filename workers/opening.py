@@ -90,7 +90,13 @@ def open_workplace(
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox.start())
         structlog.contextvars.bind_contextvars(host=owner)
-        screening = ScreenerRules(engine=settings.engine, slots=slots, threads=default_threads())
+        screening = ScreenerRules(
+            engine=settings.engine,
+            slots=slots,
+            threads=default_threads(),
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+        )
         scan = choose_settings(settings, bundle)
         screener = open_screener(bundle, sandbox, screening, metrics, settings=scan)
         stack.callback(screener.close)

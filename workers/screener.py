@@ -12,7 +12,9 @@ from engine.sandbox.handle import Sandbox
 from engine.screen import ScanSettings, ScanTools, describe_model, fingerprint_tools
 from fakesieve.jobs.rows import Claim
 from fakesieve.jobs.states import Lane
-from workers.inference import InferenceProcess, RestartRules, make_launch
+from fakesieve.settings import LogFormat, LogLevel
+from workers.inference import InferenceProcess, RestartRules
+from workers.inference_start import make_launch
 from workers.metrics import FleetMetrics
 from workers.retry import WrongPipeline
 from workers.scoring import ScoredBy
@@ -27,13 +29,15 @@ TENSORRT, _BUILD_S = "onnxruntime-tensorrt", 900.0
 
 @dataclass(frozen=True)
 class ScreenerRules:
-    """How the parts of a host are sized."""
+    """How the parts of a host are sized, and how they log."""
 
     engine: str = "auto"
     slots: int = 2
     threads: int = 1  # of the network on a CPU
     max_wait_s: float | None = None  # that a part of a batch waits for company; None as suits the engine
     slab_wait_s: float = 60.0  # that a shard waits for a slab before it is given back
+    log_format: LogFormat = LogFormat.JSON
+    log_level: LogLevel = LogLevel.INFO
 
 
 class Screener:
@@ -99,12 +103,15 @@ def open_screener(
         slots=rules.slots,
         crops=crops,
         max_wait_s=rules.max_wait_s,
+        log_format=rules.log_format,
+        log_level=rules.log_level,
     )
     process = InferenceProcess(
         bundle,
         launch,
         rules=RestartRules(start_s=_BUILD_S) if rules.engine == TENSORRT else None,
         on_answer=metrics.note_answer,
+        on_ended=metrics.note_inference_end,
         on_failed=metrics.note_inference_failure,
     )
     try:

@@ -17,8 +17,9 @@ from fakesieve.jobs.states import Lane
 from tests.tolerance import FLEET_SCORE
 from tests.waiting import PATIENCE_S, wait_until
 from workers.batching import GPU_WAIT_S
-from workers.inference import InferenceProcess, RestartRules, make_launch
+from workers.inference import InferenceProcess, RestartRules
 from workers.inference_loop import choose_wait_s
+from workers.inference_start import make_launch
 from workers.retry import EngineKilled
 
 RULES = RestartRules(

@@ -20,9 +20,9 @@ NAMES = {
     "fakesieve_outcomes", "fakesieve_reused", "fakesieve_faults", "fakesieve_leases_lost",
     "fakesieve_running", "fakesieve_messages_refused", "fakesieve_jobs_without_result",
     "fakesieve_batch_crops", "fakesieve_batch_wait_seconds", "fakesieve_faces", "fakesieve_inference_seconds",
-    "fakesieve_job_inference_seconds", "fakesieve_inference_failures", "fakesieve_queue_age_seconds",
-    "fakesieve_ringing", "fakesieve_doorbells", "fakesieve_relay_failures", "fakesieve_reconciled",
-    "fakesieve_invariant_violations", "fakesieve_invariants_look_timestamp_seconds",
+    "fakesieve_job_inference_seconds", "fakesieve_inference_ends", "fakesieve_inference_failures",
+    "fakesieve_queue_age_seconds", "fakesieve_ringing", "fakesieve_doorbells", "fakesieve_relay_failures",
+    "fakesieve_reconciled", "fakesieve_invariant_violations", "fakesieve_invariants_look_timestamp_seconds",
 }  # fmt: skip
 
 
