@@ -26,7 +26,7 @@ from workers.inference_wire import Answer, Begun, InferenceLaunch, Ready, Refuse
 from workers.lifeline import Lifeline
 from workers.remote_backend import RemoteBackend, SlabUse
 from workers.retry import EngineKilled
-from workers.slabs import SlabMemory, SlabRing
+from workers.slabs import CHECK_S, SlabMemory, SlabRing, keep_waiting
 
 _log = get_logger(__name__)
 
@@ -131,33 +131,45 @@ class InferenceProcess:
 
     @contextmanager
     def lend(
-        self, lane: Lane, timeout_s: float, *, subject: str = "", is_suspect: bool = False
+        self,
+        lane: Lane,
+        timeout_s: float,
+        *,
+        subject: str = "",
+        is_suspect: bool = False,
+        check: Callable[[], None] = keep_waiting,
     ) -> Generator[RemoteBackend]:
         """Lend the network to one shard, with a slab of its own. Raises Unavailable if no slab comes free.
 
         ``subject`` names the shard, so that its crops are told from those of others when the process dies.
-        Those of a suspect, which was tried before, are never in one batch with others.
+        Those of a suspect, which was tried before, are never in one batch with others. ``check`` is called
+        again and again while the shard waits for a slab or for answers, and ends that by what it raises.
         """
-        with self._ring.lease(timeout_s) as slab:
+        slab = self._ring.take(timeout_s, check)
+        try:
             with self._changed:
                 self._peers += 1
             try:
-                place = SlabUse(slab, lane, subject, is_suspect)
-                yield RemoteBackend(self, self._wait_ready(), self._memory, place)
+                place = SlabUse(slab, lane, subject, is_suspect, check)
+                yield RemoteBackend(self, self._wait_ready(check), self._memory, place)
             finally:
                 with self._changed:
                     self._peers -= 1
+        finally:
+            self._give_back(slab)
 
     def score(self, use: SlabUse, count: int) -> Answer:
         """Have the first ``count`` crops of a slab scored and wait for it.
 
         Raises EngineKilled if they ended the process twice, once in any batch and once alone, and
-        BackendFailed if the engine failed or the process cannot be kept alive.
+        BackendFailed if the engine failed or the process cannot be kept alive. What ``use.check`` raises ends
+        the waiting, and its slab comes back with the answer.
         """
         fault, unbegun, is_blamed = "", 0, False
         while unbegun < _TRIES:
             try:
-                answer = self._submit(use, count, alone=use.is_suspect or is_blamed).result()
+                future = self._submit(use, count, alone=use.is_suspect or is_blamed)
+                answer = _wait_for(future, use.check)
             except _Lost as lost:
                 fault = str(lost)
                 if not lost.was_begun:
@@ -190,9 +202,12 @@ class InferenceProcess:
 
     # ---- the slots' threads
 
-    def _wait_ready(self) -> Ready:
+    def _wait_ready(self, check: Callable[[], None] = keep_waiting) -> Ready:
         with self._changed:
-            self._changed.wait_for(lambda: self._ready is not None or self._fault is not None)
+            while not self._changed.wait_for(
+                lambda: self._ready is not None or self._fault is not None, CHECK_S
+            ):
+                check()
             if self._fault is not None:
                 raise self._fault
             assert self._ready is not None
@@ -201,7 +216,7 @@ class InferenceProcess:
     def _submit(self, use: SlabUse, count: int, *, alone: bool) -> Future[Answer]:
         future: Future[Answer] = Future()
         with self._changed:  # held from there on: a process that ends now fails what it was given
-            self._wait_ready()
+            self._wait_ready(use.check)
             assert self._channel is not None
             self._numbers += 1
             request = Request(self._numbers, use.slab, count, use.lane, self._peers, alone)
@@ -211,6 +226,15 @@ class InferenceProcess:
             with suppress(OSError):  # the keeper sees the same end and fails the request
                 send(self._channel, request)
         return future
+
+    def _give_back(self, slab: int) -> None:
+        """Let the next shard have a slab, but not before the process is done with what was asked of it."""
+        with self._changed:
+            left = [each.future for each in self._pending.values() if each.request.slab == slab]
+        if not left:
+            self._ring.give(slab)
+        for future in left:  # one at most: a shard waits for its answers one by one
+            future.add_done_callback(lambda _: self._ring.give(slab))
 
     # ---- the keeper's thread
 
@@ -357,6 +381,14 @@ class InferenceProcess:
             if self._channel is not None:
                 with suppress(OSError):
                     self._channel.shutdown(socket.SHUT_RDWR)
+
+
+def _wait_for(future: Future[Answer], check: Callable[[], None]) -> Answer:
+    while True:
+        try:
+            return future.result(CHECK_S)
+        except TimeoutError:
+            check()
 
 
 def _failed(seen: str) -> BackendFailed:

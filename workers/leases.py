@@ -168,18 +168,17 @@ class Leases:
             held[key].stop(ClaimLost(f"{key} was taken over, or its job has ended"))
         return len(lost)
 
-    def drop_ended(self, age_s: float) -> int:
+    def drop_ended(self) -> int:
         """Tell work to end whose job was cancelled or has ended otherwise; return how much.
 
-        Only work that is older is asked for: what is done sooner than anybody could cancel it costs no
-        question. Raises Unavailable when the database does not answer.
+        A host that works on nothing asks nothing. Raises Unavailable when the database does not answer.
         """
         with self._lock:
-            asked = [each for each in self._held if each.age_s >= age_s and not each.is_stopped]
+            asked = [each for each in self._held if not each.is_stopped]
         if not asked:
             return 0
         jobs = {each.claim.key.job_id for each in asked}
-        live = self._store.run(lambda tx: tx.find_live_jobs(jobs))
+        live = self._store.run_alone(lambda tx: tx.find_live_jobs(jobs))
         over = [each for each in asked if each.claim.key.job_id not in live]
         for each in over:
             each.stop(ClaimLost(f"the job of {each.claim.key} has ended"))

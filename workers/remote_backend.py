@@ -1,5 +1,6 @@
 """The network as one shard sees it: the protocol of ``engine.backends``, answered by another process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,8 +19,9 @@ class SlabUse:
 
     slab: int
     lane: Lane
-    subject: str = ""
-    is_suspect: bool = False
+    subject: str
+    is_suspect: bool
+    check: Callable[[], None]  # raises what its shard is to end with
 
 
 class CropScorer(Protocol):
@@ -52,6 +54,7 @@ class RemoteBackend:
         return np.concatenate([part[0] for part in parts]), np.concatenate(patches) if patches else None
 
     def _infer_part(self, crops: U8) -> tuple[F32, F32 | None]:
+        self._use.check()
         count = len(crops)
         slab = self._use.slab
         np.copyto(self._memory.crops(slab, count), crops)

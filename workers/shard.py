@@ -51,6 +51,7 @@ def run_shard(place: Workplace, held: HeldClaim) -> Claim | None:
         place.screener.rules.slab_wait_s,
         subject=f"{claim.key.job_id}/{claim.key.index}",
         is_suspect=claim.attempt > 1,
+        check=held.check,
     )
     with lent as backend:
         begun_s = time.monotonic()

@@ -8,9 +8,9 @@ no free slab, no decode, and so the memory that waiting crops take is bounded.
 import mmap
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,12 @@ from engine.errors import Unavailable
 from engine.results import RejectReason
 from engine.sandbox.memory import create_shared_memory
 
+CHECK_S = 0.25  # how often who waits for a slab or for an answer looks whether to go on waiting
 _ALIGNMENT = 64  # bytes of a cache line; engines read aligned rows faster
+
+
+def keep_waiting() -> None:
+    """Never end a wait: the look of who cannot be told to end."""
 
 
 @dataclass(frozen=True)
@@ -115,20 +120,27 @@ class SlabRing:
         """Let go of the memory; it is gone once the mappings of it are."""
         os.close(self.descriptor)
 
-    @contextmanager
-    def lease(self, timeout_s: float) -> Generator[int]:
-        """Hold one slab; waits for it. Raises Unavailable if none came free within ``timeout_s``."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: bool(self._free), timeout_s):
+    def take(self, timeout_s: float, check: Callable[[], None] = keep_waiting) -> int:
+        """Take a slab; waits for it. Raises Unavailable if none came free within ``timeout_s``.
+
+        ``check`` is called while nothing comes; what it raises ends the waiting.
+        """
+        end_s = time.monotonic() + timeout_s
+        while True:
+            left_s = end_s - time.monotonic()
+            with self._changed:
+                if self._changed.wait_for(lambda: bool(self._free), max(0.0, min(left_s, CHECK_S))):
+                    return self._free.popleft()
+            if left_s <= 0:
                 raise Unavailable(
                     RejectReason.ENGINE_UNAVAILABLE,
                     f"all {self.layout.slabs} slabs were taken for {timeout_s:g} s",
                     "the shard is given back; use fewer slots if this lasts",
                 )
-            slab = self._free.popleft()
-        try:
-            yield slab
-        finally:
-            with self._changed:
-                self._free.append(slab)
-                self._changed.notify()
+            check()
+
+    def give(self, slab: int) -> None:
+        """Let the next one have a slab that was taken."""
+        with self._changed:
+            self._free.append(slab)
+            self._changed.notify()

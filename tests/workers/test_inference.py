@@ -12,7 +12,7 @@ import pytest
 from engine.backends.parity import probe_crops
 from engine.backends.select import choose_backend
 from engine.bundle import load_bundle
-from engine.errors import BackendFailed, BundleInvalid
+from engine.errors import BackendFailed, BundleInvalid, Unavailable
 from fakesieve.jobs.states import Lane
 from tests.tolerance import FLEET_SCORE
 from tests.waiting import PATIENCE_S, wait_until
@@ -20,7 +20,7 @@ from workers.batching import GPU_WAIT_S
 from workers.inference import InferenceProcess, RestartRules
 from workers.inference_loop import choose_wait_s
 from workers.inference_start import make_launch
-from workers.retry import EngineKilled
+from workers.retry import ClaimLost, EngineKilled
 
 RULES = RestartRules(
     backoff_s=(0.05, 0.05), start_s=PATIENCE_S, least_deadline_s=PATIENCE_S, deadline_batches=3.0
@@ -124,6 +124,55 @@ def test_hung_process_is_found_and_replaced(start, bundle):
         os.kill(process.pid, signal.SIGSTOP)
         remote.infer(probe_crops(bundle.input_size, 1))
     assert process.health.restarts >= 1
+
+
+def test_shard_that_is_told_to_end_has_no_more_batches_scored(start, bundle):
+    answers = []
+
+    def check():
+        if len(answers) == 2:
+            raise ClaimLost
+
+    process = start(on_answer=lambda lane, answer: answers.append(answer))
+    with pytest.raises(ClaimLost), process.lend(Lane.STANDARD, 1.0, check=check) as remote:
+        remote.infer(probe_crops(bundle.input_size, 40))  # four of them in a slab
+    assert len(answers) == 2
+
+
+def test_shard_that_is_told_to_end_waits_for_no_answer_and_its_slab_comes_back_with_it(start, bundle):
+    process = start(slots=1)
+    crops = probe_crops(bundle.input_size, 4)
+
+    def check():
+        if process.health.waiting:
+            raise ClaimLost
+
+    with process.lend(Lane.STANDARD, 1.0) as remote:
+        expected, _ = remote.infer(crops)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(ClaimLost), process.lend(Lane.STANDARD, 1.0, check=check) as remote:
+            remote.infer(crops[::-1].copy())
+        with pytest.raises(Unavailable, match="all 1 slabs"), process.lend(Lane.STANDARD, 0.01):
+            pass
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    with process.lend(Lane.STANDARD, PATIENCE_S) as remote:
+        logits, _ = remote.infer(crops)
+    np.testing.assert_array_equal(logits, expected)
+    assert process.health.restarts == 0
+
+
+def test_shard_that_is_told_to_end_waits_for_no_fresh_process(start, bundle):
+    process = start(rules=replace(RULES, backoff_s=(PATIENCE_S,)))
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: not process.health.is_ready)
+
+    def check():
+        raise ClaimLost
+
+    with pytest.raises(ClaimLost), process.lend(Lane.STANDARD, 1.0, check=check):
+        pass
 
 
 def test_request_that_ends_the_process_twice_fails_with_a_clear_error(start, bundle):

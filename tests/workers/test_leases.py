@@ -60,21 +60,18 @@ def test_work_of_an_ended_job_is_told_before_the_next_beat(store):
     leases = Leases(store, "hst_1", LEASE_S)
     with leases.hold(claim_new(store)) as held, leases.hold(claim_new(store)) as other:
         cancel_job(store, held.claim.key.job_id)
-        assert leases.drop_ended(60.0) == 0  # too young to be asked for
-        held.check()
-        assert leases.drop_ended(0.0) == 1
+        assert leases.drop_ended() == 1
         with pytest.raises(ClaimLost, match="has ended"):
             held.check()
         other.check()
-        assert leases.drop_ended(0.0) == 0
+        assert leases.drop_ended() == 0
 
 
-def test_a_host_without_old_work_asks_nothing(store, monkeypatch):
+def test_a_host_without_work_asks_nothing(store, monkeypatch):
     leases = Leases(store, "hst_1", LEASE_S)
-    with leases.hold(claim_new(store)):
-        monkeypatch.setattr(store, "run", lambda work: pytest.fail("the store was asked"))
-        assert leases.drop_ended(60.0) == 0
-    assert leases.drop_ended(0.0) == 0
+    for name in ("run", "run_alone"):
+        monkeypatch.setattr(store, name, lambda work: pytest.fail("the store was asked"))
+    assert leases.drop_ended() == 0
 
 
 def test_taken_over_claim_tells_its_work_to_stop(store, clock):

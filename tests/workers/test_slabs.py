@@ -7,6 +7,7 @@ import pytest
 
 from engine.errors import Unavailable
 from tests.waiting import PATIENCE_S
+from workers.retry import ClaimLost
 from workers.slabs import SlabLayout, SlabMemory, SlabRing
 
 LAYOUT = SlabLayout(slabs=2, crops=3, input_size=8, grid=4)
@@ -45,32 +46,31 @@ def test_view_outside_of_the_memory_is_refused(ring, slab, count):
 
 
 def test_no_free_slab_makes_the_next_shard_wait(ring):
-    with ring.lease(1.0) as first, ring.lease(1.0) as second:
-        assert {first, second} == {0, 1}
-        with pytest.raises(Unavailable, match="all 2 slabs"), ring.lease(0.01):
-            pass
-    assert ring.free_count == 2
+    assert {ring.take(1.0), ring.take(1.0)} == {0, 1}
+    with pytest.raises(Unavailable, match="all 2 slabs"):
+        ring.take(0.01)
+
+
+def test_shard_that_is_told_to_end_waits_for_no_slab(ring):
+    def check():
+        raise ClaimLost
+
+    ring.take(1.0, check)  # one that is there is taken without a question
+    ring.take(1.0)
+    with pytest.raises(ClaimLost):
+        ring.take(PATIENCE_S, check)
 
 
 def test_returned_slab_wakes_who_waits(ring):
     got = []
 
-    def wait():
-        with ring.lease(PATIENCE_S) as slab:
-            got.append(slab)
-
-    with ring.lease(1.0):
-        with ring.lease(1.0) as held:
-            waiter = threading.Thread(target=wait)
-            waiter.start()
-        waiter.join(PATIENCE_S)
+    ring.take(1.0)
+    held = ring.take(1.0)
+    waiter = threading.Thread(target=lambda: got.append(ring.take(PATIENCE_S)))
+    waiter.start()
+    ring.give(held)
+    waiter.join(PATIENCE_S)
     assert got == [held]
-
-
-def test_slab_comes_back_after_an_error(ring):
-    with pytest.raises(RuntimeError), ring.lease(1.0):
-        raise RuntimeError
-    assert ring.free_count == 2
 
 
 def test_memory_has_no_name_and_cannot_shrink(ring):
