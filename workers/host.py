@@ -124,13 +124,11 @@ class WorkerHost:
             model=HostModel(by.model_facts, by.fingerprint, place.screener.card),
         )
         try:
-            lost = place.leases.extend()
+            place.metrics.leases_lost.inc(place.leases.extend())
             place.store.run(lambda tx: tx.beat_host(beat))
             place.let_go()
         except Unavailable as fault:
             _log.warning("host.beat_missed", seen=fault.seen, running=len(place.leases))
-        else:
-            place.metrics.leases_lost.inc(lost)
         why = self._find_reason_to_end(rss_bytes)
         if why is not None and not place.draining.is_set():
             self.drain(why)

@@ -18,8 +18,8 @@ from engine.watch import Stage
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.claim import extend_claims
 from fakesieve.jobs.rows import Claim, ShardKey
-from fakesieve.jobs.states import WorkKind
-from fakesieve.jobs.store import JobStore
+from fakesieve.jobs.states import ShardState, WorkKind
+from fakesieve.jobs.store import JobStore, JobTransaction
 from fakesieve.logging import get_logger
 from fakesieve.reasons import Reason
 from workers.retry import ClaimLost, ShardOverdue
@@ -37,6 +37,7 @@ WORK_LIMITS_S: Mapping[WorkKind, float] = {
 }
 
 
+_LEASED = ShardState.LEASED
 # What work that hangs in a stage waits for; anything else is a fault of ours.
 _HANGS: Mapping[str, Reason] = {
     "fetch": Reason.OBJECT_STORE_UNAVAILABLE,
@@ -57,10 +58,12 @@ class HeldClaim:
     stage: str = "claim"  # what it is about just now, for who finds it hanging
     _stop: Exception | None = None
 
-    def stop(self, why: Exception) -> None:
-        """Have the work end with ``why`` at its next step; the first reason counts."""
-        if self._stop is None:
-            self._stop = why
+    def stop(self, why: Exception) -> bool:
+        """Have the work end with ``why`` at its next step; false where an earlier reason counts."""
+        if self._stop is not None:
+            return False
+        self._stop = why
+        return True
 
     def check(self) -> None:
         """Raise what the work was told to end with."""
@@ -147,7 +150,9 @@ class Leases:
             return len(self._held)
 
     def extend(self) -> int:
-        """Lengthen all leases once and tell who has lost theirs; return how many have.
+        """Lengthen all leases once and tell who has lost theirs; return how many went to another claim.
+
+        Each is counted when it is told, and work that was told to end before is not.
 
         Raises Unavailable when the database does not answer. Work goes on then: nobody else can claim it
         either, and the fence decides in the end.
@@ -156,17 +161,34 @@ class Leases:
             by_age = sorted(self._held, key=lambda each: each.claim.fence)
         # A host may claim a shard again while its own older work on it has not noticed that it lost it.
         held = {each.claim.key: each for each in by_age}
+        taken = 0
         for each in by_age:
             if each.age_s > each.limit_s:
                 seen = f"{each.claim.key} took longer than {each.limit_s:.0f} s, in the end for {each.stage}"
                 each.stop(ShardOverdue(seen, _HANGS.get(each.stage, Reason.INTERNAL)))
             if held[each.claim.key] is not each:
-                each.stop(ClaimLost(f"{each.claim.key} was claimed again by this host"))
+                taken += each.stop(ClaimLost(f"{each.claim.key} was claimed again by this host"))
         alive = [each.claim for each in held.values() if not self.is_stuck(each)]
         lost = extend_claims(self._store, self._owner, alive, self._lease_s)
-        for key in lost:
-            held[key].stop(ClaimLost(f"{key} was taken over, or its job has ended"))
-        return len(lost)
+        told = [
+            held[key].claim
+            for key in lost
+            if held[key].stop(ClaimLost(f"{key} was taken over, or its job has ended"))
+        ]
+        return taken + self._count_taken(told)
+
+    def _count_taken(self, lost: list[Claim]) -> int:
+        """Return how many of these claims were lost to another one, and not to the end of their job."""
+        if not lost:
+            return 0
+
+        def count(tx: JobTransaction) -> int:
+            live = tx.find_live_jobs({claim.key.job_id for claim in lost})
+            rows = [(claim, tx.read_shard(claim.key)) for claim in lost if claim.key.job_id in live]
+            # A job that is past its deadline still has the shard as it was, and waits for the reconciler.
+            return sum(row is None or (row.fence, row.state) != (claim.fence, _LEASED) for claim, row in rows)
+
+        return self._store.run(count)
 
     def drop_ended(self) -> int:
         """Tell work to end whose job was cancelled or has ended otherwise; return how much.

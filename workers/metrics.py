@@ -80,7 +80,9 @@ class FleetMetrics:
             ["state", "reason"],
             registry=registry,
         )
-        self.leases_lost = Counter("fakesieve_leases_lost", "Claims that went to another.", registry=registry)
+        self.leases_lost = Counter(
+            "fakesieve_leases_lost", "Claims that were lost to another claim, once each.", registry=registry
+        )
         self.running = Gauge(
             "fakesieve_running", "Pieces of work that slots are busy with.", registry=registry
         )

@@ -58,6 +58,23 @@ def test_missed_beat_is_no_reason_to_end(fleet, monkeypatch):
     assert not fleet.place.draining.is_set()
 
 
+def test_a_lost_lease_is_counted_though_the_beat_goes_wrong_after_it(fleet, monkeypatch):
+    job = submit_video(fleet.store, NewJob("ten_1", VideoRef("videos", "a.mp4")))
+    claim = claim_shard(fleet.store, ShardKey(job.job_id, 0), "hst_test", 60.0)
+    host = make_host(fleet)
+
+    def fail(beat):
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "away")
+
+    monkeypatch.setattr(fleet.store.tx, "beat_host", fail)
+    with fleet.place.leases.hold(claim):
+        fleet.clock.now += 61.0
+        claim_shard(fleet.store, claim.key, "hst_other", 60.0)
+        for _ in range(2):
+            host._beat()
+    assert fleet.place.metrics.registry.get_sample_value("fakesieve_leases_lost_total") == 1.0
+
+
 def test_work_of_a_cancelled_job_is_told_between_two_beats_however_young_it_is(fleet):
     job = submit_video(fleet.store, NewJob("ten_1", VideoRef("videos", "a.mp4")))
     claim = claim_shard(fleet.store, ShardKey(job.job_id, 0), "hst_test", 60.0)

@@ -5,6 +5,8 @@ import pytest
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.cancel import cancel_job
 from fakesieve.jobs.claim import claim_shard
+from fakesieve.jobs.limits import JobLimits
+from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.states import WorkKind
 from fakesieve.jobs.submit import NewJob, submit_video
@@ -51,7 +53,7 @@ def test_cancelled_job_tells_its_work_to_stop(store):
     leases = Leases(store, "hst_1", LEASE_S)
     with leases.hold(claim_new(store)) as held:
         cancel_job(store, held.claim.key.job_id)
-        assert leases.extend() == 1
+        assert leases.extend() == 0  # nobody has taken it
         with pytest.raises(ClaimLost):
             held.on_samples(8, 32, 1)
 
@@ -79,9 +81,26 @@ def test_taken_over_claim_tells_its_work_to_stop(store, clock):
     with leases.hold(claim_new(store)) as held:
         clock.now += 61.0
         claim_shard(store, held.claim.key, "hst_2", LEASE_S)
-        assert leases.extend() == 1
+        assert [leases.extend() for _ in range(3)] == [1, 0, 0]  # counted once, however long its work goes on
         with pytest.raises(ClaimLost):
             held.check()
+
+
+def test_a_lease_that_ran_out_is_lost_before_another_host_has_the_shard(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    with leases.hold(claim_new(store)):
+        clock.now += 61.0
+        assert reconcile(store, JobLimits()).taken_back == 1
+        assert [leases.extend() for _ in range(2)] == [1, 0]
+
+
+def test_a_job_past_its_deadline_is_no_lost_lease(store, clock):
+    leases = Leases(store, "hst_1", LEASE_S)
+    job = submit_video(store, NewJob("ten_1", VideoRef("videos", "a.mp4"), deadline_s=30.0))
+    with leases.hold(claim_shard(store, ShardKey(job.job_id, 0), "hst_1", LEASE_S)) as held:
+        clock.now += 31.0
+        assert leases.extend() == 0
+        assert held.is_stopped
 
 
 def test_work_over_its_time_is_told_and_then_loses_its_lease(store, clock):
@@ -151,7 +170,7 @@ def test_two_claims_on_one_shard_are_told_apart_by_their_fence(store, clock):
         clock.now += 61.0
         new = claim_shard(store, old.key, "hst_1", LEASE_S)
         with leases.hold(new) as second:
-            leases.extend()
+            assert [leases.extend() for _ in range(2)] == [1, 0]
             second.check()
             with pytest.raises(ClaimLost):
                 first.check()
