@@ -16,6 +16,9 @@ from fakesieve.values.people import UserRole
 
 PREFIX = "FAKESIEVE_"
 BEATS_PER_LEASE = 4
+# For slots of a worker to reach their next step and give back, after ``drain_s``. Then the process ends
+# whatever they do: their leases run out, and a platform would kill it anyway.
+GIVE_BACK_S = 15.0
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -22,6 +22,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import HostBeat, HostModel, ShardKey
 from fakesieve.logging import get_logger
+from fakesieve.settings import GIVE_BACK_S
 from workers.leases import Heartbeat
 from workers.retry import HostDraining
 from workers.strangers import Fault, message_refused
@@ -31,9 +32,6 @@ from workers.workplace import Workplace
 
 _log = get_logger(__name__)
 
-# For slots to reach their next step and give back, after ``drain_s``. Then the process ends whatever they do:
-# their leases run out, and a platform would kill it anyway.
-GIVE_BACK_S = 15.0
 _NO_SPACE_PAUSE_S = 5.0
 # How often a host asks whether the jobs that it works on still live. What is cancelled is to stop at its next
 # step, and a step takes about as long as this; the question is one read by primary keys, whatever is held.

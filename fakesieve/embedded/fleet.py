@@ -1,6 +1,7 @@
 """A whole fleet on one machine: three servers, relay, reconciler, sender, one worker host and the API."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.records.revision import migrate_database
 from fakesieve.records.tenants import add_places, create_key, ensure_tenant, find_caller
 from fakesieve.scopes import ALL_SCOPES
+from fakesieve.settings import GIVE_BACK_S, Settings
 from fakesieve.supervise import Supervisor
 
 BUCKET, TENANT = "videos", "default"
@@ -28,7 +30,9 @@ API = "api"
 METRICS_PORT = "FAKESIEVE_METRICS_PORT"
 # The tenant of a machine of one's own may name whatever lies in its bucket.
 PLACES = (f"s3://{BUCKET}/",)
-_DRAIN_S = 60.0  # a host gives its work back in half of it
+_DRAIN = "FAKESIEVE_DRAIN_S"
+# For a worker that has given everything back, or has not and ends all the same, to end its other processes.
+_MARGIN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -110,12 +114,27 @@ class Fleet:
             folder=self.folder.path,
             log=self.folder.logs / f"{role}.log",
             environment=environment | {MARK: str(self.folder.path)},
-            stop_s=_DRAIN_S,
+            stop_s=choose_stop_s(environment.get(_DRAIN, "")),
         )
 
     def _inherit(self) -> dict[str, str]:
         """Return our own variables: a user's FAKESIEVE_SLOTS counts for the worker that we start."""
         return dict(os.environ)
+
+
+def choose_stop_s(drain_s: str) -> float:
+    """Return how long a process may take to end: as a worker needs that drains for so many seconds.
+
+    The text is what the user set, absent or empty for the default. A worker refuses what is no time.
+    """
+    default_s = float(Settings.model_fields["drain_s"].default)
+    try:
+        asked_s = float(drain_s)
+    except ValueError:
+        asked_s = default_s
+    if not 0 < asked_s < math.inf:
+        asked_s = default_s
+    return asked_s + GIVE_BACK_S + _MARGIN_S
 
 
 def name_command() -> tuple[str, ...]:

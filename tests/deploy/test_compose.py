@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 from fakesieve.cli.migrate import URL_VARIABLES
-from fakesieve.settings import PREFIX, Settings
+from fakesieve.settings import GIVE_BACK_S, PREFIX, Settings
 from tests.deploy.manifests import COMPOSE, ROOT, make_secrets, read_compose, run_compose
-from workers.host import GIVE_BACK_S
 
 FLEET = ("migrate", "api", "relay", "reconciler", "sender", "worker-cpu", "worker-gpu", "cli")
 WORKERS = ("worker-cpu", "worker-gpu")

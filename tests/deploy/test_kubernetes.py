@@ -10,11 +10,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from fakesieve.settings import PREFIX, Settings
+from fakesieve.settings import GIVE_BACK_S, PREFIX, Settings
 from fakesieve.webhooks.addresses import PORTS
 from tests.deploy.manifests import KUBERNETES, pod_of, read_kustomization
 from tests.waiting import PATIENCE_S
-from workers.host import GIVE_BACK_S
 
 VERSION = "1.33"
 BASE, GPU = (read_kustomization(KUBERNETES / name) for name in ("base", "gpu"))
