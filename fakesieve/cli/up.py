@@ -73,8 +73,9 @@ class StopSignals:
             yield
         finally:
             self._is_held = False
-        if self._waiting is not None and not self._is_stopping:
-            self._stop(self._waiting)
+            # Also where the start failed, which its caller may only note, to try again later.
+            if self._waiting is not None and not self._is_stopping:
+                self._stop(self._waiting)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame

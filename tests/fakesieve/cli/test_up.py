@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -20,7 +21,8 @@ from fakesieve.cli.down import end_fleet
 from fakesieve.cli.folder import choose_folder
 from fakesieve.cli.up import StopAsked, StopSignals
 from fakesieve.embedded.run_folder import MARK, RunFolder, is_alive
-from fakesieve.errors import RequestRefused
+from fakesieve.errors import RequestRefused, Unavailable
+from fakesieve.reasons import Reason
 from tests.waiting import PATIENCE_S, wait_until
 
 # What `fakesieve up` runs, but with programs that only wait in place of those that load a network.
@@ -193,6 +195,19 @@ def test_a_signal_waits_until_a_started_program_is_noted() -> None:
     with signals.listen(), pytest.raises(StopAsked) as asked:
         start_one()
     assert noted == ["started"]
+    assert asked.value.number == signal.SIGTERM
+
+
+def test_a_signal_during_a_start_that_fails_is_put_off_no_further() -> None:
+    signals = StopSignals()
+
+    def start_one() -> None:
+        with suppress(Unavailable), signals.hold():  # as of a program that is started again later
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise Unavailable(Reason.INTERNAL, "no memory for one more process")
+
+    with signals.listen(), pytest.raises(StopAsked) as asked:
+        start_one()
     assert asked.value.number == signal.SIGTERM
 
 
