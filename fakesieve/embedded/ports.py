@@ -2,11 +2,13 @@
 
 import json
 import secrets
+import shlex
 import socket
 from pathlib import Path
 from typing import cast
 
-from fakesieve.errors import Unavailable
+from fakesieve.embedded.secret import write_private
+from fakesieve.errors import SetupRefused, Unavailable
 from fakesieve.reasons import Reason
 
 # Below the range that Linux gives to outgoing connections (32768 and up), so that no client takes a port
@@ -43,11 +45,11 @@ def keep_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
     So a server keeps its address over a restart, and what it left behind under its old ports is found.
     """
-    kept = cast("dict[str, int]", json.loads(path.read_text(encoding="ascii"))) if path.exists() else {}
+    kept = _read_ports(path)
     ports = {name: kept[name] for name in names if name in kept and is_free(kept[name])}
     missing = [name for name in names if name not in ports]
     ports |= dict(zip(missing, find_ports(len(missing)), strict=True))
-    path.write_text(json.dumps(ports) + "\n", encoding="ascii")
+    write_private(path, json.dumps(ports) + "\n")
     return ports
 
 
@@ -59,8 +61,25 @@ def number_ports(path: Path, names: tuple[str, ...], first: int) -> dict[str, in
     if first == 0:
         return keep_ports(path, names)
     ports = {name: first + n for n, name in enumerate(names)}
-    path.write_text(json.dumps(ports) + "\n", encoding="ascii")
+    write_private(path, json.dumps(ports) + "\n")
     return ports
+
+
+def _read_ports(path: Path) -> dict[str, int]:
+    if not path.exists():
+        return {}
+    try:
+        found: object = json.loads(path.read_text(encoding="ascii"))
+    except ValueError:
+        found = None
+    kept = cast("dict[str, object]", found) if isinstance(found, dict) else {"": found}
+    if not all(isinstance(port, int) for port in kept.values()):
+        raise SetupRefused(
+            Reason.INVALID_SETTINGS,
+            f"{path} does not tell the ports of a fleet; it was changed, or cut off by a full disk",
+            f"remove it and start again: rm {shlex.quote(str(path))}; free ports are found anew",
+        )
+    return cast("dict[str, int]", kept)
 
 
 def is_free(port: int) -> bool:
