@@ -22,28 +22,28 @@ _EXPORT_TIMEOUT_S = 5
 
 
 class _PlannedIds(RandomIdGenerator):
-    """Random ids, but for a root span, whose ids follow from its job."""
+    """Random ids, but for a root span, whose ids follow from its job and the run of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._planned = threading.local()
 
     @contextmanager
-    def plan(self, job_id: str) -> Generator[None]:
-        """Give the ids of a job's root span to what is begun in the block."""
-        self._planned.job_id = job_id
+    def plan(self, job_id: str, deadline: datetime) -> Generator[None]:
+        """Give the ids of a run's root span to what is begun in the block."""
+        self._planned.ids = (trace_id(job_id), root_span_id(job_id, deadline))
         try:
             yield
         finally:
-            self._planned.job_id = None
+            self._planned.ids = None
 
     def generate_trace_id(self) -> int:
-        job_id: str | None = getattr(self._planned, "job_id", None)
-        return super().generate_trace_id() if job_id is None else trace_id(job_id)
+        ids: tuple[int, int] | None = getattr(self._planned, "ids", None)
+        return super().generate_trace_id() if ids is None else ids[0]
 
     def generate_span_id(self) -> int:
-        job_id: str | None = getattr(self._planned, "job_id", None)
-        return super().generate_span_id() if job_id is None else root_span_id(job_id)
+        ids: tuple[int, int] | None = getattr(self._planned, "ids", None)
+        return super().generate_span_id() if ids is None else ids[1]
 
 
 class OtlpTracer:
@@ -63,10 +63,13 @@ class OtlpTracer:
 
     @contextmanager
     def trace_work(self, claim: Claim) -> Generator[None]:
-        """Record the block as a span below the job's root."""
+        """Record the block as a span below the root of the job's run."""
         job_id = claim.key.job_id
         root = SpanContext(
-            trace_id(job_id), root_span_id(job_id), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
+            trace_id(job_id),
+            root_span_id(job_id, claim.deadline),
+            is_remote=True,
+            trace_flags=TraceFlags(TraceFlags.SAMPLED),
         )
         context = set_span_in_context(NonRecordingSpan(root))
         attributes: Attributes = {
@@ -78,12 +81,14 @@ class OtlpTracer:
         with self._tracer.start_as_current_span(claim.kind.value, context, attributes=attributes):
             yield
 
-    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
-        """Record the root span, from the submission to the end, which is now unless a time is given.
+    def end_job(
+        self, job_id: str, deadline: datetime, attributes: Attributes, end_time: datetime | None = None
+    ) -> None:
+        """Record the root span of a run, from the submission to the end, which is now unless a time is given.
 
         It has no parent, though the piece of work that ends a job is still being recorded.
         """
-        with self._ids.plan(job_id):
+        with self._ids.plan(job_id, deadline):
             span = self._tracer.start_span(
                 "job",
                 Context(),

@@ -49,7 +49,9 @@ def prepare_job(place: Workplace, held: HeldClaim) -> Claim | None:
     if fanned.outcome is FanOut.REUSED:
         place.metrics.reused.inc()
         place.tracer.end_job(
-            claim.key.job_id, {"fakesieve.state": JobState.SUCCEEDED.value, "fakesieve.reused": "true"}
+            claim.key.job_id,
+            claim.deadline,
+            {"fakesieve.state": JobState.SUCCEEDED.value, "fakesieve.reused": "true"},
         )
     return fanned.following
 

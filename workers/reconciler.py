@@ -56,7 +56,7 @@ class Reconciler:
         """Count and trace a job that has no result, whoever ended it: a worker, a caller, or this pass."""
         self._metrics.jobs_without_result.labels(ended.state, ended.reason).inc()
         attributes = {"fakesieve.state": ended.state.value, "fakesieve.reason": ended.reason.value}
-        self._tracer.end_job(ended.id, attributes, ended.end_time)
+        self._tracer.end_job(ended.id, ended.deadline, attributes, ended.end_time)
 
     def _keep_up(self) -> None:
         """Do the upkeep once a day. Where somebody holds its tables, it waits for the next hour."""

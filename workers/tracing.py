@@ -23,8 +23,10 @@ class Tracer(Protocol):
         """Record the block as one piece of work; an error that leaves it is noted."""
         ...
 
-    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
-        """Record that a job has ended, now unless a time is given."""
+    def end_job(
+        self, job_id: str, deadline: datetime, attributes: Attributes, end_time: datetime | None = None
+    ) -> None:
+        """Record that the run of a job with this deadline has ended, now unless a time is given."""
         ...
 
     def close(self) -> None:
@@ -41,7 +43,9 @@ class SilentTracer:
         del claim
         yield
 
-    def end_job(self, job_id: str, attributes: Attributes, end_time: datetime | None = None) -> None:
+    def end_job(
+        self, job_id: str, deadline: datetime, attributes: Attributes, end_time: datetime | None = None
+    ) -> None:
         """Do nothing."""
 
     def close(self) -> None:

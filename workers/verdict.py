@@ -71,6 +71,7 @@ def _end_job(
     outcome = record.outcome.value
     place.tracer.end_job(
         claim.key.job_id,
+        claim.deadline,
         {
             "fakesieve.state": JobState.SUCCEEDED.value,
             "fakesieve.outcome": outcome,

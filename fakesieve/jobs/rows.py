@@ -278,12 +278,16 @@ class HostBeat:
 
 @dataclass(frozen=True, slots=True)
 class EndedJob:
-    """A job that has ended without an analysis, once nobody works on it any more."""
+    """A job that has ended without an analysis, once nobody works on it any more.
+
+    The deadline tells its run from those of earlier retries.
+    """
 
     id: str
     state: JobState
     reason: Reason
     end_time: datetime
+    deadline: datetime
 
 
 @dataclass(frozen=True, slots=True)

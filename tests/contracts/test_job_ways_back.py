@@ -213,6 +213,7 @@ def test_a_job_that_ended_without_an_analysis_is_told_once_when_nobody_works_on_
     def go_on() -> list[tuple[str, JobState, Reason]]:
         told.clear()
         reconcile(case.store, LIMITS, tell=told.append)
+        assert [each.deadline for each in told] == [case.read_job(each.id).deadline for each in told]
         return sorted((each.id, each.state, each.reason) for each in told)
 
     case.finish(case.submit("done"), content="done")

@@ -113,16 +113,17 @@ def count_rows(fleet: FleetProcesses, job_id: str) -> tuple[int, int]:
 def wait_traced(fleet: FleetProcesses, collector: Collector, job_id: str, *names: str) -> SeenSpan:
     """Wait until a trace has its root and pieces of work of these names below it; return the root."""
 
+    root_id = root_span_id(job_id, fleet.read(job_id).deadline)
+
     def list_pieces() -> list[str]:
-        below = root_span_id(job_id)
-        return [span.name for span in collector.spans(trace_id(job_id)) if span.parent_id == below]
+        return [span.name for span in collector.spans(trace_id(job_id)) if span.parent_id == root_id]
 
     def find_roots() -> list[SeenSpan]:
         return [span for span in collector.spans(trace_id(job_id)) if span.name == "job"]
 
     fleet.wait(lambda: find_roots() and list_pieces() == list(names))
     (root,) = find_roots()
-    assert (root.span_id, root.parent_id) == (root_span_id(job_id), 0)
+    assert (root.span_id, root.parent_id) == (root_id, 0)
     return root
 
 

@@ -105,7 +105,7 @@ class MemoryTransaction(MemoryWork):
             if not states & {_PENDING, _LEASED}:
                 self._touch(job)
                 job.has_open_shards = False
-                whole.append(EndedJob(job.id, job.state, job.reason, as_time(job.end_s)))
+                whole.append(EndedJob(job.id, job.state, job.reason, as_time(job.end_s), job.deadline))
         return Closed(closed, tuple(whole), is_full=len(found) == limit and bool(whole))
 
     def drop_evidence(self, age_s: float) -> int:

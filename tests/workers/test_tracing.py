@@ -5,7 +5,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from fakesieve.ids import IdPrefix, new_id
-from fakesieve.jobs.cancel import cancel_job
+from fakesieve.jobs.cancel import cancel_job, retry_job
+from fakesieve.jobs.claim import claim_shard
 from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import Claim, ShardKey
@@ -21,10 +22,12 @@ from workers.reconciler import Reconciler
 from workers.trace_ids import root_span_id, submit_time_ns, trace_id
 from workers.tracing import SilentTracer, open_tracer
 
+DEADLINE = datetime(2027, 1, 2, 3, 4, 5, 678901, UTC)
+
 
 def make_claim(job_id, kind=WorkKind.SCREEN, index=1):
-    source, deadline = VideoRef("videos", "a.mp4"), datetime.now(UTC)
-    return Claim(ShardKey(job_id, index), kind, 1, 1, Lane.BULK, "ten_1", source, None, None, deadline)
+    source = VideoRef("videos", "a.mp4")
+    return Claim(ShardKey(job_id, index), kind, 1, 1, Lane.BULK, "ten_1", source, None, None, DEADLINE)
 
 
 @pytest.fixture
@@ -42,12 +45,13 @@ def test_spans_of_two_hosts_meet_under_the_root_of_their_job(spans):
         pass
     with tracer.trace_work(make_claim(job_id)):
         pass
-    tracer.end_job(job_id, {"fakesieve.outcome": "scored"})
+    tracer.end_job(job_id, DEADLINE, {"fakesieve.outcome": "scored"})
     prepare, screen, root = finished()
     assert [span.name for span in (prepare, screen, root)] == ["prepare", "screen", "job"]
     assert {span.context.trace_id for span in finished()} == {trace_id(job_id)}
     assert root.parent is None
-    assert prepare.parent.span_id == screen.parent.span_id == root.context.span_id == root_span_id(job_id)
+    assert {prepare.parent.span_id, screen.parent.span_id} == {root.context.span_id}
+    assert root.context.span_id == root_span_id(job_id, DEADLINE)
     assert root.start_time == submit_time_ns(job_id)
     assert root.attributes["fakesieve.outcome"] == "scored"
     assert screen.attributes["fakesieve.lane"] == "bulk"
@@ -80,9 +84,36 @@ def test_a_job_that_did_not_succeed_has_its_root_with_its_end(spans):
         failed: ("failed", "CORRUPT"),
     }
     root = roots[cancelled]
-    assert (root.name, root.parent, root.context.span_id) == ("job", None, root_span_id(cancelled))
+    own = root_span_id(cancelled, store.jobs[cancelled].deadline)
+    assert (root.name, root.parent, root.context.span_id) == ("job", None, own)
     end_s = store.run(lambda tx: store.jobs[cancelled].end_s)
     assert root.end_time == round(as_time(end_s).timestamp() * 1e9)
+
+
+def test_each_run_of_a_retried_job_has_a_root_of_its_own_above_its_work(spans):
+    tracer, finished = spans
+    clock = SteppedClock()
+    store = MemoryJobStore(clock)
+    job_id = submit_video(store, NewJob("ten_1", VideoRef("videos", "a.mp4"))).job_id
+    turns = Reconciler(store, JobLimits(), tracer=tracer)
+    for _ in range(2):
+        clock.now += 10.0
+        claim = claim_shard(store, ShardKey(job_id, 0), "hst_1", 60.0)
+        with tracer.trace_work(claim):
+            fail_job(store, job_id, Reason.CORRUPT, "seen")
+        clock.now += 61.0
+        turns.take_turn()
+        assert retry_job(store, job_id)
+    clock.now += 10.0
+    claim = claim_shard(store, ShardKey(job_id, 0), "hst_1", 60.0)
+    with tracer.trace_work(claim):
+        tracer.end_job(job_id, claim.deadline, {"fakesieve.state": "succeeded"})
+    roots = [span for span in finished() if span.name == "job"]
+    pieces = [span for span in finished() if span.name == "prepare"]
+    assert [span.attributes["fakesieve.state"] for span in roots] == ["failed", "failed", "succeeded"]
+    assert len({span.context.span_id for span in roots}) == 3
+    assert [span.parent.span_id for span in pieces] == [span.context.span_id for span in roots]
+    assert {span.context.trace_id for span in finished()} == {trace_id(job_id)}
 
 
 def test_error_of_a_piece_of_work_is_noted_and_goes_on(spans):

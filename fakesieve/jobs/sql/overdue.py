@@ -177,7 +177,8 @@ class SqlOverdue(SqlClaiming):
         is_marked = and_(Job.id.in_(job_ids), Job.has_open_shards)
         done = update(Job).where(is_marked, ~open_shards).values(has_open_shards=False)
         rows = self.session.execute(
-            done.returning(Job.id, Job.state, Job.error_reason, Job.end_time), execution_options=PLAIN
+            done.returning(Job.id, Job.state, Job.error_reason, Job.end_time, Job.deadline),
+            execution_options=PLAIN,
         )
         return tuple(EndedJob(*row) for row in rows)
 
