@@ -22,7 +22,7 @@ def make_app(broker_url: str) -> Celery:
         # No result backend: shards are counted in the database, a chord would lose its callback.
         result_backend=None,
         task_ignore_result=True,
-        task_store_errors_even_if_ignored=False,
+        task_store_errors_even_if_ignored=False,  # errors of shards are rows, too
         # JSON alone: pickle would run what a broker's intruder writes.
         task_serializer="json",
         accept_content=["json"],
@@ -36,12 +36,17 @@ def make_app(broker_url: str) -> Celery:
         worker_disable_prefetch=True,
         # A queue for each lane. Redis has no priorities, and lists that emulate them have no fairness.
         task_queues=[Queue(lane.value, Exchange(lane.value), routing_key=lane.value) for lane in Lane],
+        # Celery looks its default up among the queues above, where there is none of the name celery.
         task_default_queue=Lane.STANDARD.value,
+        # A name that is no lane is a mistake of ours: an error at once, not a queue that nobody reads.
         task_create_missing_queues=False,
         broker_transport_options=_transport_options(),
-        broker_connection_timeout=5,
-        broker_connection_retry_on_startup=True,  # hosts may start before the broker
-        broker_connection_max_retries=None,  # and outlive it
+        broker_connection_timeout=5,  # as socket_connect_timeout below, which Redis' transport goes by
+        # A host looks for its broker before it starts its slots and ends with 1 where there is none, for its
+        # supervisor to try again. This is for a broker that goes away just after that look.
+        broker_connection_retry_on_startup=True,
+        # A host outlives its broker, however long that is away: what it works on goes on meanwhile.
+        broker_connection_max_retries=None,
         # A lost connection must not kill a shard: its claim is in the database.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # The host drains by itself within its own time; Celery's limits do nothing in the threads pool.
@@ -68,7 +73,9 @@ def _transport_options() -> dict[str, object]:
         "unacked_restore_throttle": 1,
         # Without it a publish on a dead TCP connection hangs for ever.
         "socket_timeout": 10,
+        # A machine that is gone answers nothing. The system would try for two minutes.
         "socket_connect_timeout": 5,
+        # A firewall between forgets a connection on which nothing passes, and the system notices by this.
         "socket_keepalive": True,
         # A half-open connection is dropped after 1 s of BRPOP and twice this.
         "health_check_interval": 10,
@@ -77,5 +84,5 @@ def _transport_options() -> dict[str, object]:
         "max_retries": 0,
         # A publish that timed out may have happened; the relay would ring twice.
         "retry_on_timeout": False,
-        "client_name": NAME,
+        "client_name": NAME,  # in CLIENT LIST of the broker, for who looks at who is connected
     }
