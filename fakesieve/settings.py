@@ -122,7 +122,10 @@ class Settings(BaseSettings):
         Seconds, Field(description="From SIGTERM to giving shards back; below the platform's grace period.")
     ] = 25
     host_jobs_max: Annotated[
-        Count | None, Field(description="Shards after which a worker starts afresh; absent is never.")
+        Count | None,
+        Field(
+            description="Pieces of work, two a short job, after which a worker starts anew; absent is never."
+        ),
     ] = None
     host_memory_bytes_max: Annotated[
         Count | None, Field(description="Memory of a worker beyond which it starts afresh; absent is never.")

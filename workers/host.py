@@ -2,12 +2,13 @@
 
 The slots are the threads of Celery's pool. SIGTERM drains: nothing new is begun, what runs may finish within
 ``drain_s``, and what does not is given back without costing an attempt. A host also drains by itself, for
-its supervisor to start a fresh one, after so many shards, beyond so much memory, when its inference process
+its supervisor to start a fresh one, after so much work, beyond so much memory, when its inference process
 cannot be kept alive, or when a piece of work never comes back.
 """
 
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class HostRules:
     slots: int
     heartbeat_s: float = 15.0
     drain_s: float = 25.0
-    jobs_max: int | None = None  # shards, after which a fresh process takes over
+    jobs_max: int | None = None  # pieces of work, after which a fresh process takes over
     memory_bytes_max: int | None = None  # resident, host and inference process together
 
 
@@ -58,7 +59,8 @@ class WorkerHost:
         self._heartbeat = Heartbeat(self._beat, rules.heartbeat_s)
         self._drain_watch = Heartbeat(self._watch_drain, 0.5)
         self._end_watch = Heartbeat(self._watch_ends, ENDS_LOOK_S)
-        self._shards = 0  # worked on
+        self._pieces = 0  # of work that were done
+        self._counting = threading.Lock()  # slots are threads, and adding reads before it writes
         self._drain_begun_s: float | None = None
         self._is_going = False
 
@@ -100,7 +102,9 @@ class WorkerHost:
             return False
         if self._place.draining.is_set():
             return False
-        self._shards += answer_doorbell(self._place, key)
+        pieces = answer_doorbell(self._place, key)
+        with self._counting:
+            self._pieces += pieces
         return True
 
     def _count_refused(self, fault: str = "", **_: object) -> None:
@@ -145,8 +149,8 @@ class WorkerHost:
             return f"the inference process cannot be kept alive: {health.fault}"
         if stuck := self._place.leases.find_stuck():
             return f"{len(stuck)} pieces of work do not end, the first of them {stuck[0].claim.key}"
-        if rules.jobs_max is not None and self._shards >= rules.jobs_max:
-            return f"{self._shards} shards were done"
+        if rules.jobs_max is not None and self._pieces >= rules.jobs_max:
+            return f"{self._pieces} pieces of work were done"
         if rules.memory_bytes_max is not None and rss_bytes > rules.memory_bytes_max:
             return f"{rss_bytes} bytes of memory are resident"
         return None
@@ -179,7 +183,7 @@ class WorkerHost:
             place.store.run(lambda tx: tx.remove_host(place.owner))
         except Unavailable as fault:
             _log.warning("host.not_removed", seen=fault.seen)
-        _log.info("host.stopped", shards=self._shards)
+        _log.info("host.stopped", pieces=self._pieces)
 
 
 def consume(app: Celery, owner: str, slots: int) -> int:

@@ -97,7 +97,7 @@ def test_a_look_that_fails_ends_no_work(fleet, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rules", "reason"), [({"jobs_max": 1}, "1 shards"), ({"memory_bytes_max": 1}, "memory")]
+    ("rules", "reason"), [({"jobs_max": 1}, "1 pieces"), ({"memory_bytes_max": 1}, "memory")]
 )
 def test_host_ends_after_so_many_shards_or_beyond_so_much_memory(fleet, monkeypatch, rules, reason):
     host, stopped = make_host(fleet, **rules), []
@@ -125,7 +125,7 @@ def test_each_piece_of_a_job_that_is_worked_on_counts(fleet, face_clip):
         host._answer(ShardKey(job.job_id, 0))
     assert host._find_reason_to_end(0) is None  # it was prepared, and its first shard screened
     host._answer(ShardKey(job.job_id, 2))
-    assert host._find_reason_to_end(0) == "3 shards were done"
+    assert host._find_reason_to_end(0) == "3 pieces of work were done"
 
 
 def test_host_whose_inference_process_cannot_be_kept_alive_ends(fleet, monkeypatch):
