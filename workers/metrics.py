@@ -103,7 +103,9 @@ class FleetMetrics:
             registry=registry,
         )  # fmt: skip
         self.job_inference_seconds = Histogram(
-            "fakesieve_job_inference_seconds", "Time of the network for one job.", buckets=_SECONDS,
+            "fakesieve_job_inference_seconds",
+            "Time of the network for one job with an analysis, without attempts that failed.",
+            buckets=_SECONDS,
             registry=registry,
         )  # fmt: skip
         self.inference_ends = Counter(
