@@ -21,6 +21,7 @@ from tests.api.cli.conftest import Remote
 from tests.api.results import store_results
 from tests.api.served import serve_app
 from tests.e2e.blocks import ROOT
+from tests.e2e.processes import heed_interrupts
 from tests.waiting import PATIENCE_S, wait_until
 
 KINDS = ["newest", "flagged", "analysis", "jobs"]
@@ -229,6 +230,7 @@ def interrupt_bench(url: str, seen: list[str]) -> tuple[int, str, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509 - it takes no lock that a thread could hold
     )
     wait_until(lambda: len(seen) > 40)
     process.send_signal(signal.SIGINT)

@@ -160,7 +160,7 @@ def test_a_killed_child_is_a_crash_and_what_came_before_stays(clip: Path, sandbo
     wanted = plan_samples(probe, Sampling(min_samples=60)).targets
     stream = decode_samples(clip, probe, wanted, sandbox=sandbox)
     first = next(stream)
-    for child in children_of(zygote_of(sandbox)):
+    for child in busy_children_of(zygote_of(sandbox)):
         child.kill()
     rest = list(stream)
     came = len(first) + sum(len(group) for group in rest)
