@@ -85,7 +85,7 @@ def cancel(
 ) -> None:
     """Stop jobs, or all jobs of a batch. What has ended stays.
 
-    Workers look every two seconds, and stop at the next step of what they do.
+    Workers look every half second, and stop at the next step of what they do.
     """
     with open_fleet() as fleet:
         for each in ids:
