@@ -45,6 +45,14 @@ SELECT proname || '()', CASE (acl).grantee WHEN 0 THEN 'PUBLIC' ELSE (acl).grant
     (acl).privilege_type
 FROM (SELECT proname, aclexplode(proacl) AS acl FROM pg_proc WHERE pronamespace = {_SCHEMA}) AS granted
 """
+# Which rows a role sees and may write: what each policy says, and whether the table's owner heeds them, too.
+_POLICIES = f"""
+SELECT tablename, policyname, concat_ws(' ', permissive, roles, cmd, qual, with_check)
+FROM pg_policies WHERE schemaname = 'public'
+UNION ALL
+SELECT relname, 'row security', concat_ws(' ', relrowsecurity, relforcerowsecurity)
+FROM pg_class WHERE {_TABLES}
+"""
 _LITERAL = re.compile(r"'((?:[^']|'')*)'(?:::[a-z ]+)?(?:, )?")
 
 
@@ -73,6 +81,7 @@ class Catalogue:
     rules: Mapping[tuple[str, str], Rule]
     functions: Mapping[str, str] = field(default_factory=dict[str, str])  # result by name and arguments
     rights: frozenset[tuple[str, str, str]] = frozenset()  # object, role, right
+    policies: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     @property
     def tables(self) -> frozenset[str]:
@@ -92,7 +101,8 @@ def read_catalogue(connection: Connection) -> Catalogue:
     }
     functions = {str(name): str(result) for name, result in connection.execute(text(_FUNCTIONS))}
     rights = frozenset((of, role, right) for of, role, right in connection.execute(text(_RIGHTS)))
-    return Catalogue(columns, rules, functions, rights)
+    policies = {(table, name): str(says) for table, name, says in connection.execute(text(_POLICIES))}
+    return Catalogue(columns, rules, functions, rights, policies)
 
 
 def find_breaks(before: Catalogue, after: Catalogue) -> list[str]:
@@ -110,6 +120,11 @@ def find_breaks(before: Catalogue, after: Catalogue) -> list[str]:
         f"{role} may no longer {right} {of}"
         for of, role, right in before.rights - after.rights
         if of in there
+    ]
+    found += [
+        f"policy {name!r} of {table} is not what it was: other rows may be seen or written"
+        for table, name in before.policies.keys() | after.policies.keys()
+        if table in kept and before.policies.get((table, name)) != after.policies.get((table, name))
     ]
     return sorted(found)
 
@@ -158,8 +173,9 @@ def _compare_rules(before: Catalogue, after: Catalogue, kept: frozenset[str]) ->
 def _allows_all_of(rule: Rule, was: Rule) -> bool:
     """Whether a rule is the same, or the same list of values with more of them."""
     values, values_before = set(_LITERAL.findall(rule.says)), set(_LITERAL.findall(was.says))
+    is_list = rule.says.startswith("CHECK") and "<> ALL" not in rule.says  # that names what may not be
     return _LITERAL.sub("", rule.says) == _LITERAL.sub("", was.says) and (
-        rule.says == was.says or (rule.says.startswith("CHECK") and values_before < values)
+        rule.says == was.says or (is_list and values_before < values)
     )
 
 

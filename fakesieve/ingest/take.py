@@ -157,5 +157,7 @@ def _find_listed(objects: ObjectStore, hint: VideoRef) -> Seen | None:
         listed = list(islice(objects.list_objects(hint.bucket, hint.key), _LISTED_MAX))
     except SourceRefused:
         return Seen(hint)
-    found = (facts for facts in listed if facts.ref.key == hint.key)
-    return next((Seen(facts.ref, facts.modified_time) for facts in found), None)
+    found = next((facts for facts in listed if facts.ref.key == hint.key), None)
+    if hint.version_id is not None and (found is None or found.ref.etag != hint.etag):
+        return Seen(hint)  # a list shows the newest version alone
+    return None if found is None else Seen(found.ref, found.modified_time)

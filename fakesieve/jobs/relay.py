@@ -5,7 +5,8 @@ broker costs seconds of work and the order can still be changed. ``pick_doorbell
 
 A doorbell that nobody answers is taken for lost after a while. It may just as well lie in the broker, where
 all slots are at work that takes longer. So the broker is asked how many messages it holds: what lies there is
-kept from being taken for lost, and takes up places whatever the database counts.
+kept from being taken for lost, and takes up places whatever the database counts. Where more lies there than
+fits, as when hosts have gone, each lane still has its share: the others' messages are in other queues.
 
 Lanes share the places 50/40/10 while all have work; what a lane does not use is lent to the others, except a
 quarter of its reserve, so that an interactive job never waits for a full queue of bulk work. Within a lane
@@ -70,7 +71,8 @@ def pick_doorbells(
     """Choose which of the waiting doorbells to ring.
 
     ``waiting`` holds each tenant's doorbells in their order. ``ringing`` counts by lane those that are
-    published and unanswered; with the picked ones they are never more than ``capacity``.
+    published and unanswered; with the picked ones they are never more than ``capacity``, unless they are
+    without them: then a lane is picked for up to its share.
     """
     queues = _sort_by_lane(waiting)
     sizes = {lane: sum(map(len, tenants.values())) for lane, tenants in queues.items()}
@@ -101,6 +103,8 @@ def share_places(
     the lane with the most. Shares come out exactly over time, even where capacity is two.
     """
     held = {lane: ringing.get(lane, 0) for lane in Lane}
+    if sum(held.values()) > capacity:
+        return _fill_shares(waiting, held, capacity), {lane: credit.get(lane, 0.0) for lane in waiting}
     kept = sum(
         max(0, int(capacity * share * KEPT_SHARE) - held[lane])
         for lane, share in LANE_SHARES.items()
@@ -119,6 +123,12 @@ def share_places(
         owed[chosen] -= 1.0
         places[chosen] += 1
     return places, owed
+
+
+def _fill_shares(waiting: Mapping[Lane, int], held: Mapping[Lane, int], capacity: int) -> dict[Lane, int]:
+    """Return what lanes lack of their shares, of which each has one place at least where there is a slot."""
+    shares = {lane: max(min(1, capacity), int(capacity * share)) for lane, share in LANE_SHARES.items()}
+    return {lane: max(0, min(waiting.get(lane, 0), shares[lane] - held[lane])) for lane in Lane}
 
 
 def _take_turns(
@@ -178,7 +188,8 @@ def relay_doorbells(
 
     ``ring`` publishes one doorbell and raises when the broker does not take it: then the step is undone, its
     rows stay in the outbox, and the error goes to the caller. A crash after publishing doubles a doorbell.
-    With ``count_held``, which is asked where something waits, the broker never gets more than its places.
+    With ``count_held``, which is asked where something waits, a relay gives the broker no more than its
+    places, whatever lies there; several that look at the same moment may each do so.
     """
     # What is picked is looked at again when it is rung, under its lock, so no transaction is needed here.
     backlog = store.run_alone(lambda tx: _look(tx, limits))
@@ -198,7 +209,8 @@ def _look(tx: JobTransaction, limits: JobLimits) -> _Backlog:
     capacity = tx.count_slots(limits.host_silence_s) * limits.doorbells_per_slot
     ringing = tx.count_ringing(limits.doorbell_wait_s)
     free = capacity - sum(ringing.values())
-    return _Backlog(tx.list_waiting(free) if free > 0 else [], ringing, capacity)
+    wanted = free if free >= 0 else capacity  # where more rings than fits, lanes may lack their shares
+    return _Backlog(tx.list_waiting(wanted) if wanted else [], ringing, capacity)
 
 
 def keep_doorbells(store: JobStore, count_held: CountHeld, limits: JobLimits) -> int:
@@ -207,7 +219,7 @@ def keep_doorbells(store: JobStore, count_held: CountHeld, limits: JobLimits) ->
     That is said of a lane whose queue holds as many messages as doorbells are unanswered. Where it holds
     fewer some are lost, and nobody can say which: all of them are rung again in their time, and a doubled
     doorbell is refused. Messages that are there twice or for nothing hide a lost one until the next slot that
-    is free has taken them.
+    is free has taken them, and those that another relay is publishing just now until the next look.
     """
     rung = store.run_alone(lambda tx: tx.count_ringing(_EVER_S))
     if not rung:

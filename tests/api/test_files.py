@@ -132,7 +132,7 @@ def test_a_file_whose_key_holds_is_read_to_its_end(served: Served, path: str) ->
 
 
 def test_a_file_that_is_read_for_too_long_breaks_off(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "FILE_S", 0.5)
+    monkeypatch.setattr(files, "FILE_S", 3.0)
     with served.read(FILES[0], served.make_key()[1]) as parts:
         assert next(parts)
         _expect_break(parts)  # the gate stays shut, as a reader does who never reads on

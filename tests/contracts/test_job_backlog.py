@@ -329,6 +329,17 @@ def test_what_waits_says_for_how_long_it_could_have_been_rung(case: JobCase) -> 
     assert 5.0 <= waiting.waited_s < 30.0
 
 
+def test_a_lane_has_its_share_where_more_rings_than_the_slots_that_are_left(case: JobCase) -> None:
+    for number in range(40):
+        case.submit(f"bulk {number}", lane=Lane.BULK)
+    case.offer_slots(30)
+    assert len(case.relay()) > 30
+    case.offer_slots(1)
+    job_id = case.submit("urgent", lane=Lane.INTERACTIVE)
+    assert case.relay() == [ShardKey(job_id, 0)]
+    assert case.relay() == []
+
+
 def test_rung_work_says_for_how_long_it_could_have_been_begun(case: JobCase) -> None:
     case.submit("early")
     case.pass_time(100)

@@ -108,6 +108,14 @@ def test_what_only_adds_breaks_nothing(connection: Connection, statement: str) -
             "DROP FUNCTION find_open_tenant",
             "function find_open_tenant(of_name text) is dropped or gives something else",
         ),
+        (
+            "CREATE POLICY seen ON job AS RESTRICTIVE USING (n_shards < 10)",
+            "policy 'seen' of job is not what it was: other rows may be seen or written",
+        ),
+        (
+            "ALTER TABLE model FORCE ROW LEVEL SECURITY",
+            "policy 'row security' of model is not what it was: other rows may be seen or written",
+        ),
     ],
 )
 def test_what_a_running_release_would_miss_is_told(connection: Connection, statement: str, told: str) -> None:
@@ -120,6 +128,15 @@ def test_a_list_of_values_that_has_lost_one_is_told(connection: Connection) -> N
         " CHECK (lane IN ('standard', 'bulk'))"
     )
     (found,) = step(connection, narrower)
+    assert found.startswith("rule ck_job_lane of job has changed: CHECK")
+
+
+def test_a_list_of_what_may_not_be_that_grows_is_told(connection: Connection) -> None:
+    change = (
+        "ALTER TABLE job DROP CONSTRAINT ck_job_lane, ADD CONSTRAINT ck_job_lane CHECK (lane NOT IN ({}))"
+    )
+    connection.execute(text(change.format("'night', 'dawn'")))
+    (found,) = step(connection, change.format("'night', 'dawn', 'dusk'"))
     assert found.startswith("rule ck_job_lane of job has changed: CHECK")
 
 

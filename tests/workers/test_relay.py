@@ -52,6 +52,23 @@ def test_relay_rings_two_doorbells_a_slot_and_then_waits(store):
     assert doorbells.waiting == [ShardKey(job_id, 0) for job_id in jobs[:2]]
 
 
+def test_interactive_work_is_rung_behind_the_bulk_work_that_hosts_left_behind(store, clock):
+    store.run(lambda tx: tx.beat_host(HostBeat("hst_2", 20)))
+    doorbells = WaitingDoorbells()
+    relay = Relay(store, doorbells, JobLimits())
+    submit(store, 60, Lane.BULK)
+    assert relay.take_turn()
+    rung = len(doorbells.waiting)
+    assert rung > 30
+    store.run(lambda tx: tx.remove_host("hst_2"))
+    submit(store, 5, Lane.BULK)
+    (job_id,) = submit(store, 1, Lane.INTERACTIVE)
+    clock.now += 300.0  # longer than what rings is believed to be there without a look
+    store.run(lambda tx: tx.beat_host(HostBeat("hst_1", 1)))
+    Relay(store, doorbells, JobLimits()).take_turn()
+    assert doorbells.waiting[rung:] == [ShardKey(job_id, 0)]
+
+
 def test_broken_broker_costs_no_doorbell(store):
     (job_id,) = submit(store, 1)
     with pytest.raises(Unavailable):

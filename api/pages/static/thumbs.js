@@ -25,6 +25,7 @@ export class Thumbs {
     this.waiting = [];
     this.isBusy = false;
     this.video = null; // open while frames are drawn
+    this.trouble = null; // why a frame did not come from the video: until one was tried again, none is tried
     this.fault = null; // why no frame of the video can be drawn, once that is known for good
     this.again = new Set(); // frames that were tried once
     const seen = new IntersectionObserver((entries) => {
@@ -44,10 +45,13 @@ export class Thumbs {
     while (this.waiting.length) {
       const link = this.waiting.shift();
       try {
+        if (this.trouble && !this.again.has(link)) throw this.fault || this.trouble;
         await this.drawOne(link);
+        this.trouble = null;
         link.dataset.drawn = "";
       } catch (fault) {
         if (mayPass(fault) && fault !== this.fault && !this.again.has(link)) {
+          if (fault instanceof VideoFault) this.trouble = fault;
           this.tryAgain(link);
         } else {
           if (fault.isUnreadable) this.fault = fault;
@@ -94,7 +98,12 @@ export class Thumbs {
     this.video.muted = true;
     this.video.preload = "auto";
     this.video.src = source;
-    await once(this.video, "loadeddata");
+    try {
+      await once(this.video, "loadeddata");
+    } catch (fault) {
+      this.close(); // what could not be opened never says that it has sought
+      throw fault;
+    }
   }
 
   async seek(us) {

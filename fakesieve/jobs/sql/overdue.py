@@ -28,9 +28,9 @@ from fakesieve.reasons import Reason
 from fakesieve.records.jobs import DOORBELL_TOPIC, Attempt, Job, Outbox, Shard, WorkerHost
 from fakesieve.values.jobs import AttemptEnd
 
-_ROWS_AT_ONCE = 5_000  # of one pass, so 500 a second: more than jobs end
+_ROWS_AT_ONCE = 5_000  # of one pass, so 500 a second at least: more than jobs end
 _SHARD_KEY = tuple_(Shard.job_id, Shard.index)
-_JOBS_AT_ONCE = 1_000  # of one pass, so 100 a second
+_JOBS_AT_ONCE = 1_000  # of one pass, so 100 a second at least
 _OLDEST = select(Shard.job_id).where(Shard.index == 0).order_by(Shard.job_id).limit(_JOBS_AT_ONCE)
 
 

@@ -87,6 +87,19 @@ def test_frames_are_drawn_after_all_once_a_fault_has_passed(
     expect(face.locator("[data-why-undrawn]")).to_have_text("")
 
 
+def test_frames_of_a_video_that_cannot_be_read_say_so_soon(page: Page, crowd: Scene):
+    """The first of them is tried twice, and no other one waits for a video that never came."""
+    page.route(
+        lambda url: "X-Amz-Signature" in url,
+        lambda route: route.fulfill(status=200, content_type="video/mp4", body=b"no video at all"),
+    )
+    enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}?t=0")
+    face = page.locator(".face").first
+    face.scroll_into_view_if_needed()
+    expect(face.locator("[data-undrawn]")).to_have_count(len(PEAKS), timeout=19_000)
+    expect(face.locator("[data-why-undrawn]")).to_have_text("Not drawn: the video cannot be read.")
+
+
 def test_frames_of_a_video_that_is_not_there_say_so(page: Page, crowd: Scene):
     body = '{"reason": "MEDIA_GONE", "detail": "the object is gone"}'
     page.route("**/video", lambda route: route.fulfill(status=409, content_type=PROBLEM, body=body))

@@ -53,6 +53,23 @@ def test_an_interactive_job_finds_room_beside_a_bulk_backlog() -> None:
     assert picked[0].lane is Lane.INTERACTIVE
 
 
+@pytest.mark.parametrize(("slots", "own"), [(1, 1), (2, 2), (10, 10)])
+def test_an_interactive_job_finds_room_behind_the_bulk_work_of_hosts_that_are_gone(
+    slots: int, own: int
+) -> None:
+    waiting = make_queue(Lane.BULK, "a", 50) + make_queue(Lane.INTERACTIVE, "b", 50)
+    picked = pick_doorbells(waiting, {Lane.BULK: 150}, 2 * slots, Credit()).doorbells
+    assert Counter(each.lane for each in picked) == {Lane.INTERACTIVE: own}
+    ringing = {Lane.BULK: 150, Lane.INTERACTIVE: own}
+    assert pick_doorbells(waiting, ringing, 2 * slots, Credit()).doorbells == ()
+
+
+def test_nothing_is_rung_without_a_slot() -> None:
+    waiting = make_queue(Lane.INTERACTIVE, "a", 5)
+    assert pick_doorbells(waiting, {}, 0, Credit()).doorbells == ()
+    assert pick_doorbells(waiting, {Lane.BULK: 3}, 0, Credit()).doorbells == ()
+
+
 def test_one_slot_still_serves_the_bulk_lane_alone() -> None:
     assert len(pick_doorbells(make_queue(Lane.BULK, "a", 5), {}, 2, Credit()).doorbells) == 2
 
@@ -110,7 +127,11 @@ def test_picks_fit_and_are_among_those_that_wait(
         for n, (lane, tenant, cost, weight) in enumerate(rows)
     ]
     picked = pick_doorbells(waiting, ringing, capacity, Credit()).doorbells
-    assert len(picked) + sum(ringing.values()) <= max(capacity, sum(ringing.values()))
+    if sum(ringing.values()) <= capacity:
+        assert len(picked) + sum(ringing.values()) <= capacity
+    for lane, count in Counter(each.lane for each in picked).items():
+        share = max(1, int(capacity * LANE_SHARES[lane]))
+        assert sum(ringing.values()) <= capacity or ringing.get(lane, 0) + count <= share
     assert len(set(picked)) == len(picked)
     assert set(picked) <= set(waiting)
 
