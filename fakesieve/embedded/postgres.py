@@ -26,7 +26,8 @@ SUPERUSER, DATABASE = "postgres", "fakesieve"
 # Who alters tables, who works and may see all tenants, and who answers requests and sees one at a time.
 OWNER_ROLE, FLEET_ROLE, APP_ROLE = "fakesieve_owner", "fakesieve_fleet", "fakesieve_app"
 _ROLES = (OWNER_ROLE, FLEET_ROLE, APP_ROLE)
-_CONNECT_S = 2
+_READY_S = 2  # for a look whether it takes connections, which is repeated
+_CONNECT_S = 30  # a busy machine may take seconds to start the process of a connection
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -104,20 +105,23 @@ class PostgresServer(Server):
     def is_ready(self) -> bool:
         """Return whether it takes connections."""
         try:
-            with self.connect("postgres"):
+            with self.connect("postgres", timeout_s=_READY_S):
                 return True
         except psycopg.OperationalError:
             return False
 
-    def connect(self, database: str = DATABASE) -> psycopg.Connection:
-        """Return a connection of the superuser, each statement a transaction of its own."""
+    def connect(self, database: str = DATABASE, *, timeout_s: int = _CONNECT_S) -> psycopg.Connection:
+        """Return a connection of the superuser, each statement a transaction of its own.
+
+        Raises psycopg.OperationalError if there is none within the time, in seconds.
+        """
         return psycopg.connect(
             host=HOST,
             port=self.port,
             user=SUPERUSER,
             password=self._secrets[SUPERUSER],
             dbname=database,
-            connect_timeout=_CONNECT_S,
+            connect_timeout=timeout_s,
             autocommit=True,
         )
 

@@ -28,6 +28,9 @@ def run(
     )
 
 
+_SET_SIGNAL = signal.signal  # tests that run commands in their own process replace it
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a command in a session of its own, so that signals reach it alone."""
     return subprocess.Popen(
@@ -42,7 +45,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 
 def heed_interrupts() -> None:
     """Undo what a shell does to a test run in the background: its children inherit SIGINT as ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _SET_SIGNAL(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_on_terminal(
