@@ -1,6 +1,5 @@
 """Bucket events over HTTP: what stores without a queue send when an object was put."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Body, Query
@@ -11,11 +10,12 @@ from api.request_jobs import read_places
 from api.router import ApiRouter
 from api.schemas.jobs import BucketEventsOut
 from fakesieve.errors import RequestRefused
-from fakesieve.ingest.events import keep_latest, read_notification
+from fakesieve.ingest.events import ObjectEvent, keep_latest, read_notification
 from fakesieve.ingest.take import Taken, Watch, take_event
 from fakesieve.jobs.states import Lane
+from fakesieve.places import Places
 from fakesieve.reasons import Reason
-from fakesieve.records.tenants import load_quota
+from fakesieve.records.tenants import Caller, load_quota
 from fakesieve.scopes import Scope
 
 EVENTS_MAX = 100
@@ -62,19 +62,9 @@ def take_bucket_events(
         raise Problem(Reason.REQUEST_TOO_LARGE, seen, hint=f"send at most {EVENTS_MAX} at a time")
     with begin() as session:
         places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
-    taken, refusals = Taken(), list(found.refusals)
+    taken, refusals = Taken(n_known=len(found.events) - len(events)), list(found.refusals)
     for event in events:
-        try:
-            watch = Watch(
-                caller.tenant_id,
-                event.ref.bucket,
-                prefix,
-                frozenset(extension or ()),
-                lane,
-                fleet_bucket=places.bucket,
-            )
-        except ValueError as fault:  # the bucket was looked at when the event was read
-            raise Problem(Reason.INVALID_REQUEST, f"the prefix begins no key: {fault}") from fault
+        watch = _watch(caller, event, places, prefix, frozenset(extension or ()), lane)
         try:
             taken += take_event(jobs, objects, [watch] if places.may_read(event.ref) else [], event)
         except RequestRefused as fault:
@@ -83,7 +73,6 @@ def take_bucket_events(
             refusals.append(fault)
     if refusals:
         raise refusals[0]
-    taken = replace(taken, n_known=taken.n_known + len(found.events) - len(events))
     return BucketEventsOut(
         new=taken.n_new,
         known=taken.n_known,
@@ -91,3 +80,13 @@ def take_bucket_events(
         outside=taken.n_outside,
         ignored=found.n_ignored,
     )
+
+
+def _watch(
+    caller: Caller, event: ObjectEvent, places: Places, prefix: str, extensions: frozenset[str], lane: Lane
+) -> Watch:
+    """Return what is asked for, of the bucket of an event. Raises Problem for a prefix that begins no key."""
+    try:
+        return Watch(caller.tenant_id, event.ref.bucket, prefix, extensions, lane, fleet_bucket=places.bucket)
+    except ValueError as fault:  # the bucket was looked at when the event was read
+        raise Problem(Reason.INVALID_REQUEST, f"the prefix begins no key: {fault}") from fault

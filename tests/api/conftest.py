@@ -15,6 +15,7 @@ from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.object_stores.select import PROMPT
 from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller, make_settings
+from tests.api.served import serve_app
 
 BUCKET = "videos"
 
@@ -32,6 +33,14 @@ def store(s3: SeaweedServer) -> S3Objects:
     objects = S3Objects(options, retry=PROMPT)  # as the API has it: what is missing is not waited for
     objects.make_bucket(BUCKET)
     return objects
+
+
+@pytest.fixture(scope="module")
+def url(settings: Settings, store: S3Objects) -> Iterator[str]:
+    """Address of the application, for clients that connect to it."""
+    del store  # its bucket is there
+    with serve_app(create_app(settings)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,10 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from api.app import create_app
 from api.client import ApiProblem, Client
 from api.schemas.keys import WhoAmI
-from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
-from fakesieve.settings import Settings
 from tests.api.callers import Caller
-from tests.api.served import serve_app
 from tests.waiting import PATIENCE_S
 
 ME = {"key_id": "key_1", "tenant_id": "ten_1", "scopes": []}
@@ -39,13 +35,6 @@ class Line(httpx2.HTTPTransport):
             answer.read()  # by now it is done
             raise httpx2.ReadError("reset")
         return answer
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, store: S3Objects) -> Iterator[str]:
-    del store  # its bucket is there
-    with serve_app(create_app(settings)) as address:
-        yield address
 
 
 @pytest.fixture

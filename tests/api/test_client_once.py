@@ -8,14 +8,10 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from api.app import create_app
 from api.client import ApiProblem, ApiUnreachable, Client
 from fakesieve.database import Database
-from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
-from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller
-from tests.api.served import serve_app
 from tests.waiting import PATIENCE_S
 
 CONTENT = b"bytes of a clip"
@@ -35,13 +31,6 @@ class Line(httpx2.HTTPTransport):
         answer = super().handle_request(request)
         self.files += request.headers.get("content-type", "").startswith("multipart/") and answer.is_success
         return answer
-
-
-@pytest.fixture(scope="module")
-def url(settings: Settings, store: S3Objects) -> Iterator[str]:
-    del store  # its bucket is there
-    with serve_app(create_app(settings)) as address:
-        yield address
 
 
 @pytest.fixture
