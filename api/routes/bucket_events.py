@@ -27,15 +27,15 @@ _RESPONSES = describe_responses(
     Reason.REQUEST_TOO_LARGE, Reason.UNSUPPORTED_MEDIA_TYPE, Reason.OBJECT_STORE_UNAVAILABLE
 )
 
+NotificationBody = Annotated[
+    dict[str, object],
+    Body(description="A notification of S3, EventBridge, MinIO, Ceph or SeaweedFS as the store sends it."),
+]
+
 
 @router.post("/v1/bucket-events", dependencies=_WRITE, responses=_RESPONSES)
 def take_bucket_events(
-    body: Annotated[
-        dict[str, object],
-        Body(
-            description="A notification of S3, EventBridge, MinIO, Ceph or SeaweedFS as the store sends it."
-        ),
-    ],
+    body: NotificationBody,
     caller: CallerDep,
     services: ServicesDep,
     objects: Objects,
