@@ -85,7 +85,7 @@ def test_an_upload_becomes_a_job_by_way_of_the_queue(cloud: Cloud, tmp_path: Pat
 def test_a_message_that_is_not_removed_comes_again(cloud: Cloud) -> None:
     cloud.sqs.purge_queue(QueueUrl=cloud.queue_url)
     cloud.sqs.send_message(QueueUrl=cloud.queue_url, MessageBody=json.dumps({"Event": "s3:TestEvent"}))
-    queue = cloud.open_queue(hidden_s=1, wait_s=2)
+    queue = cloud.open_queue(hidden_s=1, wait_s=20)  # moto looks once a second, and may just miss the first
     (first,) = queue.receive()
     (again,) = queue.receive()
     assert again.body == first.body
