@@ -10,7 +10,6 @@ from engine.results import (
     FaceRegion,
     MediaWarning,
     SegmentKind,
-    VerdictReason,
     VerdictValue,
 )
 from fakesieve.records.analysis_rows import read_missing
@@ -135,7 +134,7 @@ def say_headline(evidence: Evidence) -> str:
 def say_why(evidence: Evidence) -> list[str]:
     """Return the sentences behind a verdict: its reasons, the gaps of the evidence, what the file is like."""
     analysis = evidence.analysis
-    sentences = [words.VERDICT_REASONS[VerdictReason(each)] for each in evidence.judgement.verdict.reasons]
+    sentences = [words.VERDICT_REASONS[each] for each in evidence.judgement.verdict.reasons]
     sentences += [f"{words.EVIDENCE[EvidenceReason(each)].capitalize()}." for each in analysis.reasons]
     sentences += [
         f"{count:,} {'face was' if count == 1 else 'faces were'} left out: "

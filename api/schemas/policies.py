@@ -136,7 +136,10 @@ class PreviewOut(Answer):
 
 
 class AppliedOut(Answer):
-    """What applying a policy changed."""
+    """What applying a policy changed: ``moved`` analyses have another verdict now.
+
+    ``judged`` counts all that it was held against; with a filter, those of them that stood by another policy.
+    """
 
     object: Literal["policy_applied"] = "policy_applied"
     policy: str

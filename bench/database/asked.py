@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from bench.database.policies import GOAL_MS, HISTORY, apply_change, preview_change
+from bench.database.policies import GOAL_MS, HISTORY, apply_far, apply_near, preview_change
 from engine.results import Outcome, VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
@@ -162,7 +162,12 @@ def _analyses() -> Iterator[Question]:
 
 
 def _policies() -> Iterator[Question]:
-    for name, ask in (("preview of a change", preview_change), ("apply of a change", apply_change)):
+    asked = (
+        ("preview of a change", preview_change),
+        ("apply of a change that moves 4 %", apply_near),
+        ("apply of a change that moves 40 %", apply_far),
+    )
+    for name, ask in asked:
         yield Question(
             f"policies, {name}",
             lambda s, p, ask=ask: ask(s, p.tenant_id),

@@ -29,6 +29,11 @@ _VERDICT = (
     "CASE WHEN n.level IS NULL THEN NULL WHEN n.level < k.low THEN 'no_manipulation_found'"
     " WHEN n.level < k.high THEN 'inconclusive' ELSE 'likely_manipulated' END"
 )
+_LEAD = (
+    "CASE WHEN n.level < k.low THEN 'LOW_TRACK_SCORES' WHEN n.level < k.high THEN 'SCORE_BETWEEN_THRESHOLDS'"
+    " ELSE 'HIGH_TRACK_SCORE' END"
+)
+_REASONS = f"CASE WHEN n.level IS NULL THEN {{0}} ELSE ARRAY[{_LEAD}] || {{0}}[2:] END"
 # What a copy has instead of the value of its pattern, by table and column. Ids and times are general rules.
 CHANGES: Mapping[tuple[str, str], str] = {
     ("analysis", "score_raw"): "n.level",
@@ -39,8 +44,10 @@ CHANGES: Mapping[tuple[str, str], str] = {
     ("frame_score", "score"): _CLIPPED.format("t.score"),
     ("verdict", "value"): _VERDICT,
     ("verdict", "score_used"): "n.level",
+    ("verdict", "reasons"): _REASONS.format("t.reasons"),
     ("standing", "verdict"): _VERDICT,
     ("standing", "score"): "n.level",
+    ("standing", "verdict_reasons"): _REASONS.format("t.verdict_reasons"),
     ("standing", "score_raw"): "n.level",
     ("standing", "score_calibrated"): "CASE WHEN t.score_calibrated IS NOT NULL THEN n.level END",
     ("standing", "score_low"): "CASE WHEN t.score_low IS NOT NULL THEN greatest(0, n.level - 0.05) END",

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from engine.policy import PRESETS
+from engine.policy import PRESETS, Policy
 from fakesieve.database import Database
 from fakesieve.policy_changes import Change, change_policy
 from fakesieve.records.policy_sql import Preview, preview_policy
@@ -33,6 +33,15 @@ def preview_change(session: Session, tenant_id: str) -> Preview:
     return preview_policy(session, tenant_id, PRESETS["strict"])
 
 
-def apply_change(session: Session, tenant_id: str) -> Change:
-    """Judge all history with a stricter policy, step by step as an answer of the API does."""
-    return change_policy(OpenTransaction(session), tenant_id, PRESETS["strict"], actor="bench")
+def apply_near(session: Session, tenant_id: str) -> Change:
+    """Judge all history with a policy that moves few verdicts, step by step as an answer of the API does."""
+    return _apply(session, tenant_id, PRESETS["strict"])
+
+
+def apply_far(session: Session, tenant_id: str) -> Change:
+    """The same with one that moves many of them."""
+    return _apply(session, tenant_id, PRESETS["balanced"])
+
+
+def _apply(session: Session, tenant_id: str, policy: Policy) -> Change:
+    return change_policy(OpenTransaction(session), tenant_id, policy, actor="bench")

@@ -18,7 +18,7 @@ _TIMES = (
     "Times of questions are those of the caller, with SQLAlchemy and the way over TCP; 'in the database' is"
     " one run under EXPLAIN (ANALYZE, BUFFERS) of each statement. What a question writes is undone. Apply of"
     " a policy's change runs all its steps in one transaction, so without their commits, and explained is"
-    " the first step alone, of 20,000 analyses."
+    " the first step alone, which writes 20,000 analyses at most."
 )
 
 

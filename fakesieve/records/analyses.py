@@ -14,7 +14,6 @@ from engine.results import (
     MediaWarning,
     Outcome,
     TrackScore,
-    VerdictReason,
     VideoScore,
     VideoVerdict,
 )
@@ -33,6 +32,7 @@ from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, P
 from fakesieve.records.judgements import load_judgement
 from fakesieve.records.models import Model, ModelFacts, ensure_model
 from fakesieve.records.policies import choose_policy
+from fakesieve.records.rulings import is_settled
 from fakesieve.records.standings import build_standing_row, set_standing
 from fakesieve.records.table import ID_TYPE
 
@@ -113,11 +113,11 @@ def store_analysis(session: Session, record: AnalysisRecord) -> tuple[str, bool]
     video has an analysis by the same pipeline, that one stays as it is and its id is returned; the verdict is
     added if the policy has not judged it yet.
     """
-    policy_id, policy = choose_policy(session, record.tenant_id, record.policy)
-    verdict = record.verdict if policy == record.policy else decide(record.score, policy)
+    judge = choose_policy(session, record.tenant_id, record.policy)
+    verdict = record.verdict if judge.policy == record.policy else decide(record.score, judge.policy)
     parts = build_parts(record.score, [_build_maps_row(each) for each in record.maps]) | {
-        "verdicts": [_build_verdict_row(policy_id, verdict)],
-        "standings": [build_standing_row(record.score, verdict, policy_id)],
+        "verdicts": [_build_verdict_row(judge.policy_id, verdict)],
+        "standings": [build_standing_row(record.score, verdict, judge)],
     }
     row = _build_analysis_row(record)
     for _ in range(2):
@@ -174,17 +174,19 @@ def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
     tenant_id = session.scalar(select(Analysis.tenant_id).where(Analysis.id == analysis_id))
     if tenant_id is None:
         return
-    policy_id, chosen = choose_policy(session, tenant_id, policy)
-    if session.get(Verdict, (analysis_id, policy_id)) is not None:
+    judge = choose_policy(session, tenant_id, policy)
+    if session.get(Verdict, (analysis_id, judge.policy_id)) is not None:
+        return
+    if is_settled(session, tenant_id, analysis_id, judge):
         return
     record = load_analysis(session, analysis_id)
     if record is None:
         return
     owner = {"tenant_id": tenant_id, "analysis_id": analysis_id}
-    verdict = decide(record.score, chosen)
-    row = owner | _build_verdict_row(policy_id, verdict)
+    verdict = decide(record.score, judge.policy)
+    row = owner | _build_verdict_row(judge.policy_id, verdict)
     session.execute(insert(Verdict).values(row).on_conflict_do_nothing())
-    set_standing(session, analysis_id, verdict, policy_id)
+    set_standing(session, analysis_id, verdict, judge)
 
 
 def find_analysis(session: Session, video_id: str, fingerprint: str) -> str | None:
@@ -215,7 +217,7 @@ def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
     if found is None:
         return None
     analysis, model = found
-    policy, verdict = _load_verdict(session, analysis_id)
+    judgement = load_judgement(session, analysis_id)
     segments = session.execute(_SEGMENTS, {"analysis": analysis_id})
     return AnalysisRecord(
         tenant_id=analysis.tenant_id,
@@ -223,8 +225,8 @@ def load_analysis(session: Session, analysis_id: str) -> AnalysisRecord | None:
         fingerprint=analysis.pipeline_fingerprint,
         model=ModelFacts(model.name, model.weights_sha256, analysis.engine, analysis.precision),
         score=read_score(analysis, _load_tracks(session, analysis), segments.all()),
-        policy=policy,
-        verdict=verdict,
+        policy=judgement.policy.to_policy(),
+        verdict=judgement.verdict,
         maps=load_maps(session, analysis_id),
         warnings=tuple(MediaWarning(warning) for warning in analysis.warnings),
         timings_ms=analysis.timings_ms,
@@ -238,20 +240,6 @@ def _load_tracks(session: Session, analysis: Analysis) -> list[TrackScore]:
     }
     tracks = session.execute(_TRACKS, {"analysis": analysis.id})
     return [read_track(track, by_track.get(track.ordinal, [])) for track in tracks]
-
-
-def _load_verdict(session: Session, analysis_id: str) -> tuple[Policy, VideoVerdict]:
-    found = load_judgement(session, analysis_id)
-    row, policy = found.verdict, found.policy.to_policy()
-    return policy, VideoVerdict(
-        value=row.value,
-        policy=policy.name,
-        policy_version=policy.version,
-        low=policy.low,
-        high=policy.high,
-        score_used=row.score_used,
-        reasons=tuple(VerdictReason(reason) for reason in row.reasons),
-    )
 
 
 def load_maps(session: Session, analysis_id: str) -> tuple[TrackMaps, ...]:

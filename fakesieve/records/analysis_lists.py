@@ -37,6 +37,7 @@ from fakesieve.records.blind import Looker, find_looker, keep_from_viewer
 from fakesieve.records.filter_sql import FilterSql, Source, SqlText, compile_filter, name_values
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import NO_SCORE, Standing
 from fakesieve.records.table import ID_TYPE
 from fakesieve.records.tags import VideoTag
@@ -166,7 +167,7 @@ def select_standing(
         .select_from(Standing)
         .where(
             Standing.tenant_id == tenant_id,
-            Standing.analysis_id.not_in(_select_deleted(tenant_id)),
+            Standing.analysis_id.not_in(select_deleted(tenant_id)),
             keep_from_viewer(Standing.analysis_id, looker),
         )
     )
@@ -177,11 +178,12 @@ def select_standing(
     if Source.MODEL in wanted:
         statement = statement.join(Model, Model.id == Standing.model_id)
     if Source.POLICY in wanted:
-        statement = statement.join(PolicyVersion, PolicyVersion.id == Standing.policy_id)
+        in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id)
+        statement = statement.join(PolicyVersion, PolicyVersion.id == in_force)
     return statement if found.where is None else statement.where(found.where)
 
 
-def _select_deleted(tenant_id: SqlText) -> Select[Any]:
+def select_deleted(tenant_id: SqlText) -> Select[Any]:
     """Return the ids of analyses whose video is deleted: few, so that the rest is found without a join."""
     analysis, video = _OF_DELETED
     return (
@@ -270,6 +272,7 @@ def _select_details(page: Select[Any], order: Order) -> Select[Any]:
     tags = select(func.jsonb_object_agg(VideoTag.name, VideoTag.value, type_=JSONB())).where(
         VideoTag.video_id == rows.c.video_id
     )
+    policy_id = name_policy_in_force(_TENANT, rows.c.use_id, rows.c.policy_id)
     shown: dict[str, ColumnElement[Any]] = {
         "id": rows.c.analysis_id.label("id"),
         **{name: rows.c[name] for name in _SHOWN},
@@ -283,7 +286,7 @@ def _select_details(page: Select[Any], order: Order) -> Select[Any]:
         .select_from(rows)
         .join(Video, Video.id == rows.c.video_id)
         .join(Model, Model.id == rows.c.model_id)
-        .join(PolicyVersion, PolicyVersion.id == rows.c.policy_id)
+        .join(PolicyVersion, PolicyVersion.id == policy_id)
         .order_by(*(key.desc() if is_falling else key.asc() for key, is_falling in ways))
     )
 
@@ -313,6 +316,7 @@ _SHOWN: Mapping[str, SQLCoreOperations[Any]] = {
 _COLUMNS: list[ColumnElement[Any]] = [
     *(column.label(name) for name, column in _SHOWN.items()),
     Standing.policy_id.expression,
+    Standing.use_id.expression,
 ]
 _BESIDE: Mapping[str, ColumnElement[Any]] = {
     "external_id": Video.external_id.expression,

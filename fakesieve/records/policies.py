@@ -203,7 +203,12 @@ _NEWEST_USE = (
     .limit(1)
     .scalar_subquery()
 )
-_CANDIDATES = select(PolicyVersion, (PolicyVersion.id == _NEWEST_USE).label("is_chosen"))
+_NEWEST_ID = (
+    select(func.max(PolicyUse.id)).where(PolicyUse.tenant_id == bindparam("tenant")).scalar_subquery()
+)
+_CANDIDATES = select(
+    PolicyVersion, (PolicyVersion.id == _NEWEST_USE).label("is_chosen"), _NEWEST_ID.label("use_id")
+)
 _CHOSEN = _CANDIDATES.where(PolicyVersion.id == _NEWEST_USE)
 _CHOSEN_OR_GIVEN = _CANDIDATES.where(or_(PolicyVersion.id == _NEWEST_USE, _HAS_CONTENT))
 # What is read of the choice must be read by a later statement than the one that holds it.
@@ -216,8 +221,17 @@ def show_active_policy(session: Session, tenant_id: str) -> Policy | None:
     return None if found is None else found[0].to_policy()
 
 
-def choose_policy(session: Session, tenant_id: str, given: Policy) -> tuple[str, Policy]:
-    """Return the policy that judges for a tenant, with its id, for who writes a verdict.
+@dataclass(frozen=True)
+class Judge:
+    """By which policy a verdict is given, and in which use of one by its tenant; 0 is before the first."""
+
+    policy_id: str
+    policy: Policy
+    use_id: int
+
+
+def choose_policy(session: Session, tenant_id: str, given: Policy) -> Judge:
+    """Return the policy that judges for a tenant, for who writes a verdict.
 
     It is the tenant's own choice, else the given one. Waits for a change of it that is being made, and holds
     the next one back until this transaction ends: an analysis is judged either by the policy before the
@@ -225,10 +239,13 @@ def choose_policy(session: Session, tenant_id: str, given: Policy) -> tuple[str,
     """
     _hold(session, tenant_id)
     found = session.execute(_CHOSEN_OR_GIVEN, {"tenant": tenant_id, **_read_content(given, "of_")}).all()
-    chosen = next((version for version, is_chosen in found if is_chosen), None)
-    if chosen is not None:
-        return chosen.id, chosen.to_policy()
-    return (found[0][0].id if found else ensure_policy(session, given)), given
+    if not found:
+        return Judge(ensure_policy(session, given), given, _find_use(session, tenant_id) or 0)
+    for version, is_chosen, use_id in found:
+        if is_chosen:
+            return Judge(version.id, version.to_policy(), use_id)
+    version, _, use_id = found[0]
+    return Judge(version.id, given, use_id or 0)
 
 
 def _hold(session: Session, tenant_id: str) -> None:
@@ -238,6 +255,10 @@ def _hold(session: Session, tenant_id: str) -> None:
 def hold_policy(session: Session, tenant_id: str) -> int | None:
     """Keep a tenant's policy from changing until the transaction ends; return which use of one it is."""
     _hold(session, tenant_id)
+    return _find_use(session, tenant_id)
+
+
+def _find_use(session: Session, tenant_id: str) -> int | None:
     return session.scalar(select(func.max(PolicyUse.id)).where(PolicyUse.tenant_id == tenant_id))
 
 

@@ -25,6 +25,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
+from fakesieve.records.rulings import POLICY_IN_FORCE
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import is_at_hand
 from fakesieve.records.videos import Video
@@ -179,6 +180,6 @@ def _select_lines() -> Select[*tuple[Any, ...]]:
         .outerjoin(Video, Video.id == Job.video_id)
         .outerjoin(Standing, Standing.analysis_id == Job.analysis_id)
         .outerjoin(Model, Model.id == Standing.model_id)
-        .outerjoin(PolicyVersion, PolicyVersion.id == Standing.policy_id)
+        .outerjoin(PolicyVersion, PolicyVersion.id == POLICY_IN_FORCE)
         .order_by(*_NEWEST_FIRST)
     )

@@ -1,6 +1,6 @@
 """The verdict that holds now, one row an analysis: what lists, counts, filters and policies read.
 
-``verdict`` keeps what every policy has said; this table says which of them counts. It repeats what a line of
+``verdict`` keeps what policies have said; this table says what counts. It repeats what a line of
 a list shows and what lists are ordered and filtered by, so that a page is one walk along an index and one
 row for each line, however the other tables have grown.
 """
@@ -14,6 +14,7 @@ from sqlalchemy.types import Double, Text
 
 from engine.policy import count_peak_frames
 from engine.results import FaceRegion, Outcome, SegmentKind, VerdictValue, VideoScore, VideoVerdict
+from fakesieve.records.policies import Judge
 from fakesieve.records.table import Base, Id, TenantOwned, choice
 
 NO_SCORE = -1.0
@@ -43,8 +44,10 @@ class Standing(TenantOwned, Base):
     """An analysis as lists know it. ``score`` is the calibrated one where there is one, else the raw.
 
     ``create_time`` is that of the analysis. ``verdict`` is what ``policy_id`` has said, null without a score,
-    for ``verdict_reasons``. ``coverage`` is the exact share of scored time and ``peak_frames`` that of the
-    analysis: with outcome and score they are all that a policy asks for.
+    for ``verdict_reasons``; ``use_id`` is the tenant's newest ``policy_use`` then, 0 where there was none. A
+    later change over all of history leaves the row as it is where its policy says the same: see ``rulings``.
+    ``coverage`` is the exact share of scored time and ``peak_frames`` that of the analysis: with outcome and
+    score they are all that a policy asks for.
 
     Of faces, spans and frames it has what decides filters about them without reading one: how many tracks
     and suspicious spans there are, the regions that these name, the highest ``patch_area`` of a frame, and in
@@ -90,6 +93,7 @@ class Standing(TenantOwned, Base):
     peak_frames: Mapped[int | None]
     verdict: Mapped[VerdictValue | None] = mapped_column(choice(VerdictValue, name="verdict_value"))
     policy_id: Mapped[Id] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
+    use_id: Mapped[int | None]
     verdict_reasons: Mapped[list[str]] = mapped_column(ARRAY(Text()))
     video_id: Mapped[Id]
     model_id: Mapped[Id]
@@ -112,7 +116,7 @@ class Standing(TenantOwned, Base):
     patch_area_max: Mapped[float | None]
 
 
-def build_standing_row(score: VideoScore, verdict: VideoVerdict, policy_id: str) -> dict[str, object]:
+def build_standing_row(score: VideoScore, verdict: VideoVerdict, judge: Judge) -> dict[str, object]:
     """Return the columns of a row here but those of ``REPEATED`` and those that say whose it is."""
     spans = [segment for segment in score.segments if segment.kind is SegmentKind.SUSPICIOUS]
     named = {region for span in spans for region in span.regions}
@@ -122,9 +126,7 @@ def build_standing_row(score: VideoScore, verdict: VideoVerdict, policy_id: str)
         "score": score.raw if score.calibrated is None else score.calibrated,
         "coverage": score.coverage.ratio,
         "peak_frames": count_peak_frames(score),
-        "verdict": verdict.value,
-        "policy_id": policy_id,
-        "verdict_reasons": [reason.value for reason in verdict.reasons],
+        **_build_judged(verdict, judge),
         "track_count": len(score.tracks),
         "suspicious_count": len(spans),
         "span_regions": [region.value for region in FaceRegion if region in named],
@@ -141,12 +143,17 @@ def _find_peaks(score: VideoScore) -> list[float | None] | None:
     return [max((share for of, share in shares if of is region), default=None) for region in FaceRegion]
 
 
-def set_standing(session: Session, analysis_id: str, verdict: VideoVerdict, policy_id: str) -> None:
+def set_standing(session: Session, analysis_id: str, verdict: VideoVerdict, judge: Judge) -> None:
     """Say which verdict of a stored analysis holds from now on."""
-    said = {
+    held = update(Standing).where(Standing.analysis_id == analysis_id).values(_build_judged(verdict, judge))
+    session.execute(held, execution_options={"synchronize_session": False})
+
+
+def _build_judged(verdict: VideoVerdict, judge: Judge) -> dict[str, object]:
+    """Return the columns that another verdict changes."""
+    return {
         "verdict": verdict.value,
-        "policy_id": policy_id,
+        "policy_id": judge.policy_id,
+        "use_id": judge.use_id,
         "verdict_reasons": [reason.value for reason in verdict.reasons],
     }
-    held = update(Standing).where(Standing.analysis_id == analysis_id).values(said)
-    session.execute(held, execution_options={"synchronize_session": False})

@@ -90,7 +90,8 @@ def test_a_preview_changes_nothing_and_applying_does_what_it_said(
     shown = acme.get(f"/v1/analyses/{ids['high']}").json()
     assert (shown["verdict"]["value"], shown["verdict"]["policy"]) == ("likely_manipulated", "mine@1")
     assert shown["score"]["calibrated"] == 0.49
-    assert acme.post("/v1/policies/mine:apply").json()["judged"] == 0
+    again = acme.post("/v1/policies/mine:apply").json()
+    assert (again["judged"], again["moved"]) == (3, 0)
     assert acme.get("/v1/policies/mine").json()["is_active"] is True
     assert other.get(f"/v1/analyses/{theirs['high']}").json()["verdict"]["policy"] == "balanced@1"
     with module_database.transaction(tenant_id=acme.tenant_id) as session:

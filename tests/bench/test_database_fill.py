@@ -145,13 +145,15 @@ def test_a_change_of_policy_is_asked_of_the_tenant_whose_history_is_as_long_as_w
     assert shortest.analyses == sizes[-1][1] < longest.analyses
 
 
+@pytest.mark.parametrize("share", ["4 %", "40 %"])
 def test_apply_of_a_change_judges_all_of_the_history_and_is_undone(
-    connection: psycopg.Connection, module_database: Database
+    connection: psycopg.Connection, module_database: Database, share: str
 ) -> None:
+    name = f"policies, apply of a change that moves {share}"
     with module_database.transaction(tenant_id=None) as session:
         pick = Picker(session).pick(FACTS)
     before = count(connection, "SELECT count(*) FROM verdict")
-    (asked,) = [each for each in list_questions() if each.name == "policies, apply of a change"]
+    (asked,) = [each for each in list_questions() if each.name == name]
     judged = list[object]()
     noting = replace(asked, ask=lambda s, p: judged.append(asked.ask(s, p)), asker=Asker.FLEET, runs=1)
     with module_database.transaction(tenant_id=None) as session:
@@ -159,7 +161,7 @@ def test_apply_of_a_change_judges_all_of_the_history_and_is_undone(
     (change,) = judged
     assert (change.judged, found.name) == (
         pick.analyses,
-        f"policies, apply of a change, {pick.analyses} analyses",
+        f"{name}, {pick.analyses} analyses",
     )
     assert count(connection, "SELECT count(*) FROM verdict") == before
     assert count(connection, "SELECT count(*) FROM policy_use") == 0

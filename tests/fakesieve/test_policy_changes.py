@@ -1,21 +1,26 @@
 """A change of policy judges history in steps, and stops where another one has taken its place."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from engine.policy import PRESETS, Policy
+from engine.results import VerdictValue
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
-from fakesieve.policy_changes import change_policy
+from fakesieve.policy_changes import Change, change_policy
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
+from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.audit import list_audit
 from fakesieve.records.policies import PolicyVersion, show_active_policy
+from fakesieve.records.rulings import POLICY_IN_FORCE
 from fakesieve.records.standings import Standing
-from tests.factories import make_record, make_score, make_tenant, make_video
+from tests.factories import make_empty_score, make_record, make_score, make_tenant, make_video
 
 STRICT = PRESETS["strict"]
 LOOSE = Policy("loose", 1, low=0.1, high=0.2, min_peak_frames=1)
@@ -49,7 +54,7 @@ def tenant_id(database: Database) -> str:
 
 def list_policies_used(database: Database, tenant_id: str) -> set[str]:
     with database.transaction(tenant_id=tenant_id) as session:
-        names = select(PolicyVersion.name).join(Standing, Standing.policy_id == PolicyVersion.id)
+        names = select(PolicyVersion.name).join(Standing, PolicyVersion.id == POLICY_IN_FORCE)
         return set(session.scalars(names))
 
 
@@ -96,3 +101,46 @@ def test_begin_and_end_of_a_change_are_in_the_log(database: Database, tenant_id:
         ("policy.applied", "key_a", "loose@1", {"judged": 4, "moved": change.moved, "is_active": True}),
         ("policy.apply_begun", "key_a", "loose@1", {"is_active": True}),
     ]
+
+
+def test_a_change_that_was_cut_off_says_what_it_has_come_to(database: Database, tenant_id: str) -> None:
+    with database.transaction(tenant_id=tenant_id) as session:
+        video_id = make_video(session, tenant_id, "no face")
+        store_analysis(session, make_record(tenant_id, video_id, score=make_empty_score()))
+
+    def list_lines() -> list[tuple[str, VerdictValue | None]]:
+        with database.transaction(tenant_id=tenant_id) as session:
+            lines = sorted(list_analyses(session, AnalysisQuery(tenant_id)), key=lambda line: line.id)
+            return [(line.policy, line.verdict) for line in lines]
+
+    def cut_off() -> None:
+        raise ConnectionError
+
+    before = list_lines()
+    with pytest.raises(ConnectionError):
+        change_policy(Watched(database, 2, cut_off), tenant_id, LOOSE, actor="key_a", step=1)
+    high = ("loose", VerdictValue.LIKELY_MANIPULATED)
+    assert list_lines() == [high, *before[1:]]
+    assert change_policy(database, tenant_id, LOOSE, actor="key_a", step=1) == Change(judged=5, moved=3)
+    assert list_lines() == [high, high, high, high, ("loose", None)]
+
+
+def test_a_verdict_that_is_being_given_waits_for_no_step_and_is_judged_by_the_change(
+    database: Database, tenant_id: str
+) -> None:
+    begun = threading.Event()
+
+    def change() -> Change:
+        begun.set()
+        return change_policy(database, tenant_id, LOOSE, actor="key_a")
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction(tenant_id=tenant_id) as session:
+            record = make_record(tenant_id, make_video(session, tenant_id, "late"), score=make_score(0.9))
+            store_analysis(session, record)  # by the model's policy, before the change may begin
+            changing = pool.submit(change)
+            assert begun.wait(10)
+            with pytest.raises(TimeoutError):
+                changing.result(timeout=0.5)
+        assert changing.result(timeout=30).judged == 5
+    assert list_policies_used(database, tenant_id) == {"loose"}

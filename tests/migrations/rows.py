@@ -109,6 +109,7 @@ INSERT INTO standing (tenant_id, analysis_id, create_time, outcome, score, verdi
 VALUES ('ten_a', 'ana_a', '2026-01-02T00:00Z', 'scored', 0.7, 'likely_manipulated', 'pol_b', 0.5, 2,
     '{LOW_COVERAGE}', 'vid_a', 'mod_a', 'fp1', 'onnxruntime', 'f32', 500, 1000, 3, '{}', '{short}', 2, 2,
     '{nose,mouth}');
+INSERT INTO policy_ruling (tenant_id, use_id, policy_id) VALUES ('ten_a', 2, 'pol_a');
 INSERT INTO audit_log (tenant_id, actor, action, subject, details)
 VALUES ('ten_a', 'key_a', 'key.created', 'key_a', '{}');
 INSERT INTO app_user (id, tenant_id, email, name, role) VALUES ('usr_a', 'ten_a', 'a@b.c', 'A', 'admin');

@@ -14,9 +14,11 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.analysis_tables import Analysis, FrameScore
 from fakesieve.records.filter_sql import compile_filter
-from fakesieve.records.policies import ensure_policy
+from fakesieve.records.policies import Judge, ensure_policy
 from fakesieve.records.standings import REPEATED, Standing, build_standing_row, set_standing
 from tests.factories import make_empty_score, make_record, make_score, make_tenant, make_track, make_video
+
+JUDGE = Judge("pol", PRESETS["balanced"], 0)
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_a_row_repeats_its_analysis(database: Database, stored: tuple[str, str])
 def test_a_row_tells_of_faces_and_spans() -> None:
     other = replace(make_track(1, (0.3,)), regions=((FaceRegion.MOUTH, 0.9),))
     score = make_score(tracks=(make_track(), other))
-    row = build_standing_row(score, decide(score, PRESETS["balanced"]), "pol")
+    row = build_standing_row(score, decide(score, PRESETS["balanced"]), JUDGE)
     assert (row["track_count"], row["suspicious_count"], row["span_regions"]) == (2, 1, ["mouth"])
     assert row["region_peaks"] == [0.125, None, None, 0.9, None, None, None]
     assert row["patch_area_max"] == 0.25
@@ -47,7 +49,7 @@ def test_a_row_tells_of_faces_and_spans() -> None:
 
 def test_a_row_without_a_face_has_no_peaks() -> None:
     score = make_empty_score()
-    row = build_standing_row(score, decide(score, PRESETS["balanced"]), "pol")
+    row = build_standing_row(score, decide(score, PRESETS["balanced"]), JUDGE)
     assert (row["track_count"], row["suspicious_count"], row["span_regions"]) == (0, 0, [])
     assert (row["region_peaks"], row["patch_area_max"]) == (None, None)
 
@@ -55,10 +57,10 @@ def test_a_row_without_a_face_has_no_peaks() -> None:
 def test_another_verdict_takes_its_reasons_along(database: Database, stored: tuple[str, str]) -> None:
     verdict = decide(make_score(), PRESETS["strict"])
     with database.transaction(tenant_id=stored[0]) as session:
-        policy_id = ensure_policy(session, PRESETS["strict"])
-        set_standing(session, stored[1], verdict, policy_id)
+        judge = Judge(ensure_policy(session, PRESETS["strict"]), PRESETS["strict"], 3)
+        set_standing(session, stored[1], verdict, judge)
         row = session.get_one(Standing, stored[1])
-        assert (row.verdict, row.policy_id) == (verdict.value, policy_id)
+        assert (row.verdict, row.policy_id, row.use_id) == (verdict.value, judge.policy_id, 3)
         assert row.verdict_reasons == [reason.value for reason in verdict.reasons]
 
 
