@@ -1,8 +1,9 @@
 """A tenant's change of policy: it judges what comes from now on, and history again, step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -13,9 +14,14 @@ from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
 from fakesieve.records.policies import Judge, activate_policy, begin_judging, ensure_policy, hold_policy
-from fakesieve.records.policy_sql import APPLY_AT_ONCE, Moved, apply_policy
+from fakesieve.records.policy_apply import FOUND_AT_ONCE, ToJudge, find_to_judge, write_verdicts
+from fakesieve.records.policy_sql import Moved
+from fakesieve.records.rulings import rule
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_events
+
+WRITTEN_AT_ONCE = 20_000
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Change:
     """What came of a change: analyses that were judged again, and those whose verdict is another now.
 
     Of a change over all of history the first are all that it was held against, also where they stood by the
-    policy already; of a change with a filter those that stood by another one.
+    policy already; of a change with a filter those that stood by another one. Neither counts deleted videos.
     """
 
     judged: int
@@ -38,7 +44,7 @@ def change_policy(
     *,
     actor: str,
     is_activated: bool = True,
-    step: int = APPLY_AT_ONCE,
+    step: int = WRITTEN_AT_ONCE,
 ) -> Change:
     """Judge a tenant's analyses with a policy; nothing is scored again.
 
@@ -52,13 +58,21 @@ def change_policy(
     it.
     """
     asked = _Asked(tenant_id, policy, wanted, actor, is_activated)
-    judge = database.run_transaction(partial(_begin, asked), tenant_id=tenant_id)
-    so_far, last_id = Change(0, 0), ""
-    while True:
-        take_step = partial(_take_step, asked, judge, so_far, after_id=last_id, limit=step)
-        so_far, last_id = database.run_transaction(take_step, tenant_id=tenant_id)
-        if last_id is None:
-            return so_far
+
+    def run(work: Callable[[Session], Result]) -> Result:
+        return database.run_transaction(work, tenant_id=tenant_id)
+
+    judge = run(partial(_begin, asked))
+    judged, moved, found = 0, 0, None
+    while found is None or len(found.ids) == FOUND_AT_ONCE:
+        after_id = found.ids[-1] if found else ""
+        found = run(partial(_find, asked, judge, after_id=after_id))
+        judged = judged or found.seen
+        for first in range(0, len(found.ids), step):
+            moved += run(partial(_write, asked, judge, found.ids[first : first + step], behind=moved))
+    change = Change(judged, moved)
+    run(partial(_end, asked, judge, change))
+    return change
 
 
 @dataclass(frozen=True)
@@ -81,27 +95,36 @@ def _begin(asked: _Asked, session: Session) -> Judge:
     return Judge(ensure_policy(session, asked.policy), asked.policy, use_id)
 
 
-def _take_step(
-    asked: _Asked, judge: Judge, so_far: Change, session: Session, *, after_id: str, limit: int
-) -> tuple[Change, str | None]:
-    """Judge the next analyses, tell whose verdict moves, and with the last of them note the end.
-
-    Returns what has come of the change until then, and behind which analysis it goes on; None at the end.
-    """
-    tenant_id, policy = asked.tenant_id, asked.policy
-    if hold_policy(session, tenant_id) != judge.use_id:
+def _hold(asked: _Asked, judge: Judge, session: Session) -> None:
+    """Keep the next change from beginning until the transaction ends. Refused where it has begun."""
+    if hold_policy(session, asked.tenant_id) != judge.use_id:
         raise RequestRefused(
             Reason.STATE_CONFLICT,
-            f"another change began while {policy.name}@{policy.version} was applied",
+            f"another change began while {asked.policy.name}@{asked.policy.version} was applied",
             "look which one is active; apply again what shall hold",
         )
-    done = apply_policy(session, tenant_id, judge, asked.wanted, after_id=after_id, limit=limit)
-    events = [_describe(each, policy) for each in done.moved]
-    record_events(session, tenant_id, EventType.VERDICT_CHANGED, events, behind=so_far.moved)
-    change = Change(so_far.judged if after_id else done.seen, so_far.moved + len(done.moved))
-    if done.last_id is None:
-        _note(session, asked, "policy.applied", asdict(change))
-    return change, done.last_id
+
+
+def _find(asked: _Asked, judge: Judge, session: Session, *, after_id: str) -> ToJudge:
+    _hold(asked, judge, session)
+    return find_to_judge(session, asked.tenant_id, judge, asked.wanted, after_id=after_id)
+
+
+def _write(asked: _Asked, judge: Judge, ids: Sequence[str], session: Session, *, behind: int) -> int:
+    """Judge some analyses and tell whose verdict moves; return how many do. ``behind`` did so far."""
+    _hold(asked, judge, session)
+    moved = write_verdicts(session, asked.tenant_id, judge, ids)
+    events = [_describe(each, asked.policy) for each in moved]
+    record_events(session, asked.tenant_id, EventType.VERDICT_CHANGED, events, behind=behind)
+    return len(moved)
+
+
+def _end(asked: _Asked, judge: Judge, change: Change, session: Session) -> None:
+    """Have what agrees with the policy stand by it, where all of history was looked at, and note the end."""
+    _hold(asked, judge, session)
+    if asked.wanted == EVERYTHING:
+        rule(session, asked.tenant_id, judge.policy_id, judge.use_id)
+    _note(session, asked, "policy.applied", asdict(change))
 
 
 def _note(session: Session, asked: _Asked, action: str, details: Mapping[str, object]) -> None:

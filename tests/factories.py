@@ -23,7 +23,7 @@ from engine.results import (
     VideoScore,
 )
 from fakesieve.database import Database
-from fakesieve.records.analyses import AnalysisRecord, TrackMaps
+from fakesieve.records.analyses import AnalysisRecord, TrackMaps, store_analysis
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.tenants import ensure_tenant
 from fakesieve.records.videos import upsert_video
@@ -180,3 +180,18 @@ def make_record(
         warnings=(MediaWarning.VARIABLE_RATE,),
         timings_ms={"decode": 120, "score": 35},
     )
+
+
+def make_judged_tenant(database: Database) -> str:
+    """Return a tenant with three analyses that ``balanced`` judged: in the middle, high, without a face."""
+    tenant_id = make_tenant(database)
+    # Without a calibration, and seen in all frames.
+    whole = replace(
+        make_score(0.96, tracks=(make_track(0, (0.96, 0.96, 0.96)),)),
+        calibrated=None, outcome=Outcome.SCORED, interval=None,
+    )  # fmt: skip
+    for number, score in enumerate((make_score(0.98), whole, make_empty_score())):
+        with database.transaction(tenant_id=tenant_id) as session:
+            video_id = make_video(session, tenant_id, f"clip {number}")
+            store_analysis(session, make_record(tenant_id, video_id, score=score))
+    return tenant_id

@@ -138,7 +138,8 @@ class PreviewOut(Answer):
 class AppliedOut(Answer):
     """What applying a policy changed: ``moved`` analyses have another verdict now.
 
-    ``judged`` counts all that it was held against; with a filter, those of them that stood by another policy.
+    ``judged`` counts all that it was held against; with a filter, those that stood by another policy. Neither
+    counts deleted videos.
     """
 
     object: Literal["policy_applied"] = "policy_applied"

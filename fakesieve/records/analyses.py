@@ -175,7 +175,8 @@ def judge_analysis(session: Session, analysis_id: str, policy: Policy) -> None:
     if tenant_id is None:
         return
     judge = choose_policy(session, tenant_id, policy)
-    if session.get(Verdict, (analysis_id, judge.policy_id)) is not None:
+    # Hosts of several models would take turns otherwise.
+    if not judge.is_chosen and session.get(Verdict, (analysis_id, judge.policy_id)) is not None:
         return
     if is_settled(session, tenant_id, analysis_id, judge):
         return

@@ -223,11 +223,15 @@ def show_active_policy(session: Session, tenant_id: str) -> Policy | None:
 
 @dataclass(frozen=True)
 class Judge:
-    """By which policy a verdict is given, and in which use of one by its tenant; 0 is before the first."""
+    """By which policy a verdict is given, and in which use of one by its tenant; 0 is before the first.
+
+    ``is_chosen`` where the tenant has chosen it, and not the model brought it.
+    """
 
     policy_id: str
     policy: Policy
     use_id: int
+    is_chosen: bool = True
 
 
 def choose_policy(session: Session, tenant_id: str, given: Policy) -> Judge:
@@ -240,12 +244,13 @@ def choose_policy(session: Session, tenant_id: str, given: Policy) -> Judge:
     _hold(session, tenant_id)
     found = session.execute(_CHOSEN_OR_GIVEN, {"tenant": tenant_id, **_read_content(given, "of_")}).all()
     if not found:
-        return Judge(ensure_policy(session, given), given, _find_use(session, tenant_id) or 0)
+        use_id = _find_use(session, tenant_id) or 0
+        return Judge(ensure_policy(session, given), given, use_id, is_chosen=False)
     for version, is_chosen, use_id in found:
         if is_chosen:
             return Judge(version.id, version.to_policy(), use_id)
     version, _, use_id = found[0]
-    return Judge(version.id, given, use_id or 0)
+    return Judge(version.id, given, use_id or 0, is_chosen=False)
 
 
 def _hold(session: Session, tenant_id: str) -> None:

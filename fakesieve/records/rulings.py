@@ -48,10 +48,10 @@ POLICY_IN_FORCE = name_policy_in_force(Standing.tenant_id, Standing.use_id, Stan
 
 
 def is_settled(session: Session, tenant_id: str, analysis_id: str, judge: Judge) -> bool:
-    """Whether the verdict on an analysis needs no look by a judge.
+    """Whether the verdict on an analysis needs no look by a judge. Its row is locked.
 
-    It stands by the judge's policy, or was given, or ruled, since the tenant's choice of this policy began:
-    then it is by another policy because somebody said so of this part of history.
+    It stands by the judge's policy, or was given, or ruled, since the tenant's present choice of a policy
+    began: then it is by another policy because somebody said so of this part of history.
     """
     ruled = case(
         (
@@ -59,12 +59,15 @@ def is_settled(session: Session, tenant_id: str, analysis_id: str, judge: Judge)
             _of_ruling(PolicyRuling.use_id, tenant_id),
         )
     )
-    others = select(func.coalesce(func.max(PolicyUse.id), 0)).where(
-        PolicyUse.tenant_id == tenant_id, PolicyUse.policy_id.is_distinct_from(judge.policy_id)
+    uses = select(PolicyUse.policy_id).where(PolicyUse.tenant_id == tenant_id)
+    choice = uses.order_by(PolicyUse.id.desc()).limit(1).scalar_subquery()
+    before = select(func.coalesce(func.max(PolicyUse.id), 0)).where(
+        PolicyUse.tenant_id == tenant_id, PolicyUse.policy_id.is_distinct_from(choice)
     )
-    is_since = func.coalesce(ruled, Standing.use_id, 0) > others.scalar_subquery()
+    is_since = func.coalesce(ruled, Standing.use_id, 0) > before.scalar_subquery()
     wanted = or_(literal(judge.policy_id) == POLICY_IN_FORCE, is_since)
-    return session.scalar(select(wanted).where(Standing.analysis_id == analysis_id)) or False
+    held = select(wanted).where(Standing.analysis_id == analysis_id)
+    return session.scalar(held.with_for_update(of=Standing, key_share=True)) or False
 
 
 def rule(session: Session, tenant_id: str, policy_id: str, use_id: int) -> None:

@@ -64,7 +64,7 @@ def test_a_change_behind_which_another_one_begins_stops_and_says_so(
     def overtake() -> None:
         change_policy(database, tenant_id, STRICT, actor="key_b")
 
-    watched = Watched(database, 2, overtake)  # after its begin and its first step
+    watched = Watched(database, 3, overtake)  # after its begin, its look and its first step
     with pytest.raises(RequestRefused, match="another change began while loose@1") as refused:
         change_policy(watched, tenant_id, LOOSE, actor="key_a", step=1)
     assert refused.value.reason is Reason.STATE_CONFLICT
@@ -77,7 +77,7 @@ def test_of_two_changes_that_activate_nothing_the_later_one_holds(database: Data
     def overtake() -> None:
         change_policy(database, tenant_id, STRICT, actor="key_b", is_activated=False)
 
-    watched = Watched(database, 2, overtake)
+    watched = Watched(database, 3, overtake)
     with pytest.raises(RequestRefused, match="another change began while loose@1"):
         change_policy(watched, tenant_id, LOOSE, actor="key_a", is_activated=False, step=1)
     assert list_policies_used(database, tenant_id) == {"strict"}
@@ -118,14 +118,14 @@ def test_a_change_that_was_cut_off_says_what_it_has_come_to(database: Database, 
 
     before = list_lines()
     with pytest.raises(ConnectionError):
-        change_policy(Watched(database, 2, cut_off), tenant_id, LOOSE, actor="key_a", step=1)
+        change_policy(Watched(database, 3, cut_off), tenant_id, LOOSE, actor="key_a", step=1)
     high = ("loose", VerdictValue.LIKELY_MANIPULATED)
     assert list_lines() == [high, *before[1:]]
     assert change_policy(database, tenant_id, LOOSE, actor="key_a", step=1) == Change(judged=5, moved=3)
     assert list_lines() == [high, high, high, high, ("loose", None)]
 
 
-def test_a_verdict_that_is_being_given_waits_for_no_step_and_is_judged_by_the_change(
+def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
     database: Database, tenant_id: str
 ) -> None:
     begun = threading.Event()

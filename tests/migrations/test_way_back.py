@@ -92,17 +92,20 @@ def test_an_older_release_reads_an_older_reason_of_work_that_waited(kept: Kept) 
     ]
 
 
-def test_an_older_release_reads_the_policy_by_which_a_verdict_stands(kept: Kept) -> None:
-    ruled = """
+@pytest.mark.parametrize(("use_id", "policy_id"), [("8", "pol_c"), ("9", "pol_b"), ("NULL", "pol_b")])
+def test_an_older_release_reads_the_policy_by_which_a_verdict_stands(
+    kept: Kept, use_id: str, policy_id: str
+) -> None:
+    ruled = f"""
     INSERT INTO policy (id, name, version, low, high, min_coverage, min_peak_frames, extrapolated)
     VALUES ('pol_c', 'c', 1, 0.1, 0.2, 0, 1, false);
     UPDATE policy_ruling SET policy_id = 'pol_c', use_id = 9;
-    UPDATE standing SET use_id = 3;
+    UPDATE standing SET use_id = {use_id};
     """
     kept.fill("head", *EVERYTHING, ruled)
-    (held,) = kept.ask("SELECT analysis_id, verdict, score, verdict_reasons FROM standing")
+    (held,) = kept.ask("SELECT analysis_id, verdict, score FROM standing")
     migrate_database(kept.url, "0021")
     assert kept.ask(
-        "SELECT v.analysis_id, v.value, v.score_used, v.reasons FROM standing s JOIN verdict v"
-        " ON v.analysis_id = s.analysis_id AND v.policy_id = s.policy_id WHERE v.policy_id = 'pol_c'"
-    ) == [held]  # fmt: skip
+        "SELECT v.analysis_id, v.value, v.score_used, v.policy_id FROM standing s JOIN verdict v"
+        " ON v.analysis_id = s.analysis_id AND v.policy_id = s.policy_id"
+    ) == [(*held, policy_id)]  # fmt: skip

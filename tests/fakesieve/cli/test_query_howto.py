@@ -149,6 +149,15 @@ def test_7_one_face_of_several(fleet: Fleet) -> None:
     ]
 
 
+def test_7_faces_are_told_apart_by_the_policy_in_force(fleet: Fleet) -> None:
+    mixed = (make_track(0, (0.9,)), make_track(1, (0.5,)))
+    fleet.add_result("mixed", make_score(tracks=mixed))
+    assert ask(fleet, 7) == []
+    own = Policy("own", 1, low=0.55, high=0.85)
+    assert change_policy(fleet.database, fleet.tenant_id, own, actor="key_test").moved == 0
+    assert [(row["forged_faces"], row["other_faces"]) for row in ask(fleet, 7)] == [([0], [1])]
+
+
 def test_8_faces_without_a_score(fleet: Fleet) -> None:
     fleet.add_result("a", make_score(tracks=(make_track(0, (0.9, None, None)),)))
     fleet.add_result("b", make_score(tracks=(make_track(0, (0.9, None)),)))
@@ -182,6 +191,13 @@ def test_9_a_score_that_one_frame_carries_is_inconclusive_on_either_side(fleet: 
         held = session.execute(text("SELECT peak_frames, verdict FROM standing")).one()
     assert tuple(held) == (1, "inconclusive")
     assert ask(fleet, 9) == []
+
+
+def test_9_the_threshold_is_that_of_the_policy_in_force(fleet: Fleet) -> None:
+    fleet.add_result("between", with_peaks(0.75, 0.75, 0.75))
+    own = Policy("own", 1, low=0.3, high=0.72)
+    assert change_policy(fleet.database, fleet.tenant_id, own, actor="key_test").moved == 0
+    assert [(row["now"], row["threshold_now"]) for row in ask(fleet, 9)] == [("likely_manipulated", 0.72)]
 
 
 def test_9_a_verdict_that_no_longer_holds_is_not_asked(fleet: Fleet) -> None:

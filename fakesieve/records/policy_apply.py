@@ -1,0 +1,167 @@
+"""A change of policy over stored analyses: which of them it is about, and what it writes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.orm import Session
+from sqlalchemy.types import String
+
+from engine.policy import Policy
+from fakesieve.filters.check import EVERYTHING, Filter
+from fakesieve.records.analysis_lists import select_deleted, select_standing
+from fakesieve.records.analysis_tables import Verdict
+from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.policies import Judge
+from fakesieve.records.policy_sql import Moved, decide_reasons, decide_value, read_moved
+from fakesieve.records.rulings import name_policy_in_force
+from fakesieve.records.standings import Standing
+from fakesieve.records.table import ID_TYPE
+
+FOUND_AT_ONCE = 200_000  # ids of 30 bytes
+_MOVED = ("analysis_id", "video_id", "before", "after", "score")
+
+
+@dataclass(frozen=True)
+class ToJudge:
+    """What a change is about: ``seen`` counts it without deleted videos, ``ids`` are first to be written."""
+
+    seen: int
+    ids: tuple[str, ...]
+
+
+def find_to_judge(
+    session: Session,
+    tenant_id: str,
+    judge: Judge,
+    wanted: Filter = EVERYTHING,
+    *,
+    after_id: str = "",
+    limit: int = FOUND_AT_ONCE,
+) -> ToJudge:
+    """Find the next analyses of a tenant, by id, that a change writes.
+
+    What was judged since the change began (``judge.use_id``) is passed over. With a filter all are to be
+    written that fit and stand by another policy; without one only those of which the policy says something
+    else than holds, and those of deleted videos too. None that is found later lies before one found earlier.
+    """
+    found = (
+        _select_whole(tenant_id, judge) if wanted == EVERYTHING else _select_part(tenant_id, judge, wanted)
+    )
+    # Looked at once and whole. Asked for the first ids alone, the planner walks the rows of all tenants in
+    # the order of ids, in the hope of finding enough of this one's early.
+    every = found.where(_is_earlier(judge), Standing.analysis_id > after_id).cte("every")
+    every = every.prefix_with("MATERIALIZED", dialect="postgresql")
+    seen = select(func.count()).where(~every.c.is_deleted).scalar_subquery()
+    first = select(every.c.analysis_id).where(every.c.is_other).order_by(every.c.analysis_id).limit(limit)
+    count, ids = session.execute(
+        select(seen, func.array(first.scalar_subquery(), type_=ARRAY(ID_TYPE)))
+    ).one()
+    return ToJudge(count, tuple(ids))
+
+
+def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence[str]) -> tuple[Moved, ...]:
+    """Write what a policy says of analyses that were found, and make it the verdict that holds.
+
+    One that was judged since the change began is left as it is. Returns those whose verdict moves, by id,
+    without those of deleted videos.
+    """
+    if not ids:
+        return ()
+    is_given: ColumnElement[bool] = Standing.analysis_id == any_(
+        bindparam("ids", list(ids), type_=ARRAY(ID_TYPE))
+    )
+    chosen = (
+        select(Standing.analysis_id, *_say(judge.policy), _is_deleted(tenant_id))
+        .where(is_given, _is_earlier(judge))
+        .order_by(Standing.analysis_id)  # in which rows are locked
+        .with_for_update(of=Standing, key_share=True)
+        .cte("chosen")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    said = {
+        "verdict": chosen.c.after,
+        "policy_id": judge.policy_id,
+        "use_id": judge.use_id,
+        "verdict_reasons": chosen.c.reasons,
+    }
+    shown: list[ColumnElement[Any]] = [chosen.c[name] for name in (*_MOVED, "is_deleted")]
+    written = update(Standing).where(is_given, Standing.analysis_id == chosen.c.analysis_id).values(said)
+    written = written.returning(*shown).add_cte(_keep_verdicts(chosen, tenant_id, judge.policy_id))
+    rows = session.execute(written, execution_options={"synchronize_session": False}).all()
+    told = (read_moved(*each) for *each, is_deleted in rows if not is_deleted)
+    return tuple(sorted((each for each in told if each.before is not each.after), key=_read_id))
+
+
+def _read_id(moved: Moved) -> str:
+    return moved.analysis_id
+
+
+def _is_earlier(judge: Judge) -> ColumnElement[bool]:
+    """Return the condition that a verdict was given before a change began, or by a release without uses."""
+    return or_(Standing.use_id.is_(None), Standing.use_id < judge.use_id)
+
+
+def _is_deleted(tenant_id: str) -> ColumnElement[bool]:
+    return Standing.analysis_id.in_(select_deleted(tenant_id)).label("is_deleted")
+
+
+def _say(policy: Policy) -> list[ColumnElement[Any]]:
+    """Return what is written and told of an analysis beside its id: what holds, and what the policy says."""
+    return [
+        Standing.video_id.label("video_id"),
+        cast(Standing.verdict, String()).label("before"),
+        Standing.score.label("score"),
+        decide_value(policy).label("after"),
+        decide_reasons(policy).label("reasons"),
+    ]
+
+
+def _select_part(tenant_id: str, judge: Judge, wanted: Filter) -> Select[Any]:
+    """Return the analyses that fit a filter and stand by another policy; each is to be written."""
+    in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id)
+    labels = true().label("is_other"), false().label("is_deleted")
+    fitting = select_standing(compile_filter(wanted, tenant_id), tenant_id, *labels)
+    return fitting.where(in_force != judge.policy_id)
+
+
+def _select_whole(tenant_id: str, judge: Judge) -> Select[Any]:
+    """Return all analyses of a tenant; those that the policy judges otherwise are to be written.
+
+    So are those that do not say since when they stand as they do.
+    """
+    is_other = or_(
+        Standing.use_id.is_(None),
+        Standing.verdict.is_distinct_from(decide_value(judge.policy)),
+        Standing.verdict_reasons != cast(decide_reasons(judge.policy), ARRAY(Text())),
+    )
+    labels = is_other.label("is_other"), _is_deleted(tenant_id)
+    columns: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *labels]
+    return select(*columns).where(Standing.tenant_id == tenant_id)
+
+
+def _keep_verdicts(chosen: CTE, tenant_id: str, policy_id: str) -> CTE:
+    """Return the statement that keeps what the policy says, beside what other policies have said."""
+    lines = select(
+        literal(tenant_id), chosen.c.analysis_id, literal(policy_id),
+        chosen.c.after, chosen.c.score, chosen.c.reasons,
+    )  # fmt: skip
+    columns = ["tenant_id", "analysis_id", "policy_id", "value", "score_used", "reasons"]
+    return insert(Verdict).from_select(columns, lines).on_conflict_do_nothing().cte("written")
