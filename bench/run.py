@@ -1,9 +1,11 @@
 """The benchmark: fakesieve and its peers on the same clips with the same weights, in one run.
 
 Usage: python -m bench.run [--full | --tiny] [--rounds N] [--threads N] [--model NAME_OR_DIR] [--out DIR]
+       python -m bench.run --from bench/results/short.json
 
 Contenders take turns at every video, so what slows the machine slows all. Prints tables and writes them with
-the raw figures to bench/results/.
+the raw figures to bench/results/. ``--from`` makes the tables of an earlier run again from its raw figures;
+nothing is measured.
 """
 
 import argparse
@@ -13,25 +15,36 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
+from bench.comparison import (
+    CONTENDERS,
+    SCREENED_SETS,
+    Row,
+    assemble_figures,
+    tabulate_stage_ratios,
+    tabulate_stages,
+)
+from bench.contender import Screening
 from bench.measure import Timed, Worker, first_verdict_ms
 from bench.parts import decode_figures, network_figures, sandbox_figures
-from bench.report import Figure, format_table, ratio, read_goals
+from bench.report import Figure, format_table, read_goals
 from bench.work import FULL, SHORT, TINY, ClipSet, make_clips
 from bench.worker import Setting
 from engine.backends.select import default_threads
 from engine.model_names import DEFAULT_MODEL
 
-CONTENDERS = ("fakesieve", "fakesieve-32", "N2", "N1", "N0")
-SCREENED_SETS = ("A", "B", "C")
-STAGES = ("probe", "decode", "detect", "crop", "predict", "score")
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("av", "facenet-pytorch", "numpy", "onnxruntime", "opencv-python-headless", "torch")
+_STAGES = """\
+Milliseconds per video by stage, median (least to greatest) of the rounds. Those of N0 are extrapolated to the
+whole video; an empty cell is a stage that a contender does not do apart."""
+_STAGE_RATIOS = """\
+How many times as long as ours a peer takes for a stage of a video, median (least to greatest) of the ratios
+within a round. Of a minute `fakesieve` looks at 60 frames, `fakesieve-32`, N1 and N2 at 32, and N0 at all."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +64,6 @@ PLANS = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One set by one contender in one round."""
-
-    round: int
-    clip_set: str
-    contender: str
-    videos: tuple[Timed, ...]
-
-    @property
-    def videos_per_minute(self) -> float:
-        """Throughput over the set, one video at a time."""
-        return 60_000 * len(self.videos) / sum(v.whole_video_ms for v in self.videos)
-
-    def stage_ms(self, stage: str) -> float:
-        """Mean time of one stage per video, extrapolated like the whole."""
-        spent = (v.screening.stages_ms.get(stage, 0.0) * v.screening.scale for v in self.videos)
-        return sum(spent) / len(self.videos)
-
-
 def screen_sets(plan: Plan, setting: Setting, clips: dict[str, list[Path]]) -> Iterator[Row]:
     """Let all contenders take turns over the sets, round after round."""
     workers = {name: Worker(name, setting) for name in CONTENDERS}
@@ -87,47 +80,6 @@ def screen_sets(plan: Plan, setting: Setting, clips: dict[str, list[Path]]) -> I
     finally:
         for worker in workers.values():
             worker.close()
-
-
-def summarise(rows: Sequence[Row]) -> Iterator[Figure]:
-    """Turn rows into throughput, ratios and memory."""
-    for clip_set in SCREENED_SETS:
-        speeds = {name: _figure(rows, clip_set, name) for name in CONTENDERS}
-        yield from speeds.values()
-        for ours in CONTENDERS[:2]:
-            for peer in CONTENDERS[2:]:
-                yield ratio(f"{clip_set}: speed of {ours} over {peer}", speeds[ours], speeds[peer])
-        for name in CONTENDERS:
-            own = [r for r in rows if (r.clip_set, r.contender) == (clip_set, name)]
-            peaks = tuple(max(v.peak_pss_bytes for v in r.videos) / 2**20 for r in own)
-            yield Figure(f"{clip_set}: peak memory of {name}", "MiB", peaks)
-
-
-def tabulate_stages(rows: Sequence[Row]) -> str:
-    """Write the milliseconds of each stage per video as a Markdown table, medians over the rounds."""
-    lines = [f"| set, contender | {' | '.join(STAGES)} |", "|---|" + "---|" * len(STAGES)]
-    for clip_set in SCREENED_SETS:
-        for name in CONTENDERS:
-            own = [r for r in rows if (r.clip_set, r.contender) == (clip_set, name)]
-            cells = [f"{median(r.stage_ms(stage) for r in own):,.0f}" for stage in STAGES]
-            lines.append(f"| {clip_set}, {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _figure(rows: Sequence[Row], clip_set: str, name: str) -> Figure:
-    own = [r for r in rows if (r.clip_set, r.contender) == (clip_set, name)]
-    looked = own[0].videos[0].screening
-    scores = [v.screening.score for v in own[0].videos if v.screening.score is not None]
-    note = (
-        f"{looked.faces} faces in the first video, mean score {sum(scores) / len(scores):.3f}"
-        if scores
-        else ""
-    )
-    if looked.scale > 1:
-        note += f"; extrapolated from {looked.frames_read} of {looked.frames_in_video} frames"
-    return Figure(
-        f"{clip_set}: videos per minute, {name}", "1/min", tuple(r.videos_per_minute for r in own), note
-    )
 
 
 def first_verdicts(plan: Plan, setting: Setting, clips: dict[str, list[Path]]) -> Iterator[Figure]:
@@ -174,6 +126,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     size.add_argument(
         "--tiny", dest="size", action="store_const", const="tiny", help="a minute: does it run?"
     )
+    size.add_argument(
+        "--from", dest="raw", type=Path, metavar="FILE", help="only tables, from an earlier run's raw figures"
+    )
     parser.add_argument("--rounds", type=int, help="instead of the setting's own")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--model", default=DEFAULT_MODEL)
@@ -183,8 +138,15 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run all parts and write table and raw figures."""
+    """Run all parts and write table and raw figures, or write an earlier run's again."""
     given = parse_arguments(arguments)
+    if given.raw:
+        rewrite_results(given.raw)
+    else:
+        _run_all(given)
+
+
+def _run_all(given: argparse.Namespace) -> None:
     plan = PLANS[given.size or "short"]
     rounds = given.rounds or plan.rounds
     plan = Plan(plan.name, plan.sets, rounds, plan.slice_frames)
@@ -197,21 +159,42 @@ def main(arguments: Sequence[str]) -> None:
         speed = f"{row.contender}: {row.videos_per_minute:.3g} videos a minute"
         _say(f"round {row.round + 1} of {rounds}: set {row.clip_set}, {speed}")
         rows.append(row)
-    figures = list(summarise(rows))
     _say("first verdicts")
-    figures += first_verdicts(plan, setting, clips)
+    measured = list(first_verdicts(plan, setting, clips))
     _say("parts")
-    figures += network_figures(given.model, rounds, given.threads, given.work)
-    figures += sandbox_figures(clips["A"], rounds)
+    measured += network_figures(given.model, rounds, given.threads, given.work)
+    measured += sandbox_figures(clips["A"], rounds)
     for long_set in (s.name for s in plan.sets if s.name.startswith("D")):
-        figures += decode_figures(long_set, clips[long_set][0], rounds)
-    write_results(given.out, plan, machine, figures, rows)
+        measured += decode_figures(long_set, clips[long_set][0], rounds)
+    write_results(given.out, plan, machine, measured, rows)
+
+
+def rewrite_results(path: Path) -> None:
+    """Write the tables of an earlier run again, beside the raw figures that they are made from.
+
+    The file's name says which plan it was. Raises ValueError if it is none's.
+    """
+    if path.stem not in PLANS:
+        raise ValueError(f"{path}: the raw figures of a run are called {', '.join(PLANS)}.json")
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    rows = [_read_row(form) for form in raw["rows"]]
+    figures = [Figure(**{**form, "values": tuple(form["values"])}) for form in raw["figures"]]
+    plan = replace(PLANS[path.stem], rounds=len({row.round for row in rows}))
+    write_results(path.parent, plan, raw["machine"], figures, rows)
+
+
+def _read_row(form: Mapping[str, object]) -> Row:
+    videos = form["videos"]
+    assert isinstance(videos, list)
+    timed = tuple(Timed(**{**each, "screening": Screening(**each["screening"])}) for each in videos)
+    return Row(**{**form, "videos": timed})
 
 
 def write_results(
-    folder: Path, plan: Plan, machine: dict[str, str | int], figures: list[Figure], rows: list[Row]
+    folder: Path, plan: Plan, machine: Mapping[str, str | int], measured: Sequence[Figure], rows: list[Row]
 ) -> None:
     """Print the table and keep it with everything that it was made from."""
+    figures = assemble_figures(rows, measured)
     table = format_table(figures, read_goals())
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     sets = "\n".join(
@@ -221,11 +204,15 @@ def write_results(
     command = f"make bench ARGS=--{plan.name}" if plan.name != "short" else "make bench"
     text = (
         f"# {plan.name} run\n\n`{command}`, {plan.rounds} rounds\n\n{facts}\n\nClips:\n\n{sets}\n\n{table}\n"
-        f"Milliseconds per video by stage, median of the rounds:\n\n{tabulate_stages(rows)}"
+        f"{_STAGES}\n\n{tabulate_stages(rows)}\n{_STAGE_RATIOS}\n\n{tabulate_stage_ratios(rows)}"
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{plan.name}.md").write_text(text, encoding="utf-8")
-    raw = {"machine": machine, "figures": [asdict(f) for f in figures], "rows": [asdict(r) for r in rows]}
+    raw = {
+        "machine": dict(machine),
+        "figures": [asdict(f) for f in figures],
+        "rows": [asdict(r) for r in rows],
+    }
     (folder / f"{plan.name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     print(text)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bench.comparison import CONTENDERS, SCREENED_SETS
 from bench.report import Figure, Goal, format_table, ratio, read_goals
-from bench.run import CONTENDERS, SCREENED_SETS
 
 
 def test_median_and_spread_of_the_rounds() -> None:
