@@ -3,10 +3,13 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from typing_extensions import override
 
 from api.edge import Edge
+from api.headers import declare_headers
 from api.pages import pages
 from api.problems import install_problems
 from api.routes import (
@@ -62,10 +65,20 @@ a finding about a person. Failures are `application/problem+json` with a `reason
 """
 
 
+class _Api(FastAPI):
+    """An application whose document tells of the headers, too."""
+
+    @override
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = declare_headers(super().openapi(), self.routes)
+        return self.openapi_schema
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Return the application. Nothing is connected to before the first request."""
     services = open_services(settings)
-    app = FastAPI(
+    app = _Api(
         title="fakesieve",
         version=version("fakesieve"),
         description=_DESCRIPTION,

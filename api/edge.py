@@ -22,7 +22,7 @@ from fakesieve.logging import bound_fields, get_logger
 from fakesieve.reasons import Reason
 from fakesieve.records.tenants import Caller
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _TRACE = re.compile(r"00-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})")
 _NO_TRACE = "0" * 32
 _API = "/v1/"
@@ -153,7 +153,7 @@ class LimitedBody:
 
 def choose_request_id(given: str | None) -> str:
     """Return the caller's id of a request where it is a plain word, else a new one."""
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+    return given if given is not None and REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
 def continue_trace(given: str | None) -> str:

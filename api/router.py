@@ -17,6 +17,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 from typing_extensions import override
 
 from api.admission import admit, note_miss, prove_at_last
@@ -43,6 +44,16 @@ class ApiRoute(APIRoute):
         self._is_waiting = iscoroutinefunction(endpoint)
         self._may_begin = may_begin(endpoint)
         super().__init__(path, run_in_one_thread(endpoint, partial(write_answer, self)), **options)
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether answers are kept under an ``Idempotency-Key``."""
+        return "POST" in (self.methods or ()) and not self._is_waiting
+
+    @property
+    def is_taggable(self) -> bool:
+        """Whether answers get an ETag, unless they hold what is not to be kept. A stream has no end yet."""
+        return "GET" in (self.methods or ()) and self.response_class is not StreamingResponse
 
     @override
     def get_route_handler(self) -> Handler:

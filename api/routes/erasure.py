@@ -1,6 +1,6 @@
 """How videos leave: deletion that can be taken back, erasure with a receipt, retention, legal holds."""
 
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from fastapi import Query, Response
 from pydantic import JsonValue
@@ -45,6 +45,7 @@ _MAY = [require_scope(Scope.ERASE_WRITE)]
 # Apart from the right to erase: whoever has that alone cannot lift the hold that stands in its way.
 _MAY_HOLD = [require_scope(Scope.HOLD_WRITE)]
 _CHANGED = describe_responses(Reason.LEGAL_HOLD, Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
+_BEGUN: dict[int | str, dict[str, Any]] = {202: {"description": "It goes on", "model": ErasureOut}}
 
 
 @router.delete("/v1/videos/{video_id}", dependencies=_MAY, responses=_CHANGED)
@@ -86,7 +87,7 @@ def classify_one_video(
     return _write_fate(classify_video(session, video_id, caller.key_id, body.retention_class))
 
 
-@router.post("/v1/videos/{video_id}:erase", dependencies=_MAY, responses=_CHANGED)
+@router.post("/v1/videos/{video_id}:erase", dependencies=_MAY, responses={**_CHANGED, **_BEGUN})
 def erase_one_video(
     video_id: str,
     response: Response,

@@ -1,7 +1,6 @@
 """The API over real servers: an application, keys of two tenants, and a client for each."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -62,12 +61,12 @@ def other(app_client: TestClient, module_database: Database) -> Caller:
     return make_caller(app_client, module_database, places=(f"s3://{BUCKET}/",))
 
 
-@pytest.fixture
-def clip(store: S3Objects, tmp_path: Path) -> Callable[[str], str]:
+@pytest.fixture(scope="module")
+def clip(store: S3Objects, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Put a few bytes under a key and return their address."""
+    source = tmp_path_factory.mktemp("clips") / "clip"
 
     def put(key: str, content: bytes = b"not really a video") -> str:
-        source = tmp_path / "clip"
         source.write_bytes(content)
         return store.upload(source, BUCKET, key).ref.uri
 

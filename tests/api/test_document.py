@@ -34,7 +34,7 @@ OPERATIONS = [
 ]
 CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance]
 FILTERED = [
-    each[:2] for each in OPERATIONS if "filter" in {one["name"] for one in each[2].get("parameters", ())}
+    each[:2] for each in OPERATIONS if "filter" in {one.get("name") for one in each[2].get("parameters", ())}
 ]
 LISTS = [path for _, path, each in OPERATIONS if "page_token" in str(each.get("parameters"))]
 PROBLEM = {"$ref": "#/components/schemas/ProblemDocument"}

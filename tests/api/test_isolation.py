@@ -10,7 +10,7 @@ from sqlalchemy import text
 from fakesieve.database import Database
 from fakesieve.object_stores.s3 import S3Objects
 from tests.api.callers import Caller
-from tests.api.results import store_results
+from tests.api.owned import make_one_of_each
 from tools.openapi import render
 
 PATHS: dict[str, dict[str, object]] = json.loads(render())["paths"]
@@ -31,44 +31,12 @@ BODIES: dict[str, object] = {
 }
 
 
-def make(caller: Caller, path: str, body: object = None) -> str:
-    answer = caller.post(path, body)
-    assert answer.status_code < 300, answer.text
-    found = answer.json()
-    return str(found.get("review", found)["id"])
-
-
 @pytest.fixture
 def owned(
     acme: Caller, clip: Callable[[str], str], module_database: Database, store: S3Objects
 ) -> dict[str, str]:
     """One of everything that has an id, by the name that the document gives its place."""
-    found = store_results(module_database, acme.tenant_id)
-    shown = {label: acme.get(f"/v1/analyses/{name}").json() for label, name in found.items()}
-    queue = make(acme, "/v1/review-queues", {"name": "all"})
-    known = {"analysis_id": found["high"], "truth": "confirmed_manipulated", "note": "we made it"}
-    assert acme.post("/v1/known-analyses", known).status_code == 201
-    hook = make(acme, "/v1/webhooks", {"url": "https://hooks.example/"})
-    return {
-        "analysis_id": found["high"],
-        "ordinal": "0",
-        "video_id": shown["high"]["video_id"],
-        "model": shown["high"]["model"]["id"],
-        "upload_id": make(
-            acme, "/v1/uploads", {"size_bytes": 100, "content_type": "video/mp4", "sha256": "0" * 64}
-        ),
-        "job_id": make(acme, "/v1/jobs", {"uri": clip("isolation/a.mp4")}),
-        "batch_id": make(acme, "/v1/batches", {"name": "n", "items": [{"uri": clip("isolation/b.mp4")}]}),
-        "queue_id": queue,
-        "review_id": make(acme, f"/v1/review-queues/{queue}:claim"),
-        "webhook_id": hook,
-        "delivery_id": make(acme, f"/v1/webhooks/{hook}:test"),
-        "policy": make(acme, "/v1/policies", {"name": "mine", "low": 0.2, "high": 0.8}),
-        "export_id": make(acme, "/v1/exports", {"format": "csv"}),
-        "erasure_id": make(acme, f"/v1/videos/{shown['none']['video_id']}:erase"),
-        "key_id": acme.key_id,
-        "name": "brief",
-    }
+    return make_one_of_each(acme, module_database, clip)
 
 
 def digest_rows(database: Database, tenant_id: str) -> dict[str, str]:

@@ -66,7 +66,7 @@ def test_every_path_is_one_of_the_api() -> None:
         for name, found in (("analysis_id", "ana_1"), ("job_id", "job_1")):
             path = path.replace(found, "{" + name + "}")
         assert "get" in known[path], question.name
-        assert set(question.query(PICK)) <= {each["name"] for each in known[path]["get"]["parameters"]}
+        assert set(question.query(PICK)) <= {each.get("name") for each in known[path]["get"]["parameters"]}
 
 
 def test_processor_time_of_a_process_is_read() -> None:
