@@ -8,7 +8,15 @@ from pydantic import JsonValue, RootModel
 
 from api.calls.bodies import write_body
 from api.calls.sender import Query, Sender
-from api.schemas.analyses import AnalysisOut, ArtifactOut, CountsOut, FrameOut, MapsOut
+from api.schemas.analyses import (
+    AnalysisOut,
+    ArtifactOut,
+    CountsOut,
+    FrameOut,
+    MapsOut,
+    SegmentOut,
+    TrackOut,
+)
 from api.schemas.exports import ExportOut, NewExportBody
 from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
@@ -57,6 +65,14 @@ class Results:
         path = f"/v1/{noun}/{name}/document"
         return self._sender.get(path, Document, {"patches": "true" if with_patches else None}).root
 
+    def tracks(self, analysis_id: str) -> Iterator[TrackOut]:
+        """Yield the faces of an analysis over time."""
+        return self._sender.pages(f"/v1/analyses/{analysis_id}/tracks", TrackOut)
+
+    def segments(self, analysis_id: str) -> Iterator[SegmentOut]:
+        """Yield the spans of an analysis that stand out."""
+        return self._sender.pages(f"/v1/analyses/{analysis_id}/segments", SegmentOut)
+
     def frames(self, analysis_id: str, track: int | None = None) -> Iterator[FrameOut]:
         """Yield the faces of an analysis in single frames, by track and time."""
         return self._sender.pages(f"/v1/analyses/{analysis_id}/frames", FrameOut, {"track": track})
@@ -90,6 +106,10 @@ class Results:
     def export(self, new: NewExportBody) -> ExportOut:
         """Write analyses to a file in the object store; the answer has a link that expires."""
         return self._sender.post("/v1/exports", ExportOut, write_body(new))
+
+    def get_export(self, export_id: str) -> ExportOut:
+        """Return a file that was written to the object store, with a new link, until its ``purge_time``."""
+        return self._sender.get(f"/v1/exports/{export_id}", ExportOut)
 
     def to_pandas(
         self,

@@ -1,6 +1,7 @@
 """Reviews: queues, the items that people work through, what they said, and what callers report."""
 
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from api.calls.bodies import write_body
 from api.calls.sender import Sender
@@ -12,6 +13,7 @@ from api.schemas.reviews import (
     ClaimOut,
     DecisionBody,
     EntryOut,
+    ExportFormat,
     FeedbackBody,
     FeedbackOut,
     NewCalibrationBody,
@@ -35,6 +37,10 @@ class Reviews:
     def queues(self) -> Iterator[QueueOut]:
         """Yield the queues, oldest first."""
         return self._sender.pages("/v1/review-queues", QueueOut)
+
+    def queue(self, queue_id: str) -> QueueOut:
+        """Return one queue with what waits in it."""
+        return self._sender.get(f"/v1/review-queues/{queue_id}", QueueOut)
 
     def create_queue(self, new: NewQueueBody) -> QueueOut:
         """Make a queue."""
@@ -109,6 +115,11 @@ class Reviews:
         """Yield what was said, newest first: decisions, skips, what was taken back, and feedback."""
         query = {"analysis_id": analysis_id, "review_id": review_id}
         return self._sender.pages("/v1/review-entries", EntryOut, query)
+
+    def write_entries(self, output: BinaryIO, form: ExportFormat = ExportFormat.CSV) -> int:
+        """Write all that was said to a file as it arrives, newest first; says how many bytes there were."""
+        with self._sender.open("/v1/review-entries:export", {"format": form}) as answer:
+            return sum(output.write(part) for part in answer.iter_bytes())
 
     def known(self) -> Iterator[KnownOut]:
         """Yield the analyses whose truth is known, newest first."""

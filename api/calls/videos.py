@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from api.calls.bodies import write_body
-from api.calls.sender import Sender, read_json, read_shape
+from api.calls.sender import Sender, read_json, read_shape, unreachable
 from api.schemas.erasure import EraseBody, ErasureOut, RetentionBody, RetentionOut, VideoFateOut
 from api.schemas.videos import ChangeVideoBody, VideoOut
 
@@ -18,17 +18,39 @@ class Videos:
         """Return a video with the places where it was seen."""
         return self._sender.get(f"/v1/videos/{video_id}", VideoOut)
 
+    def get_with_etag(self, video_id: str) -> tuple[VideoOut, str]:
+        """Return a video and the ETag that :meth:`change` can be bound to.
+
+        Raises ``ApiUnreachable`` where something on the way has taken the ETag off.
+        """
+        answer = self._sender.send("GET", f"/v1/videos/{video_id}")
+        shown, etag = read_shape(VideoOut, read_json(answer)), answer.headers.get("etag")
+        if etag is None:
+            raise unreachable(f"the answer about {video_id} came without its ETag")
+        return shown, etag
+
     def iter(self, content_sha256: str | None = None, external_id: str | None = None) -> Iterator[VideoOut]:
         """Yield videos, newest first."""
         query = {"content_sha256": content_sha256, "external_id": external_id}
         return self._sender.pages("/v1/videos", VideoOut, query)
 
     def change(
-        self, video_id: str, *, external_id: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        video_id: str,
+        *,
+        external_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        if_match: str | None = None,
     ) -> VideoOut:
-        """Say something of a video; what is left out stays, ``tags`` replaces all that there are."""
+        """Say something of a video; what is left out stays, ``tags`` replaces all that there are.
+
+        With ``if_match``, an ETag that was read, only if nobody said anything of it meanwhile. Raises
+        ``ApiProblem``: PRECONDITION_FAILED where somebody did; where it ``may_be_done``, perhaps this call,
+        in a try whose answer was lost.
+        """
         body = ChangeVideoBody(external_id=external_id, tags=None if tags is None else dict(tags))
-        answer = self._sender.send("PATCH", f"/v1/videos/{video_id}", body=write_body(body))
+        headers = None if if_match is None else {"If-Match": if_match}
+        answer = self._sender.send("PATCH", f"/v1/videos/{video_id}", body=write_body(body), headers=headers)
         return read_shape(VideoOut, read_json(answer))
 
     def delete(self, video_id: str, purge_s: int | None = None) -> VideoFateOut:

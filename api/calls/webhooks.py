@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from api.calls.bodies import write_body
-from api.calls.sender import Sender
+from api.calls.sender import Sender, read_json, read_shape
 from api.schemas.webhooks import DeliveryOut, NewWebhookOut, RotateBody, SecretOut, WebhookBody, WebhookOut
 from fakesieve.values.webhooks import OVERLAP_S, DeliveryState, EventType
 
@@ -26,6 +26,14 @@ class Webhooks:
     def get(self, webhook_id: str) -> WebhookOut:
         """Return one endpoint."""
         return self._sender.get(f"/v1/webhooks/{webhook_id}", WebhookOut)
+
+    def change(
+        self, webhook_id: str, url: str, event_types: Sequence[EventType] = (), description: str = ""
+    ) -> WebhookOut:
+        """Replace address, types and description of an endpoint, what is left out too; the secret stays."""
+        body = WebhookBody(url=url, event_types=list(event_types), description=description)
+        answer = self._sender.send("PUT", f"/v1/webhooks/{webhook_id}", body=write_body(body))
+        return read_shape(WebhookOut, read_json(answer))
 
     def remove(self, webhook_id: str) -> None:
         """Remove an endpoint with the log of its deliveries."""

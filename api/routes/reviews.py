@@ -6,7 +6,6 @@ The reviewer is whoever the key belongs to.
 import csv
 import io
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from api.schemas.reviews import (
     ClaimOut,
     DecisionBody,
     EntryOut,
+    ExportFormat,
     NewQueueBody,
     QueueOut,
     RevealBody,
@@ -49,13 +49,6 @@ _WRITE, _READ = [require_scope(Scope.REVIEW_WRITE)], [require_scope(Scope.REVIEW
 _ADMIN = [require_scope(Scope.REVIEW_ADMIN)]
 _CHANGED = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
 IdQuery = Annotated[str | None, Query(max_length=100)]
-
-
-class ExportFormat(StrEnum):
-    """How a list is written into a file."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
 
 
 @router.post("/v1/review-queues", status_code=201, dependencies=_ADMIN, responses=_CHANGED)

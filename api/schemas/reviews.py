@@ -1,5 +1,6 @@
 """Reviews, feedback and calibrations on the wire."""
 
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -277,6 +278,13 @@ class EntryOut(Answer):
     seconds_spent: float | None
     tracks: list[TrackOut]
     create_time: Time
+
+
+class ExportFormat(StrEnum):
+    """How a list is written into a file."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
 
 
 class FeedbackBody(Request):
