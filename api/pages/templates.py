@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from api.pages.files import FILES
 from api.pages.headers import write_policy
 from api.pages.people import Person, sign_form
+from api.pages.rules import format_exact
 from engine.output import words
 from fakesieve.values.people import UserRole
 
@@ -119,6 +120,7 @@ def _make_environment() -> Environment:
         clock=words.format_clock,
         score=words.format_score,
         share=words.format_share,
+        exact=format_exact,
         bytes=format_bytes,
         foreign=show_text,
         sentence=end_sentence,
