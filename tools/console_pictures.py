@@ -196,6 +196,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     add_note(page, forged)
     declare_known(page, genuine)
     keep_filter(page)
+    apply = keep_policy(page)
     webhook = add_webhook(page, hook)
     add_key(page)
     model, other = promote(page)
@@ -205,6 +206,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     pages = {
         "queues": "/queue", "queue": flagged, "review": forged, "decisions": "/decisions",
         "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
+        "apply": apply,
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
         "people": "/people", "known": "/known", "health": "/status", "verdicts": "/verdicts",
@@ -280,6 +282,16 @@ def keep_filter(page: Page) -> None:
     page.get_by_label("name").fill("above 0.1")
     page.get_by_role("button", name="Keep it").click()
     page.wait_for_url("**/results**")
+
+
+def keep_policy(page: Page) -> str:
+    """Keep a policy that moves the verdict of the forged clip, and return the page that asks to apply it."""
+    page.goto(f"/policies?{urlencode({'low': 0.5, 'high': 0.995})}")
+    page.get_by_label("name").fill("night-desk")
+    page.get_by_label("note").fill("only what is as good as certain")
+    page.get_by_role("button", name="Keep as a policy").click()
+    page.wait_for_url("**done=kept**")
+    return "/policies/night-desk@1/apply"
 
 
 def add_webhook(page: Page, hook: str) -> str:

@@ -85,6 +85,22 @@ def keep_policy(form: FormDep, person: PersonDep, session: PageTransaction) -> R
     return go_back(person, "/policies", "kept")
 
 
+@router.get("/policies/{policy}/apply", dependencies=_ADMIN)
+def ask_apply(policy: str, request: Request, person: PersonDep, session: PageTransaction) -> Response:
+    """Ask whether a policy is to judge, and say which verdicts it moves."""
+    line = _find(session, policy)
+    found = preview_policy(session, person.tenant_id, line.policy, read_filter(None), moved_max=0)
+    return render(
+        request,
+        "apply.html",
+        line=line,
+        active=show_active_policy(session, person.tenant_id),
+        preview=found,
+        told=tell_preview(found),
+        kept=count_left_out(session),
+    )
+
+
 @router.post("/policies/{policy}/apply", dependencies=_ADMIN)
 def apply_from_page(policy: str, person: PersonDep, services: ServicesDep) -> Response:
     """Judge what is stored again by a policy, and from now on what comes."""

@@ -267,6 +267,10 @@ def test_sliders_tell_what_would_move_and_what_is_kept_can_be_applied(page: Page
     page.get_by_label("name").fill("strict-here")
     page.get_by_role("button", name="Keep as a policy").click()
     expect(page.get_by_role("status").first).to_contain_text("The policy is kept.")
+    page.get_by_role("link", name="Apply … strict-here@1").click()
+    page.get_by_role("link", name="Leave it as it is").click()
+    expect(page.locator("main")).to_contain_text("Each model's own policy judges now.")
+    page.get_by_role("link", name="Apply … strict-here@1").click()
     page.get_by_role("button", name="Apply strict-here@1").click()
     expect(page.get_by_role("status").first).to_contain_text("The policy judges from now on.")
     expect(page.locator("main")).to_contain_text("Judging now: strict-here@1.")
@@ -312,12 +316,13 @@ def test_on_a_narrow_screen_policies_are_applied_without_moving_the_table(
         create_policy(session, own.tenant_id, policy, "as agreed with the desk " * 5, actor="usr_ana")
     page.set_viewport_size({"width": 390, "height": 844})
     enter(page, own, UserRole.ADMIN, "/policies")
-    links = page.get_by_role("button", name=re.compile("^Apply "))
+    links = page.get_by_role("link", name=re.compile("^Apply "))
     expect(links).to_have_count(4)  # of three presets and its own
     for link in links.all():
         place = link.bounding_box()
         assert place is not None
         assert place["x"] > 0
         assert place["x"] + place["width"] <= 390
+    page.get_by_role("link", name="Apply … press-desk@1").click()
     page.get_by_role("button", name="Apply press-desk@1").click()
     expect(page.locator("main")).to_contain_text("Judging now: press-desk@1.")

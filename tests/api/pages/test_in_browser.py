@@ -347,6 +347,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
     addresses += [
         *furnished,
         "/known",
+        "/policies/strict@1/apply",
         "/models/compare",
         "/verdicts",
         f"/r/{own.analysis_id}",

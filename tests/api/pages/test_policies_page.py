@@ -14,7 +14,7 @@ from engine.policy import Policy
 from fakesieve.database import Database
 from fakesieve.policy_changes import change_policy
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.policies import create_policy, find_policy_line
+from fakesieve.records.policies import create_policy, find_policy_line, show_active_policy
 from fakesieve.records.standings import Standing
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
@@ -107,6 +107,41 @@ def test_a_listed_policy_is_tried_by_its_own_rules(client: TestClient, own: Scen
     assert read_told(tried)["likely_after"] == "1"
     live = client.get("/policies/preview", params=read_fields(tried)).json()
     assert {name: f"{count:,}" for name, count in live.items()} == read_told(tried)
+
+
+def test_the_asking_page_counts_what_applying_then_moves(
+    client: TestClient, own: Scene, module_database: Database
+):
+    keep(
+        module_database,
+        own,
+        Policy("desk", 1, low=0.425, high=0.44, min_coverage=0, min_peak_frames=1),
+        "as <b>agreed",
+    )
+    before = count_verdicts(module_database, own)
+    enter(client, own, UserRole.ADMIN)
+    page = client.get("/policies").text
+    assert '<a class="button quiet" href="/policies/desk%401/apply">' in page
+    asked = client.get("/policies/desk@1/apply").text
+    assert "1 of 2 stored verdicts moves" in asked
+    assert '<td>inconclusive</td><td>likely manipulated</td><td class="number">1</td>' in asked
+    assert "For people to look at, as likely manipulated or inconclusive: 2 now, then 2." in asked
+    assert "as &lt;b&gt;agreed" in asked
+    assert count_verdicts(module_database, own) == before
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert show_active_policy(session, own.tenant_id) is None
+    applied = client.post("/policies/desk@1/apply", data={"form_token": find_token(asked)}).text
+    assert "Verdicts that have moved: 1." in applied
+    assert count_verdicts(module_database, own) == {"likely_manipulated": 1, "inconclusive": 1}
+    again = client.get("/policies/desk@1/apply").text
+    assert "It judges already." in again
+    assert "None of the 2 stored verdicts moves." in again
+
+
+def test_only_admins_are_asked(client: TestClient, own: Scene):
+    enter(client, own, UserRole.REVIEWER)
+    assert "/apply" not in client.get("/policies").text
+    assert client.get("/policies/strict@1/apply").status_code == 403
 
 
 @pytest.mark.parametrize(
