@@ -46,7 +46,9 @@ def begin_upload(
     services: ServicesDep,
     session: Transaction,
 ) -> UploadOut:
-    """Make a form that lets one file of this length, type and hash in. Post the file with it, then complete.
+    """Make a form that lets one file of this length and type in, and of this hash where one is given.
+
+    Post the file with it, then complete.
 
     The form is in this answer alone; ``:sign`` makes another one.
     """

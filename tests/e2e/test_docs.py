@@ -230,6 +230,13 @@ def test_the_page_of_commands_names_every_option(name: str) -> None:
     assert sorted(o for o in options if o not in section) == []
 
 
+def test_the_page_of_commands_says_which_can_be_tried_without_doing_anything() -> None:
+    text = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    sentence = text.split(" has `--dry-run`: ")[1].split(". Other commands")[0]
+    listed = re.findall(r"`([a-z ]+)`", sentence)
+    assert sorted(listed) == sorted(c for c, told in help_texts().items() if "--dry-run" in told)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what runnable blocks may use: clip.mp4, a folder of videos, and results of both."""
