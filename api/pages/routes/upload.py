@@ -25,6 +25,9 @@ from fakesieve.records.tenants import Caller
 from fakesieve.scopes import Scope
 from fakesieve.values.people import UserRole
 
+HASHED_BYTES_MAX = 64 << 20
+"""Up to this length browsers hash a file before they send it, for which they need all of it in memory."""
+
 _REVIEWER = [require_role(UserRole.REVIEWER)]
 
 router = PageRouter()
@@ -38,6 +41,7 @@ def show_upload_page(request: Request, services: ServicesDep) -> Response:
         "upload.html",
         policy=write_policy(upload=find_upload_origin(services)),
         limit=services.settings.upload_bytes_max,
+        hashed=HASHED_BYTES_MAX,
         is_possible=services.links is not None,
     )
 
@@ -83,10 +87,12 @@ def read_upload(form: Form) -> NewUploadBody:
         return NewUploadBody(
             content_type=known.get(given) or known.get(guessed, ContentType.UNKNOWN),
             size_bytes=int(form.read("size") or 0),
+            sha256=form.read("sha256") or None,
             name=name[-255:] or None,
         )
     except (ValidationError, ValueError) as fault:
-        raise Problem(Reason.INVALID_REQUEST, "a video has a name and at least one byte") from fault
+        seen = "a video has a name, at least one byte, and a SHA-256 of 64 hexadecimal digits or none"
+        raise Problem(Reason.INVALID_REQUEST, seen) from fault
 
 
 def find_upload_origin(services: Services) -> str:

@@ -40,11 +40,37 @@ function send(target, file, onProgress) {
   });
 }
 
+// Why a file is sent without its hash, null where it gets one. Browsers hash a file only as a whole, in memory,
+// and only on pages that came over HTTPS or from this machine.
+function explainNoHash(file) {
+  if (file.size > Number(form.dataset.hashed)) return "the file is too large to be hashed in a browser";
+  return globalThis.crypto?.subtle ? null : "browsers hash files only on pages that came over HTTPS";
+}
+
+async function hash(file) {
+  const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function tellEnd(said, job, whyNoHash) {
+  const link = document.createElement("a");
+  link.href = `/jobs/${job}`;
+  link.textContent = "is queued: see its job";
+  const compared = whyNoHash ? `only length and type were compared: ${whyNoHash}` : "length, type and SHA-256 were compared";
+  said.replaceChildren(link, `; ${compared}`);
+}
+
 async function upload(file, { bar, said }) {
   try {
     if (file.size > Number(form.dataset.limit)) throw new Error("the file is larger than is taken");
+    const whyNoHash = explainNoHash(file);
+    const asked = { name: file.name, type: file.type, size: file.size };
+    if (!whyNoHash) {
+      said.textContent = "its SHA-256 is computed";
+      asked.sha256 = await hash(file);
+    }
     said.textContent = "asks for a place";
-    const begun = await (await postForm("/upload/begin", { name: file.name, type: file.type, size: file.size })).json();
+    const begun = await (await postForm("/upload/begin", asked)).json();
     said.textContent = "is on its way";
     await send(begun.form, file, (bytes) => {
       bar.value = Math.min(bytes, file.size);
@@ -53,10 +79,7 @@ async function upload(file, { bar, said }) {
     bar.value = bar.max;
     said.textContent = "is compared";
     const { job_id: job } = await (await postForm(`/upload/${begun.id}/finish`, {})).json();
-    const link = document.createElement("a");
-    link.href = `/jobs/${job}`;
-    link.textContent = "is queued: see its job";
-    said.replaceChildren(link);
+    tellEnd(said, job, whyNoHash);
   } catch (fault) {
     said.textContent = `was not uploaded: ${fault.message}`;
     said.className = "refusal";

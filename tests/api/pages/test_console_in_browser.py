@@ -1,5 +1,6 @@
-"""Notes, stripes, many decisions, models and webhooks in a real Chromium; by keyboard where people decide."""
+"""Notes, stripes, many decisions, models, webhooks and uploads in a real Chromium."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -8,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
@@ -24,6 +26,7 @@ from fakesieve.records.models import ModelFacts
 from fakesieve.records.policies import create_policy, find_policy_line
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewItem
+from fakesieve.records.uploads import Upload
 from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import choose, enter, focus, focus_field
 from tests.api.pages.stage import BUCKET, Scene, make_scene
@@ -245,6 +248,42 @@ def test_videos_go_from_the_browser_straight_to_the_store(
     done.first.click()
     page.wait_for_url("**/jobs/job_**")
     expect(page.locator("main")).to_contain_text("queued")
+
+
+def list_hashes(database: Database, own: Scene) -> set[str | None]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return set(session.scalars(select(Upload.sha256).where(Upload.tenant_id == own.tenant_id)))
+
+
+def test_an_upload_says_whether_its_hash_was_compared(page: Page, own: Scene, module_database: Database):
+    enter(page, own, UserRole.REVIEWER, "/upload")
+    page.evaluate("document.getElementById('drop').dataset.hashed = 1000")
+    lines = page.locator("#list li")
+    page.evaluate(_DROP, "x" * 1000)
+    expect(lines.nth(0)).to_contain_text("is queued: see its job; length, type and SHA-256 were compared")
+    page.evaluate(_DROP, "y" * 1001)
+    told = "only length and type were compared: the file is too large to be hashed in a browser"
+    expect(lines.nth(1)).to_contain_text(f"is queued: see its job; {told}")
+    # As on a page of another machine that came without TLS.
+    page.evaluate("Object.defineProperty(crypto, 'subtle', { value: undefined })")
+    page.evaluate(_DROP, "z" * 1000)
+    told = "only length and type were compared: browsers hash files only on pages that came over HTTPS"
+    expect(lines.nth(2)).to_contain_text(f"is queued: see its job; {told}")
+    assert list_hashes(module_database, own) == {hashlib.sha256(b"x" * 1000).hexdigest(), None}
+
+
+def test_the_store_refuses_other_bytes_than_the_browser_has_hashed(
+    page: Page, own: Scene, module_database: Database
+):
+    def announce_another(route: Route) -> None:
+        asked = dict(parse_qsl(route.request.post_data))
+        route.continue_(post_data=urlencode(asked | {"sha256": "00" * 32}))
+
+    enter(page, own, UserRole.REVIEWER, "/upload")
+    page.route("**/upload/begin", announce_another)
+    page.evaluate(_DROP, "x" * 1000)
+    expect(page.locator("#list li")).to_contain_text("was not uploaded: the object store answered 400")
+    assert list_sources(module_database, own) == set()
 
 
 def fill_and_read(page: Page, label: str, value: str) -> dict[str, float]:

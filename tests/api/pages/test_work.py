@@ -86,5 +86,9 @@ def test_an_upload_gets_a_form_for_this_file_alone(client: TestClient, scene: Sc
     assert scene.tenant_id in made["form"]["fields"]["key"]
     assert client.post("/upload/begin", data=form | {"size": "0"}).status_code == 422
     assert client.post("/upload/begin", data=form | {"size": "9" * 15}).status_code == 413
+    assert "x-amz-checksum-sha256" not in made["form"]["fields"]
+    hashed = client.post("/upload/begin", data=form | {"sha256": "00" * 32}).json()
+    assert hashed["form"]["fields"]["x-amz-checksum-sha256"] == "A" * 43 + "="
+    assert client.post("/upload/begin", data=form | {"sha256": "00" * 31}).status_code == 422
     lost = client.post("/upload/upl_none/finish", data=form)
     assert lost.status_code == 404
