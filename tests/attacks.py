@@ -1,7 +1,8 @@
 """Bad calls A01 to A64 of the security design: what each is, and the tests that make it.
 
 Nothing takes a video by address, so what such a server could do (A25, A26, A31 to A34) is tried on the one
-way out that there is: the webhooks.
+way out that there is: the webhooks. That a refusal leaves its line in the log, whatever was tried, is asked
+of one refusal of each kind, in ``api/test_log_lines.py``.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,14 @@ ATTACKS = (
             "api/test_isolation.py::test_a06_a08_no_operation_tells_another_tenant_of_this_one_or_moves_it",
         ),
     ),
-    Attack("A07", "a thousand guessed ids", ("api/test_bad_calls.py::test_a07_who_guesses_ids_is_stopped",)),
+    Attack(
+        "A07",
+        "a thousand guessed ids",
+        (
+            "api/test_bad_calls.py::test_a07_who_guesses_ids_is_stopped",
+            "api/test_log_lines.py::test_a07_who_guesses_ids_is_told_of_by_an_event_of_its_own",
+        ),
+    ),
     Attack(
         "A08",
         "filter by another tenant",

@@ -1,7 +1,6 @@
 """Lines of ours and of libraries look the same, and no secret is in them."""
 
 import io
-import json
 import logging
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from structlog.typing import EventDict
 
 from fakesieve.logging import LETTERS_MAX, bound_fields, configure_logging, get_logger, redact_text
 from fakesieve.settings import LogFormat, LogLevel
+from tests.log_lines import logging_as_json, read_events
 
 SIGNED = "https://h/videos/a.mp4?X-Amz-Signature=0badc0de&X-Amz-Expires=60"
 
@@ -20,26 +20,15 @@ SIGNED = "https://h/videos/a.mp4?X-Amz-Signature=0badc0de&X-Amz-Expires=60"
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     """What a process writes that logs as JSON."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    written = io.StringIO()
-    configure_logging(LogFormat.JSON, LogLevel.INFO, written)
-    yield written
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
-def lines(stream: io.StringIO) -> list[dict[str, object]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
+    with logging_as_json() as written:
+        yield written
 
 
 def test_an_event_is_one_line_with_its_fields(stream: io.StringIO) -> None:
     with bound_fields(job="job_1", shard=2):
         get_logger("fakesieve.jobs").info("shard.claimed", attempt=1)
     get_logger("fakesieve.jobs").info("done")
-    first, second = lines(stream)
+    first, second = read_events(stream)
     assert first.pop("timestamp")
     assert first == {
         "event": "shard.claimed",
@@ -65,13 +54,13 @@ def test_an_event_below_the_level_is_not_made(stream: io.StringIO) -> None:
     get_logger("fakesieve.jobs").debug("too.much")
     get_logger("fakesieve.jobs").info("enough")
     assert made == ["info"]
-    assert [line["event"] for line in lines(stream)] == ["enough"]
+    assert [line["event"] for line in read_events(stream)] == ["enough"]
 
 
 def test_records_of_libraries_have_the_same_form(stream: io.StringIO) -> None:
     with bound_fields(job="job_1"):
         logging.getLogger("somebody").warning("got %s", "it", extra={"tries": 2})
-    (line,) = lines(stream)
+    (line,) = read_events(stream)
     assert (line["event"], line["logger"], line["level"]) == ("got it", "somebody", "warning")
     assert (line["job"], line["tries"]) == ("job_1", 2)
 
@@ -80,7 +69,7 @@ def test_chatty_libraries_are_heard_from_warnings_on(stream: io.StringIO) -> Non
     logging.getLogger("botocore.client").info("hello")
     logging.getLogger("botocore.client").warning("careful")
     get_logger("fakesieve").debug("too much")
-    assert [line["event"] for line in lines(stream)] == ["careful"]
+    assert [line["event"] for line in read_events(stream)] == ["careful"]
 
 
 def test_an_exception_is_one_line_with_its_trace(stream: io.StringIO) -> None:
@@ -88,7 +77,7 @@ def test_an_exception_is_one_line_with_its_trace(stream: io.StringIO) -> None:
         raise ValueError(f"cannot read {SIGNED}")
     except ValueError:
         get_logger("fakesieve").exception("shard.failed")
-    (line,) = lines(stream)
+    (line,) = read_events(stream)
     assert "ValueError: cannot read https://h/videos/a.mp4?***" in str(line["exception"])
     assert "0badc0de" not in stream.getvalue()
 
@@ -103,7 +92,7 @@ def test_fields_with_names_of_secrets_are_hidden(stream: io.StringIO, name: str)
 
 def test_the_key_of_an_object_is_no_secret(stream: io.StringIO) -> None:
     get_logger("fakesieve").info("e", bucket="videos", key="in/a.mp4")
-    assert lines(stream)[0]["key"] == "in/a.mp4"
+    assert read_events(stream)[0]["key"] == "in/a.mp4"
 
 
 @pytest.mark.parametrize(
