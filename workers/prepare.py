@@ -45,7 +45,7 @@ def prepare_job(place: Workplace, held: HeldClaim) -> Claim | None:
     )
     if fanned.outcome is FanOut.STALE:
         raise ClaimLost("the job was taken over or has ended while it was prepared")
-    _log.info("job.prepared", outcome=fanned.outcome, shards=len(prepared.plans), sha256=probe.sha256)
+    _log.info("job.prepared", outcome=fanned.outcome, shards=len(prepared.plans))
     if fanned.outcome is FanOut.REUSED:
         place.metrics.reused.inc()
         place.tracer.end_job(
