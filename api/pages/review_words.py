@@ -60,8 +60,6 @@ BASE_RATES = (0.01, 0.001, 0.0001)
 FALSE_ALARMS = (0.01, 0.001, 0.0001)
 FOUND = 0.8
 """Share of forgeries that is found, assumed for the table of base rates."""
-CARD_SUBJECTS = ("training data", "error rates", "not shown to detect")
-"""What whoever reads a verdict has to know of its model."""
 CARD_LINES_MAX, CARD_LETTERS_MAX = 30, 600
 
 
@@ -214,7 +212,7 @@ def list_card(card: JsonObject | None) -> list[tuple[str, str]]:
 def list_missing(card: JsonObject | None) -> list[str]:
     """Return what a reader has to know of a model and its card does not say."""
     known = {key for key, _ in list_card(card)}
-    return [subject for subject in CARD_SUBJECTS if subject not in known]
+    return [subject for subject in words.CARD_SUBJECTS if subject not in known]
 
 
 def list_video_facts(video: Video, sources: Sequence[Source]) -> list[tuple[str, str]]:

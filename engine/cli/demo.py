@@ -38,7 +38,7 @@ HEADLINE = f"All clips are real except {FORGED}, in which this program itself ha
 class _DemoPrinter:
     """The table, and then where the suspicious spans lie."""
 
-    table: TablePrinter = field(default_factory=TablePrinter)
+    table: TablePrinter
     failed: int = 0
     _spans: list[str] = field(default_factory=list[str])
 
@@ -84,7 +84,7 @@ def demo(
             describe_input=_describe_input,
         )
         typer.echo("scanning all of them, writing overlay videos and reports", err=True)
-        printer = _DemoPrinter()
+        printer = _DemoPrinter(TablePrinter(model))
         code = run_scan(inputs, bundle, settings, sandbox, plan, printer, jobs=default_jobs())
     typer.echo(f"open {out / INDEX_NAME} in a browser: it leads to the reports and overlay videos")
     raise typer.Exit(EXIT_ERROR if code == EXIT_ERROR or printer.failed else 0)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.bundle import ModelBundle
 from engine.cli.display import InputWatcher
 from engine.errors import Unavailable
 from engine.limits import Limits
@@ -61,10 +62,10 @@ class OutputPlan:
             )
         return describe_entry(result, report=report, overlay=overlay, note=note)
 
-    def write_index(self, entries: Sequence[IndexEntry]) -> None:
+    def write_index(self, entries: Sequence[IndexEntry], bundle: ModelBundle) -> None:
         """Write the page that leads to all reports. Raises Unavailable if it cannot be written."""
         self._spare_input(self.folder / INDEX_NAME)
-        write_index(entries, self.folder / INDEX_NAME, note=self.headline)
+        write_index(entries, bundle, self.folder / INDEX_NAME, note=self.headline)
 
     def _write_data(self, result: ScanResult, stem: str) -> None:
         document = dump_document(build_document(result), indent=1)

@@ -11,6 +11,7 @@ from engine.cli.display import data_console, take_any_text
 from engine.errors import Unavailable
 from engine.output.document import build_document, dump_document
 from engine.output.tables import COLUMNS, build_table, csv_cells, table_cells, write_csv_row
+from engine.output.words import say_caution
 from engine.results import RejectReason
 from engine.scan_result import ScanResult
 
@@ -95,10 +96,14 @@ class CsvPrinter:
 
 
 class TablePrinter:
-    """A table for people; it comes at the end, when all widths are known."""
+    """A table for people; it comes at the end, when all widths are known.
 
-    def __init__(self) -> None:
+    ``model`` is the name or folder of the model whose error rates the line below it leads to.
+    """
+
+    def __init__(self, model: str) -> None:
         take_any_text(sys.stdout)
+        self._model = model
         self._rows: list[list[Text]] = []
 
     def add(self, result: ScanResult) -> None:
@@ -112,4 +117,5 @@ class TablePrinter:
         with _translate_faults():
             console = data_console()
             console.print(build_table(self._rows, console.width))
+            console.print(Text(say_caution(self._model), style="dim"))
             sys.stdout.flush()

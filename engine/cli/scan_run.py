@@ -80,7 +80,7 @@ def run_scan(
     printer.close()
     tally.tell_faults()
     if plan is not None and plan.with_report:
-        plan.write_index(tally.entries)
+        plan.write_index(tally.entries, bundle)
     return tally.exit_code
 
 
@@ -97,7 +97,7 @@ def _make_printer(request: ScanRequest) -> Printer:
         case OutputForm.CSV:
             return CsvPrinter()
         case OutputForm.TABLE:
-            return TablePrinter()
+            return TablePrinter(request.model)
 
 
 def default_jobs() -> int:

@@ -104,7 +104,7 @@ def render_report(
         overlay=overlay,
         note=note,
         media=describe_media(result),
-        model=describe_model(result, bundle),
+        model=[*describe_model(bundle), *_describe_run(result)],
         spans=_describe_spans(result),
         base_rates=base_rate_table(),
         words=words,
@@ -130,9 +130,19 @@ def describe_entry(
     )
 
 
-def write_index(entries: Sequence[IndexEntry], path: Path, *, note: str = "") -> None:
-    """Write a page that lists the inputs of a run with their verdicts and links to their pages."""
-    write_whole(path, _render("index.html", entries=entries, note=note).encode())
+def write_index(entries: Sequence[IndexEntry], bundle: ModelBundle, path: Path, *, note: str = "") -> None:
+    """Write a page that lists the inputs of a run with their verdicts and links to their pages.
+
+    It says of the model what each report says: who reads verdicts here may never open one.
+    """
+    page = _render(
+        "index.html",
+        entries=entries,
+        note=note,
+        model=describe_model(bundle),
+        base_rates=base_rate_table(),
+    )
+    write_whole(path, page.encode())
 
 
 def _render(template: str, **values: object) -> str:
@@ -234,15 +244,13 @@ def describe_media(result: ScanResult) -> list[tuple[str, str]]:
     return [*facts, *(("note", words.WARNINGS[warning]) for warning in find_warnings(result))]
 
 
-def describe_model(result: ScanResult, bundle: ModelBundle) -> list[tuple[str, str]]:
-    """Return the facts of the model as pairs of words, its card included."""
+def describe_model(bundle: ModelBundle) -> list[tuple[str, str]]:
+    """Return the facts of the model as pairs of words: its card, and what that leaves open."""
     calibration = bundle.calibration
     facts = [
         ("name", bundle.name),
         ("network", f"{bundle.network}, {bundle.input_size} px crops, {bundle.grid} x {bundle.grid} patches"),
         ("weights, SHA-256", bundle.weights_sha256),
-        ("run by", f"{result.model.engine}, {result.model.precision}"),
-        ("policy", f"{result.policy.name}, version {result.policy.version}"),
     ]
     if calibration is None:
         facts.append(("calibration", "none: scores are no probabilities"))
@@ -258,7 +266,18 @@ def describe_model(result: ScanResult, bundle: ModelBundle) -> list[tuple[str, s
         for each in bundle.thresholds
     ]
     card = [(subject.replace("_", " "), text) for subject, text in bundle.card.items()]
-    return [*facts, *card, ("pipeline fingerprint", result.fingerprint)]
+    known = {subject for subject, _ in card}
+    silent = [(subject, words.CARD_SILENCE) for subject in words.CARD_SUBJECTS if subject not in known]
+    return [*facts, *card, *silent]
+
+
+def _describe_run(result: ScanResult) -> list[tuple[str, str]]:
+    """Return what made this score of the model's output, as pairs of words."""
+    return [
+        ("run by", f"{result.model.engine}, {result.model.precision}"),
+        ("policy", f"{result.policy.name}, version {result.policy.version}"),
+        ("pipeline fingerprint", result.fingerprint),
+    ]
 
 
 def base_rate_table() -> list[BaseRateRow]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from engine.output.names import escape_controls, to_text
+from engine.output.names import escape_controls, escape_for_terminal, to_text
 from engine.results import (
     EvidenceReason,
     FaceRegion,
@@ -90,6 +90,17 @@ def format_clock(time_us: int) -> str:
     hours, minutes = divmod(minutes, 60)
     clock = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{clock}" if hours else f"{minutes}:{clock}"
+
+
+CARD_SUBJECTS = ("training data", "error rates", "not shown to detect")
+"""What whoever reads a verdict has to know of its model."""
+CARD_SILENCE = "The card says nothing of it, so it is not known here."
+
+
+def say_caution(model: str) -> str:
+    """Return the line below verdicts without their model's card; ``model`` is its name or folder."""
+    named = escape_for_terminal(to_text(model))
+    return f"Triage for people to judge, no proof. Error rates: fakesieve model show {named}"
 
 
 def say_missing(samples: MissingSamples) -> str:

@@ -10,7 +10,7 @@ import pytest
 from engine.cli.printers import CsvPrinter, JsonPrinter, TablePrinter
 from engine.errors import Unavailable
 from engine.results import RejectReason
-from tests.engine.output.made_results import make_failed_result
+from tests.engine.output.made_results import make_failed_result, make_result
 
 
 class FullStdout(io.StringIO):
@@ -30,7 +30,7 @@ def print_nothing(kind: str) -> None:
     elif kind == "json":
         JsonPrinter(with_patches=False).close()
     else:
-        printer = TablePrinter()
+        printer = TablePrinter("made")
         printer.add(make_failed_result())
         printer.close()
 
@@ -49,11 +49,11 @@ def test_a_reader_that_went_away_is_no_fault_of_ours(monkeypatch: pytest.MonkeyP
         print_nothing("csv")
 
 
-@pytest.mark.parametrize("printer", [CsvPrinter, TablePrinter])
-def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, printer) -> None:
+@pytest.mark.parametrize("make_printer", [CsvPrinter, lambda: TablePrinter("made")], ids=["csv", "table"])
+def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch, make_printer) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    printing = printer()
+    printing = make_printer()
     printing.add(make_failed_result(Path("née.mp4")))
     printing.close()
     assert b"n\\xe9e.mp4" in written.getvalue()
@@ -62,5 +62,17 @@ def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.Monkey
 def test_a_run_that_broke_off_before_its_first_row_prints_no_empty_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    TablePrinter().close()
+    TablePrinter("made").close()
     assert capsys.readouterr().out == ""
+
+
+def test_below_the_table_stands_what_a_verdict_is_and_where_its_error_rates_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printer = TablePrinter("models/\x1b[2Jmine")
+    printer.add(make_result())
+    printer.close()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "Triage for people to judge, no proof. Error rates: fakesieve model show models/\\x1b[2Jmine"
+    )

@@ -150,6 +150,13 @@ def test_facts_of_the_model_and_its_card_are_told() -> None:
     assert "none: scores are no probabilities" in words
 
 
+def test_a_card_that_leaves_out_what_a_reader_has_to_know_is_said_to() -> None:
+    bundle = replace(BUNDLE, card={"training_data": "drawn faces"})
+    words = Page(render_report(make_result(), bundle, ())).words
+    assert "error rates The card says nothing of it" in words
+    assert "training data The card" not in words
+
+
 def test_base_rates_are_those_of_bayes() -> None:
     assert [(row.forged, row.flagged) for row in base_rate_table()] == [
         ("1 in 100", ("45 %", "89 %", "99 %")),
@@ -181,7 +188,7 @@ def test_the_index_lists_every_input_with_its_pages(tmp_path: Path) -> None:
         describe_entry(make_result(), report="made.report.html", overlay="made.overlay.mp4", note="ours"),
         describe_entry(make_failed_result(Path("<b>.mp4")), report="b.report.html", overlay=None),
     ]
-    write_index(entries, tmp_path / "index.html", note="All real.")
+    write_index(entries, BUNDLE, tmp_path / "index.html", note="All real.")
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert "fakesieve: 2 inputs" in page.words
     assert [tag["href"] for tag in page.named("a")] == [
@@ -191,3 +198,18 @@ def test_the_index_lists_every_input_with_its_pages(tmp_path: Path) -> None:
     ]
     assert not page.named("b")
     assert "NOT_VIDEO" in page.words
+
+
+def test_the_index_says_of_its_verdicts_what_each_report_says(tmp_path: Path) -> None:
+    bundle = replace(
+        BUNDLE, card={"training data": "drawn faces", "error rates": "3 of 25 real clips flagged"}
+    )
+    entry = describe_entry(make_result(), report=None, overlay=None)
+    write_index([entry], bundle, tmp_path / "index.html")
+    words = Page((tmp_path / "index.html").read_text(encoding="utf-8")).words
+    assert "This is triage for people" in words
+    assert "name made" in words
+    assert "training data drawn faces" in words
+    assert "error rates 3 of 25 real clips flagged" in words
+    assert "1 in 1,000 7 % 44 % 89 %" in words
+    assert "does not mean authentic" in words
