@@ -114,6 +114,7 @@ def _write_missing(missing: Iterable[MissingSamples]) -> list[MissingOut]:
             count=each.count,
             first_us=each.first_us,
             last_us=each.last_us,
+            pts_us=None if each.pts_us is None else list(each.pts_us),
         )
         for each in missing
     ]

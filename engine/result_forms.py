@@ -80,6 +80,7 @@ def form_missing(missing: Iterable[MissingSamples]) -> list[JsonObject]:
             "count": samples.count,
             "first_us": samples.first_us,
             "last_us": samples.last_us,
+            "pts_us": None if samples.pts_us is None else list(samples.pts_us),
         }
         for samples in missing
     ]

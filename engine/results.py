@@ -148,29 +148,41 @@ def _check_span(start_us: int, end_us: int) -> None:
 
 
 MISSING_GROUPS = 8
-"""Causes of missing samples that a result names; the rest is in its counts."""
+"""Causes of missing samples that a result tells apart; with more, the last entry has the rest."""
 
 
 @dataclass(frozen=True)
 class MissingSamples:
-    """Samples that were asked for and did not come, all for one cause. Times in microseconds."""
+    """Samples that were asked for and did not come, all for one cause. Times in microseconds.
+
+    ``pts_us`` are the times of all of them, in order; None in results of releases that kept only their ends.
+    """
 
     reason: EvidenceReason
     detail: str  # what was seen; of a run that was broken off, beginning with its ``RejectReason``
     count: int
     first_us: int
     last_us: int
+    pts_us: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.first_us <= self.last_us:
             raise ValueError(f"{self.count} samples are missing from {self.first_us} to {self.last_us} us")
+        if self.pts_us is not None and (
+            len(self.pts_us) != self.count
+            or list(self.pts_us) != sorted(self.pts_us)
+            or (self.pts_us[0], self.pts_us[-1]) != (self.first_us, self.last_us)
+        ):
+            raise ValueError(
+                f"{self.pts_us} are not {self.count} times from {self.first_us} to {self.last_us} us"
+            )
 
 
 @dataclass(frozen=True)
 class Coverage:
     """How much of a video the score rests on. Counts of frames and faces, times in microseconds.
 
-    ``missing`` are the most frequent causes why samples did not come; None where they were not kept.
+    ``missing`` names every sample that did not come, by cause; None where that was not kept.
     """
 
     frames_in_video: int

@@ -367,9 +367,26 @@ def _coverage(
 
 
 def _group_missing(evidence: ShardEvidence) -> tuple[MissingSamples, ...]:
-    """Return the missing samples by cause, the most frequent first and at most ``MISSING_GROUPS``."""
+    """Return the missing samples by cause, the most frequent first.
+
+    Of more than ``MISSING_GROUPS`` causes the rarer ones share an entry, so that no sample goes unnamed.
+    """
     times: dict[tuple[EvidenceReason, str], list[int]] = {}
     for sample in evidence.missing:
         times.setdefault((sample.reason, sample.detail), []).append(sample.pts_us)
-    groups = [MissingSamples(*cause, len(us), min(us), max(us)) for cause, us in times.items()]
-    return tuple(sorted(groups, key=lambda group: (-group.count, group.first_us))[:MISSING_GROUPS])
+    causes = sorted(times, key=lambda cause: (-len(times[cause]), min(times[cause])))
+    if len(causes) <= MISSING_GROUPS:
+        return tuple(_name_missing(*cause, times[cause]) for cause in causes)
+    named = [_name_missing(*cause, times[cause]) for cause in causes[: MISSING_GROUPS - 1]]
+    rest: dict[EvidenceReason, list[tuple[EvidenceReason, str]]] = {}
+    for cause in causes[MISSING_GROUPS - 1 :]:
+        rest.setdefault(cause[0], []).append(cause)
+    for reason, rare in rest.items():
+        detail = f"{len(rare)} rarer causes, the first of them: {rare[0][1]}"
+        named.append(_name_missing(reason, detail, [time for cause in rare for time in times[cause]]))
+    return tuple(named)
+
+
+def _name_missing(reason: EvidenceReason, detail: str, times: Sequence[int]) -> MissingSamples:
+    us = tuple(sorted(times))
+    return MissingSamples(reason, detail, len(us), us[0], us[-1], us)

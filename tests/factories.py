@@ -91,7 +91,12 @@ def make_track(ordinal: int = 0, scores: Sequence[float | None] = (0.9, 0.95, No
 
 
 CUT_OFF = MissingSamples(
-    EvidenceReason.NOT_DECODED, "DECODE_TIMEOUT: took too long", 1, 2 * SECOND_US, 2 * SECOND_US
+    EvidenceReason.NOT_DECODED,
+    "DECODE_TIMEOUT: took too long",
+    1,
+    2 * SECOND_US,
+    2 * SECOND_US,
+    (2 * SECOND_US,),
 )
 
 

@@ -52,19 +52,24 @@ class VerdictOut(Answer):
 
 
 class MissingOut(Answer):
-    """Sampled frames that were not decoded, all for one cause, which is in ``detail``."""
+    """Sampled frames that were not decoded, all for one cause, which is in ``detail``.
+
+    ``pts_us`` are the times of all of them; null where only the first and the last were kept, as by releases
+    before this field. Of more than 8 causes the last entry has the rest.
+    """
 
     reason: EvidenceReason
     detail: str
     count: int
     first_us: Micros
     last_us: Micros
+    pts_us: list[Micros] | None = None
 
 
 class CoverageOut(Answer):
     """How much of the video the score rests on.
 
-    ``missing`` are the most frequent causes why sampled frames were not decoded; null where they were not
+    ``missing`` names the sampled frames that were not decoded, by cause; null where they were not
     kept, as by releases before this field, and in the short view.
     """
 

@@ -194,16 +194,19 @@ def _coverage() -> Schema:
 
 def _missing() -> Schema:
     cause = _object(
-        "Samples that did not come, all for one cause.",
+        "Samples that did not come, all for one cause; of more than 8 causes the last entry has the rest.",
         {
             "reason": _one_of(EvidenceReason),
             "detail": _text("What was seen; where decoding was broken off, its reason and a colon first."),
             "count": _count("Of samples."),
             "first_us": _count("Time of the first of them."),
             "last_us": _count("Time of the last of them."),
+            "pts_us": _or_null(
+                _list(_count(), "Times of all of them, in order; null where only first and last were kept.")
+            ),
         },
     )
-    causes = _list(cause, "Why frames_sampled - frames_decoded frames are missing, most frequent first.")
+    causes = _list(cause, "Which frames_sampled - frames_decoded frames are missing, and why.")
     return {**causes, "maxItems": MISSING_GROUPS}
 
 

@@ -97,6 +97,10 @@ CARD_SUBJECTS = ("training data", "error rates", "not shown to detect")
 CARD_SILENCE = "The card says nothing of it, so it is not known here."
 
 
+MISSING_TIMES_TOLD = 24
+"""Times that a sentence lists; documents name all of them."""
+
+
 def say_caution(model: str) -> str:
     """Return the line below verdicts without their model's card; ``model`` is its name or folder."""
     named = escape_for_terminal(to_text(model))
@@ -106,8 +110,13 @@ def say_caution(model: str) -> str:
 def say_missing(samples: MissingSamples) -> str:
     """Return in words how many samples are missing for one cause, when, and why."""
     first, last = format_clock(samples.first_us), format_clock(samples.last_us)
-    span = f"frame at {first}" if samples.count == 1 else f"frames from {first} to {last}"
-    return f"{samples.count:,} {span}: {escape_controls(to_text(samples.detail))}"
+    if samples.count == 1:
+        when = f"frame at {first}"
+    elif samples.pts_us is None or samples.count > MISSING_TIMES_TOLD:
+        when = f"frames from {first} to {last}"
+    else:
+        when = "frames at " + ", ".join(format_clock(time) for time in samples.pts_us)
+    return f"{samples.count:,} {when}: {escape_controls(to_text(samples.detail))}"
 
 
 def format_score(score: float | None) -> str:

@@ -10,6 +10,7 @@ from engine.output.words import (
     format_clock,
     format_score,
     format_share,
+    say_missing,
 )
 from engine.result_forms import JsonObject
 from engine.results import Segment, SegmentKind
@@ -43,6 +44,7 @@ def _describe_finding(found: Finding) -> list[str]:
     lines.append(f"  scored    {format_share(found.coverage_ratio)} of its time, {faces}")
     if found.reasons:
         lines.append("            " + ", ".join(EVIDENCE[reason] for reason in found.reasons))
+    lines += [f"  missing   {escape_for_terminal(say_missing(each))}" for each in found.missing or ()]
     lines += [_tell_span(each) for each in found.segments if each.kind is SegmentKind.SUSPICIOUS]
     lines.append(f"  model     {found.model} ({found.engine}, {found.precision}), policy {found.policy}")
     return [*lines, _TRIAGE]

@@ -236,7 +236,12 @@ def read_missing(row: tables.Analysis) -> tuple[MissingSamples, ...] | None:
         return () if row.frames_decoded == row.frames_sampled else None
     return tuple(
         MissingSamples(
-            EvidenceReason(each["reason"]), each["detail"], each["count"], each["first_us"], each["last_us"]
+            EvidenceReason(each["reason"]),
+            each["detail"],
+            each["count"],
+            each["first_us"],
+            each["last_us"],
+            None if each.get("pts_us") is None else tuple(each["pts_us"]),  # not in rows of older releases
         )
         for each in row.missing
     )

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from engine.results import EvidenceReason, FaceRegion, Outcome, Segment, VerdictReason, VerdictValue
+from engine.results import (
+    EvidenceReason,
+    FaceRegion,
+    MissingSamples,
+    Outcome,
+    Segment,
+    VerdictReason,
+    VerdictValue,
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Finding:
     interval: tuple[float, float] | None
     coverage_ratio: float
     reasons: tuple[EvidenceReason, ...]
+    missing: tuple[MissingSamples, ...] | None  # None where it was not kept
     faces: tuple[Face, ...]
     segments: tuple[Segment, ...]
     model: str

@@ -106,8 +106,8 @@ def test_one_analysis_in_short_and_in_full(acme: Caller, ids: Ids) -> None:
             "reason": "not_decoded",
             "detail": "DECODE_TIMEOUT: took too long",
             "count": 1,
-            "first_us": 2_000_000,
-            "last_us": 2_000_000,
+            **dict.fromkeys(("first_us", "last_us"), 2_000_000),
+            "pts_us": [2_000_000],
         }
     ]
     assert full["time_series"]["score"] == [0.9, 0.95, None]

@@ -183,6 +183,23 @@ def test_less_than_all_decoded_is_a_partial_score() -> None:
     assert [s.reason for s in excluded] == [EvidenceReason.NOT_DECODED]
 
 
+@pytest.mark.parametrize("causes", [1, 8, 9, 40])
+def test_every_sample_that_did_not_come_is_named_however_many_causes_there_are(causes: int) -> None:
+    lost = [
+        MissingSample(SECOND * (100 + i), EvidenceReason.NOT_DECODED, f"cause {i:02}") for i in range(causes)
+    ]
+    lost += [MissingSample(SECOND * (200 + i), EvidenceReason.NOT_DECODED, "cause 00") for i in range(5)]
+    evidence = make_evidence({0: [3.0] * 60}, requested=60 + len(lost))
+    groups = score(replace(evidence, missing=tuple(lost))).coverage.missing
+    assert groups is not None
+    assert len(groups) == min(causes, 8)
+    assert sorted(time for group in groups for time in group.pts_us or ()) == [each.pts_us for each in lost]
+    assert (groups[0].detail, groups[0].count, groups[0].last_us) == ("cause 00", 6, 204 * SECOND)
+    if causes == 40:
+        assert groups[-1].detail == "33 rarer causes, the first of them: cause 07"
+        assert groups[-1].pts_us == tuple(SECOND * (100 + i) for i in range(7, 40))
+
+
 def test_no_face_in_too_few_decoded_samples_is_not_called_no_face() -> None:
     evidence = make_evidence(
         {}, times_us=range(0, 4 * SECOND, SECOND), missing_us=[9 * SECOND + i for i in range(9)]

@@ -2,10 +2,10 @@
 
 import base64
 
-from api.schemas.analyses import AnalysisOut, MapsOut, SegmentOut, TrackOut
+from api.schemas.analyses import AnalysisOut, CoverageOut, MapsOut, SegmentOut, TrackOut
 from api.schemas.job_logs import LogLineOut
 from api.schemas.jobs import AttemptOut, JobOut, ShardOut
-from engine.results import Segment
+from engine.results import MissingSamples, Segment
 from fakesieve.objects import VideoRef
 from fakesieve.values.analysis_lines import AnalysisLine
 from fakesieve.values.findings import Face, FaceMap, FaceMaps, Finding
@@ -127,11 +127,28 @@ def read_finding(found: AnalysisOut) -> Finding:
         interval=found.score.interval,
         coverage_ratio=line.coverage_ratio,
         reasons=line.reasons,
+        missing=_read_missing(found.coverage),
         faces=tuple(_read_face(each) for each in found.tracks or []),
         segments=tuple(_read_segment(each) for each in found.segments or []),
         model=line.model,
         engine=line.engine,
         precision=line.precision,
+    )
+
+
+def _read_missing(coverage: CoverageOut) -> tuple[MissingSamples, ...] | None:
+    if coverage.missing is None:
+        return None
+    return tuple(
+        MissingSamples(
+            reason=each.reason,
+            detail=each.detail,
+            count=each.count,
+            first_us=each.first_us,
+            last_us=each.last_us,
+            pts_us=None if each.pts_us is None else tuple(each.pts_us),
+        )
+        for each in coverage.missing
     )
 
 

@@ -54,6 +54,7 @@ def _read_finding(found: Result, record: AnalysisRecord) -> Finding:
         interval=score.interval,
         coverage_ratio=score.coverage.ratio,
         reasons=score.reasons,
+        missing=score.coverage.missing,
         faces=tuple(_read_face(track, has_maps=track.ordinal in mapped) for track in score.tracks),
         segments=score.segments,
         model=record.model.name,

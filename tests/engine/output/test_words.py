@@ -11,6 +11,7 @@ from engine.results import (
     EvidenceReason,
     FaceRegion,
     MediaWarning,
+    MissingSamples,
     Outcome,
     VerdictReason,
     VerdictValue,
@@ -59,3 +60,12 @@ def test_times_are_rounded_to_tenths(time_us: int, said: str) -> None:
 @pytest.mark.parametrize(("share", "said"), [(0.0, "0 %"), (0.001, "1 %"), (0.999, "99 %"), (1.0, "100 %")])
 def test_shares_are_whole_only_if_they_are(share: float, said: str) -> None:
     assert words.format_share(share) == said
+
+
+def test_lost_samples_are_named_one_by_one_as_long_as_a_sentence_can() -> None:
+    few = MissingSamples(EvidenceReason.NOT_DECODED, "damaged", 2, 500_000, 4_000_000, (500_000, 4_000_000))
+    many = MissingSamples(
+        EvidenceReason.NOT_DECODED, "damaged", 60, 0, 59_000_000, tuple(range(0, 60_000_000, 1_000_000))
+    )
+    assert words.say_missing(few) == "2 frames at 0:00.5, 0:04.0: damaged"
+    assert words.say_missing(many) == "60 frames from 0:00.0 to 0:59.0: damaged"

@@ -85,6 +85,7 @@ def test_people_read_verdict_evidence_and_what_it_is_worth(fleet: Fleet) -> None
     assert "scored    67 % of its time, 1 face\n" in text
     assert "suspicious face 0 from 0:00.0 to 0:02.0: mouth" in text
     assert "lv-compact (onnxruntime-cpu, f32), policy balanced@1" in text
+    assert "missing   1 frame at 0:02.0: DECODE_TIMEOUT: took too long\n" in text
     assert "triage for people" in text
 
 
