@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.calibrate import Calibration, TooFewLabels, fit_calibration, fit_threshold, to_logit
 from engine.evaluation.manifest import REAL
-from engine.evaluation.measures import ItemResult
+from engine.evaluation.measures import ItemResult, join_pictures
 from engine.policy import Threshold
 
 RATES = (0.10, 0.05, 0.01)
@@ -31,8 +31,9 @@ class Fits:
 def fit_model(results: Sequence[ItemResult], fitted_on: str) -> Fits:
     """Fit what the scored files allow. They should be of people and sources that the model never saw."""
     scored = [result for result in results if result.raw is not None]
-    logit = to_logit(np.array([result.raw for result in scored], np.float64))
-    label = np.array([result.item.label for result in scored], np.int64)
+    # Of videos, for their scores are what a calibration is applied to; frames of one are no new evidence.
+    videos = join_pictures(scored, np.array([result.raw for result in scored], np.float64))
+    logit, label = to_logit(videos.score), videos.label
     refusals: list[str] = []
     calibration: Calibration | None = None
     try:

@@ -151,7 +151,7 @@ def measure_results(
     """Compute all measures. Files without a score are kept aside: nothing stands in for them."""
     scored = [result for result in results if result.raw is not None]
     bootstrap = Bootstrap([result.item.cluster for result in scored], replicates)
-    videos = _join_pictures(scored)
+    videos = join_pictures(scored, _columns(scored)[0])
     roc = RocMaker(videos.score, videos.label).curve(np.ones(len(videos.score))) if scored else None
     return Evaluation(
         results=tuple(results),
@@ -185,29 +185,29 @@ def _columns(scored: Sequence[ItemResult]) -> tuple[F64, I64]:
 
 
 @dataclass(frozen=True)
-class _Videos:
-    """One entry for each video: what its figures are computed from."""
+class Videos:
+    """One entry for each video: what its figures are computed from, and what a model is fitted on."""
 
     score: F64  # [n]
     label: I64  # [n]
     clusters: tuple[str, ...]  # [n]
 
 
-def _join_pictures(scored: Sequence[ItemResult]) -> _Videos:
-    """Return the files as videos: pictures that agree in :func:`_name_video` are frames of one.
+def join_pictures(scored: Sequence[ItemResult], scores: F64) -> Videos:
+    """Return the files as videos, with ``scores`` [n]: pictures that agree in :func:`_name_video` are one.
 
     Its score is the mean of their logits, as frames of a file are averaged. A file of a video stays one
     entry, and so does a picture that stands alone.
     """
-    videos: dict[object, list[ItemResult]] = {}
+    videos: dict[object, list[int]] = {}
     for place, result in enumerate(scored):
         is_frame = result.kind is MediaKind.PICTURE
         key = _name_video(result.item) if is_frame else place
-        videos.setdefault(key, []).append(result)
-    score = [_columns(frames)[0] for frames in videos.values()]
+        videos.setdefault(key, []).append(place)
+    score = [scores[places] for places in videos.values()]
     joined = [float(each[0]) if len(each) == 1 else float(sigmoid(to_logit(each).mean())) for each in score]
-    first = [frames[0].item for frames in videos.values()]
-    return _Videos(
+    first = [scored[places[0]].item for places in videos.values()]
+    return Videos(
         np.array(joined, np.float64),
         np.array([item.label for item in first], np.int64),
         tuple(item.cluster for item in first),
@@ -225,8 +225,7 @@ def _name_video(item: Item) -> tuple[object, ...]:
 
 def _measure(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Measures:
     score, label = _columns(scored)
-    clusters = [result.item.cluster for result in scored]
-    videos = _join_pictures(scored)
+    videos = join_pictures(scored, score)
     video = RocMaker(videos.score, videos.label)
     frames = [(value, result) for result in scored for value in result.frame_scores]
     frame = RocMaker(
@@ -245,7 +244,7 @@ def _measure(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Measures:
             video.measure(lambda roc: roc.true_positive_at(0.01)), videos.clusters
         ),
         eer=bootstrap.estimate(video.measure(Roc.equal_error), videos.clusters),
-        ece=bootstrap.estimate(calibration_measure(score, label), clusters),
+        ece=bootstrap.estimate(calibration_measure(videos.score, videos.label), videos.clusters),
         pair_accuracy=_pair_accuracy(scored, bootstrap),
         patch_iou=_patch_overlap(scored, bootstrap),
     )
@@ -264,26 +263,29 @@ def _patch_overlap(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Estima
 
 
 def _groups(scored: Sequence[ItemResult], bootstrap: Bootstrap) -> Iterable[Group]:
-    """Yield the measures of every method, subset and compression, if there is more than one of it.
+    """Yield the measures of every method, subset and compression that is not all that was scored.
 
     Methods are compared with the real files of the subsets in which they occur, or with all real files if
     those subsets hold none.
     """
     methods = _values(scored, lambda item: item.method)
-    for method in methods if len(methods) > 1 else ():
+    for method in methods:
         forged = [result for result in scored if result.item.method == method]
         subsets = {result.item.subset for result in forged}
         real = [result for result in scored if result.item.label == REAL]
         beside = [result for result in real if result.item.subset in subsets] or real
-        yield Group("method", method, _measure([*beside, *forged], bootstrap))
+        if len(beside) + len(forged) < len(scored):
+            yield Group("method", method, _measure([*beside, *forged], bootstrap))
     by_column: tuple[tuple[str, Callable[[Item], str]], ...] = (
         ("subset", lambda item: item.subset),
         ("compression", lambda item: item.compression),
     )
     for by, read in by_column:
         values = _values(scored, read)
-        for value in values if len(values) > 1 else ():
-            yield Group(by, value, _measure([r for r in scored if read(r.item) == value], bootstrap))
+        for value in values:
+            within = [result for result in scored if read(result.item) == value]
+            if len(within) < len(scored):
+                yield Group(by, value, _measure(within, bootstrap))
 
 
 def _values(scored: Sequence[ItemResult], read: Callable[[Item], str]) -> list[str]:

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.evaluation.charts import draw_histogram, draw_reliability, draw_roc
 from engine.evaluation.files import RunFacts, named_estimates
 from engine.evaluation.manifest import MANIPULATED, REAL
-from engine.evaluation.measures import Evaluation, ItemResult, Measures, PeakFace
+from engine.evaluation.measures import Evaluation, ItemResult, Measures, PeakFace, join_pictures
 from engine.evaluation.metrics import Estimate
 from engine.output.files import write_whole
 from engine.output.names import escape_controls, to_text
@@ -74,6 +74,7 @@ def write_report(path: Path, evaluation: Evaluation, facts: RunFacts, draw_peak:
     scored = [result for result in evaluation.results if result.raw is not None]
     score = np.array([result.used for result in scored], np.float64)
     label = np.array([result.item.label for result in scored], np.int64)
+    videos = join_pictures(scored, score)
     auc = evaluation.overall.video_auc
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -86,7 +87,7 @@ def write_report(path: Path, evaluation: Evaluation, facts: RunFacts, draw_peak:
         rows=[_measure_row("all files", evaluation.overall)]
         + [_measure_row(f"{group.by}: {group.name}", group.measures) for group in evaluation.groups],
         roc=Markup("") if evaluation.roc is None else draw_roc(evaluation.roc, _short(auc)),
-        reliability=draw_reliability(score, label) if scored else Markup(""),
+        reliability=draw_reliability(videos.score, videos.label) if scored else Markup(""),
         histogram=draw_histogram(score, label) if scored else Markup(""),
         points=evaluation.points,
         base_rates=_base_rates(evaluation.overall),

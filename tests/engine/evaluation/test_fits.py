@@ -1,12 +1,15 @@
 """What a labelled set gives a model to keep."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.aggregate import sigmoid
 from engine.calibrate import to_logit
+from engine.container import MediaKind
 from engine.evaluation.files import fits_form
 from engine.evaluation.fits import Fits, FitsUnusable, fit_model, read_fits
 from engine.evaluation.measures import ItemResult
@@ -44,6 +47,21 @@ def test_real_files_alone_give_thresholds_on_raw_scores() -> None:
     assert len(fits.thresholds) == 3
     assert [t.extrapolated for t in fits.thresholds] == [False, False, True]
     assert "no calibration: 200 videos with 0 of the rarer kind" in fits.refusals[0]
+
+
+def test_frames_of_one_video_are_no_new_evidence() -> None:
+    videos = draw_results(200, 100)
+    frames = [
+        replace(video, kind=MediaKind.PICTURE, raw=float(sigmoid(to_logit(np.array([video.raw]))[0] + shift)))
+        for video in videos
+        for shift in (-1.5, 0.0, 1.5)
+    ]
+    alone, joined = fit_model(videos, "drawn"), fit_model(frames, "drawn")
+    assert joined.calibration is not None
+    assert alone.calibration is not None
+    assert joined.calibration.count == 300
+    assert joined.calibration.slope == pytest.approx(alone.calibration.slope, rel=1e-3)
+    assert [t.count for t in joined.thresholds] == [200, 200, 200]
 
 
 def test_too_few_files_give_nothing_and_say_so() -> None:

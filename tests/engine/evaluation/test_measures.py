@@ -89,7 +89,10 @@ def test_pictures_of_one_video_and_label_are_one_entry_of_its_figures() -> None:
     assert evaluation.roc is not None
     assert evaluation.roc.area() == 1.0
     assert overall.frame_auc.count == 8  # frames stay single, and so do files
-    assert (overall.real, overall.manipulated, overall.ece.count) == (4, 4, 8)
+    assert (overall.real, overall.manipulated) == (4, 4)
+    joined = 1 / (1 + np.exp([2 / 3, -np.log(0.3 / 0.7), -1, 0]))
+    assert overall.ece.count == 4
+    assert overall.ece.value == pytest.approx(np.abs(joined - [0, 0, 1, 1]).mean())  # a bin for each
 
 
 @pytest.mark.parametrize("column", ["method", "subset", "compression"])
@@ -157,6 +160,28 @@ def test_method_is_compared_with_the_real_files_beside_it() -> None:
     assert groups["method", "paint"].video_auc.value == 0.5
     assert groups["subset", "two"].video_auc.value is None
     assert ("compression", "") not in groups
+
+
+def test_one_method_has_its_own_figures_where_real_files_of_other_subsets_are_there_too() -> None:
+    results = [
+        make_result("r1", 0, 0.5, subset="one"),
+        make_result("r2", 0, 0.9, subset="two"),
+        make_result("f1", 1, 0.6, subset="one", method="swap"),
+    ]
+    evaluation = measure(results)
+    assert evaluation.overall.video_auc.value == 0.5
+    groups = {(g.by, g.name): g.measures for g in evaluation.groups}
+    assert groups["method", "swap"].video_auc.value == 1.0
+
+
+def test_groups_that_are_all_there_is_are_not_told_twice() -> None:
+    results = [
+        make_result("r1", 0, 0.5, subset="one"),
+        make_result("f1", 1, 0.6, subset="one", method="swap"),
+    ]
+    assert measure(results).groups == ()
+    beside = [*results, make_result("r2", 0, 0.7)]  # of no subset
+    assert [(g.by, g.name) for g in measure(beside).groups] == [("method", "swap"), ("subset", "one")]
 
 
 def test_pairs_and_overlaps_are_measured_where_they_exist() -> None:
