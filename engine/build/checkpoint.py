@@ -21,6 +21,8 @@ from engine.errors import BundleInvalid
 from engine.network.noise import srm_planes
 from engine.network.two_stream import TwoStreamNet
 from engine.network.variants import build_lv_xception
+from engine.output.files import make_folder, write_whole
+from engine.output.names import escape_controls, to_text
 from engine.results import RejectReason
 
 _PREFIX = "module."
@@ -49,21 +51,40 @@ class KeyFaults:
 
     def describe(self) -> str:
         """Name the keys by kind; an empty string if there is no fault."""
-        kinds = {"missing": self.missing, "unexpected": self.unexpected, "misshaped": self.misshaped}
-        return "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in kinds.items() if keys)
+        return "; ".join(f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in self._kinds if keys)
+
+    def list_all(self) -> str:
+        """Return a line for every key, with its kind; none is left out."""
+        return "".join(
+            f"{kind}: {escape_controls(to_text(key))}\n" for kind, keys in self._kinds for key in keys
+        )
+
+    @property
+    def are_told_in_part(self) -> bool:
+        """Whether ``describe`` counts some keys without naming them."""
+        return any(len(keys) > _NAMED_MAX for _, keys in self._kinds)
+
+    @property
+    def _kinds(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return ("missing", self.missing), ("unexpected", self.unexpected), ("misshaped", self.misshaped)
 
 
-def import_checkpoint(path: Path) -> TwoStreamNet:
+def import_checkpoint(path: Path, *, faults_to: Path | None = None) -> TwoStreamNet:
     """Read a checkpoint into an lv-xception, with its projection head if the file has one.
 
     Accepts a bare state dict or one under ``state_dict``, with or without a leading ``module.``. Nothing in
-    the file is executed. Raises BundleInvalid naming missing, unexpected and misshaped keys.
+    the file is executed. Raises BundleInvalid naming missing, unexpected and misshaped keys; where they are
+    too many for a message, ``faults_to`` is written with all of them, and Unavailable raised if it cannot be.
     """
     tensors = read_state_dict(path)
     projection = any(key.startswith("pro_header.") for key in tensors)
     table = key_table(projection=projection)
     faults = find_faults(tensors, table)
     if text := faults.describe():
+        if faults_to is not None and faults.are_told_in_part:
+            make_folder(faults_to.parent)
+            write_whole(faults_to, faults.list_all().encode())
+            text += f"; all of them are in {faults_to}"
         raise _invalid(f"{path.name} is not a checkpoint of the reference: {text}", _hint(faults))
     _check_values(path, tensors)
     net = build_lv_xception(projection=projection)

@@ -43,7 +43,7 @@ def import_model(
 
     out = check_target(out)  # before minutes are spent
     typer.echo(f"reading {escape_for_terminal(to_text(checkpoint))}", err=True)
-    net = import_checkpoint(checkpoint)
+    net = import_checkpoint(checkpoint, faults_to=out.with_name(f"{out.name}.keys.txt"))
     card = {
         "source": f"checkpoint {checkpoint.name} of the reference implementation",
         "source_sha256": file_sha256(checkpoint),

@@ -217,3 +217,12 @@ def test_contents_of_other_kinds_are_refused(tmp_path: Path, content: object) ->
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleInvalid, match="cannot be read"):
         read_state_dict(tmp_path / "none.pth")
+
+
+def test_a_refusal_that_names_every_key_writes_no_list(tmp_path: Path) -> None:
+    tensors = stand_ins()
+    tensors["lfe0.\x1bgama"] = torch.ones(1)
+    with pytest.raises(BundleInvalid, match="1 unexpected"):
+        import_checkpoint(saved(tmp_path, tensors), faults_to=tmp_path / "keys.txt")
+    assert not (tmp_path / "keys.txt").exists()
+    assert find_faults(tensors, key_table(projection=False)).list_all() == "unexpected: lfe0.\\x1bgama\n"

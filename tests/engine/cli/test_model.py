@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_import_writes_a_self_contained_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The checkpoint's reading has its own tests; a small network stands in for 254 MB here.
-    monkeypatch.setattr(checkpoint, "import_checkpoint", lambda path: random_compact(1))
+    monkeypatch.setattr(checkpoint, "import_checkpoint", lambda path, faults_to: random_compact(1))
     (tmp_path / "checkpoint-13.pth.tar").write_bytes(b"tensors")
     out = tmp_path / "mine"
     result = runner.invoke(model, ["import", str(tmp_path / "checkpoint-13.pth.tar"), "--out", str(out)])
@@ -43,6 +43,11 @@ def test_import_of_another_file_is_refused_and_writes_nothing(tmp_path: Path) ->
     assert isinstance(result.exception, BundleInvalid)
     assert "1 unexpected: fc.weight" in result.exception.seen
     assert not (tmp_path / "mine").exists()
+    named = (tmp_path / "mine.keys.txt").read_text().splitlines()
+    assert str(tmp_path / "mine.keys.txt") in result.exception.seen
+    assert len(named) == 696
+    assert sum(line.startswith("missing: ") for line in named) == 695
+    assert named[-1] == "unexpected: fc.weight"
 
 
 @pytest.mark.parametrize("in_the_way", ["mine", "mine/cat.jpg"])
