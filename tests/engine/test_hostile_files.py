@@ -19,6 +19,7 @@ from engine.results import MediaWarning, RejectReason
 from engine.sampling import SampleTarget, plan_samples
 from engine.sandbox.handle import Sandbox
 from tests.hostile import Corpus, shared_corpus
+from tests.hostile_recipes.watching import DeedsOfThisProcess
 from tests.waiting import PATIENCE_S
 
 HANG_S = PATIENCE_S  # far above the slowest answer (3 s for 300,000 frames), also on a busy machine
@@ -160,6 +161,12 @@ def sandbox() -> Iterator[Sandbox]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def deeds() -> DeedsOfThisProcess:
+    """What the asking process does; the decoding child is watched in `test_hostile_redirects`."""
+    return DeedsOfThisProcess()
+
+
 @dataclass(frozen=True)
 class Looked:
     probe: Probe
@@ -204,22 +211,27 @@ def test_corpus_is_the_same_every_time(row: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("row", REFUSED)
-def test_bad_file_is_refused_by_its_reason(row: str, sandbox: Sandbox) -> None:
+def test_bad_file_is_refused_by_its_reason(row: str, sandbox: Sandbox, deeds: DeedsOfThisProcess) -> None:
     path = shared_corpus().file(row)
     begun = time.monotonic()
-    with pytest.raises(MediaRejected) as refusal:
+    with deeds.watch() as seen, pytest.raises(MediaRejected) as refusal:
         look(path, sandbox)
     assert refusal.value.reason is REFUSED[row]
+    assert seen == {("open", str(path))}
     assert refusal.value.seen
     assert refusal.value.hint
     assert time.monotonic() - begun < HANG_S
 
 
 @pytest.mark.parametrize("row", ACCEPTED)
-def test_odd_file_is_decoded_as_far_as_it_can_be(row: str, sandbox: Sandbox) -> None:
+def test_odd_file_is_decoded_as_far_as_it_can_be(
+    row: str, sandbox: Sandbox, deeds: DeedsOfThisProcess
+) -> None:
     expected, path = ACCEPTED[row], shared_corpus().file(row)
     begun = time.monotonic()
-    seen = look(path, sandbox)
+    with deeds.watch() as done:
+        seen = look(path, sandbox)
+    assert done == {("open", str(path))}
     probe, report = seen.probe, seen.report
     assert (probe.width, probe.height) == expected.size
     assert (probe.frame_count, probe.duration_us) == (expected.frames, expected.duration_us)

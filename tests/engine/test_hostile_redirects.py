@@ -1,20 +1,26 @@
 """Files that send their reader elsewhere: nothing else is opened, nothing goes over the network."""
 
 import contextlib
-import sys
+import io
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from engine.cli.display import RunDisplay
+from engine.cli.outputs import OutputPlan
 from engine.errors import MediaRejected
+from engine.limits import Limits
 from engine.sandbox.handle import Sandbox, SandboxLevel
+from engine.screen import scan_video
+from tests.engine.fakes import fake_tools
 from tests.engine.test_hostile_files import ACCEPTED, REFUSED, look
 from tests.hostile import Corpus
 from tests.hostile_recipes.redirects import redirect_recipes
-from tests.hostile_recipes.watching import HitCounter, ReadWatch
+from tests.hostile_recipes.watching import DeedsOfThisProcess, HitCounter, ReadWatch
 from tests.waiting import PATIENCE_S
 
 ROWS = tuple(redirect_recipes("http://127.0.0.1:9", Path("/outside")))
@@ -56,30 +62,30 @@ def test_redirection_is_not_followed(row: str, corpus: Corpus, server: HitCounte
     assert server.paths[hits:] == []
 
 
-class DeedsOfThisProcess:
-    """Files opened, connections made and programs started by Python code of this process while it is on."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-        self.seen: list[tuple[str, str]] = []
-        sys.addaudithook(self._note)  # for good: a hook cannot be taken back
-
-    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.is_on and event in {"open", "socket.connect", "socket.getaddrinfo", "subprocess.Popen"}:
-            self.seen.append((event, str(arguments[0])))
-
-
 def test_asking_process_opens_the_input_and_nothing_else(corpus: Corpus, sandbox: Sandbox) -> None:
     deeds = DeedsOfThisProcess()
-    look(corpus.file("F67f"), sandbox)  # what is loaded at first use is loaded now
     for row in ("F67f", "F67b", *(recipe.row for recipe in ROWS)):
         path = corpus.file(row)
-        deeds.seen.clear()
-        deeds.is_on = True
-        with contextlib.suppress(MediaRejected):
+        with deeds.watch() as seen, contextlib.suppress(MediaRejected):
             look(path, sandbox)
-        deeds.is_on = False
-        assert set(deeds.seen) == {("open", str(path))}
+        assert seen == {("open", str(path))}
+
+
+def test_a_scan_with_overlay_and_report_opens_its_input_and_its_outputs_alone(
+    corpus: Corpus, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path, tools, deeds = corpus.file("F67f"), fake_tools(sandbox), DeedsOfThisProcess()
+    display = RunDisplay(1, Console(file=io.StringIO()))
+    with display, display.follow(path) as watcher, deeds.watch() as seen:
+        result = scan_video(path, tools)
+        plan = OutputPlan(tmp_path, ("clip",), Limits(), with_overlay=True, with_report=True)
+        entry = plan.write(result, tools, watcher, 0)
+        plan.write_index([entry], tools.bundle)
+    assert result.score is not None
+    written = {"clip.json", "clip.npz", "clip.overlay.mp4", "clip.report.html", "index.html"}
+    assert {each.name for each in tmp_path.iterdir()} == written
+    elsewhere = {(event, name) for event, name in seen if not name.startswith(f"{tmp_path}/")}
+    assert elsewhere == {("open", str(path))}
 
 
 def test_decoding_children_can_open_and_reach_nothing(sandbox: Sandbox) -> None:

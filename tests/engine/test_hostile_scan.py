@@ -18,6 +18,7 @@ from engine.scan_result import ScanResult
 from engine.screen import ScanTools, scan_video
 from tests.documents import check_document
 from tests.hostile import shared_corpus
+from tests.hostile_recipes.watching import DeedsOfThisProcess
 
 SIDE, GRID = 64, 4
 BUNDLE = ModelBundle(
@@ -44,11 +45,16 @@ def tools() -> Iterator[ScanTools]:
 
 @pytest.fixture(scope="module")
 def scan(tools: ScanTools):
-    """Scan the file of a row, once; what is said of it follows the schema."""
+    """Scan the file of a row, once; what is said of it follows the schema, and nothing else is opened."""
+
+    deeds = DeedsOfThisProcess()
 
     @cache
     def scanned(row: str) -> ScanResult:
-        result = scan_video(shared_corpus().file(row), tools)
+        path = shared_corpus().file(row)
+        with deeds.watch() as seen:
+            result = scan_video(path, tools)
+        assert seen == {("open", str(path))}
         check_document(json.loads(dump_document(build_document(result))))
         return result
 

@@ -3,7 +3,10 @@
 import ctypes
 import os
 import struct
+import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +14,20 @@ from typing import Self
 
 _IN_ACCESS, _IN_OPEN = 0x1, 0x20
 _EVENT = struct.Struct("iIII")
+
+_DEEDS = {
+    "open",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+}
+INSTALLATION = tuple(
+    os.path.realpath(folder) for folder in (sys.prefix, sys.base_prefix, Path(__file__).parents[2] / "engine")
+)
+"""Where modules, templates, fonts and zone files of what is installed lie; they are loaded at first use."""
 
 
 class HitCounter:
@@ -76,3 +93,37 @@ class ReadWatch:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class DeedsOfThisProcess:
+    """Files opened, connections made and programs started by Python code of this process while watched."""
+
+    def __init__(self) -> None:
+        self._is_on = False
+        self._seen: set[tuple[str, str]] = set()
+        sys.addaudithook(self._note)  # for good: a hook cannot be taken back
+
+    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+        # A number is a descriptor of what was opened before.
+        if self._is_on and event in _DEEDS and not isinstance(arguments[0], int):
+            self._seen.add((event, os.fsdecode(arguments[0]) if event == "open" else str(arguments[0])))
+
+    @contextmanager
+    def watch(self) -> Generator[set[tuple[str, str]]]:
+        """Yield what is done inside of the block, but for reading the installation.
+
+        Nor is ``/dev/null`` told: a child is given it while the sandbox tries its own doors.
+        """
+        seen = self._seen = set()
+        self._is_on = True
+        try:
+            yield seen
+        finally:
+            self._is_on = False
+            seen -= {deed for deed in seen if deed[0] == "open" and _is_harmless(deed[1])}
+
+
+def _is_harmless(path: str) -> bool:
+    return path == os.devnull or os.path.realpath(path).startswith(
+        tuple(f"{folder}/" for folder in INSTALLATION)
+    )
