@@ -8,6 +8,7 @@ from fastapi import Query
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
+from api.caller_filters import read_caller_filter
 from api.dependencies import CallerDep, LookUp, LookUps, ServicesDep, Transaction, require_scope
 from api.masks import LETTERS_MAX as FIELDS_LETTERS_MAX
 from api.masks import apply_mask, read_mask
@@ -39,7 +40,6 @@ from api.writing_results import (
 )
 from fakesieve.documents import unpack_maps
 from fakesieve.errors import SourceRefused
-from fakesieve.filters.check import read_filter
 from fakesieve.filters.lexer import LETTERS_MAX as FILTER_LETTERS_MAX
 from fakesieve.filters.order import LETTERS_MAX as ORDER_LETTERS_MAX
 from fakesieve.filters.order import Order, read_order
@@ -102,7 +102,8 @@ def list_all_analyses(
     fields: FieldsText = None,
 ) -> Page[AnalysisOut] | Response:
     """List analyses by filter, newest first or as asked. Those of deleted videos are not in it."""
-    read, order, mask = read_filter(wanted), read_order(order_by), read_mask(fields, AnalysisOut)
+    read, order = read_caller_filter(wanted, caller), read_order(order_by)
+    mask = read_mask(fields, AnalysisOut)
     bound = page.bind(caller, "analyses", {"filter": wanted, "order_by": order.text})
     query = AnalysisQuery(caller.tenant_id, read, order, _read_after(bound, order), page.limit)
     lines = list_analyses(session, query)

@@ -15,6 +15,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from api.acts import note_act
+from api.caller_filters import check_may_read_words, read_caller_filter
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, prove_key, require_scope
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
@@ -26,7 +27,6 @@ from api.schemas.exports import ExportOut, NewExportBody
 from api.services import Services
 from api.video_links import LINK_S
 from fakesieve.erasure.objects import remove_object
-from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.object_stores.faults import explain_disk
 from fakesieve.objects import ObjectStore, VideoRef
@@ -77,7 +77,7 @@ def count_results(
     by: Annotated[str, Query(max_length=100, description="As `verdict` or `day,verdict`.")] = "verdict",
     wanted: FilterText = None,
 ) -> CountsOut:
-    """Count analyses by verdict, outcome, reason, verdict_reason, day, model, policy or tenant.
+    """Count analyses by verdict, outcome, reason, verdict_reason, day, model, policy, disposition or tenant.
 
     `error_reason` counts jobs without a result, alone and without a filter. A tenant sees itself alone.
     """
@@ -85,7 +85,10 @@ def count_results(
     if names == ["error_reason"] and not wanted:
         found = count_faults(session, caller.tenant_id)
     else:
-        found = count_analyses(session, caller.tenant_id, _read_by(names), read_filter(wanted))
+        keys = _read_by(names)
+        if CountBy.DISPOSITION in keys:
+            check_may_read_words(caller)
+        found = count_analyses(session, caller.tenant_id, keys, read_caller_filter(wanted, caller))
     return CountsOut(
         by=names,
         total=found.total,
@@ -118,7 +121,9 @@ def export_results(
 
     A Parquet file is written here before it is sent, so it has at most 200,000 rows.
     """
-    query = AnalysisQuery(caller.tenant_id, read_filter(wanted), read_order(order_by), limit=PAGE_MAX)
+    query = AnalysisQuery(
+        caller.tenant_id, read_caller_filter(wanted, caller), read_order(order_by), limit=PAGE_MAX
+    )
     check_format(form)
 
     def begin() -> Iterator[bytes]:
@@ -210,7 +215,7 @@ def create_export(
     streamed by `GET /v1/analyses:export`.
     """
     query = AnalysisQuery(
-        caller.tenant_id, read_filter(body.filter), read_order(body.order_by), limit=PAGE_MAX
+        caller.tenant_id, read_caller_filter(body.filter, caller), read_order(body.order_by), limit=PAGE_MAX
     )
     check_format(body.format)
     with _hold_export(services, caller):

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
+from api.caller_filters import read_caller_filter
 from api.dependencies import CallerDep, Jobs, ServicesDep, Transaction, Transactions, require_scope
 from api.idempotency import HEADER
 from api.pagination import Page
@@ -25,7 +26,6 @@ from api.schemas.models import (
     RollBackBody,
 )
 from api.schemas.policies import MoveOut
-from fakesieve.filters.check import read_filter
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.model_changes import change_alias, go_back
 from fakesieve.objects import VideoRef
@@ -71,10 +71,9 @@ def compare_two_models(
     flips_max: Annotated[int, Query(ge=0, le=FLIPS_MAX)] = 100,
 ) -> ComparisonOut:
     """Say what flips between two models, over the videos that both have scored. The filter is of the base."""
+    read = read_caller_filter(wanted, caller)
     first, second = _find(session, caller, base), _find(session, caller, other)
-    found = compare_models(
-        session, caller.tenant_id, first.id, second.id, read_filter(wanted), flips_max=flips_max
-    )
+    found = compare_models(session, caller.tenant_id, first.id, second.id, read, flips_max=flips_max)
     return _write_comparison(found, first, second)
 
 
@@ -122,14 +121,12 @@ def rescore_analyses(
     (ENGINE_UNAVAILABLE). `dry_run` counts and says so. Jobs are submitted in steps: a call that was cut off
     goes on in its batch when it is sent again under the same `Idempotency-Key`.
     """
-    key = request.headers.get(HEADER)
+    key, wanted = request.headers.get(HEADER), read_caller_filter(body.filter, caller)
     with begin() as session:
         line = _find(session, caller, body.model)
         hosts = count_hosts(session)
         places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-        targets = find_targets(
-            session, caller.tenant_id, line.id, read_filter(body.filter), limit=body.videos_max
-        )
+        targets = find_targets(session, caller.tenant_id, line.id, wanted, limit=body.videos_max)
         found = _make_jobs(session, caller, body, targets, places, key)
     others = sum(count for model_id, count in hosts.items() if model_id != line.id)
     answer = RescoreOut(

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Path, Response
 
+from api.caller_filters import read_caller_filter
 from api.dependencies import CallerDep, ServicesDep, Transaction, Transactions, require_scope
 from api.pagination import Page
 from api.problems import describe_responses, not_found
@@ -21,7 +22,6 @@ from api.schemas.policies import (
     WorkOut,
 )
 from engine.policy import Policy
-from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
 from fakesieve.records.policies import (
@@ -32,6 +32,7 @@ from fakesieve.records.policies import (
     show_active_policy,
 )
 from fakesieve.records.policy_sql import Preview, preview_policy
+from fakesieve.records.tenants import Caller
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["policies"])
@@ -70,7 +71,7 @@ def show_policy(policy: PolicyName, caller: CallerDep, session: Transaction) -> 
 @router.post("/v1/policies:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
 def try_rules(body: TryRulesBody, caller: CallerDep, session: Transaction) -> PreviewOut:
     """Say what rules would change that are not kept, over all of history or a part of it."""
-    return _preview(session, caller.tenant_id, body.make("preview"), "preview", body)
+    return _preview(session, caller, body.make("preview"), "preview", body)
 
 
 @router.post("/v1/policies/{policy}:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
@@ -79,7 +80,7 @@ def preview_one_policy(
 ) -> PreviewOut:
     """Say what a policy would change: how many verdicts move, which, and what it asks of reviewers."""
     line = _find(session, policy)
-    return _preview(session, caller.tenant_id, line.policy, line.label, body or PreviewAsk())
+    return _preview(session, caller, line.policy, line.label, body or PreviewAsk())
 
 
 @router.post("/v1/policies/{policy}:apply", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
@@ -95,7 +96,7 @@ def apply_one_policy(
     Long histories are judged in steps; a call that was cut off is completed by making it again.
     """
     asked = body or ApplyBody()
-    wanted = read_filter(asked.filter)
+    wanted = read_caller_filter(asked.filter, caller)
     with begin() as session:
         line = _find(session, policy)
     change = change_policy(
@@ -135,9 +136,10 @@ def _write(line: PolicyLine, active: Policy | None) -> PolicyOut:
 
 
 def _preview(
-    session: Transaction, tenant_id: str, policy: Policy, label: str, asked: PreviewAsk
+    session: Transaction, caller: Caller, policy: Policy, label: str, asked: PreviewAsk
 ) -> PreviewOut:
-    found = preview_policy(session, tenant_id, policy, read_filter(asked.filter), moved_max=asked.moved_max)
+    wanted = read_caller_filter(asked.filter, caller)
+    found = preview_policy(session, caller.tenant_id, policy, wanted, moved_max=asked.moved_max)
     return PreviewOut(
         policy=label,
         analyses=found.analysis_count,

@@ -13,6 +13,7 @@ from engine.results import (
     VerdictReason,
     VerdictValue,
 )
+from fakesieve.values.reviews import Disposition
 
 
 class FieldKind(Enum):
@@ -87,6 +88,7 @@ _ALL = (
     _choice("outcome", Outcome, "whether there was evidence"),
     _choice("verdict", VerdictValue, "what the policy says; null without a score"),
     _list("verdict_reasons", VerdictReason, "why the verdict reads as it does"),
+    _choice("disposition", Disposition, "what people say: the newest decision that stands; null without one"),
     _text("policy", "name of the policy of the verdict"),
     _integer("policy_version", "its version"),
     _number("score", "P(manipulated), calibrated where there is a calibration", is_order=True),

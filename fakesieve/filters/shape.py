@@ -31,13 +31,20 @@ def split_values(wanted: Filter) -> tuple[Filter, tuple[Typed, ...]]:
 
 def count_tests(wanted: Filter) -> int:
     """Return how many comparisons a filter has: its statement grows with them."""
-    return 0 if wanted.tree is None else _count(wanted.tree)
+    return 0 if wanted.tree is None else len(_list_tests(wanted.tree))
 
 
-def _count(tree: Checked) -> int:
+def find_fields(wanted: Filter) -> frozenset[str]:
+    """Return the names of the fields that a filter compares."""
+    tests = [] if wanted.tree is None else _list_tests(wanted.tree)
+    return frozenset(test.field.name for test in tests)
+
+
+def _list_tests(tree: Checked) -> list[FieldTest]:
     if isinstance(tree, FieldTest):
-        return 1
-    return sum(map(_count, tree.parts)) if isinstance(tree, AllOf | AnyOf) else _count(tree.inner)
+        return [tree]
+    parts = tree.parts if isinstance(tree, AllOf | AnyOf) else (tree.inner,)
+    return [test for part in parts for test in _list_tests(part)]
 
 
 @dataclass

@@ -15,6 +15,7 @@ from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import Standing
+from fakesieve.records.words import find_word
 
 BY_MAX = 3
 GROUPS_MAX = 10_000
@@ -30,6 +31,7 @@ class CountBy(StrEnum):
     DAY = "day"
     MODEL = "model"
     POLICY = "policy"
+    DISPOSITION = "disposition"
     TENANT = "tenant"
 
 
@@ -59,6 +61,7 @@ _KEYS: Mapping[CountBy, tuple[tuple[Source, ...], ColumnElement[Any]]] = {
         (Source.POLICY,),
         func.concat(PolicyVersion.name, "@", PolicyVersion.version, type_=Text()),
     ),
+    CountBy.DISPOSITION: ((), cast(find_word(), String())),
     CountBy.TENANT: ((), Standing.tenant_id.expression),
 }
 
@@ -80,7 +83,8 @@ def count_analyses(
 ) -> Counts:
     """Return how many analyses of a tenant fit a filter, by up to three things, ordered by these.
 
-    Analyses of deleted videos are not counted. An analysis without any reason has no line under ``reason``.
+    Analyses of deleted videos are not counted. An analysis without any reason has no line under ``reason``;
+    those of which people say nothing have one under ``disposition``, as those without a verdict have.
     Raises FilterInvalid for a filter that takes too long.
     """
     if len(by) > BY_MAX or len(set(by)) < len(by):

@@ -36,6 +36,8 @@ from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import Standing
 from fakesieve.records.tags import VideoTag
 from fakesieve.records.videos import Video
+from fakesieve.records.words import is_spoken_of
+from fakesieve.values.reviews import Disposition
 
 Condition = ColumnElement[bool]
 Expression = SQLCoreOperations[Any]
@@ -115,6 +117,8 @@ class _Compiler:
     def _write_test(self, test: FieldTest) -> Condition:
         if test.field.kind is FieldKind.TAGS:
             return self._write_tag(test)
+        if test.field.name == "disposition":
+            return self._write_disposition(test)
         source, column = COLUMNS[test.field.name]
         self.needs.add(source)
         if test.field.kind is FieldKind.LIST:
@@ -134,6 +138,14 @@ class _Compiler:
         fits = func.starts_with(VideoTag.value, value) if test.is_prefix else VideoTag.value == value
         found = _exists(*there, fits)
         return not_(found) if test.operator is Operator.NOT_EQUAL else found
+
+    def _write_disposition(self, test: FieldTest) -> Condition:
+        """Return the condition on what people say. ``NOT_EQUAL`` has those of which nobody says anything."""
+        said = None if test.value is None else Disposition(str(test.value))
+        found = is_spoken_of(self._tenant_id, said)
+        is_without = test.operator is (Operator.EQUAL if said is None else Operator.NOT_EQUAL)
+        # Not as a join that leaves rows out: of young tables the planner takes every analysis by every item.
+        return not_(func.coalesce(found, false())) if is_without else found
 
 
 def _exists(*conditions: Condition) -> Condition:
@@ -286,4 +298,4 @@ COLUMNS: Mapping[str, tuple[Source, Expression]] = {
         if field.noun is not None
     },
 }
-"""The column of every field of the allow-list but ``tags``, which are rows."""
+"""The column of every field of the allow-list but ``tags`` and ``disposition``, which are rows."""

@@ -21,11 +21,11 @@ from fakesieve.values.reviews import ReviewKind, ReviewState
 Who = str | ScalarSelect[Any]
 
 
-def is_item_for(who: Who) -> ColumnElement[bool]:
+def is_item_for(who: Who, item: type[ReviewItem] = ReviewItem) -> ColumnElement[bool]:
     """Return the condition that an item is there for somebody, be it for all or for them alone."""
     return case(
-        (ReviewItem.made_for.is_not(None), ReviewItem.made_for == who),
-        else_=~is_given(ReviewItem.analysis_id, who),
+        (item.made_for.is_not(None), item.made_for == who),
+        else_=~is_given(item.analysis_id, who),
     )
 
 

@@ -15,6 +15,7 @@ from fakesieve.records.review_known import is_item_for, is_listed
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
+from fakesieve.records.words import is_newest_word
 from fakesieve.reviews.values import Finding, ReviewView
 from fakesieve.values.reviews import Disposition, ReviewKind, ReviewState
 
@@ -79,15 +80,8 @@ def find_dispositions(session: Session, analysis_ids: Sequence[str]) -> Mapping[
 
     What was said of a known analysis is told to whoever has said it alone.
     """
-    rows = session.execute(
-        select(ReviewItem.analysis_id, ReviewItem.disposition)
-        .where(
-            ReviewItem.analysis_id.in_(analysis_ids),
-            ReviewItem.state == ReviewState.DECIDED,
-            is_item_for(VIEWER),
-        )
-        .order_by(ReviewItem.decide_time)
-    )
+    said = select(ReviewItem.analysis_id, ReviewItem.disposition)
+    rows = session.execute(said.where(ReviewItem.analysis_id.in_(analysis_ids), is_newest_word()))
     return {row.analysis_id: row.disposition for row in rows}
 
 

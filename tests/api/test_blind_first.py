@@ -91,6 +91,9 @@ WAYS: dict[str, Callable[[Session, Desk], object]] = {
     "counts by two lists": lambda s, d: (
         count_analyses(s, d.tenant_id, [CountBy.REASON, CountBy.VERDICT_REASON]).total - 1 or None
     ),
+    "counts by what people say": lambda s, d: (
+        count_analyses(s, d.tenant_id, [CountBy.DISPOSITION]).total - 1 or None
+    ),
     "a preview": lambda s, d: preview_policy(s, d.tenant_id, PRESETS["strict"]).analysis_count - 1 or None,
     "its moved lines": lambda s, d: [
         each
@@ -179,6 +182,8 @@ def test_a_decision_opens_it_to_all_but_to_who_is_to_give_the_second_opinion(des
     child = desk.as_(ANA, lambda session: ask_second_opinion(session, desk.item_id, ANA))
     assert desk.list_ids(ANA) == {desk.first, desk.second, desk.free}
     assert desk.list_ids(BEN) == {desk.free}
+    assert [desk.list_ids(who, "disposition:*") for who in (ANA, BEN)] == [{desk.first}, set()]
+    assert desk.list_ids(BEN, "disposition != confirmed_authentic") == {desk.free}
     assert desk.as_(BEN, lambda session: list_entries(session, analysis_id=desk.first)) == []
     views = desk.as_(BEN, lambda session: list_items(session, ItemFilter(analysis_id=desk.first)))
     assert {(view.finding, view.disposition) for view in views} == {(None, None)}

@@ -45,6 +45,7 @@ ORDERS: Mapping[str, str] = {
 }
 EXAMPLES = (
     ('verdict="likely_manipulated"', "flagged"),
+    ('verdict="likely_manipulated" AND disposition="confirmed_authentic"', "flagged and cleared by people"),
     ("score>=0.5 AND score<0.9", "in the middle"),
     ("tracks.regions.mouth>0.5", "the mouth stands out"),
     ("coverage.ratio<0.5", "half of it unseen"),

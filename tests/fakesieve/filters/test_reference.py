@@ -32,6 +32,6 @@ def test_the_examples_can_be_read() -> None:
 
 
 def test_every_field_has_a_column_and_every_order_is_known() -> None:
-    assert set(FIELDS) - set(COLUMNS) == {"tags", "patch_area"}
+    assert set(FIELDS) - set(COLUMNS) == {"tags", "disposition", "patch_area"}
     for name in ORDERS:
         assert read_order(f"{name} desc").terms[0].name == name

@@ -9,6 +9,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from fakesieve.calibration.fits import load_samples
+from fakesieve.filters.check import read_filter
+from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
@@ -38,6 +40,8 @@ from fakesieve.values.reviews import (
 from tests.fakesieve.reviews.bench import ANA, BEN, FAKE, LEAD, REAL, Bench, always, make_bench, never, take
 from tests.fakesieve.reviews.conftest import Desk, make_queue
 
+SPOKEN_OF = read_filter("disposition:*")
+
 
 @pytest.fixture
 def bench(desk: Desk) -> Bench:
@@ -58,7 +62,9 @@ def test_a_decision_on_it_moves_nothing_that_others_see(bench: Bench) -> None:
         told = {entry.id for entry in bench.as_(who, list_entries)}
         filed = {entry.id for entry in page_entries(desk.database, desk.tenant_id, who)}
         said = bench.as_(who, lambda s: find_dispositions(s, [bench.known]))
+        listed = bench.as_(who, lambda s: list_analyses(s, AnalysisQuery(desk.tenant_id, SPOKEN_OF)))
         assert (decision in told, decision in filed, bench.known in said) == (seen, seen, seen), who
+        assert [line.id for line in listed] == ([bench.known] if seen else []), who
     assert [*page_entries(desk.database, desk.tenant_id, ANA, real_only=True)] == []
     model = bench.as_(None, lambda s: s.scalar(select(Analysis.model_id).limit(1)))
     assert bench.as_(None, lambda s: load_samples(s, str(model))) == []

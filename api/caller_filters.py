@@ -1,0 +1,27 @@
+"""The filter that a request names, held against what its key may read."""
+
+from api.problems import Problem
+from fakesieve.filters.check import Filter, read_filter
+from fakesieve.filters.shape import find_fields
+from fakesieve.reasons import Reason
+from fakesieve.records.tenants import Caller
+from fakesieve.scopes import Scope
+
+
+def read_caller_filter(text: str | None, caller: Caller) -> Filter:
+    """Return the filter. What people said of results is read with ``review:read``, by a filter too.
+
+    Raises FilterInvalid, and ``Problem`` (MISSING_SCOPE).
+    """
+    wanted = read_filter(text)
+    if "disposition" in find_fields(wanted):
+        check_may_read_words(caller)
+    return wanted
+
+
+def check_may_read_words(caller: Caller) -> None:
+    """Raise ``Problem`` (MISSING_SCOPE) where a key may not read what people said."""
+    if Scope.REVIEW_READ not in caller.scopes:
+        raise Problem(
+            Reason.MISSING_SCOPE, f"this key lacks the scope {Scope.REVIEW_READ}, which disposition needs"
+        )
