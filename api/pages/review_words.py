@@ -33,7 +33,7 @@ DISPOSITIONS: Mapping[Disposition, str] = {
     Disposition.CONFIRMED_MANIPULATED: "manipulated",
     Disposition.CONFIRMED_AUTHENTIC: "authentic",
     Disposition.INCONCLUSIVE: "inconclusive",
-    Disposition.ESCALATED: "pass it on to an expert",
+    Disposition.ESCALATED: "pass it on to somebody else",
 }
 REASONS: Mapping[ReasonCode, str] = {
     ReasonCode.VISIBLE_ARTEFACTS: "artefacts are visible",

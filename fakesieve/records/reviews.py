@@ -144,7 +144,7 @@ class ReviewItem(TenantOwned, CreateTime, Base):
     disposition: Mapped[Disposition | None] = mapped_column(choice(Disposition))
     decided_by: Mapped[str | None]
     decide_time: Mapped[datetime | None]
-    statement: Mapped[str | None]  # what an appeal says
+    statement: Mapped[str | None]  # what an appeal says, or who has passed it on
 
 
 class KnownAnalysis(TenantOwned, CreateTime, Base):

@@ -56,7 +56,10 @@ class Agreement:
 
 
 def list_pairs(session: Session) -> Sequence[Pair]:
-    """Return all decisions of the tenant at hand that stand and have a second opinion that stands."""
+    """Return all decisions of the tenant at hand that stand and have a second opinion that stands.
+
+    Whoever has passed an item on has said nothing that another could agree with.
+    """
     first, second = aliased(ReviewItem), aliased(ReviewItem)
     keys = (first.queue_id, first.decided_by, second.decided_by, first.disposition, second.disposition)
     rows = session.execute(
@@ -65,6 +68,7 @@ def list_pairs(session: Session) -> Sequence[Pair]:
         .where(
             second.kind == ReviewKind.SECOND_OPINION,
             first.state == ReviewState.DECIDED,
+            first.disposition != Disposition.ESCALATED,
             second.state == ReviewState.DECIDED,
             first.made_for.is_(None),
         )

@@ -54,6 +54,7 @@ def reveal_score(session: Session, item_id: str, reviewer: str, disposition: Dis
 def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDraft) -> str:
     """Write a decision, close the item and announce it; return the decision's id.
 
+    One that escalates opens an item for somebody who has not decided this one, whichever look it was.
     The announcement waits until the decision can no longer be taken back; that of a known item is told to
     nobody. Raises RequestRefused:
     STATE_CONFLICT where the item is not the reviewer's, INVALID_REQUEST for a face that is not there.
@@ -70,7 +71,10 @@ def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDr
     _add_tracks(session, entry, draft)
     _close(item, entry)
     session.flush()
-    _ask_by_rate(session, item)
+    if draft.disposition is Disposition.ESCALATED:
+        _pass_on(session, item, draft)
+    else:
+        _ask_by_rate(session, item)
     if item.made_for is None:
         _announce(session, item, entry)
     details = {"disposition": draft.disposition, "reason_code": draft.reason_code, "decision_id": entry.id}
@@ -215,6 +219,12 @@ def _drop_children(session: Session, item: ReviewItem) -> None:
     if not all(is_free) or any(row.is_begun for row in rows):
         raise RequestRefused(Reason.STATE_CONFLICT, "somebody looks at it a second time already")
     session.execute(delete(ReviewItem).where(ReviewItem.id.in_([row.id for row in rows])))
+
+
+def _pass_on(session: Session, item: ReviewItem, draft: DecisionDraft) -> None:
+    """Have somebody else look, who is shown what was said; of a blind item they judge blindly too."""
+    said = None if item.is_blind else draft.comment
+    open_again(session, item, ReviewKind.SECOND_OPINION, is_blind=item.is_blind, statement=said)
 
 
 def _ask_by_rate(session: Session, item: ReviewItem) -> None:

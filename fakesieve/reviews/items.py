@@ -127,7 +127,11 @@ def _has_answer(item: ReviewItem, *, is_own: bool) -> bool:
 
 
 def _write(item: ReviewItem, video_id: str, finding: Finding | None, *, is_free: bool) -> ReviewView:
-    """Return an item. What others decided is hidden like the score from whoever is to judge blindly."""
+    """Return an item. What others said is hidden like the score from whoever is to judge blindly.
+
+    An appeal is no reviewer's word.
+    """
+    is_told = is_free or item.kind is ReviewKind.APPEAL
     return ReviewView(
         id=item.id,
         queue_id=item.queue_id,
@@ -144,6 +148,6 @@ def _write(item: ReviewItem, video_id: str, finding: Finding | None, *, is_free:
         decision_id=item.decision_id,
         decided_by=item.decided_by,
         decide_time=item.decide_time,
-        statement=item.statement,
+        statement=item.statement if is_told else None,
         create_time=item.create_time,
     )

@@ -15,22 +15,25 @@ from fakesieve.records.blind import VIEWER, keep_from_viewer
 from fakesieve.records.review_known import is_item_for, is_listed, may_know
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
+from fakesieve.records.words import is_spoken_of
 from fakesieve.reviews.items import view_items
 from fakesieve.reviews.rules import match_rule
 from fakesieve.reviews.values import ReviewView
-from fakesieve.values.reviews import QueueRule, ReviewState
+from fakesieve.values.reviews import Disposition, QueueRule, ReviewState
 
 
 @dataclass(frozen=True)
 class Narrowing:
     """Which items of a queue. ``is_disputed`` keeps those of which another analysis has another verdict.
 
-    ``until`` keeps those whose analysis is at least so old.
+    ``until`` keeps those whose analysis is at least so old, ``disposition`` those of which people say this
+    now: of what was escalated, the items that wait because of it too.
     """
 
     rule: QueueRule = field(default_factory=QueueRule)
     is_disputed: bool = False
     until: datetime | None = None
+    disposition: Disposition | None = None
 
     @property
     def tells_findings(self) -> bool:
@@ -103,7 +106,9 @@ def select_matches(queue: ReviewQueue, only: Narrowing) -> Select[str]:
         parts.append(_is_disputed())
     if only.until is not None:
         parts.append(Standing.create_time <= only.until)
-    if only.tells_findings:
+    if only.disposition is not None:
+        parts.append(is_spoken_of(queue.tenant_id, only.disposition))
+    if only.tells_findings or only.disposition is not None:
         parts.append(keep_from_viewer(ReviewItem.analysis_id))
     return (
         select(ReviewItem.id)

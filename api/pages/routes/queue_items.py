@@ -49,6 +49,7 @@ class Asked:
     region: str = ""
     age_h: str = ""
     disputed: str = ""
+    said: str = ""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -65,9 +66,11 @@ def read_asked(
     region: Annotated[str, Query(max_length=40)] = "",
     age_h: Share = "",
     disputed: Annotated[str, Query(max_length=3)] = "",
+    *,
+    said: Annotated[str, Query(max_length=40)] = "",
 ) -> Asked:
     """Return what an address asks for."""
-    return Asked(state, verdict, score_min, score_max, coverage_max, region, age_h, disputed)
+    return Asked(state, verdict, score_min, score_max, coverage_max, region, age_h, disputed, said)
 
 
 AskedDep = Annotated[Asked, Depends(read_asked)]
@@ -142,7 +145,8 @@ def read_narrowing(asked: Asked) -> Narrowing:
             coverage_max=_read_share(asked.coverage_max),
             region=FaceRegion(asked.region) if asked.region else None,
         )
-        return Narrowing(rule, asked.disputed == "yes", _read_age(asked.age_h))
+        said = Disposition(asked.said) if asked.said else None
+        return Narrowing(rule, asked.disputed == "yes", _read_age(asked.age_h), said)
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, f"the filter cannot be read: {fault}") from fault
 

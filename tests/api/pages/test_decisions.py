@@ -195,6 +195,22 @@ def test_an_appeal_goes_to_somebody_else_with_what_was_said(
     assert [entry.actor[:4] for entry in noted] == ["usr_"]
 
 
+def test_what_was_passed_on_is_found_in_its_queue_and_shown_to_somebody_else(
+    reviewer: TestClient, own: Scene
+):
+    passed_on = {"disposition": "escalated", "reason": "needs_expert", "comment": "a <b>filter</b>?"}
+    page = reviewer.get(act(reviewer, own, "decide", DECISION | passed_on).headers["location"]).text
+    assert "A second opinion waits for somebody who has not decided." in page
+    narrowed = f"/queue/{own.queue_id}?said=escalated"
+    assert f"/r/{own.analysis_id}" in reviewer.get(narrowed).text
+    enter(reviewer, own, UserRole.ADMIN)
+    act(reviewer, own, "claim", {})
+    shown = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "It was passed on with the words: <q>a &lt;b&gt;filter&lt;/b&gt;?</q>" in shown
+    act(reviewer, own, "decide", DECISION)
+    assert f"/r/{own.analysis_id}" not in reviewer.get(f"{narrowed}&state=any").text
+
+
 def test_what_one_may_not_judge_again_is_not_offered(reviewer: TestClient, own: Scene):
     act(reviewer, own, "decide", DECISION)
     act(reviewer, own, "second", {})

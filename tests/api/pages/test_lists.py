@@ -68,6 +68,7 @@ def list_states(database: Database, own: Scene) -> list[ReviewState]:
         ("coverage_max=0.1", 0),
         ("age_h=1", 0),
         ("disputed=yes", 0),
+        ("said=escalated", 0),
         ("state=decided", 0),
         ("state=any", 3),
     ],
@@ -76,7 +77,9 @@ def test_a_queue_is_narrowed(reviewer: TestClient, own: Scene, query: str, rows:
     assert count_rows(reviewer.get(f"/queue/{own.queue_id}?{query}").text) == rows
 
 
-@pytest.mark.parametrize("query", ["score_min=x", "score_min=2", "verdict=fake", "age_h=-1", "state=lost"])
+@pytest.mark.parametrize(
+    "query", ["score_min=x", "score_min=2", "verdict=fake", "age_h=-1", "state=lost", "said=x"]
+)
 def test_a_filter_that_is_none_is_refused(reviewer: TestClient, own: Scene, query: str):
     assert reviewer.get(f"/queue/{own.queue_id}?{query}").status_code == 422
 

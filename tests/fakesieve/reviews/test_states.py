@@ -22,7 +22,12 @@ from tests.factories import make_tenant
 from tests.fakesieve.reviews.conftest import make_analyses, make_queue
 
 PEOPLE = st.sampled_from(["usr_a", "usr_b", "usr_c", "usr_d"])
-DRAFT = DecisionDraft(Disposition.INCONCLUSIVE, ReasonCode.QUALITY_TOO_LOW)
+DRAFTS = st.sampled_from(
+    [
+        DecisionDraft(Disposition.INCONCLUSIVE, ReasonCode.QUALITY_TOO_LOW),
+        DecisionDraft(Disposition.ESCALATED, ReasonCode.NEEDS_EXPERT),
+    ]
+)
 
 
 @pytest.mark.parametrize("state", ReviewState)
@@ -91,14 +96,15 @@ def make_machine(database: Database, tenant_id: str, queue_id: str) -> type[Rule
             if may:
                 self.state, self.holder, self.lapsed = ReviewState.OPEN, None, False
 
-        @rule(who=PEOPLE)
-        def decide(self, who: str) -> None:
+        @rule(who=PEOPLE, draft=DRAFTS)
+        def decide(self, who: str, draft: DecisionDraft) -> None:
             may = self.state is ReviewState.CLAIMED and self.holder == who
-            assert self.do(decide_item, who, DRAFT) is may
+            assert self.do(decide_item, who, draft) is may
             if may:
                 self.state, self.holder, self.lapsed = ReviewState.DECIDED, None, False
                 self.decided_by = who
                 self.standing.append(who)
+                self.has_child = draft.disposition is Disposition.ESCALATED
 
         @rule(who=PEOPLE)
         def skip(self, who: str) -> None:
@@ -136,8 +142,10 @@ def make_machine(database: Database, tenant_id: str, queue_id: str) -> type[Rule
                 return
             with database.transaction(tenant_id=tenant_id) as session:
                 view = view_item(session, self.item)
+                children = session.scalar(text("SELECT count(*) FROM review_item WHERE kind <> 'first'"))
                 kept = list_entries(session, kinds=[EntryKind.DECISION], item_id=self.item)
             assert (view.state, view.claimed_by) == (self.state, self.holder)
+            assert children == int(self.has_child)
             assert (view.decision_id is None) == (self.state is not ReviewState.DECIDED)
             assert [e.reviewer for e in kept if not e.is_undone] == self.standing[::-1]
 
