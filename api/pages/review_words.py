@@ -211,8 +211,7 @@ def list_card(card: JsonObject | None) -> list[tuple[str, str]]:
 
 def list_missing(card: JsonObject | None) -> list[str]:
     """Return what a reader has to know of a model and its card does not say."""
-    known = {key for key, _ in list_card(card)}
-    return [subject for subject in words.CARD_SUBJECTS if subject not in known]
+    return words.find_silent(key for key, _ in list_card(card))
 
 
 def list_video_facts(video: Video, sources: Sequence[Source]) -> list[tuple[str, str]]:

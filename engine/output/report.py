@@ -266,8 +266,7 @@ def describe_model(bundle: ModelBundle) -> list[tuple[str, str]]:
         for each in bundle.thresholds
     ]
     card = [(subject.replace("_", " "), text) for subject, text in bundle.card.items()]
-    known = {subject for subject, _ in card}
-    silent = [(subject, words.CARD_SILENCE) for subject in words.CARD_SUBJECTS if subject not in known]
+    silent = [(subject, words.CARD_SILENCE) for subject in words.find_silent(bundle.card)]
     return [*facts, *card, *silent]
 
 

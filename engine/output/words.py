@@ -1,6 +1,7 @@
 """The sentences for people: one for every member of the closed lists."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 
 from engine.output.names import escape_controls, escape_for_terminal, to_text
 from engine.results import (
@@ -97,13 +98,19 @@ CARD_SUBJECTS = ("training data", "error rates", "not shown to detect")
 CARD_SILENCE = "The card says nothing of it, so it is not known here."
 
 
+def find_silent(subjects: Iterable[str]) -> list[str]:
+    """Return what a card with these subjects says nothing of. Imported cards have `_` for a space."""
+    known = {subject.replace("_", " ") for subject in subjects}
+    return [subject for subject in CARD_SUBJECTS if subject not in known]
+
+
 MISSING_TIMES_TOLD = 24
 """Times that a sentence lists; documents name all of them."""
 
 
 def say_caution(model: str) -> str:
     """Return the line below verdicts without their model's card; ``model`` is its name or folder."""
-    named = escape_for_terminal(to_text(model))
+    named = escape_for_terminal(shlex.quote(to_text(model)))
     return f"Triage for people to judge, no proof. Error rates: fakesieve model show {named}"
 
 

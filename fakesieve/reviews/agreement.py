@@ -70,6 +70,7 @@ def list_pairs(session: Session) -> Sequence[Pair]:
             first.state == ReviewState.DECIDED,
             first.disposition != Disposition.ESCALATED,
             second.state == ReviewState.DECIDED,
+            second.disposition != Disposition.ESCALATED,
             first.made_for.is_(None),
         )
         .group_by(*keys)

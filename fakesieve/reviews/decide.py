@@ -71,13 +71,16 @@ def decide_item(session: Session, item_id: str, reviewer: str, draft: DecisionDr
     _add_tracks(session, entry, draft)
     _close(item, entry)
     session.flush()
+    passed_to = None
     if draft.disposition is Disposition.ESCALATED:
-        _pass_on(session, item, draft)
+        passed_to = _pass_on(session, item, draft)
     else:
         _ask_by_rate(session, item)
     if item.made_for is None:
         _announce(session, item, entry)
     details = {"disposition": draft.disposition, "reason_code": draft.reason_code, "decision_id": entry.id}
+    if passed_to is not None:
+        details["review_id"] = passed_to
     _note(session, item, reviewer, "review.decided", details)
     return entry.id
 
@@ -221,10 +224,15 @@ def _drop_children(session: Session, item: ReviewItem) -> None:
     session.execute(delete(ReviewItem).where(ReviewItem.id.in_([row.id for row in rows])))
 
 
-def _pass_on(session: Session, item: ReviewItem, draft: DecisionDraft) -> None:
-    """Have somebody else look, who is shown what was said; of a blind item they judge blindly too."""
-    said = None if item.is_blind else draft.comment
-    open_again(session, item, ReviewKind.SECOND_OPINION, is_blind=item.is_blind, statement=said)
+def _pass_on(session: Session, item: ReviewItem, draft: DecisionDraft) -> str:
+    """Have somebody else look, and return the new item.
+
+    They are shown what this item says, such as the words of an appeal, and the comment. Of an item that is
+    judged blindly they judge blindly too, and are shown no comment.
+    """
+    words = (item.statement, None if item.is_blind else draft.comment)
+    statement = "\n\n".join(each for each in words if each) or None
+    return open_again(session, item, ReviewKind.SECOND_OPINION, is_blind=item.is_blind, statement=statement)
 
 
 def _ask_by_rate(session: Session, item: ReviewItem) -> None:

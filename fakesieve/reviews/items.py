@@ -59,7 +59,10 @@ def list_items(
     before: tuple[datetime, str] | None = None,
     limit: int = 100,
 ) -> Sequence[ReviewView]:
-    """Return items, newest first, behind a position."""
+    """Return items, newest first, behind a position.
+
+    Asked for by what was said, those are left out of which that is kept from the viewer.
+    """
     wanted = select(ReviewItem.id).where(_is_there(), is_item_for(VIEWER), is_listed())
     equal = {
         ReviewItem.queue_id: only.queue_id,
@@ -69,6 +72,8 @@ def list_items(
         ReviewItem.analysis_id: only.analysis_id,
     }
     wanted = wanted.where(*[column == value for column, value in equal.items() if value is not None])
+    if only.disposition is not None:
+        wanted = wanted.where(keep_from_viewer(ReviewItem.analysis_id))
     if before is not None:
         wanted = wanted.where(func.row(ReviewItem.create_time, ReviewItem.id) < func.row(*before))
     newest = wanted.order_by(ReviewItem.create_time.desc(), ReviewItem.id.desc()).limit(limit)

@@ -79,7 +79,7 @@ def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapp
 
     Known items are no work that waits: those of the viewer count while they hold them and once they have
     decided them, and nobody else's do. Who reviews is told of fewer open ones then, as if they had been among
-    those: until new matches come, which move the number anyway.
+    those, and of a second look at one as if it waited: until new matches come, which move the number anyway.
     """
     is_over = (ReviewItem.state == ReviewState.CLAIMED) & (ReviewItem.claim_until < func.now())
     is_done = (ReviewItem.made_for == VIEWER) & ReviewItem.state.in_(_HELD_OR_DECIDED)
@@ -92,16 +92,17 @@ def count_items(session: Session, queue_ids: Sequence[str]) -> Mapping[str, Mapp
     for row in rows:
         state = ReviewState.OPEN if row.is_over else row.state
         counts[row.queue_id][state] = counts[row.queue_id].get(state, 0) + row.items
-    for queue_id, given in _count_given(session, queue_ids).items():
+    for queue_id, (given, again) in _count_given(session, queue_ids).items():
         waiting = counts[queue_id].get(ReviewState.OPEN, 0)
-        counts[queue_id][ReviewState.OPEN] = max(waiting - given, min(waiting, 1))
+        counts[queue_id][ReviewState.OPEN] = max(waiting - given, min(waiting, 1)) + again
     return counts
 
 
-def _count_given(session: Session, queue_ids: Sequence[str]) -> Mapping[str, int]:
-    """Return how many known items of each queue the viewer holds or has decided since the last matches came.
+def _count_given(session: Session, queue_ids: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+    """Return what the viewer had of known items of each queue since the last matches came.
 
-    None for whoever may look up what is known.
+    How many they hold or have decided, and how many second looks at these wait, as who passes an item on or
+    is asked for by a rate sees one more wait. Nothing for whoever may look up what is known.
     """
     taken_in = aliased(ReviewItem)
     newest = (
@@ -111,10 +112,13 @@ def _count_given(session: Session, queue_ids: Sequence[str]) -> Mapping[str, int
         .scalar_subquery()
     )
     is_held = (ReviewItem.state == ReviewState.CLAIMED) & (ReviewItem.claim_until >= func.now())
+    is_first = ReviewItem.kind == ReviewKind.FIRST
+    is_given = is_first & or_(is_held, ReviewItem.decide_time > newest)
+    is_again = ~is_first & (ReviewItem.state == ReviewState.OPEN) & (ReviewItem.create_time > newest)
     rows = session.execute(
-        select(ReviewItem.queue_id, func.count())
-        .where(ReviewItem.made_for == VIEWER, ReviewItem.kind == ReviewKind.FIRST)
-        .where(ReviewItem.queue_id.in_(queue_ids), or_(is_held, ReviewItem.decide_time > newest), ~may_know())
+        select(ReviewItem.queue_id, func.count().filter(is_given), func.count().filter(is_again))
+        .where(ReviewItem.made_for == VIEWER, ReviewItem.queue_id.in_(queue_ids), ~may_know())
+        .where(or_(is_given, is_again))
         .group_by(ReviewItem.queue_id)
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: (row[1], row[2]) for row in rows}

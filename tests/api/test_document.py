@@ -149,9 +149,11 @@ def ask(ground, method, path, examples, *, change=None, **drawn):
         told = {name.lower() for name in declared[str(answer.status_code)]["headers"]}
         assert set(answer.headers) - told <= UNTOLD
 
-    send()
-    if method == "delete" or path.endswith((":erase", ":revoke")):
-        ground.renew()
+    try:
+        send()
+    finally:
+        if method == "delete" or path.endswith((":erase", ":revoke")):
+            ground.renew()
 
 
 @pytest.mark.parametrize(("method", "path"), [each[:2] for each in OPERATIONS])

@@ -19,7 +19,8 @@ from fakesieve.records.saved_views import ViewPage
 FIELDS: Mapping[ViewPage, Sequence[str]] = {
     ViewPage.RESULTS: ("filter", "order"),
     ViewPage.QUEUE: (
-        "queue", "state", "verdict", "score_min", "score_max", "coverage_max", "region", "age_h", "disputed",
+        "queue", "state", "said", "verdict", "score_min", "score_max", "coverage_max", "region", "age_h",
+        "disputed",
     ),
 }  # fmt: skip
 """Parameters of an address that a saved filter holds; whatever else a form brings is left out."""

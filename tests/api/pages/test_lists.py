@@ -3,13 +3,15 @@
 import csv
 import io
 import secrets
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from api.pages.routes.views import write_address
+from api.pages.routes.queue_items import Asked
+from api.pages.routes.views import FIELDS, write_address
 from engine.results import FaceRegion, Outcome
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
@@ -171,6 +173,10 @@ def test_a_filter_is_kept_shared_and_removed(client: TestClient, own: Scene):
 )
 def test_a_saved_filter_leads_to_our_lists_alone(page: ViewPage, query: dict[str, str], address: str):
     assert write_address(page, query) == address
+
+
+def test_a_saved_filter_of_items_keeps_all_by_which_they_can_be_narrowed() -> None:
+    assert {field.name for field in fields(Asked)} <= set(FIELDS[ViewPage.QUEUE])
 
 
 def test_all_that_was_said_is_listed_and_sent_as_a_file(reviewer: TestClient, own: Scene):

@@ -69,3 +69,11 @@ def test_lost_samples_are_named_one_by_one_as_long_as_a_sentence_can() -> None:
     )
     assert words.say_missing(few) == "2 frames at 0:00.5, 0:04.0: damaged"
     assert words.say_missing(many) == "60 frames from 0:00.0 to 0:59.0: damaged"
+
+
+def test_a_card_is_read_alike_whether_it_was_written_here_or_imported() -> None:
+    assert words.find_silent(["error_rates", "training data"]) == ["not shown to detect"]
+
+
+def test_the_command_that_names_a_model_can_be_pasted() -> None:
+    assert words.say_caution("my models/x").endswith("fakesieve model show 'my models/x'")

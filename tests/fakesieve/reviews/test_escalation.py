@@ -3,6 +3,7 @@
 import pytest
 
 from fakesieve.errors import RequestRefused
+from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.agreement import list_pairs
 from fakesieve.reviews.claim import claim_item, claim_next
 from fakesieve.reviews.decide import decide_item, undo_decision
@@ -49,6 +50,27 @@ def test_who_passes_on_what_was_passed_on_leaves_it_to_a_third(desk: Desk) -> No
         assert (view_item(session, second).parent_id, third.parent_id) == (first, second)
 
 
+def test_a_second_look_that_is_passed_on_is_no_disagreement(desk: Desk) -> None:
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        item = str(claim_next(session, desk.queue_id, ANA))
+        decide_item(session, item, ANA, REAL)
+        ask_second_opinion(session, item, ANA)
+    escalate(desk, BEN)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        assert list_pairs(session) == []
+
+
+def test_the_words_of_an_appeal_go_along(desk: Desk) -> None:
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        item = str(claim_next(session, desk.queue_id, ANA))
+        decide_item(session, item, ANA, REAL)
+        appeal_decision(session, item, "key_caller", "this is my own face")
+    escalate(desk, BEN)
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        child = view_item(session, str(claim_next(session, desk.queue_id, CLEO)))
+        assert child.statement == "this is my own face\n\nis this a filter?"
+
+
 def test_taking_it_back_takes_the_new_item_away_unless_somebody_holds_it(desk: Desk) -> None:
     item = escalate(desk, ANA)
     waiting = ItemFilter(kind=ReviewKind.SECOND_OPINION)
@@ -77,6 +99,8 @@ def test_in_a_blind_queue_the_next_one_is_told_nothing(desk: Desk) -> None:
         child = view_item(session, str(claim_next(session, queue_id, BEN)))
         assert (child.is_blind, child.finding, child.statement) == (True, None, None)
         assert view_item(session, item).disposition is None
+        said = ItemFilter(analysis_id=child.analysis_id, disposition=Disposition.ESCALATED)
+        assert list_items(session, said) == []
         only = Narrowing(disposition=Disposition.ESCALATED)
         assert list_matches(session, load_queue(session, queue_id), only, None) == []
 

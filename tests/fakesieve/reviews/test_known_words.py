@@ -96,6 +96,17 @@ def test_counts_of_open_work_are_those_of_real_items(bench: Bench) -> None:
     assert sum(bench.as_(None, lambda s: count_bands(s, queue)).values()) == 2
 
 
+def test_passing_it_on_moves_the_counts_as_for_any_item(bench: Bench) -> None:
+    bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
+    passed_on = DecisionDraft(Disposition.ESCALATED, ReasonCode.NEEDS_EXPERT)
+    known = take(bench, ANA)
+    bench.as_(ANA, lambda s: decide_item(s, known, ANA, passed_on))
+    assert bench.counts(ANA) == {ReviewState.OPEN: 2, ReviewState.DECIDED: 1}
+    assert bench.counts(BEN) == {ReviewState.OPEN: 2}
+    bench.as_(ANA, lambda s: undo_decision(s, known, ANA))
+    assert bench.counts(ANA) == {ReviewState.OPEN: 1, ReviewState.CLAIMED: 1}
+
+
 def test_work_that_waits_is_never_said_to_be_over(bench: Bench) -> None:
     bench.decide(ANA, take(bench, ANA))
     while sum(bench.counts(None).values()) - bench.counts(None).get(ReviewState.DECIDED, 0) > 0:
