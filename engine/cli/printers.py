@@ -117,5 +117,6 @@ class TablePrinter:
         with _translate_faults():
             console = data_console()
             console.print(build_table(self._rows, console.width))
-            console.print(Text(say_caution(self._model), style="dim"))
+            # Never broken by us: the command in it is there to be pasted.
+            console.print(Text(say_caution(self._model), style="dim"), soft_wrap=True)
             sys.stdout.flush()

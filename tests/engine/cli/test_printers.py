@@ -67,12 +67,13 @@ def test_a_run_that_broke_off_before_its_first_row_prints_no_empty_table(
 
 
 def test_below_the_table_stands_what_a_verdict_is_and_where_its_error_rates_are(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     printer = TablePrinter("models/\x1b[2Jmine")
     printer.add(make_result())
     printer.close()
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
-        "Triage for people to judge, no proof. Error rates: fakesieve model show models/\\x1b[2Jmine"
+        "Triage for people to judge, no proof. Error rates: fakesieve model show 'models/\\x1b[2Jmine'"
     )
