@@ -3,19 +3,22 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from engine.policy import PRESETS, Policy
 from engine.results import VerdictValue
 from fakesieve.database import Database
 from fakesieve.errors import RequestRefused
+from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import Change, change_policy
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
+from fakesieve.records.analysis_tables import Verdict
 from fakesieve.records.audit import list_audit
 from fakesieve.records.policies import PolicyVersion, show_active_policy
 from fakesieve.records.rulings import POLICY_IN_FORCE
@@ -90,6 +93,15 @@ def test_a_change_that_activates_nothing_leaves_the_active_policy(database: Data
     change_policy(database, tenant_id, STRICT, actor="key_a", is_activated=False)
     with database.transaction(tenant_id=tenant_id) as session:
         assert show_active_policy(session, tenant_id) == LOOSE
+
+
+def test_an_empty_filter_is_all_of_history(database: Database, tenant_id: str) -> None:
+    same = replace(PRESETS["balanced"], name="same")
+    change = change_policy(database, tenant_id, same, read_filter(""), actor="key_a")
+    assert change == Change(judged=4, moved=0)
+    assert list_policies_used(database, tenant_id) == {"same"}
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert session.scalar(select(func.count()).select_from(Verdict)) == 4  # no row for each of them
 
 
 def test_begin_and_end_of_a_change_are_in_the_log(database: Database, tenant_id: str) -> None:
