@@ -24,29 +24,23 @@ from itertools import groupby
 
 from engine.results import EvidenceReason
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.evidence import FacePoint, MapSpan, PlacedFace, RegionSeries
+from fakesieve.records.evidence import FaceLane, MapSpan, PlacedFace, RegionSeries
 
 VERSION = 1
 WORST = 0xFFFFFFFF
 MEDIA_TYPE = "application/octet-stream"
-_REASONS = {reason: place for place, reason in enumerate(EvidenceReason, start=1)}
+_CODES: dict[EvidenceReason | None, int] = {
+    None: 0, **{reason: place for place, reason in enumerate(EvidenceReason, start=1)}
+}  # fmt: skip
 _NAN = float("nan")
 _MATRIX = 6
 _ALIGNMENT = 8
 
 
-def pack_lanes(analysis: Analysis, points: Sequence[FacePoint]) -> bytes:
+def pack_lanes(analysis: Analysis, lanes: Sequence[FaceLane]) -> bytes:
     """Return the scores of all faces over time. A lane of rows that aged out is missing, not empty."""
     blocks = [_pack_worst(analysis)] if analysis.series_pts_us is not None else []
-    blocks += [
-        _pack_lane(
-            ordinal,
-            [point.pts_us for point in lane],
-            [point.score for point in lane],
-            [point.reason for point in lane],
-        )
-        for ordinal, lane in ((key, list(rows)) for key, rows in groupby(points, lambda point: point.ordinal))
-    ]
+    blocks += [_pack_lane(lane.ordinal, lane.pts_us, lane.scores, lane.reasons) for lane in lanes]
     return _join(b"FSVL", blocks)
 
 
@@ -82,7 +76,7 @@ def _pack_lane(
     scores: Sequence[float | None],
     reasons: Sequence[EvidenceReason | None],
 ) -> bytes:
-    codes = bytes(0 if reason is None else _REASONS[reason] for reason in reasons)
+    codes = bytes(map(_CODES.__getitem__, reasons))
     return b"".join(
         (
             struct.pack("<II", ordinal, len(times)),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Row, cast, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy.orm import Session, defer
+from sqlalchemy.types import BigInteger, Double, Text
 
 from engine.results import EvidenceReason, FaceRegion, SegmentKind, VerdictValue
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment
@@ -20,6 +22,10 @@ from fakesieve.records.videos import Source, Video, list_sources
 TRACKS_MAX = 100
 SPANS_MAX = 2000
 EARLIER_MAX = 20
+_REASONS: dict[str | None, EvidenceReason | None] = {
+    None: None,
+    **{each.value: each for each in EvidenceReason},
+}
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,19 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class FacePoint:
-    """One face in one sample, without its place. ``score`` is None exactly where there is a reason."""
+class FaceLane:
+    """One face over time, without its places. A score is None exactly where there is a reason."""
 
     ordinal: int
-    pts_us: int
-    score: float | None
-    reason: EvidenceReason | None
+    pts_us: Sequence[int]
+    scores: Sequence[float | None]
+    reasons: Sequence[EvidenceReason | None]
+
+    def __post_init__(self) -> None:
+        if not len(self.pts_us) == len(self.scores) == len(self.reasons):
+            raise ValueError(
+                f"{len(self.scores)} scores and {len(self.reasons)} reasons for {len(self.pts_us)} samples"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,12 @@ class RegionSeries:
             raise ValueError(f"{len(self.shares)} shares for {len(self.pts_us)} samples")
 
 
+# The scores over time, which hold as many numbers as the video has samples.
+_SERIES = (
+    Analysis.series_pts_us, Analysis.series_score, Analysis.series_track, Analysis.series_excluded
+)  # fmt: skip
+
+
 def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     """Return an analysis of the tenant at hand; None where there is none or its video is deleted."""
     found = session.execute(
@@ -113,6 +131,7 @@ def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
         .join(Model, Model.id == Analysis.model_id)
         .outerjoin(ModelCard, ModelCard.model_id == Model.id)
         .where(Analysis.id == analysis_id, Video.delete_time.is_(None))
+        .options(*(defer(column, raiseload=True) for column in _SERIES))
     ).one_or_none()
     if found is None:
         return None
@@ -132,7 +151,7 @@ def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     )
 
 
-def load_points(session: Session, analysis_id: str) -> tuple[Analysis, list[FacePoint]] | None:
+def load_lanes(session: Session, analysis_id: str) -> tuple[Analysis, list[FaceLane]] | None:
     """Return an analysis with every face in every sample, by face and time; None as ``load_evidence``.
 
     The list is empty where rows of faces have aged out: the time series of the analysis stays.
@@ -140,18 +159,31 @@ def load_points(session: Session, analysis_id: str) -> tuple[Analysis, list[Face
     analysis = _find(session, analysis_id)
     if analysis is None:
         return None
+    # The server joins the samples of a face: hours of video have tens of thousands of rows, and each costs
+    # more on its way through the driver than all numbers of a face as one array.
+    face = FrameScore
+    reason = cast(face.exclude_reason, Text())
     rows = session.execute(
-        select(FrameScore.ordinal, FrameScore.pts_us, FrameScore.score, FrameScore.exclude_reason)
-        .where(FrameScore.analysis_id == analysis_id, FrameScore.analysis_time == analysis.create_time)
-        .order_by(FrameScore.ordinal, FrameScore.pts_us)
+        select(
+            face.ordinal,
+            func.array_agg(aggregate_order_by(face.pts_us, face.pts_us), type_=ARRAY(BigInteger())),
+            func.array_agg(aggregate_order_by(face.score, face.pts_us), type_=ARRAY(Double[float]())),
+            func.array_agg(aggregate_order_by(reason, face.pts_us), type_=ARRAY(Text())),
+        )
+        .where(face.analysis_id == analysis_id, face.analysis_time == analysis.create_time)
+        .group_by(face.ordinal)
+        .order_by(face.ordinal)
     )
-    return analysis, [FacePoint(*row) for row in rows]
+    return analysis, [
+        FaceLane(ordinal, times, scores, [_REASONS[reason] for reason in reasons])
+        for ordinal, times, scores, reasons in rows
+    ]
 
 
 def load_faces(
     session: Session, analysis_id: str, start_us: int, end_us: int
 ) -> tuple[list[PlacedFace], list[MapSpan]] | None:
-    """Return the faces of a span with their places, and their patch maps; None as ``load_points``."""
+    """Return the faces of a span with their places, and their patch maps; None as ``load_lanes``."""
     analysis = _find(session, analysis_id)
     if analysis is None:
         return None

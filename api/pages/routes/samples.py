@@ -17,7 +17,7 @@ from api.video_links import LINK_S, find_places, link_video
 from fakesieve.people.accounts import Preferences, store_preferences
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import find_video_id
-from fakesieve.records.evidence import load_faces, load_points, load_regions
+from fakesieve.records.evidence import load_faces, load_lanes, load_regions
 from fakesieve.reviews.notes import find_noted
 
 SEGMENTS_MAX = 100_000
@@ -30,7 +30,7 @@ def send_lanes(analysis_id: str, person: PersonDep, session: PageTransaction) ->
     """Send the scores of all faces over time."""
     if find_item(session, analysis_id, person).is_hidden:
         raise Problem(Reason.STATE_CONFLICT, "the scores are hidden until you have said what you see")
-    found = load_points(session, analysis_id)
+    found = load_lanes(session, analysis_id)
     if found is None:
         raise not_found("analysis", analysis_id)
     return Response(pack_lanes(*found), media_type=MEDIA_TYPE)

@@ -11,7 +11,7 @@ from api.pages.packing import WORST, pack_faces, pack_lanes
 from engine.results import EvidenceReason
 from fakesieve.records.analyses import TrackMaps
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.evidence import FacePoint, MapSpan, PlacedFace
+from fakesieve.records.evidence import FaceLane, MapSpan, PlacedFace
 from tests.factories import make_maps, make_track
 
 Lane = tuple[list[float], list[float], bytes]
@@ -48,14 +48,13 @@ def make_analysis(times: list[int] | None, scores: list[float | None]) -> Analys
     )
 )
 def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float | None, EvidenceReason]]):
-    points = [
-        FacePoint(3, time, score, None if score is not None else reason) for time, score, reason in rows
-    ]
-    lanes = read_lanes(pack_lanes(make_analysis(None, []), points))
-    if not rows:
-        assert lanes == {}
-        return
-    times, scores, reasons = lanes[3]
+    lane = FaceLane(
+        3,
+        [time for time, _, _ in rows],
+        [score for _, score, _ in rows],
+        [None if score is not None else reason for _, score, reason in rows],
+    )
+    times, scores, reasons = read_lanes(pack_lanes(make_analysis(None, []), [lane]))[3]
     assert times == [float(time) for time, _, _ in rows]
     for (_, score, reason), seen, code in zip(rows, scores, reasons, strict=True):
         assert (seen == score and code == 0) if score is not None else math.isnan(seen)
@@ -63,7 +62,7 @@ def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float
 
 
 def test_the_highest_face_of_each_sample_is_a_lane_of_its_own():
-    lanes = read_lanes(pack_lanes(make_analysis([0, 5], [0.25, None]), [FacePoint(0, 0, 0.25, None)]))
+    lanes = read_lanes(pack_lanes(make_analysis([0, 5], [0.25, None]), [FaceLane(0, [0], [0.25], [None])]))
     assert list(lanes) == [WORST, 0]
     assert lanes[WORST][0] == [0.0, 5.0]
     assert lanes[WORST][1][0] == 0.25
