@@ -153,6 +153,7 @@ def _analyses() -> Iterator[Question]:
         ("by verdict and region of a face", lambda p: f"verdict={p.verdict} AND tracks.regions.mouth>0.5"),
         ("by verdict and raw score", lambda p: f"verdict={p.verdict} AND score.raw>0.95"),
         ("by object's key", lambda p: f'jobs.key="videos/{p.job_id[4:]}.mp4"'),
+        ("by name of the file", lambda p: f'jobs.file="{p.job_id[4:]}.mp4"'),
         ("by video", lambda p: f'video_id="vid_{p.job_id[4:]}"'),
         ("with a forged mouth", lambda _: "segments.kind=suspicious AND segments.regions:mouth"),
     )

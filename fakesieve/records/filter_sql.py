@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.sql.elements import SQLCoreOperations
-from sqlalchemy.types import BigInteger, Double
+from sqlalchemy.types import BigInteger, Double, Text
 
 from engine.results import FaceRegion, SegmentKind
 from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some, Typed
@@ -270,6 +270,8 @@ _RENAMED: Mapping[str, Expression] = {
     "jobs.id": Job.id,
     "jobs.bucket": Job.source_bucket,
     "jobs.key": Job.source_key,
+    # As the index of these names has it, the pattern not as a parameter.
+    "jobs.file": func.substring(Job.source_key, literal_column("'[^/]*$'"), type_=Text()),
     # A part of the face without suspicious patches is not in the object.
     **{
         name: FaceTrack.regions[name.rpartition(".")[2]].astext.cast(Double())

@@ -50,6 +50,7 @@ EXAMPLES = (
     ("tracks.regions.mouth>0.5", "the mouth stands out"),
     ("coverage.ratio<0.5", "half of it unseen"),
     ('outcome="no_face"', "no face"),
+    ('jobs.file="clip*"', "files whose names begin with clip"),
 )
 
 router = PageRouter()

@@ -15,6 +15,7 @@ from fakesieve.database import Database
 from fakesieve.filters.check import Filter, read_filter
 from fakesieve.filters.order import read_order
 from fakesieve.filters.tree import FilterInvalid
+from fakesieve.jobs.states import JobState, Lane
 from fakesieve.records import analysis_lists
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import (
@@ -27,8 +28,10 @@ from fakesieve.records.analysis_lists import (
     write_position,
 )
 from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.jobs import Job
 from fakesieve.records.tags import set_tags
 from fakesieve.records.videos import upsert_video
+from fakesieve.values.videos import SourceKind
 from tests.factories import (
     MEDIA,
     hash_text,
@@ -41,6 +44,11 @@ from tests.factories import (
 from tests.filters import filter_texts
 
 ALL = ["high", "middle", "low", "none", "blind"]
+PLACES = {
+    "high": ("videos", "2026/clip.mp4"),
+    "middle": ("videos", "clip.mp4/2"),
+    "low": ("other", "clip.mp4"),
+}
 Lister = Callable[..., list[str]]
 
 
@@ -52,6 +60,23 @@ def _scores() -> dict[str, VideoScore]:
         "none": make_empty_score(),
         "blind": make_empty_score(Outcome.UNSCORABLE),
     }
+
+
+def _make_job(tenant_id: str, analysis_id: str, bucket: str, key: str) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        tenant_id=tenant_id,
+        lane=Lane.STANDARD,
+        state=JobState.SUCCEEDED,
+        source_kind=SourceKind.API,
+        source_bucket=bucket,
+        source_key=key,
+        request_hash=hash_text(key),
+        time_limit_ms=1000,
+        deadline=now,
+        end_time=now,
+        analysis_id=analysis_id,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +94,11 @@ def tenant_id(module_database: Database) -> str:
                     media=MEDIA,
                     external_id=f"ext-{label}",
                 )
-                store_analysis(session, make_record(owner, video_id, score=score))
+                analysis_id, _ = store_analysis(session, make_record(owner, video_id, score=score))
                 if label == "high":
                     set_tags(session, owner, video_id, {"campaign": "spring", "team": "a*"})
+                if label in PLACES:
+                    session.add(_make_job(owner, analysis_id, *PLACES[label]))
     return make_tenant(module_database, "acme")
 
 
@@ -131,6 +158,21 @@ def names(module_database: Database, tenant_id: str) -> Lister:
     ],
 )  # fmt: skip
 def test_a_filter_finds_what_it_says(names: Lister, wanted: str, found: list[str]) -> None:
+    assert names(wanted) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ('jobs.file = "clip.mp4"', ["high", "low"]),
+        ('jobs.file = "cl*"', ["high", "low"]),
+        ('jobs.file = "2026"', []),
+        ('jobs.file = "CLIP.mp4"', []),
+        ('jobs.file != "clip.mp4"', ["middle"]),
+        ('jobs:(file = "clip.mp4" AND bucket = "videos")', ["high"]),
+    ],
+)
+def test_a_video_is_found_by_the_name_of_its_file(names: Lister, wanted: str, found: list[str]) -> None:
     assert names(wanted) == found
 
 
