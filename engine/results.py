@@ -201,6 +201,10 @@ class Coverage:
             raise ValueError("more frames decoded than asked for")
         if self.faces_scored + sum(n for _, n in self.faces_rejected) != self.faces_detected:
             raise ValueError("every detected face is either scored or rejected with a reason")
+        if self.missing is not None and len(self.missing) > MISSING_GROUPS:
+            raise ValueError(
+                f"missing samples have {len(self.missing)} entries, not {MISSING_GROUPS} at most"
+            )
 
     @property
     def is_picture(self) -> bool:

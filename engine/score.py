@@ -26,15 +26,14 @@ from engine.arrays import F64, I64, Bool
 from engine.calibrate import Calibration
 from engine.container import MediaKind
 from engine.evidence import NO_TRACK, ShardEvidence
+from engine.missing import group_missing
 from engine.regions import REGIONS, hot_cells, label_faces, map_persistence, region_shares
 from engine.results import (
-    MISSING_GROUPS,
     Coverage,
     EvidenceReason,
     FaceRegion,
     FrameScore,
     MediaWarning,
-    MissingSamples,
     Outcome,
     Segment,
     TrackScore,
@@ -362,31 +361,5 @@ def _coverage(
         faces_rejected=tuple(sorted(rejected.items(), key=lambda item: (-item[1], item[0]))),
         scored_us=scored_time_us(evidence, cells),
         total_us=duration_us,
-        missing=_group_missing(evidence),
+        missing=group_missing(evidence.missing),
     )
-
-
-def _group_missing(evidence: ShardEvidence) -> tuple[MissingSamples, ...]:
-    """Return the missing samples by cause, the most frequent first.
-
-    Of more than ``MISSING_GROUPS`` causes the rarer ones share an entry, so that no sample goes unnamed.
-    """
-    times: dict[tuple[EvidenceReason, str], list[int]] = {}
-    for sample in evidence.missing:
-        times.setdefault((sample.reason, sample.detail), []).append(sample.pts_us)
-    causes = sorted(times, key=lambda cause: (-len(times[cause]), min(times[cause])))
-    if len(causes) <= MISSING_GROUPS:
-        return tuple(_name_missing(*cause, times[cause]) for cause in causes)
-    named = [_name_missing(*cause, times[cause]) for cause in causes[: MISSING_GROUPS - 1]]
-    rest: dict[EvidenceReason, list[tuple[EvidenceReason, str]]] = {}
-    for cause in causes[MISSING_GROUPS - 1 :]:
-        rest.setdefault(cause[0], []).append(cause)
-    for reason, rare in rest.items():
-        detail = f"{len(rare)} rarer causes, the first of them: {rare[0][1]}"
-        named.append(_name_missing(reason, detail, [time for cause in rare for time in times[cause]]))
-    return tuple(named)
-
-
-def _name_missing(reason: EvidenceReason, detail: str, times: Sequence[int]) -> MissingSamples:
-    us = tuple(sorted(times))
-    return MissingSamples(reason, detail, len(us), us[0], us[-1], us)
