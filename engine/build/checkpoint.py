@@ -16,12 +16,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from engine.build.key_list import KINDS, drop_list, keep_list
 from engine.build.reference import FUSION_PREFIX, SRM_KEY, KeyTable, Shape, key_table
 from engine.errors import BundleInvalid
 from engine.network.noise import srm_planes
 from engine.network.two_stream import TwoStreamNet
 from engine.network.variants import build_lv_xception
-from engine.output.files import make_folder, write_whole
+from engine.output.files import make_folder
 from engine.output.names import escape_controls, to_text
 from engine.results import RejectReason
 
@@ -66,7 +67,7 @@ class KeyFaults:
 
     @property
     def _kinds(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        return ("missing", self.missing), ("unexpected", self.unexpected), ("misshaped", self.misshaped)
+        return tuple(zip(KINDS, (self.missing, self.unexpected, self.misshaped), strict=True))
 
 
 def import_checkpoint(path: Path, *, faults_to: Path | None = None) -> TwoStreamNet:
@@ -74,17 +75,26 @@ def import_checkpoint(path: Path, *, faults_to: Path | None = None) -> TwoStream
 
     Accepts a bare state dict or one under ``state_dict``, with or without a leading ``module.``. Nothing in
     the file is executed. Raises BundleInvalid naming missing, unexpected and misshaped keys; where they are
-    too many for a message, ``faults_to`` is written with all of them, and Unavailable raised if it cannot be.
+    too many for a message, ``faults_to`` is written with all of them. It is removed where they are not, as
+    then it is of another checkpoint; a file there that is no such list stays. Raises Unavailable where it
+    cannot be written or removed.
     """
     tensors = read_state_dict(path)
     projection = any(key.startswith("pro_header.") for key in tensors)
     table = key_table(projection=projection)
     faults = find_faults(tensors, table)
+    is_list_wanted = faults.are_told_in_part
+    if faults_to is not None and not is_list_wanted:
+        drop_list(faults_to)
     if text := faults.describe():
-        if faults_to is not None and faults.are_told_in_part:
+        if faults_to is not None and is_list_wanted:
             make_folder(faults_to.parent)
-            write_whole(faults_to, faults.list_all().encode())
-            text += f"; all of them are in {faults_to}"
+            is_kept = keep_list(faults_to, faults.list_all())
+            text += (
+                f"; all of them are in {faults_to}"
+                if is_kept
+                else f"; not listed: {faults_to} is another file"
+            )
         raise _invalid(f"{path.name} is not a checkpoint of the reference: {text}", _hint(faults))
     _check_values(path, tensors)
     net = build_lv_xception(projection=projection)

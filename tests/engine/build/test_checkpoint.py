@@ -226,3 +226,38 @@ def test_a_refusal_that_names_every_key_writes_no_list(tmp_path: Path) -> None:
         import_checkpoint(saved(tmp_path, tensors), faults_to=tmp_path / "keys.txt")
     assert not (tmp_path / "keys.txt").exists()
     assert find_faults(tensors, key_table(projection=False)).list_all() == "unexpected: lfe0.\\x1bgama\n"
+
+
+FAR_OFF = {"fc.weight": torch.ones(1)}  # every key of the reference is missing, more than a message names
+
+
+def test_the_list_of_a_refusal_is_replaced_by_the_next_and_gone_once_keys_fit(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.txt"
+    for other in ("fc.weight", "fc.bias"):
+        with pytest.raises(BundleInvalid, match=f"all of them are in {keys}"):
+            import_checkpoint(saved(tmp_path, {other: torch.ones(1)}), faults_to=keys)
+        assert keys.read_text().splitlines()[-1] == f"unexpected: {other}"
+    with pytest.raises(BundleInvalid):  # the shapes are the reference's, and the values are nobody's
+        import_checkpoint(saved(tmp_path, stand_ins()), faults_to=keys)
+    assert not keys.exists()
+
+
+@pytest.mark.parametrize("content", ["my keys\n", "", "missing: a\nand mine\n", "\xff"])
+def test_a_file_that_is_no_list_of_keys_is_neither_replaced_nor_removed(tmp_path: Path, content: str) -> None:
+    keys = tmp_path / "keys.txt"
+    keys.write_text(content, encoding="latin-1")
+    with pytest.raises(BundleInvalid, match=f"695 missing: .*; not listed: {keys} is another file"):
+        import_checkpoint(saved(tmp_path, FAR_OFF), faults_to=keys)
+    with pytest.raises(BundleInvalid):
+        import_checkpoint(saved(tmp_path, stand_ins()), faults_to=keys)
+    assert keys.read_text(encoding="latin-1") == content
+
+
+def test_a_link_under_the_name_of_the_list_is_left_alone(tmp_path: Path) -> None:
+    keys, real = tmp_path / "keys.txt", tmp_path / "list.txt"
+    real.write_text("missing: a\n")
+    keys.symlink_to(real)
+    with pytest.raises(BundleInvalid, match="is another file"):
+        import_checkpoint(saved(tmp_path, FAR_OFF), faults_to=keys)
+    assert keys.is_symlink()
+    assert real.read_text() == "missing: a\n"
