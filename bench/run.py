@@ -4,8 +4,8 @@ Usage: python -m bench.run [--full | --tiny] [--rounds N] [--threads N] [--model
        python -m bench.run --from bench/results/short.json
 
 Contenders take turns at every video, so what slows the machine slows all. Prints tables and writes them with
-the raw figures to bench/results/. ``--from`` makes the tables of an earlier run again from its raw figures;
-nothing is measured.
+the raw figures to bench/results/. ``--from`` makes the tables of an earlier run again from its raw figures,
+which say on which clips they were taken; nothing is measured.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -166,21 +166,24 @@ def _run_all(given: argparse.Namespace) -> None:
     measured += sandbox_figures(clips["A"], rounds)
     for long_set in (s.name for s in plan.sets if s.name.startswith("D")):
         measured += decode_figures(long_set, clips[long_set][0], rounds)
-    write_results(given.out, plan, machine, measured, rows)
+    write_results(given.out / f"{plan.name}.json", plan, machine, measured, rows)
 
 
 def rewrite_results(path: Path) -> None:
     """Write the tables of an earlier run again, beside the raw figures that they are made from.
 
-    The file's name says which plan it was. Raises ValueError if it is none's.
+    Clips and rounds are those that the file says: today's plans may be others. Raises SystemExit for a file
+    that does not say them, as of another benchmark or an earlier release.
     """
-    if path.stem not in PLANS:
-        raise ValueError(f"{path}: the raw figures of a run are called {', '.join(PLANS)}.json")
     raw = json.loads(path.read_text(encoding="utf-8"))
+    if "plan" not in raw:
+        sys.exit(
+            f"error: {path} does not say on which clips its figures were taken: no tables can be made of it"
+        )
     rows = [_read_row(form) for form in raw["rows"]]
     figures = [Figure(**{**form, "values": tuple(form["values"])}) for form in raw["figures"]]
-    plan = replace(PLANS[path.stem], rounds=len({row.round for row in rows}))
-    write_results(path.parent, plan, raw["machine"], figures, rows)
+    sets = tuple(ClipSet(**form) for form in raw["plan"]["sets"])
+    write_results(path, Plan(**{**raw["plan"], "sets": sets}), raw["machine"], figures, rows)
 
 
 def _read_row(form: Mapping[str, object]) -> Row:
@@ -191,9 +194,9 @@ def _read_row(form: Mapping[str, object]) -> Row:
 
 
 def write_results(
-    folder: Path, plan: Plan, machine: Mapping[str, str | int], measured: Sequence[Figure], rows: list[Row]
+    path: Path, plan: Plan, machine: Mapping[str, str | int], measured: Sequence[Figure], rows: list[Row]
 ) -> None:
-    """Print the table and keep it with everything that it was made from."""
+    """Print the tables and keep them, beside ``path`` with everything that they were made from."""
     figures = assemble_figures(rows, measured)
     table = format_table(figures, read_goals())
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
@@ -206,14 +209,15 @@ def write_results(
         f"# {plan.name} run\n\n`{command}`, {plan.rounds} rounds\n\n{facts}\n\nClips:\n\n{sets}\n\n{table}\n"
         f"{_STAGES}\n\n{tabulate_stages(rows)}\n{_STAGE_RATIOS}\n\n{tabulate_stage_ratios(rows)}"
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{plan.name}.md").write_text(text, encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     raw = {
+        "plan": asdict(plan),
         "machine": dict(machine),
         "figures": [asdict(f) for f in figures],
         "rows": [asdict(r) for r in rows],
     }
-    (folder / f"{plan.name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     print(text)
 
 

@@ -1,8 +1,9 @@
 """Ours against the peers: what the rows of a run say, and the page that is made of them."""
 
+import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from bench.contender import Screening
 from bench.measure import Timed
 from bench.report import Figure
 from bench.run import RESULTS, main
+from bench.work import ClipSet
 
 # Of two rounds; in the second the machine was half as fast.
 DETECT_MS = {"fakesieve": (100.0, 200.0), "N2": (150.0, 300.0), "N0": (40.0, 80.0)}
@@ -109,3 +111,26 @@ def test_page_in_the_repository_is_what_its_raw_figures_give(tmp_path: Path) -> 
     main(["--from", str(raw)])
     assert (tmp_path / "short.md").read_text() == (RESULTS / "short.md").read_text()
     assert raw.read_text() == (RESULTS / "short.json").read_text()
+
+
+def test_tables_are_made_again_of_the_clips_and_rounds_that_were_measured(tmp_path: Path) -> None:
+    raw = json.loads((RESULTS / "short.json").read_text())
+    raw["plan"] |= {"rounds": 7, "sets": [asdict(ClipSet("A", 9, 11, 123, 45, gop=6))]}
+    kept = tmp_path / "last-year.json"
+    kept.write_text(json.dumps(raw))
+    main(["--from", str(kept)])
+    page = (tmp_path / "last-year.md").read_text()
+    assert "Clips:\n\n- A: 9 x 11 s, 123x45, keyframe every 6 frames\n\n|" in page
+    assert "`make bench`, 7 rounds" in page
+    assert json.loads(kept.read_text())["plan"] == raw["plan"]
+
+
+def test_figures_that_do_not_say_their_clips_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    raw = json.loads((RESULTS / "short.json").read_text())
+    del raw["plan"]
+    kept = tmp_path / "short.json"
+    kept.write_text(json.dumps(raw))
+    with pytest.raises(SystemExit, match="does not say on which clips"):
+        main(["--from", str(kept)])
+    assert json.loads(kept.read_text()) == raw
+    assert list(tmp_path.iterdir()) == [kept]
