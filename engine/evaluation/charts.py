@@ -91,8 +91,8 @@ def draw_roc(curve: Roc, auc_text: str) -> Markup:
 
 
 def draw_reliability(score: F64, label: I64) -> Markup:
-    """Draw the found share of manipulated files over the score, in bins of equal mass with 90 % intervals."""
-    axes = Axes("score", "share found manipulated", "Reliability: share of manipulated files by score")
+    """Draw the share of manipulated videos over the score, in bins of equal mass with 90 % intervals."""
+    axes = Axes("score", "share found manipulated", "Reliability: share of manipulated videos by score")
     count = max(1, min(RELIABILITY_BINS, len(score) // LEAST_PER_BIN))
     body = [axes.line((0, 0), (1, 1), class_="guess")]
     means: list[float] = []

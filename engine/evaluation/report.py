@@ -63,7 +63,7 @@ class ErrorCard:
 
 @dataclass(frozen=True)
 class BaseRateRow:
-    """What a flag is worth when manipulated files are rare."""
+    """What a flag is worth when manipulated videos are rare."""
 
     prevalence: str
     shares: tuple[str, ...]
@@ -107,7 +107,10 @@ def headline(evaluation: Evaluation) -> str:
     files = f"{overall.manipulated} manipulated and {overall.real} real files with a score"
     if overall.video_auc.value is None:
         return f"{files}: both kinds are needed to measure how well the model tells them apart."
-    text = f"Of {files}, a manipulated one scores above a real one in {_short(overall.video_auc)} of cases"
+    joined = overall.video_auc.count < overall.manipulated + overall.real
+    videos = f" ({overall.video_auc.count} videos)" if joined else ""
+    text = f"Of {files}{videos}, a manipulated video scores above a real one"
+    text += f" in {_short(overall.video_auc)} of cases"
     low, high = overall.video_auc.low, overall.video_auc.high
     return text + (f" (95 % interval {low:.3f} to {high:.3f})." if low is not None else ".")
 
@@ -139,7 +142,7 @@ def _count_rows(evaluation: Evaluation) -> list[tuple[str, int, int]]:
 
 
 def _base_rates(overall: Measures) -> list[BaseRateRow]:
-    """Return which share of flagged files would be manipulated, at both measured operating points."""
+    """Return which share of flagged videos would be manipulated, at both measured operating points."""
     points = ((overall.tpr_at_fpr_10.value, 0.10), (overall.tpr_at_fpr_1.value, 0.01))
     rows: list[BaseRateRow] = []
     for prevalence in PREVALENCES:

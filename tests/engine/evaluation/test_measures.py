@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from engine.container import MediaKind
 from engine.evaluation.manifest import Item
 from engine.evaluation.measures import Evaluation, ItemResult, measure_results
+from engine.evaluation.report import headline
 from engine.policy import Policy, Threshold
 from engine.results import Outcome
 
@@ -93,6 +94,17 @@ def test_pictures_of_one_video_and_label_are_one_entry_of_its_figures() -> None:
     joined = 1 / (1 + np.exp([2 / 3, -np.log(0.3 / 0.7), -1, 0]))
     assert overall.ece.count == 4
     assert overall.ece.value == pytest.approx(np.abs(joined - [0, 0, 1, 1]).mean())  # a bin for each
+
+
+def test_the_headline_counts_videos_where_their_pictures_were_joined() -> None:
+    found = headline(measure(_frames_of_two_videos(MediaKind.PICTURE)))
+    assert found.startswith(
+        "Of 4 manipulated and 4 real files with a score (4 videos), a manipulated video scores above a real "
+        "one in 1.000 of cases"
+    )
+    assert headline(measure(_frames_of_two_videos(MediaKind.VIDEO))).startswith(
+        "Of 4 manipulated and 4 real files with a score, a manipulated video scores above a real one in "
+    )
 
 
 @pytest.mark.parametrize("column", ["method", "subset", "compression"])

@@ -124,6 +124,15 @@ def test_page_needs_nothing_beside_itself(written: Path) -> None:
     assert "1 in 10,000" in page
 
 
+def test_page_speaks_of_videos_where_videos_are_counted(written: Path) -> None:
+    page = (written / REPORT_NAME).read_text()
+    auc = re.search(r"<dt>video AUC</dt><dd>(.*?)</dd>", page)
+    assert auc is not None
+    assert auc[1].startswith("Chance that a manipulated video scores above a real one; pictures of one video")
+    assert "Reliability: share of manipulated videos by score" in page
+    assert "manipulated among all videos" in page
+
+
 def test_hostile_names_are_text_on_the_page(files: Path, tmp_path: Path) -> None:
     name = "<script>alert(1)</script>.mp4".replace("/", "_")
     (tmp_path / name).write_bytes(b"x" * 3000)
