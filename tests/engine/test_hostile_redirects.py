@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import os
+import py_compile
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ from engine.screen import scan_video
 from tests.engine.fakes import fake_tools
 from tests.engine.test_hostile_files import ACCEPTED, REFUSED, look
 from tests.hostile import Corpus
+from tests.hostile_recipes import watching
 from tests.hostile_recipes.redirects import redirect_recipes
 from tests.hostile_recipes.watching import DeedsOfThisProcess, HitCounter, ReadWatch
 from tests.waiting import PATIENCE_S
@@ -102,3 +106,19 @@ def test_watch_and_counter_would_have_noticed(corpus: Corpus, server: HitCounter
     assert watch.touched() == {corpus.outside.name}
     assert server.paths[-1] == "/control"
     watch.close()
+
+
+def test_what_is_written_beside_the_packages_would_be_seen_and_bytecode_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "INSTALLATION", (str(tmp_path),))
+    (tmp_path / "__pycache__").mkdir()
+    read, made, kept = tmp_path / "module.py", tmp_path / "model.bin", tmp_path / "__pycache__" / "cache.bin"
+    read.write_text("VALUE = 1")
+    with DeedsOfThisProcess().watch() as seen:
+        read.read_text()
+        made.write_bytes(b"x")
+        os.close(os.open(kept, os.O_RDWR | os.O_CREAT))
+        py_compile.compile(str(read), doraise=True)
+    assert (tmp_path / "__pycache__" / f"module.{sys.implementation.cache_tag}.pyc").exists()
+    assert seen == {("open", str(made)), ("open", str(kept))}

@@ -28,6 +28,7 @@ INSTALLATION = tuple(
     os.path.realpath(folder) for folder in (sys.prefix, sys.base_prefix, Path(__file__).parents[2] / "engine")
 )
 """Where modules, templates, fonts and zone files of what is installed lie; they are loaded at first use."""
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class HitCounter:
@@ -101,29 +102,42 @@ class DeedsOfThisProcess:
     def __init__(self) -> None:
         self._is_on = False
         self._seen: set[tuple[str, str]] = set()
+        self._written: set[str] = set()
         sys.addaudithook(self._note)  # for good: a hook cannot be taken back
 
-    def _note(self, event: str, arguments: tuple[object, ...]) -> None:
+    def _note(self, event: str, arguments: tuple) -> None:
         # A number is a descriptor of what was opened before.
-        if self._is_on and event in _DEEDS and not isinstance(arguments[0], int):
-            self._seen.add((event, os.fsdecode(arguments[0]) if event == "open" else str(arguments[0])))
+        if not self._is_on or event not in _DEEDS or isinstance(arguments[0], int):
+            return
+        if event != "open":
+            self._seen.add((event, str(arguments[0])))
+            return
+        path, _, flags = arguments
+        self._seen.add((event, os.fsdecode(path)))
+        if flags & _WRITES:
+            self._written.add(os.fsdecode(path))
 
     @contextmanager
     def watch(self) -> Generator[set[tuple[str, str]]]:
         """Yield what is done inside of the block, but for reading the installation.
 
-        Nor is ``/dev/null`` told: a child is given it while the sandbox tries its own doors.
+        Nor is told what the interpreter itself writes there, the bytecode of modules; other writes are. Nor
+        ``/dev/null``: a child is given it while the sandbox tries its own doors.
         """
-        seen = self._seen = set()
+        seen, written = self._seen, self._written = set[tuple[str, str]](), set[str]()
         self._is_on = True
         try:
             yield seen
         finally:
             self._is_on = False
-            seen -= {deed for deed in seen if deed[0] == "open" and _is_harmless(deed[1])}
+            seen -= {deed for deed in seen if deed[0] == "open" and _is_harmless(deed[1], written)}
 
 
-def _is_harmless(path: str) -> bool:
-    return path == os.devnull or os.path.realpath(path).startswith(
-        tuple(f"{folder}/" for folder in INSTALLATION)
-    )
+def _is_harmless(path: str, written: set[str]) -> bool:
+    if path == os.devnull:
+        return True
+    place = Path(os.path.realpath(path))
+    is_installed = str(place).startswith(tuple(f"{folder}/" for folder in INSTALLATION))
+    # Bytecode is written under a name with a number behind it, and then renamed.
+    is_bytecode = place.parent.name == "__pycache__" and ".pyc" in place.suffixes
+    return is_installed and (path not in written or is_bytecode)
