@@ -23,8 +23,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from engine.results import EvidenceReason
-from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.evidence import FaceLane, MapSpan, PlacedFace, RegionSeries
+from fakesieve.records.evidence import Lane, Lanes, MapSpan, PlacedFace, RegionSeries
 
 VERSION = 1
 WORST = 0xFFFFFFFF
@@ -37,10 +36,10 @@ _MATRIX = 6
 _ALIGNMENT = 8
 
 
-def pack_lanes(analysis: Analysis, lanes: Sequence[FaceLane]) -> bytes:
+def pack_lanes(lanes: Lanes) -> bytes:
     """Return the scores of all faces over time. A lane of rows that aged out is missing, not empty."""
-    blocks = [_pack_worst(analysis)] if analysis.series_pts_us is not None else []
-    blocks += [_pack_lane(lane.ordinal, lane.pts_us, lane.scores, lane.reasons) for lane in lanes]
+    blocks = [] if lanes.highest is None else [_pack_lane(WORST, lanes.highest)]
+    blocks += [_pack_lane(ordinal, lane) for ordinal, lane in lanes.faces.items()]
     return _join(b"FSVL", blocks)
 
 
@@ -65,23 +64,13 @@ def pack_regions(series: Sequence[RegionSeries]) -> bytes:
     return _join(b"FSVR", blocks)
 
 
-def _pack_worst(analysis: Analysis) -> bytes:
-    times, scores = analysis.series_pts_us or [], analysis.series_score or []
-    return _pack_lane(WORST, times, scores, [None] * len(times))
-
-
-def _pack_lane(
-    ordinal: int,
-    times: Sequence[int],
-    scores: Sequence[float | None],
-    reasons: Sequence[EvidenceReason | None],
-) -> bytes:
-    codes = bytes(map(_CODES.__getitem__, reasons))
+def _pack_lane(ordinal: int, lane: Lane) -> bytes:
+    codes = bytes(map(_CODES.__getitem__, lane.reasons)) or bytes(len(lane.pts_us))
     return b"".join(
         (
-            struct.pack("<II", ordinal, len(times)),
-            _pack("d", times),
-            _pack("d", [_NAN if score is None else score for score in scores]),
+            struct.pack("<II", ordinal, len(lane.pts_us)),
+            _pack("d", lane.pts_us),
+            _pack("d", [_NAN if score is None else score for score in lane.scores]),
             _pad(codes),
         )
     )

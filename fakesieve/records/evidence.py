@@ -1,12 +1,12 @@
 """What a page shows of one analysis: its head at once, its samples in pieces. Nothing here changes a row."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import Row, cast, func, select, text
+from sqlalchemy import Row, Select, cast, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.types import BigInteger, Double, Text
@@ -19,9 +19,12 @@ from fakesieve.records.standings import Standing
 from fakesieve.records.table import JsonObject
 from fakesieve.records.videos import Source, Video, list_sources
 
+Columns = TypeVarTuple("Columns")
+
 TRACKS_MAX = 100
 SPANS_MAX = 2000
 EARLIER_MAX = 20
+_LEAST = 64 << 10  # bytes of packed cells that are asked for, of whatever piece
 _REASONS: dict[str | None, EvidenceReason | None] = {
     None: None,
     **{each.value: each for each in EvidenceReason},
@@ -60,19 +63,29 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class FaceLane:
-    """One face over time, without its places. A score is None exactly where there is a reason."""
+class Lane:
+    """Scores over time. Of a single face each sample without a score has a reason."""
 
-    ordinal: int
     pts_us: Sequence[int]
     scores: Sequence[float | None]
-    reasons: Sequence[EvidenceReason | None]
+    reasons: Sequence[EvidenceReason | None] = ()
 
     def __post_init__(self) -> None:
-        if not len(self.pts_us) == len(self.scores) == len(self.reasons):
+        if not len(self.pts_us) == len(self.scores) == len(self.reasons or self.pts_us):
             raise ValueError(
                 f"{len(self.scores)} scores and {len(self.reasons)} reasons for {len(self.pts_us)} samples"
             )
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The highest score of each sample, None where none is kept, and the scores of each face by its number.
+
+    There are no faces where their rows have aged out: what is highest stays with the analysis.
+    """
+
+    highest: Lane | None
+    faces: Mapping[int, Lane]
 
 
 @dataclass(frozen=True)
@@ -151,14 +164,13 @@ def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     )
 
 
-def load_lanes(session: Session, analysis_id: str) -> tuple[Analysis, list[FaceLane]] | None:
-    """Return an analysis with every face in every sample, by face and time; None as ``load_evidence``.
-
-    The list is empty where rows of faces have aged out: the time series of the analysis stays.
-    """
-    analysis = _find(session, analysis_id)
-    if analysis is None:
+def load_lanes(session: Session, analysis_id: str) -> Lanes | None:
+    """Return the scores over time of an analysis; None as ``load_evidence``."""
+    wanted = select(Analysis.create_time, Analysis.series_pts_us, Analysis.series_score)
+    found = session.execute(_only_shown(wanted, analysis_id)).one_or_none()
+    if found is None:
         return None
+    time, times, scores = found
     # The server joins the samples of a face: hours of video have tens of thousands of rows, and each costs
     # more on its way through the driver than all numbers of a face as one array.
     face = FrameScore
@@ -170,29 +182,29 @@ def load_lanes(session: Session, analysis_id: str) -> tuple[Analysis, list[FaceL
             func.array_agg(aggregate_order_by(face.score, face.pts_us), type_=ARRAY(Double[float]())),
             func.array_agg(aggregate_order_by(reason, face.pts_us), type_=ARRAY(Text())),
         )
-        .where(face.analysis_id == analysis_id, face.analysis_time == analysis.create_time)
+        .where(face.analysis_id == analysis_id, face.analysis_time == time)
         .group_by(face.ordinal)
         .order_by(face.ordinal)
     )
-    return analysis, [
-        FaceLane(ordinal, times, scores, [_REASONS[reason] for reason in reasons])
-        for ordinal, times, scores, reasons in rows
-    ]
+    highest = None if times is None else Lane(times, scores or [])
+    return Lanes(
+        highest, {row[0]: Lane(row[1], row[2], [_REASONS[reason] for reason in row[3]]) for row in rows}
+    )
 
 
 def load_faces(
     session: Session, analysis_id: str, start_us: int, end_us: int
 ) -> tuple[list[PlacedFace], list[MapSpan]] | None:
     """Return the faces of a span with their places, and their patch maps; None as ``load_lanes``."""
-    analysis = _find(session, analysis_id)
-    if analysis is None:
+    time = session.scalar(_only_shown(select(Analysis.create_time), analysis_id))
+    if time is None:
         return None
     face = FrameScore
     rows = session.execute(
         select(face.ordinal, face.pts_us, face.box_x, face.box_y, face.box_w, face.box_h)
         .where(
             face.analysis_id == analysis_id,
-            face.analysis_time == analysis.create_time,
+            face.analysis_time == time,
             face.pts_us >= start_us,
             face.pts_us < end_us,
         )
@@ -202,29 +214,40 @@ def load_faces(
         PlacedFace(row.ordinal, row.pts_us, (row.box_x, row.box_y, row.box_w, row.box_h)) for row in rows
     ]
     ordinals = sorted({each.ordinal for each in faces})
-    maps = session.execute(
-        _MAP_SPANS, {"id": analysis_id, "ordinals": ordinals, "start_us": start_us, "end_us": end_us}
-    )
-    return faces, [_read_maps(row) for row in maps if row.pts_us]
+    return faces, _load_maps(session, analysis_id, ordinals, (start_us, end_us))
 
 
-# The server cuts the arrays: those of a long video are too long to be read anew for each piece of it.
+# The server cuts the arrays: those of a long video are too long to be read anew for each piece of it. Of the
+# cells, which are packed as one, it gives as many bytes as their share in time, and a quarter more.
 _MAP_SPANS = text("""
-SELECT ordinal, grid, crop_size, packed, first,
-       pts_us[first + 1 : last] AS pts_us, to_frame[6 * first + 1 : 6 * last] AS to_frame
+SELECT ordinal, grid, crop_size, first,
+       pts_us[first + 1 : last] AS pts_us, to_frame[6 * first + 1 : 6 * last] AS to_frame,
+       substring(packed, 1, least(ceil(1.25 * octet_length(packed) * last / cardinality(pts_us)) + :least,
+                                  octet_length(packed))::int) AS packed
 FROM patch_map CROSS JOIN LATERAL (
     SELECT width_bucket(cast(:start_us AS bigint) - 1, pts_us) AS first,
            width_bucket(cast(:end_us AS bigint) - 1, pts_us) AS last
 ) AS span
-WHERE analysis_id = :id AND ordinal = ANY (:ordinals) ORDER BY ordinal
+WHERE analysis_id = :id AND ordinal = ANY (:ordinals) AND last > first ORDER BY ordinal
 """)
 
 
-def _read_maps(row: Row[Any]) -> MapSpan:
+def _load_maps(
+    session: Session, analysis_id: str, ordinals: list[int], span: tuple[int, int]
+) -> list[MapSpan]:
+    asked = {"id": analysis_id, "ordinals": ordinals, "start_us": span[0], "end_us": span[1], "least": _LEAST}
+    return [_read_maps(session, analysis_id, row) for row in session.execute(_MAP_SPANS, asked).all()]
+
+
+def _read_maps(session: Session, analysis_id: str, row: Row[Any]) -> MapSpan:
     size = row.grid * row.grid
     start, end = row.first * size, (row.first + len(row.pts_us)) * size
-    cells = zlib.decompressobj().decompress(row.packed, end)[start:]
-    return MapSpan(row.ordinal, row.grid, row.crop_size, row.pts_us, row.to_frame, cells)
+    cells = zlib.decompressobj().decompress(row.packed, end)
+    if len(cells) < end:  # a restless beginning packs worse than the rest: too few bytes were asked for
+        whole = select(PatchMap.packed).where(PatchMap.analysis_id == analysis_id)
+        packed = session.scalars(whole.where(PatchMap.ordinal == row.ordinal)).one()
+        cells = zlib.decompressobj().decompress(packed, end)
+    return MapSpan(row.ordinal, row.grid, row.crop_size, row.pts_us, row.to_frame, cells[start:])
 
 
 def load_regions(session: Session, analysis_id: str) -> Sequence[RegionSeries]:
@@ -254,11 +277,10 @@ def list_ordinals(session: Session, analysis_id: str) -> list[int]:
     return list(session.scalars(wanted.order_by(FaceTrack.ordinal).limit(TRACKS_MAX)))
 
 
-def _find(session: Session, analysis_id: str) -> Analysis | None:
-    return session.scalar(
-        select(Analysis)
-        .join(Video, Video.id == Analysis.video_id)
-        .where(Analysis.id == analysis_id, Video.delete_time.is_(None))
+def _only_shown(wanted: Select[*Columns], analysis_id: str) -> Select[*Columns]:
+    """Return what is asked of an analysis, of this one and where its video is not deleted."""
+    return wanted.join(Video, Video.id == Analysis.video_id).where(
+        Analysis.id == analysis_id, Video.delete_time.is_(None)
     )
 
 

@@ -33,7 +33,7 @@ def send_lanes(analysis_id: str, person: PersonDep, session: PageTransaction) ->
     found = load_lanes(session, analysis_id)
     if found is None:
         raise not_found("analysis", analysis_id)
-    return Response(pack_lanes(*found), media_type=MEDIA_TYPE)
+    return Response(pack_lanes(found), media_type=MEDIA_TYPE)
 
 
 @router.get("/r/{analysis_id}/regions")
