@@ -27,19 +27,20 @@ class Mode(StrEnum):
     HELD = "held"
     WAITS = "waits"  # theirs, but another item of the video is to be judged blindly first
     OTHERS = "others"  # free, and only for those who have not judged the analysis before
+    SKIPPED = "skipped"  # so many people have passed over it that it is offered to nobody
 
 
 @dataclass(frozen=True)
 class Before:
     """The item that counts for a person, if there is one, and what they may do.
 
-    ``again`` says how the item is looked at again already, by the state of each such look.
+    ``again`` has each look at the item that was asked for already, by its kind.
     """
 
     item: ReviewView | None
     mode: Mode
     is_kept: bool = False
-    again: Mapping[ReviewKind, ReviewState] = field(default_factory=dict[ReviewKind, ReviewState])
+    again: Mapping[ReviewKind, ReviewView] = field(default_factory=dict[ReviewKind, ReviewView])
 
     @property
     def is_hidden(self) -> bool:
@@ -65,9 +66,9 @@ class Before:
         return self._is_unasked(ReviewKind.APPEAL)
 
     @property
-    def waiting(self) -> list[ReviewKind]:
-        """How somebody else is to look again who has not yet decided."""
-        return [kind for kind, state in self.again.items() if state is not ReviewState.DECIDED]
+    def waiting(self) -> list[ReviewView]:
+        """The looks of somebody else that are not decided yet."""
+        return [each for each in self.again.values() if each.state is not ReviewState.DECIDED]
 
     def _is_unasked(self, kind: ReviewKind) -> bool:
         return self.mode is Mode.DECIDED and self.item is not None and kind not in self.again
@@ -82,7 +83,7 @@ def find_item(session: Session, analysis_id: str, person: Person) -> Before:
     found = _find_own(items, person) or _find_free(items, free) or _find_decided(items)
     if found is None:
         found = _find_others(items)
-    again = {} if found.item is None else {i.kind: i.state for i in items if i.parent_id == found.item.id}
+    again = {} if found.item is None else {i.kind: i for i in items if i.parent_id == found.item.id}
     return replace(found, is_kept=is_kept(session, analysis_id), again=again)
 
 
@@ -102,6 +103,9 @@ def _find_free(items: Sequence[ReviewView], free: Collection[str]) -> Before | N
 def _find_others(items: Sequence[ReviewView]) -> Before:
     if not items:
         return Before(None, Mode.NOTHING)
+    skipped = next((item for item in items if item.state is ReviewState.SKIPPED), None)
+    if skipped is not None:
+        return Before(skipped, Mode.SKIPPED)
     return Before(items[0], Mode.HELD if items[0].state is ReviewState.CLAIMED else Mode.OTHERS)
 
 

@@ -12,7 +12,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.evidence import list_ordinals
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_item, release_item
-from fakesieve.reviews.decide import decide_item, reveal_score, skip_item, undo_decision
+from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
 from fakesieve.reviews.items import view_item
 from fakesieve.reviews.values import ReviewView
 from fakesieve.values.people import UserRole
@@ -67,6 +67,14 @@ def take_skip(analysis_id: str, form: FormDep, person: PersonDep, session: PageT
     except ValueError as fault:
         raise Problem(Reason.INVALID_REQUEST, str(fault)) from fault
     return go_back(person, "/queue", "skipped")
+
+
+@router.post("/r/{analysis_id}/reopen", dependencies=_REVIEWER)
+def offer_again(analysis_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Offer an item again that too many people have passed over."""
+    item = _find(session, analysis_id, form)
+    reopen_item(session, item.id, person.id)
+    return _back(person, analysis_id, "reopened")
 
 
 @router.post("/r/{analysis_id}/undo", dependencies=_REVIEWER)

@@ -23,14 +23,20 @@ from fakesieve.reasons import Reason
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
 from fakesieve.reviews.bulk import BULK_MAX, count_decidable, decide_many
+from fakesieve.reviews.decide import reopen_item
 from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.items import view_item
 from fakesieve.reviews.narrow import Narrowing, find_place, list_matches
 from fakesieve.reviews.queues import load_queue
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import DecisionDraft, Disposition, QueueRule, ReasonCode, ReviewState
 
 _REVIEWER = [require_role(UserRole.REVIEWER)]
-_NOTICES = {"filled": "{count:,} matches were taken in.", "decided": "{count:,} items were decided."}
+_NOTICES = {
+    "filled": "{count:,} matches were taken in.",
+    "decided": "{count:,} items were decided.",
+    "reopened": "The item is offered again, also to those who have skipped it.",
+}
 _HOURS_MAX = 24 * 366 * 10
 Share = Annotated[str, Query(max_length=10)]
 
@@ -125,6 +131,16 @@ def take_in(queue_id: str, person: PersonDep, session: PageTransaction) -> Respo
     """Add items for analyses that match the queue and have none yet."""
     count = fill_queue(session, load_queue(session, queue_id))
     return go_back(person, f"/queue/{queue_id}", "filled", count)
+
+
+@router.post("/queue/{queue_id}/reopen", dependencies=_REVIEWER)
+def offer_again(queue_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Offer an item again that too many people have passed over, and go back to those that are left."""
+    item = view_item(session, form.read("item"))
+    if item.queue_id != load_queue(session, queue_id).id:
+        raise Problem(Reason.NOT_FOUND, f"there is no review {item.id} in this queue")
+    reopen_item(session, item.id, person.id)
+    return go_back(person, f"/queue/{queue_id}", "reopened", query={"state": ReviewState.SKIPPED.value})
 
 
 @router.post("/queue/{queue_id}/decide", dependencies=_REVIEWER)

@@ -25,6 +25,7 @@ from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
 from fakesieve.records.face_quality import measure_faces
 from fakesieve.records.review_notes import ReviewNote
+from fakesieve.reviews.decide import SKIPS_MAX
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
 from fakesieve.reviews.sightings import Sighting, keep_sighting, list_sightings
@@ -44,6 +45,7 @@ _NOTICES = {
     "asked": "Somebody else will be asked to look.",
     "appealed": "The appeal is stored. Somebody who did not decide will look.",
     "released": "You have given it back.",
+    "reopened": "It is offered again, also to those who have skipped it.",
     "noted": "Your note is kept.",
     "unnoted": "The note was removed.",
 }
@@ -108,6 +110,7 @@ def show_review(
         may_undo=_may_undo(before, person),
         dispositions=_DISPOSITIONS,
         reasons=_REASONS,
+        skips_max=SKIPS_MAX,
         notice=done.say(_NOTICES),
     )
     _keep_sighting(services, person, analysis_id, is_hidden=hidden)

@@ -8,9 +8,12 @@ from sqlalchemy import func, select, update
 from fakesieve.database import Database
 from fakesieve.records.audit import AuditEntry
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.reviews.claim import claim_next
+from fakesieve.reviews.decide import SKIPS_MAX, skip_item
 from fakesieve.reviews.items import find_dispositions
+from fakesieve.reviews.queues import create_queue
 from fakesieve.values.people import UserRole
-from fakesieve.values.reviews import EntryKind
+from fakesieve.values.reviews import EntryKind, QueueDraft, QueueRule, ReasonCode
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
 DECISION = {
@@ -114,6 +117,78 @@ def test_a_skip_needs_a_reason_too(reviewer: TestClient, own: Scene, module_data
     skipped = act(reviewer, own, "skip", {"reason": "needs_expert"})
     assert skipped.headers["location"].startswith("/queue?done=skipped&")
     assert list_kinds(module_database, own) == [EntryKind.SKIP]
+
+
+def pass_over(database: Database, own: Scene) -> None:
+    """Have as many people skip the scene's item as it takes for it to be offered to nobody."""
+    for number in range(SKIPS_MAX):
+        who = f"usr_{number}"
+        with database.transaction(tenant_id=own.tenant_id, viewer=who) as session:
+            item = claim_next(session, own.queue_id, who)
+            assert item is not None
+            skip_item(session, item, who, ReasonCode.NEEDS_EXPERT)
+
+
+def find_reopener(database: Database, own: Scene) -> list[str]:
+    """Who has offered an item again, as the audit log has it."""
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return list(session.scalars(select(AuditEntry.actor).where(AuditEntry.action == "review.reopened")))
+
+
+def test_what_three_people_have_skipped_is_offered_again_from_its_page(
+    client: TestClient, own: Scene, module_database: Database
+):
+    pass_over(module_database, own)
+    enter(client, own, UserRole.VIEWER)
+    assert "Offer it again" not in client.get(f"/r/{own.analysis_id}").text
+    enter(client, own, UserRole.REVIEWER)
+    assert "skipped by 3 people, so it is offered to nobody" in client.get(f"/r/{own.analysis_id}").text
+    told = act(client, own, "reopen", {}).headers["location"]
+    page = client.get(told).text
+    assert "It is offered again, also to those who have skipped it." in page
+    assert "Nobody holds this." in page
+    assert [who.startswith("usr_01") for who in find_reopener(module_database, own)] == [True]
+    assert act(client, own, "reopen", {}).status_code == 409
+
+
+def test_what_three_people_have_skipped_is_offered_again_from_its_queue(
+    client: TestClient, own: Scene, module_database: Database
+):
+    pass_over(module_database, own)
+    enter(client, own, UserRole.VIEWER)
+    skipped = f"/queue/{own.queue_id}?state=skipped"
+    assert "Offer again" not in client.get(skipped).text
+    enter(client, own, UserRole.REVIEWER)
+    page = client.get(skipped).text
+    item = page.split('name="item" value="', 1)[1].split('"', 1)[0]
+    form = {"form_token": find_token(page), "item": item}
+    other = make_queue(module_database, own)
+    assert client.post(f"/queue/{other}/reopen", data=form).status_code == 404
+    told = client.post(f"/queue/{own.queue_id}/reopen", data=form)
+    assert "The item is offered again" in told.text
+    assert "No item of this queue fits." in told.text
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert session.scalars(select(ReviewItem.state)).all() == ["open"]
+
+
+def test_a_second_look_that_three_people_have_skipped_is_offered_again(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    act(reviewer, own, "decide", DECISION)
+    act(reviewer, own, "second", {})
+    pass_over(module_database, own)
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    assert "A second opinion was asked for, which was skipped by 3 people" in page
+    reopen = page.split("/reopen", 1)[1]
+    item = reopen.split('name="item" value="', 1)[1].split('"', 1)[0]
+    form = {"form_token": find_token(page), "item": item}
+    page = reviewer.post(f"/r/{own.analysis_id}/reopen", data=form).text
+    assert "A second opinion waits for somebody who has not decided." in page
+
+
+def make_queue(database: Database, own: Scene) -> str:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return create_queue(session, own.tenant_id, QueueDraft("other", QueueRule()), actor="usr_admin").id
 
 
 def test_two_people_never_hold_one_item(reviewer: TestClient, own: Scene):

@@ -112,9 +112,12 @@ def test_viewers_look_and_change_nothing(client: TestClient, scene: Scene, role:
     token = find_token(page.text)
     answers = [
         client.post(f"/r/{scene.analysis_id}/{act}", data={"form_token": token, "item": "rev_none"})
-        for act in ("claim", "decide", "skip", "undo", "reveal", "release", "second", "appeal")
+        for act in ("claim", "decide", "skip", "undo", "reveal", "release", "second", "appeal", "reopen")
     ]
-    answers.append(client.post(f"/queue/{scene.queue_id}/next", data={"form_token": token}))
+    answers += [
+        client.post(f"/queue/{scene.queue_id}/{act}", data={"form_token": token})
+        for act in ("next", "reopen")
+    ]
     assert {answer.status_code for answer in answers} == {403}
 
 
