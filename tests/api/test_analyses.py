@@ -19,7 +19,6 @@ from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import VideoRef
 from fakesieve.records.analysis_lists import AnalysisQuery
-from fakesieve.records.tenants import Caller as FleetCaller
 from fakesieve.records.videos import record_source
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
@@ -385,8 +384,7 @@ def test_between_the_pieces_of_a_file_nothing_is_held(
     postgres: PostgresServer, module_database_name: str, acme: Caller, ids: Ids
 ) -> None:
     services = acme.client.app.state.services
-    caller = FleetCaller(acme.key_id, acme.tenant_id, frozenset())
-    lines = walk_lines(services, AnalysisQuery(acme.tenant_id, limit=1), caller)
+    lines = walk_lines(services, AnalysisQuery(acme.tenant_id, limit=1), acme.key_id)
     with opened(postgres, module_database_name, SUPERUSER) as watching:
         for expected in ("none", "middle", "high"):
             assert next(lines).external_id == expected

@@ -143,6 +143,19 @@ def test_many_items_are_decided_by_keyboard_alone(page: Page, own: Scene, module
         assert set(session.scalars(select(ReviewItem.disposition))) == {"confirmed_authentic"}
 
 
+def test_results_are_taken_out_by_keyboard_alone(page: Page, own: Scene):
+    enter(page, own, UserRole.VIEWER, "/results?filter=score%3E0.2")
+    focus(page, "Export …")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/results/export**")
+    focus(page, "Download CSV")
+    with page.expect_download() as waited:
+        page.keyboard.press("Enter")
+    assert waited.value.suggested_filename == "results.csv"
+    _, row = waited.value.path().read_text().splitlines()
+    assert row.startswith(own.analysis_id)
+
+
 def test_a_model_is_promoted_after_a_look_at_what_flips(page: Page, own: Scene, module_database: Database):
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         newer = make_record(

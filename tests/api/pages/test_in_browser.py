@@ -350,6 +350,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
         "/policies/strict@1/apply",
         "/models/compare",
         "/verdicts",
+        "/results/export?filter=score%3E0.1",
         f"/r/{own.analysis_id}",
         "/r/ana_none",
     ]

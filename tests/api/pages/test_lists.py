@@ -2,19 +2,24 @@
 
 import csv
 import io
+import json
 import secrets
 from dataclasses import fields
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import pytest
 from fastapi.testclient import TestClient
+from pyarrow import parquet
 from sqlalchemy import select
 
 from api.pages.routes.queue_items import Asked
 from api.pages.routes.views import FIELDS, write_address
 from engine.results import FaceRegion, Outcome
 from fakesieve.database import Database
+from fakesieve.people.accounts import name_people
 from fakesieve.records.analyses import store_analysis
+from fakesieve.records.audit import list_audit
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.values.people import UserRole
@@ -188,6 +193,70 @@ def test_all_that_was_said_is_listed_and_sent_as_a_file(reviewer: TestClient, ow
     assert "Nothing yet." in reviewer.get("/decisions?kind=skip").text
     rows = list(csv.DictReader(io.StringIO(reviewer.get("/decisions.csv").text)))
     assert [row["comment"] for row in rows] == ["'=1+1"] * 3
+
+
+def export(client: TestClient, **fields: str):
+    at = f"/results/export?{urlencode({name: fields[name] for name in fields if name != 'format'})}"
+    return post(client, at, "/results/export", **{"format": "csv", "order": "create_time desc"} | fields)
+
+
+def list_exports(database: Database, own: Scene) -> list[tuple[str, object]]:
+    """Who has taken results out, in which form, as the audit log has it."""
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        lines = list_audit(session, subject=own.tenant_id)
+        names = name_people(session, {line.actor for line in lines})
+    return [
+        (names[line.actor], line.details["format"]) for line in lines if line.action == "results.exported"
+    ]
+
+
+@pytest.mark.parametrize("role", list(UserRole))
+def test_what_a_filter_finds_is_counted_and_then_sent_as_it_was_counted(
+    client: TestClient, own: Scene, module_database: Database, role: UserRole
+):
+    enter(client, own, role)
+    asked = {"filter": "score>0.2", "order": "score"}
+    assert (
+        f"/results/export?{urlencode(asked)}".replace("&", "&amp;")
+        in client.get(f"/results?{urlencode(asked)}").text
+    )
+    assert "<strong>2</strong>, counted now" in client.get(f"/results/export?{urlencode(asked)}").text
+    sent = export(client, **asked)
+    rows = list(csv.DictReader(io.StringIO(sent.text)))
+    assert [round(float(row["score_calibrated"]), 2) for row in rows] == [0.3, 0.45]
+    assert sent.headers["content-disposition"] == 'attachment; filename="results.csv"'
+    assert list_exports(module_database, own) == [(f"{role.value.capitalize()} of {own.tenant}", "csv")]
+
+
+def test_results_are_sent_as_json_lines_and_parquet_too(client: TestClient, own: Scene):
+    enter(client, own, UserRole.VIEWER)
+    lines = export(client, format="jsonl").text.splitlines()
+    table = parquet.read_table(io.BytesIO(export(client, format="parquet").content))
+    assert sorted(json.loads(line)["id"] for line in lines) == sorted(table["id"].to_pylist())
+    assert table.num_rows == 3
+
+
+def test_a_blind_reviewer_takes_out_nothing_that_is_to_be_judged(client: TestClient, own: Scene):
+    enter(client, own, UserRole.REVIEWER)
+    post(client, "/queue", f"/queue/{own.queue_id}/fill")
+    page = client.get("/results/export").text
+    assert "there is nothing to export" in page
+    assert "They are not in the file either." in page
+    token = find_token(client.get("/queue").text)
+    form = {"form_token": token, "format": "csv", "order": "score"}
+    assert client.post("/results/export", data=form).text.count("ana_") == 0
+    enter(client, own, UserRole.VIEWER)  # reviews nothing, so nothing is kept from them
+    assert export(client).text.count("ana_") == 3
+
+
+@pytest.mark.parametrize("wrong", [{"filter": "score>"}, {"order": "colour"}, {"format": "exe"}])
+def test_an_export_that_cannot_be_read_is_refused_and_not_noted(
+    client: TestClient, own: Scene, module_database: Database, wrong: dict[str, str]
+):
+    enter(client, own, UserRole.VIEWER)
+    form = {"form_token": find_token(client.get("/results").text), "format": "csv", "order": "score"}
+    assert client.post("/results/export", data=form | wrong).status_code == 422
+    assert list_exports(module_database, own) == []
 
 
 @pytest.mark.parametrize("address", ["/results", "/policies", "/queue"])
