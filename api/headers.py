@@ -52,7 +52,10 @@ _SENT: MappingProxyType[str, tuple[str, Json]] = MappingProxyType(
         "Retry-After": ("Seconds to wait before another try.", {"type": "integer", "minimum": 1}),
         "WWW-Authenticate": ("How a key is sent.", _WORD),
         "ETag": ("What the answer is known by; it is kept by its caller alone, who asks again.", _WORD),
-        "Location": ("Where that is which was made.", {"type": "string", "format": "uri-reference"}),
+        "Location": (
+            "Where that is which was made, or which tells how it goes on.",
+            {"type": "string", "format": "uri-reference"},
+        ),
         "Idempotency-Replayed": (
             "The answer is that to an earlier request under the same key.",
             {"type": "string", "enum": ["true"]},
@@ -63,14 +66,24 @@ _SENT: MappingProxyType[str, tuple[str, Json]] = MappingProxyType(
 # What a route's own function sends, by the name of that.
 _LOCATED = frozenset(
     {
+        "appeal_review",
+        "ask_for_second_opinion",
         "begin_upload",
         "create_export",
         "create_one_policy",
+        "create_review_queue",
+        "create_webhook",
+        "declare_known_analysis",
         "erase_one_video",
+        "fit_calibration",
         "make_key",
+        "retry_list",
+        "retry_one_job",
         "rotate_one_key",
+        "send_feedback",
         "submit_job",
         "submit_list",
+        "test_webhook",
     }
 )
 _LOCATED_AT_TIMES = frozenset({"rescore_analyses"})

@@ -9,6 +9,7 @@ from api.schemas.reviews import (
     AuditOut,
     CalibrationOut,
     EntryOut,
+    FeedbackOut,
     FindingOut,
     QueueCounts,
     QueueOut,
@@ -19,7 +20,7 @@ from api.schemas.reviews import (
 from fakesieve.calibration.fit import Method
 from fakesieve.records.audit import AuditLine
 from fakesieve.records.calibrations import CalibrationFit
-from fakesieve.records.reviews import ReviewQueue
+from fakesieve.records.reviews import ReviewDecision, ReviewQueue
 from fakesieve.reviews.entries import Entry
 from fakesieve.reviews.values import ReviewView
 from fakesieve.values.reviews import QueueRule, ReviewState
@@ -97,6 +98,18 @@ def write_entry(entry: Entry) -> EntryOut:
             TrackOut(ordinal=track.ordinal, disposition=track.disposition, reason_code=track.reason_code)
             for track in entry.tracks
         ],
+        create_time=entry.create_time,
+    )
+
+
+def write_feedback(entry: ReviewDecision) -> FeedbackOut:
+    """Return what a caller said of a result."""
+    assert entry.category is not None
+    return FeedbackOut(
+        id=entry.id,
+        analysis_id=entry.analysis_id,
+        category=entry.category,
+        comment=entry.comment,
         create_time=entry.create_time,
     )
 

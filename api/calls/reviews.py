@@ -125,6 +125,10 @@ class Reviews:
         """Yield the analyses whose truth is known, newest first."""
         return self._sender.pages("/v1/known-analyses", KnownOut)
 
+    def get_known(self, analysis_id: str) -> KnownOut:
+        """Return what is known of an analysis."""
+        return self._sender.get(f"/v1/known-analyses/{analysis_id}", KnownOut)
+
     def declare_known(self, known: NewKnownBody) -> KnownOut:
         """Declare that the truth of an analysis is known."""
         return self._sender.post("/v1/known-analyses", KnownOut, write_body(known))
@@ -141,6 +145,10 @@ class Reviews:
         """Say what a result was worth. It moves no score."""
         return self._sender.post("/v1/feedback", FeedbackOut, write_body(feedback))
 
+    def get_feedback(self, feedback_id: str) -> FeedbackOut:
+        """Return what this key has said of a result."""
+        return self._sender.get(f"/v1/feedback/{feedback_id}", FeedbackOut)
+
     def calibrate(self, asked: NewCalibrationBody) -> CalibrationOut:
         """Fit P(manipulated) from what people confirmed."""
         return self._sender.post("/v1/calibrations", CalibrationOut, write_body(asked))
@@ -148,6 +156,10 @@ class Reviews:
     def calibrations(self, model_id: str | None = None) -> Iterator[CalibrationOut]:
         """Yield fits, newest first."""
         return self._sender.pages("/v1/calibrations", CalibrationOut, {"model_id": model_id})
+
+    def get_calibration(self, calibration_id: str) -> CalibrationOut:
+        """Return one fit."""
+        return self._sender.get(f"/v1/calibrations/{calibration_id}", CalibrationOut)
 
     def audit(self, subject: str | None = None) -> Iterator[AuditOut]:
         """Yield who did what."""

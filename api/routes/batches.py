@@ -290,7 +290,11 @@ def cancel_list(
     "/v1/batches/{batch_id}:retry", status_code=202, dependencies=_WRITE, responses=_CHANGE_RESPONSES
 )
 def retry_list(
-    batch_id: str, session: Transaction, caller: CallerDep, body: RetryBatchBody | None = None
+    batch_id: str,
+    response: Response,
+    session: Transaction,
+    caller: CallerDep,
+    body: RetryBatchBody | None = None,
 ) -> RetriedOut:
     """Start jobs of a batch again that failed, expired or were cancelled, a few hundred at a call."""
     _find(session, batch_id)
@@ -300,6 +304,7 @@ def retry_list(
     open_quota(session, caller.tenant_id, wanted=len(wanted))
     count = retry_jobs(RequestJobs(session), caller.tenant_id, wanted)
     note_act(session, caller, "batch.retried", batch_id, {"jobs": count})
+    response.headers["Location"] = f"/v1/batches/{batch_id}"
     return RetriedOut(batch_id=batch_id, count=count, has_more=len(found) > RETRIES_AT_ONCE)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Query, Response
 
 from api.dependencies import CallerDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
@@ -17,11 +17,11 @@ from api.schemas.reviews import (
     NewCalibrationBody,
 )
 from api.writing import read_before
-from api.writing_reviews import write_audit, write_calibration
-from fakesieve.calibration.fits import fit_model, list_fits
+from api.writing_reviews import write_audit, write_calibration, write_feedback
+from fakesieve.calibration.fits import fit_model, list_fits, load_fit
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import check_chain, list_audit
-from fakesieve.reviews.entries import give_feedback
+from fakesieve.reviews.entries import give_feedback, load_feedback
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["reviews"])
@@ -33,12 +33,21 @@ IdQuery = Annotated[str | None, Query(max_length=100)]
 
 
 @router.post("/v1/feedback", status_code=201, dependencies=_READ, responses=_GIVEN)
-def send_feedback(body: FeedbackBody, caller: CallerDep, session: Transaction) -> FeedbackOut:
+def send_feedback(
+    body: FeedbackBody, response: Response, caller: CallerDep, session: Transaction
+) -> FeedbackOut:
     """Say that a result is wrong or right. It lies beside the decisions of reviewers, and moves no score."""
     entry = give_feedback(
         session, caller.tenant_id, body.analysis_id, caller.key_id, body.category, body.comment
     )
-    return FeedbackOut(id=entry)
+    response.headers["Location"] = f"/v1/feedback/{entry}"
+    return write_feedback(load_feedback(session, entry, caller.key_id))
+
+
+@router.get("/v1/feedback/{feedback_id}", dependencies=_READ)
+def show_feedback(feedback_id: str, caller: CallerDep, session: Transaction) -> FeedbackOut:
+    """Show feedback of the key that asks. That of others stands in `/v1/review-entries`."""
+    return write_feedback(load_feedback(session, feedback_id, caller.key_id))
 
 
 @router.post(
@@ -47,11 +56,14 @@ def send_feedback(body: FeedbackBody, caller: CallerDep, session: Transaction) -
     dependencies=[require_scope(Scope.MODELS_ADMIN)],
     responses=_FITTED,
 )
-def fit_calibration(body: NewCalibrationBody, caller: CallerDep, session: Transaction) -> CalibrationOut:
+def fit_calibration(
+    body: NewCalibrationBody, response: Response, caller: CallerDep, session: Transaction
+) -> CalibrationOut:
     """Fit a calibration of a model from what reviewers decided. It is kept and shown, and moves no score."""
     fit = fit_model(
         session, caller.tenant_id, caller.key_id, body.model_id, method=body.method, prior=body.prior
     )
+    response.headers["Location"] = f"/v1/calibrations/{fit.id}"
     return write_calibration(fit)
 
 
@@ -65,6 +77,12 @@ def list_calibrations(
     return query.make(
         Page[CalibrationOut], fits, write_calibration, lambda fit: (fit.create_time.isoformat(), fit.id)
     )
+
+
+@router.get("/v1/calibrations/{calibration_id}", dependencies=_READ)
+def show_calibration(calibration_id: str, session: Transaction) -> CalibrationOut:
+    """Show a fit."""
+    return write_calibration(load_fit(session, calibration_id))
 
 
 @router.get("/v1/audit-log", dependencies=_ADMIN)

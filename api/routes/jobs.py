@@ -150,13 +150,14 @@ def cancel_one_job(
 
 
 @router.post("/v1/jobs/{job_id}:retry", status_code=202, dependencies=_WRITE, responses=_CHANGE_RESPONSES)
-def retry_one_job(job_id: str, caller: CallerDep, session: Transaction) -> JobOut:
+def retry_one_job(job_id: str, response: Response, caller: CallerDep, session: Transaction) -> JobOut:
     """Start a job again that failed, expired or was cancelled. Nothing that it found earlier is used."""
     before = _find(load_job(session, job_id), job_id)
     open_quota(session, caller.tenant_id, wanted=1)
     if not retry_job(RequestJobs(session), job_id):
         raise Problem(Reason.STATE_CONFLICT, f"{job_id} is {before.line.state}")
     note_act(session, caller, "job.retried", job_id)
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
     return _show_again(session, job_id)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from api.dependencies import CallerDep, ServicesDep, Transaction, prove_key, require_scope
@@ -52,9 +52,13 @@ IdQuery = Annotated[str | None, Query(max_length=100)]
 
 
 @router.post("/v1/review-queues", status_code=201, dependencies=_ADMIN, responses=_CHANGED)
-def create_review_queue(body: NewQueueBody, caller: CallerDep, session: Transaction) -> QueueOut:
+def create_review_queue(
+    body: NewQueueBody, response: Response, caller: CallerDep, session: Transaction
+) -> QueueOut:
     """Make a queue: a filter over analyses whose matches people look at."""
-    return write_queue(create_queue(session, caller.tenant_id, body.read(), actor=caller.key_id), {})
+    queue = create_queue(session, caller.tenant_id, body.read(), actor=caller.key_id)
+    response.headers["Location"] = f"/v1/review-queues/{queue.id}"
+    return write_queue(queue, {})
 
 
 @router.get("/v1/review-queues", dependencies=_READ)
@@ -185,18 +189,26 @@ def reopen_review(review_id: str, caller: CallerDep, session: Transaction) -> Re
     "/v1/reviews/{review_id}:second_opinion", status_code=201, dependencies=_WRITE, responses=_CHANGED
 )
 def ask_for_second_opinion(
-    review_id: str, caller: CallerDep, session: Transaction, body: SecondOpinionBody | None = None
+    review_id: str,
+    response: Response,
+    caller: CallerDep,
+    session: Transaction,
+    body: SecondOpinionBody | None = None,
 ) -> ReviewOut:
     """Have somebody else look at a decided item; the answer is the new one."""
     is_blind = body is None or body.is_blind
     child = ask_second_opinion(session, review_id, caller.key_id, is_blind=is_blind)
+    response.headers["Location"] = f"/v1/reviews/{child}"
     return write_review(view_item(session, child))
 
 
 @router.post("/v1/reviews/{review_id}:appeal", status_code=201, dependencies=_WRITE, responses=_CHANGED)
-def appeal_review(review_id: str, body: AppealBody, caller: CallerDep, session: Transaction) -> ReviewOut:
+def appeal_review(
+    review_id: str, body: AppealBody, response: Response, caller: CallerDep, session: Transaction
+) -> ReviewOut:
     """Object to a decision; somebody who did not make it looks again."""
     child = appeal_decision(session, review_id, caller.key_id, body.statement)
+    response.headers["Location"] = f"/v1/reviews/{child}"
     return write_review(view_item(session, child))
 
 

@@ -14,7 +14,7 @@ from api.writing import read_before
 from fakesieve.reasons import Reason
 from fakesieve.records.reviews import KnownAnalysis
 from fakesieve.reviews.accuracy import Accuracy, measure_reviewers
-from fakesieve.reviews.known import declare_known, list_known, take_back_known
+from fakesieve.reviews.known import declare_known, list_known, load_known, take_back_known
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["reviews"])
@@ -23,10 +23,14 @@ _CHANGED = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TY
 
 
 @router.post("/v1/known-analyses", status_code=201, dependencies=_ADMIN, responses=_CHANGED)
-def declare_known_analysis(body: NewKnownBody, caller: CallerDep, session: Transaction) -> KnownOut:
+def declare_known_analysis(
+    body: NewKnownBody, response: Response, caller: CallerDep, session: Transaction
+) -> KnownOut:
     """Declare that the truth of an analysis is known. Queues with a ``known_share`` show it to reviewers."""
     draft = body.read()
-    return _write(declare_known(session, caller.tenant_id, body.analysis_id, draft, actor=caller.key_id))
+    known = declare_known(session, caller.tenant_id, body.analysis_id, draft, actor=caller.key_id)
+    response.headers["Location"] = f"/v1/known-analyses/{known.analysis_id}"
+    return _write(known)
 
 
 @router.get("/v1/known-analyses", dependencies=_ADMIN)
@@ -44,6 +48,12 @@ def measure_review_accuracy(session: Transaction) -> AccuracyListOut:
     """Say how well each reviewer decides on known items."""
     found = measure_reviewers(session)
     return AccuracyListOut(reviewers=[_write_accuracy(who, each) for who, each in found.items()])
+
+
+@router.get("/v1/known-analyses/{analysis_id}", dependencies=_ADMIN)
+def show_known_analysis(analysis_id: str, session: Transaction) -> KnownOut:
+    """Show what is known of an analysis."""
+    return _write(load_known(session, analysis_id))
 
 
 @router.delete("/v1/known-analyses/{analysis_id}", status_code=204, dependencies=_ADMIN)

@@ -52,12 +52,18 @@ def read_rules(services: Services) -> AddressRules:
 
 @router.post("/v1/webhooks", status_code=201, dependencies=_MAY, responses=_CHANGED)
 def create_webhook(
-    body: WebhookBody, request: Request, caller: CallerDep, services: ServicesDep, session: Transaction
+    body: WebhookBody,
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    services: ServicesDep,
+    session: Transaction,
 ) -> NewWebhookOut:
     """Register an address. The answer shows the secret that messages are signed with, this once."""
     made = create_endpoint(session, caller.tenant_id, caller.key_id, body.read(), read_rules(services))
     shown = NewWebhookOut(**_write(made.endpoint).model_dump(exclude={"object"}), secret=None)
     keep_instead(request, shown)
+    response.headers["Location"] = f"/v1/webhooks/{shown.id}"
     return shown.model_copy(update={"secret": made.secret})
 
 
@@ -155,10 +161,11 @@ def rotate_webhook_secret(
 
 
 @router.post("/v1/webhooks/{webhook_id}:test", status_code=202, dependencies=_MAY, responses=_CHANGED)
-def test_webhook(webhook_id: str, caller: CallerDep, session: Transaction) -> DeliveryOut:
+def test_webhook(webhook_id: str, response: Response, caller: CallerDep, session: Transaction) -> DeliveryOut:
     """Send a message that only tries the address out, with one try."""
     delivery_id = send_test(session, caller.tenant_id, webhook_id)
     note_act(session, caller, "webhook.tested", webhook_id)
+    response.headers["Location"] = f"/v1/webhooks/deliveries/{delivery_id}"
     return _write_delivery(load_delivery(session, delivery_id))
 
 

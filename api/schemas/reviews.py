@@ -305,6 +305,10 @@ class FeedbackOut(Answer):
 
     object: Literal["feedback"] = "feedback"
     id: str
+    analysis_id: str
+    category: FeedbackCategory
+    comment: str | None
+    create_time: Time
 
 
 class NewCalibrationBody(Request):

@@ -104,6 +104,14 @@ def fit_model(
     return fit
 
 
+def load_fit(session: Session, fit_id: str) -> CalibrationFit:
+    """Return a fit of the tenant at hand. Raises RequestRefused (NOT_FOUND)."""
+    fit = session.get(CalibrationFit, fit_id)
+    if fit is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no calibration {fit_id}")
+    return fit
+
+
 def list_fits(
     session: Session,
     *,

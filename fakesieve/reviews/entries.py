@@ -89,6 +89,25 @@ def give_feedback(
     return entry.id
 
 
+def load_feedback(session: Session, feedback_id: str, reviewer: str) -> ReviewDecision:
+    """Return feedback that somebody gave, for them alone; of deleted videos none is shown.
+
+    Raises RequestRefused (NOT_FOUND).
+    """
+    entry = ReviewDecision
+    wanted = (
+        select(entry)
+        .join(Analysis, Analysis.id == entry.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(entry.id == feedback_id, entry.kind == EntryKind.FEEDBACK, entry.reviewer == reviewer)
+        .where(Video.delete_time.is_(None))
+    )
+    found = session.scalar(wanted)
+    if found is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"there is no feedback {feedback_id} of this key")
+    return found
+
+
 def list_entries(
     session: Session,
     *,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Row, delete, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -76,17 +76,31 @@ def list_known(
     session: Session, *, before: tuple[datetime, str] | None = None, limit: int = 100
 ) -> Sequence[KnownAnalysis]:
     """Return what is known, the newest first, behind a position; without deleted videos."""
-    known = KnownAnalysis
-    wanted = (
-        select(known)
-        .join(Analysis, Analysis.id == known.analysis_id)
-        .join(Video, Video.id == Analysis.video_id)
-        .where(Video.delete_time.is_(None))
-    )
+    known, wanted = KnownAnalysis, _select_known()
     if before is not None:
         wanted = wanted.where(func.row(known.create_time, known.analysis_id) < func.row(*before))
     newest = wanted.order_by(known.create_time.desc(), known.analysis_id.desc())
     return session.scalars(newest.limit(limit)).all()
+
+
+def load_known(session: Session, analysis_id: str) -> KnownAnalysis:
+    """Return what is known of an analysis; of one whose video was deleted nothing is.
+
+    Raises RequestRefused (NOT_FOUND).
+    """
+    known = session.scalar(_select_known().where(KnownAnalysis.analysis_id == analysis_id))
+    if known is None:
+        raise RequestRefused(Reason.NOT_FOUND, f"nothing is known of {analysis_id}")
+    return known
+
+
+def _select_known() -> Select[KnownAnalysis]:
+    return (
+        select(KnownAnalysis)
+        .join(Analysis, Analysis.id == KnownAnalysis.analysis_id)
+        .join(Video, Video.id == Analysis.video_id)
+        .where(Video.delete_time.is_(None))
+    )
 
 
 def make_known_item(

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from fakesieve.database import Database
+from fakesieve.ids import IdPrefix, new_id
+from fakesieve.records.calibrations import CalibrationFit
 from tests.api.callers import Caller
 from tests.api.results import store_results
 
@@ -16,6 +18,7 @@ def make_one_of_each(caller: Caller, database: Database, clip: Callable[[str], s
     assert caller.post("/v1/known-analyses", known).status_code == 201
     assert caller.send("PUT", "/v1/retention-classes/brief", {"keep_s": 100_000}).status_code == 200
     hook = _make(caller, "/v1/webhooks", {"url": "https://hooks.example/"})
+    said = {"analysis_id": found["high"], "category": "false_negative"}
     # Before the export: of one that tells of an erased video nothing stays.
     erasure = _make(caller, f"/v1/videos/{shown['none']['video_id']}:erase")
     return {
@@ -36,8 +39,33 @@ def make_one_of_each(caller: Caller, database: Database, clip: Callable[[str], s
         "export_id": _make(caller, "/v1/exports", {"format": "csv"}),
         "erasure_id": erasure,
         "key_id": _make(caller, "/v1/keys", {"name": "another", "scopes": ["jobs:read"]}),
+        "feedback_id": _make(caller, "/v1/feedback", said),
+        "calibration_id": _store_calibration(caller, database, shown["high"]["model"]["id"]),
         "name": "brief",
     }
+
+
+def _store_calibration(caller: Caller, database: Database, model_id: str) -> str:
+    """Return the id of a fit, for which the API would ask for a hundred decisions."""
+    fit = CalibrationFit(
+        id=new_id(IdPrefix.CALIBRATION),
+        tenant_id=caller.tenant_id,
+        model_id=model_id,
+        method="platt",
+        slope=1.0,
+        intercept=0.0,
+        prior=0.5,
+        n=160,
+        n_manipulated=80,
+        ece_before=0.2,
+        ece_after=0.1,
+        ece_low=0.05,
+        ece_high=0.15,
+        created_by=caller.key_id,
+    )
+    with database.transaction(tenant_id=caller.tenant_id) as session:
+        session.add(fit)
+        return fit.id
 
 
 def _make(caller: Caller, path: str, body: object = None) -> str:

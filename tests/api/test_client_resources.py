@@ -9,11 +9,12 @@ from starlette.testclient import TestClient
 from api.client import ApiProblem, Client
 from api.schemas.exports import NewExportBody
 from api.schemas.reviews import ExportFormat, FeedbackBody, NewQueueBody
+from api.schemas.reviews_known import NewKnownBody
 from fakesieve.database import Database
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
 from fakesieve.values.files import FileFormat
-from fakesieve.values.reviews import FeedbackCategory
+from fakesieve.values.reviews import Disposition, FeedbackCategory
 from fakesieve.values.webhooks import EventType
 from tests.api.callers import Caller
 from tests.api.results import store_results
@@ -69,6 +70,23 @@ def test_one_queue_is_read_by_its_id(client: Client) -> None:
     made = client.reviews.create_queue(NewQueueBody(name="mine"))
     client.reviews.create_queue(NewQueueBody(name="other"))
     assert client.reviews.queue(made.id) == made
+
+
+def test_what_was_known_and_said_of_an_analysis_is_read_by_its_id(
+    client: Client, analyses: dict[str, str]
+) -> None:
+    truth = Disposition.CONFIRMED_MANIPULATED
+    known = client.reviews.declare_known(
+        NewKnownBody(analysis_id=analyses["high"], truth=truth, note="we made it")
+    )
+    assert client.reviews.get_known(analyses["high"]) == known
+    said = client.reviews.report(
+        FeedbackBody(analysis_id=analyses["high"], category=FeedbackCategory.OTHER, comment="it is ours")
+    )
+    assert client.reviews.get_feedback(said.id) == said
+    with pytest.raises(ApiProblem) as caught:
+        client.reviews.get_calibration("cal_none")
+    assert caught.value.reason is Reason.NOT_FOUND
 
 
 def test_a_webhook_gets_another_address_and_keeps_its_id(client: Client) -> None:

@@ -54,8 +54,10 @@ def test_what_is_known_is_declared_listed_and_taken_back(acme: Caller, analyses:
     again = acme.post("/v1/known-analyses", {"analysis_id": analyses[0], **TRUTH})
     assert reason_of(again) == (409, "STATE_CONFLICT")
     path = f"/v1/known-analyses/{analyses[0]}"
+    assert acme.get(path).json() == listed[-1]
     assert acme.send("DELETE", path).status_code == 204
     assert reason_of(acme.send("DELETE", path)) == (404, "NOT_FOUND")
+    assert reason_of(acme.get(path)) == (404, "NOT_FOUND")
     acts = [line["action"] for line in acme.get("/v1/audit-log", subject=analyses[0]).json()["data"]]
     assert acts == ["known.taken_back", "known.declared"]
 
@@ -104,6 +106,7 @@ def test_a05_whoever_reviews_is_told_nothing(reviewer: Caller, analyses: tuple[s
         ("POST", "/v1/known-analyses"),
         ("GET", "/v1/known-analyses"),
         ("GET", "/v1/known-analyses:measure"),
+        ("GET", f"/v1/known-analyses/{analyses[0]}"),
         ("DELETE", f"/v1/known-analyses/{analyses[0]}"),
     ):
         answer = reviewer.send(method, path, {} if method == "POST" else None)

@@ -175,7 +175,8 @@ def test_a_rescore_that_was_cut_off_goes_on_in_its_batch(
     answer = acme.post("/v1/analyses:rescore", asked, headers)
     assert (answer.status_code, answer.json()["videos"]) == (202, 2)
     assert sorted(list_jobs()) == ["high.mp4", "middle.mp4", "none.mp4"]
-    batch = acme.get(f"/v1/batches/{answer.json()['batch_id']}").json()
+    batch = acme.get(answer.headers["location"]).json()
+    assert batch["id"] == answer.json()["batch_id"]
     assert (batch["state"], batch["counts"]["total"]) == ("running", 3)
 
 

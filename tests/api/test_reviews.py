@@ -175,6 +175,27 @@ def test_feedback_lies_beside_the_decisions(acme: Caller, analyses: tuple[str, .
     assert made.status_code == 201
     (entry,) = acme.get("/v1/review-entries", kind="feedback", analysis_id=analyses[0]).json()["data"]
     assert (entry["id"], entry["category"]) == (made.json()["id"], "false_positive")
+    assert (
+        acme.get(made.headers["location"]).json()
+        == made.json()
+        == {
+            "object": "feedback",
+            "id": entry["id"],
+            **body,
+            "create_time": entry["create_time"],
+        }
+    )
+
+
+def test_feedback_is_shown_to_the_key_that_gave_it_alone(
+    acme: Caller, analyses: tuple[str, ...], module_database: Database
+) -> None:
+    made = acme.post("/v1/feedback", {"analysis_id": analyses[0], "category": "other"})
+    colleague = make_caller(acme.client, module_database, tenant_id=acme.tenant_id)
+    assert reason_of(colleague.get(made.headers["location"])) == (404, "NOT_FOUND")
+    review = claim(acme, make_queue(acme))
+    said = acme.post(f"/v1/reviews/{review['id']}:decide", DECISION).json()["decision_id"]
+    assert reason_of(acme.get(f"/v1/feedback/{said}")) == (404, "NOT_FOUND")  # a decision is none
 
 
 REVIEW_PATHS = [
@@ -234,7 +255,9 @@ SCOPED = [
     ("GET", "/v1/review-entries:export", "review:read"),
     ("POST", "/v1/feedback", "results:read"),
     ("POST", "/v1/calibrations", "models:admin"),
+    ("GET", "/v1/feedback/dec_1", "results:read"),
     ("GET", "/v1/calibrations", "results:read"),
+    ("GET", "/v1/calibrations/cal_1", "results:read"),
     ("GET", "/v1/audit-log", "keys:admin"),
     ("GET", "/v1/audit-log:check", "keys:admin"),
 ]  # fmt: skip
@@ -285,7 +308,7 @@ WITH drawn AS (
 )
 INSERT INTO review_item (id, tenant_id, queue_id, analysis_id, state, rank, decision_id, disposition,
                          decided_by, decide_time)
-SELECT 'rev_' || id, tenant_id, :queue, id, 'decided', 0, 'dec_1', :said, 'usr_a', now() FROM copied
+SELECT 'rev_' || id, tenant_id, :queue, id, 'decided', 0, 'fdb_1', :said, 'usr_a', now() FROM copied
 """)
 
 
@@ -310,7 +333,9 @@ def test_a_calibration_is_fitted_from_what_people_decided(
                 "mark": said[10:13],
             }
             session.execute(DECIDED, values)
-    fit = acme.post("/v1/calibrations", {"model_id": model, "method": "platt"}).json()
+    made = acme.post("/v1/calibrations", {"model_id": model, "method": "platt"})
+    fit = made.json()
+    assert acme.get(made.headers["location"]).json() == fit
     # Each video was scored and decided twice, and counts once.
     assert (fit["n"], fit["n_manipulated"], fit["method"]) == (160, 80, "platt")
     # Two normal distributions of width 2 at -2 and 2 have the log odds of their own logit.
