@@ -11,6 +11,7 @@ from engine.policy import Policy
 from engine.results import Coverage, FrameScore, MissingSamples, Segment, TrackScore, VideoScore, VideoVerdict
 
 SCHEMA_VERSION = "1.0"
+"""Of the layout; docs/reference/json.md says when it is raised."""
 DETAIL_LONGEST = 300  # characters of why samples are missing
 
 MEDIA_FIELDS = (

@@ -28,7 +28,10 @@ def build_schema() -> Schema:
         "One input of a scan. Times are integer microseconds from the first presented frame, spans are half "
         "open, boxes are fractions of the displayed picture, scores are P(manipulated) from 0 to 1.",
         {
-            "schema_version": {"const": SCHEMA_VERSION},
+            "schema_version": {
+                "const": SCHEMA_VERSION,
+                "description": "Of this layout; a document follows the schema of the release that wrote it.",
+            },
             "input": _input(),
             "media": _or_null(_media()),
             "outcome": _one_of(Outcome, "Was there evidence? Neither a score nor a verdict."),

@@ -1,6 +1,7 @@
 """Documents say what is known, nothing else, and follow the schema in every shape."""
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from engine.output.document import build_document, dump_document
 from engine.output.schema import build_schema
+from engine.result_forms import SCHEMA_VERSION
 from tests.engine.output.made_results import all_results, make_failed_result, make_picture_result, make_result
 
 VALIDATOR = Draft202012Validator(build_schema())
@@ -43,6 +45,27 @@ def test_the_schema_refuses_what_no_document_may_say() -> None:
     ):
         assert not VALIDATOR.is_valid({**good, key: value}), key
     assert not VALIDATOR.is_valid({key: value for key, value in good.items() if key != "error"})
+
+
+def test_a_layout_that_changes_is_a_layout_of_another_version() -> None:
+    """A change ends here. Once a release has had the layout, raise its version (docs/reference/json.md), and
+    until then change the hash alone.
+    """
+    layout = json.dumps(strip_words(build_schema()), sort_keys=True)
+    found = (SCHEMA_VERSION, hashlib.sha256(layout.encode()).hexdigest())
+    assert found == ("1.0", "9dddb176da97c944c9a8b26dd345116de1f1765f8481b1545fe05987fd1d6c11")
+
+
+def strip_words(schema: object) -> object:
+    """Return a schema without what it says to readers."""
+    if isinstance(schema, list):
+        return [strip_words(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_words = isinstance(schema.get("description"), str)
+    return {
+        key: strip_words(value) for key, value in schema.items() if not (is_words and key == "description")
+    }
 
 
 def test_all_keys_of_the_layout_are_always_there() -> None:
