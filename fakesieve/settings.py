@@ -19,6 +19,12 @@ BEATS_PER_LEASE = 4
 # For slots of a worker to reach their next step and give back, after ``drain_s``. Then the process ends
 # whatever they do: their leases run out, and a platform would kill it anyway.
 GIVE_BACK_S = 15.0
+SIDE_PX_MOST = 32_766
+"""OpenCV moves no picture with a longer side."""
+FRAMES_MOST = 4_000_000
+"""Times of more frames would not fit into one message of the sandbox, nor into the row of a job."""
+DECODE_WAIT_S_MOST = 600.0
+"""A piece of work that takes three times as long is stopped as one that hangs."""
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -92,6 +98,33 @@ class Settings(BaseSettings):
     ] = "auto"
     policy: Annotated[
         str | None, Field(description="Preset thresholds instead of those that the model brings.")
+    ] = None
+
+    # What a video may cost a worker; absent is as the engine has it, see docs/reference/limits.md.
+    video_bytes_max: Annotated[Count | None, Field(description="Size of a video file.")] = None
+    video_s_max: Annotated[float | None, Field(ge=0.001, le=1e9, description="Duration of a video.")] = None
+    video_pixels_max: Annotated[
+        Count | None, Field(description="Pixels of a frame, part of the fingerprint.")
+    ] = None
+    video_side_px_max: Annotated[
+        int | None, Field(ge=1, le=SIDE_PX_MOST, description="Longer side of a frame.")
+    ] = None
+    video_side_px_min: Annotated[
+        Count | None, Field(description="Shorter side of a frame; a smaller one is TOO_SMALL.")
+    ] = None
+    video_streams_max: Annotated[Count | None, Field(description="Streams in a file.")] = None
+    video_frames_max: Annotated[
+        int | None, Field(ge=1, le=FRAMES_MOST, description="Frames of a video, part of the fingerprint.")
+    ] = None
+    video_codecs: Annotated[
+        str, Field(description="Codecs that are accepted, as in `h264,hevc`; empty is all that are known.")
+    ] = ""
+    decode_wait_s: Annotated[
+        float | None, Field(ge=0.1, le=DECODE_WAIT_S_MOST, description="How long a decoder may be silent.")
+    ] = None
+    decode_memory_bytes_max: Annotated[
+        int | None,
+        Field(ge=1, le=1 << 48, description="Memory of a decoder, part of the fingerprint."),
     ] = None
 
     lease_s: Annotated[

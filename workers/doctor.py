@@ -45,6 +45,7 @@ def check_fleet(environment: Mapping[str, str]) -> list[Check]:
     steps: list[tuple[str, Callable[[], Sequence[Check]]]] = []
     if environment.get("FAKESIEVE_DATABASE_URL"):
         steps += [("database", check_database), ("broker", check_queue), ("object store", check_objects)]
+        steps.append(("input limits", check_input_limits))
     if url := environment.get("FAKESIEVE_API_URL"):
         steps.append(("API", lambda: [check_api(url, environment.get("FAKESIEVE_API_KEY", ""))]))
     return [check for name, step in steps for check in guard(name, partial(_ask, name, step))]
@@ -177,6 +178,16 @@ def _check_store_clock(settings: "Settings") -> Check | None:
         return None
     theirs = parsedate_to_datetime(date).timestamp() + 0.5  # it names whole seconds
     return judge_clock("clock of the object store", theirs - (before + time.time()) / 2)
+
+
+def check_input_limits() -> Sequence[Check]:
+    """What a worker that was started with this environment would let a video cost."""
+    # Lazy, as said at the top.
+    from fakesieve.settings import read_settings
+    from workers.input_limits import describe_input_limits, read_input_limits
+
+    seen = describe_input_limits(read_input_limits(read_settings()))
+    return [Check("input limits", Status.OK, f"a worker started here has {seen}")]
 
 
 def check_api(url: str, key: str) -> Check:

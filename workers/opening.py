@@ -24,6 +24,7 @@ from fakesieve.reasons import Reason
 from fakesieve.settings import Settings
 from workers.app import make_app
 from workers.host import HostRules, WorkerHost
+from workers.input_limits import read_input_limits
 from workers.leases import Leases
 from workers.let_go import let_go
 from workers.metrics import FleetMetrics
@@ -88,7 +89,8 @@ def open_workplace(
     """
     owner = new_id(IdPrefix.HOST)
     with ExitStack() as stack:
-        sandbox = stack.enter_context(Sandbox.start())
+        scan = choose_settings(settings, bundle)
+        sandbox = stack.enter_context(Sandbox.start(scan.limits))
         structlog.contextvars.bind_contextvars(host=owner)
         screening = ScreenerRules(
             engine=settings.engine,
@@ -97,7 +99,6 @@ def open_workplace(
             log_format=settings.log_format,
             log_level=settings.log_level,
         )
-        scan = choose_settings(settings, bundle)
         screener = open_screener(bundle, sandbox, screening, metrics, settings=scan)
         stack.callback(screener.close)
         objects = open_objects(settings)
@@ -143,10 +144,11 @@ def bury_hosts(store: JobStore, owners: Sequence[str]) -> int:
 
 
 def choose_settings(settings: Settings, bundle: ModelBundle) -> ScanSettings:
-    """Return how videos are screened: as ``scan`` does it without options, by the policy of the settings."""
+    """Return how videos are screened: as ``scan`` does it, by the policy and the limits of the settings."""
+    limits = read_input_limits(settings)
     if settings.policy is None:
-        return ScanSettings(policy=choose_policy(bundle.name, bundle.thresholds))
+        return ScanSettings(limits=limits, policy=choose_policy(bundle.name, bundle.thresholds))
     try:
-        return ScanSettings(policy=find_policy(settings.policy))
+        return ScanSettings(limits=limits, policy=find_policy(settings.policy))
     except ValueError as error:
         raise SetupRefused(Reason.INVALID_SETTINGS, f"FAKESIEVE_POLICY: {error}") from error

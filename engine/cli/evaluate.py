@@ -64,6 +64,8 @@ def evaluate(
     max_bytes: options.MaxBytes = Limits.size_bytes,
     max_seconds: options.MaxSeconds = Limits.duration_us / 1e6,
     max_pixels: options.MaxPixels = Limits.pixels,
+    max_side: options.MaxSide = Limits.side_px,
+    min_side: options.MinSide = Limits.min_side_px,
     max_frames: options.MaxFrames = Limits.frames,
     max_streams: options.MaxStreams = Limits.streams,
     max_memory: options.MaxMemory = Limits.memory_bytes,
@@ -73,8 +75,9 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled files, with intervals, and write a report."""
     limits = options.read_limits(
-        max_bytes=max_bytes, max_seconds=max_seconds, max_pixels=max_pixels, max_frames=max_frames,
-        max_streams=max_streams, max_memory=max_memory, timeout=timeout, codecs=codecs,
+        max_bytes=max_bytes, max_seconds=max_seconds, max_pixels=max_pixels, max_side=max_side,
+        min_side=min_side, max_frames=max_frames, max_streams=max_streams, max_memory=max_memory,
+        timeout=timeout, codecs=codecs,
     )  # fmt: skip
     items = _read_items(source)
     bundle = open_bundle(model)

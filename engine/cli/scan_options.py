@@ -139,6 +139,12 @@ MaxFrames = Annotated[
     int, typer.Option(help="Frames of a video.", min=1, max=4_000_000, rich_help_panel=_LIMITS)
 ]  # times of more would not fit into one message of the sandbox
 MaxStreams = Annotated[int, typer.Option(help="Streams in a file.", min=1, rich_help_panel=_LIMITS)]
+MaxSide = Annotated[
+    int, typer.Option(help="Longer side of a frame in pixels.", min=1, max=32_766, rich_help_panel=_LIMITS)
+]  # OpenCV moves no picture with a longer one
+MinSide = Annotated[
+    int, typer.Option(help="Shorter side of a frame in pixels.", min=1, max=32_766, rich_help_panel=_LIMITS)
+]
 MaxMemory = Annotated[
     int, typer.Option(help="Bytes that decoding may take.", min=1, max=1 << 48, rich_help_panel=_LIMITS)
 ]
@@ -177,6 +183,8 @@ def read_limits(
     max_bytes: int,
     max_seconds: float,
     max_pixels: int,
+    max_side: int,
+    min_side: int,
     max_frames: int,
     max_streams: int,
     max_memory: int,
@@ -184,10 +192,14 @@ def read_limits(
     codecs: str,
 ) -> Limits:
     """Return what an input may cost, from the options that say it: one definition for all commands."""
+    if min_side > max_side:
+        raise typer.BadParameter(f"--min-side {min_side} is above --max-side {max_side}: nothing could pass")
     return Limits(
         size_bytes=max_bytes,
         duration_us=round(max_seconds * 1e6),
         pixels=max_pixels,
+        side_px=max_side,
+        min_side_px=min_side,
         frames=max_frames,
         streams=max_streams,
         memory_bytes=max_memory,

@@ -1,5 +1,6 @@
 """What the documentation says is so: links resolve, pages match the code, commands exist and run."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.evaluate import evaluate
+from engine.cli.scan import scan
 from engine.container import Container
 from engine.faces.detect import MtcnnParameters
 from engine.faces.link import TrackRules
@@ -33,6 +36,7 @@ from tests.e2e.blocks import (
     read_blocks,
     read_lines,
 )
+from workers.input_limits import SETTINGS
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<picture>[^)\s]+)\)")
 
@@ -153,6 +157,16 @@ def test_the_limits_page_states_the_defaults_of_the_code() -> None:
         "and for `scored` instead of `partially_scored`": f"{scoring.whole_decoded * 100:g} %",
     }
     assert {name: rows.get(name) for name in expected} == expected
+
+
+def test_the_limits_page_says_what_sets_each_limit() -> None:
+    text = (ROOT / "docs/reference/limits.md").read_text(encoding="utf-8")
+    table = text[: text.index("Containers:")]
+    assert re.findall(r"`FAKESIEVE_(\w+)` \|", table) == [name.upper() for name in SETTINGS.values()]
+    named = [name.replace("-", "_") for name in re.findall(r"`--([\w-]+)` \|", table)]
+    assert len(named) == len(SETTINGS)
+    for command in (scan, evaluate):
+        assert set(named) <= set(inspect.signature(command).parameters)
 
 
 def test_the_limits_page_names_every_codec_and_container() -> None:

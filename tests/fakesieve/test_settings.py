@@ -55,6 +55,10 @@ def test_half_a_pair_of_keys_is_refused(environment: pytest.MonkeyPatch) -> None
         ("METRICS_PORT", "65536"),
         ("LOG_LEVEL", "loud"),
         ("MAX_ATTEMPTS", "x"),
+        ("VIDEO_FRAMES_MAX", "4000001"),
+        ("VIDEO_SIDE_PX_MAX", "32767"),
+        ("VIDEO_S_MAX", "0"),
+        ("DECODE_WAIT_S", "601"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(environment: pytest.MonkeyPatch, name: str, value: str) -> None:

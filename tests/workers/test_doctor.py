@@ -69,6 +69,7 @@ def test_a_fleet_that_answers_is_told_service_by_service(
             "broker",
             "object store",
             "clock of the object store",
+            "input limits",
         ),
         Status.OK,
     )
@@ -142,6 +143,20 @@ def test_a_broker_that_evicts_fails(environment: dict[str, str], valkey: ValkeyS
         finally:
             broker.config_set("maxmemory-policy", "noeviction")
     assert (found.status, "allkeys-lru" in found.seen) == (Status.FAIL, True)
+
+
+def test_the_limits_that_a_worker_would_have_are_told(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKESIEVE_VIDEO_FRAMES_MAX", "5000")
+    found = by_name(check_fleet(environment))["input limits"]
+    assert (found.status, found.seen.partition(" but for ")[2]) == (
+        Status.OK,
+        "FAKESIEVE_VIDEO_FRAMES_MAX 5000",
+    )
+    monkeypatch.setenv("FAKESIEVE_VIDEO_CODECS", "realvideo")
+    found = by_name(check_fleet(environment))["input limits"]
+    assert (found.status, "realvideo" in found.seen) == (Status.FAIL, True)
 
 
 def test_an_api_that_does_not_answer_fails_with_its_address() -> None:

@@ -205,6 +205,8 @@ def test_limits_and_sampling_reach_the_engine(run, random_model: Path, clips: Pa
         ["scan", "a.mp4", "--max-seconds", "inf"],
         ["scan", "a.mp4", "--timeout", "inf"],
         ["scan", "a.mp4", "--max-memory", str(10**27)],
+        ["scan", "a.mp4", "--max-side", "32767"],
+        ["scan", "a.mp4", "--min-side", "100", "--max-side", "99"],
         ["scan", "a.mp4", "--nonsense"],
         ["scan", "a.mp4", "--policy", "harsh"],
     ],

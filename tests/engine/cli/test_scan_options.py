@@ -26,6 +26,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_two_streams(folder / "two.mp4", frames=FRAMES)
     noise = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)  # 900 kB however it is packed
     (folder / "large.png").write_bytes(encode_picture(noise, "png"))
+    for name, (height, width) in {"long": (40, 17_000), "tiny": (20, 24)}.items():
+        (folder / f"{name}.png").write_bytes(encode_picture(np.zeros((height, width, 3), np.uint8), "png"))
+    draw_clip(folder / "long.mp4", width=4_000, height=64, frames=FRAMES)
+    draw_clip(folder / "tiny.mp4", width=24, height=20, frames=FRAMES)
     return folder
 
 
@@ -90,6 +94,8 @@ def test_the_policy_that_was_asked_for_decides(scan, policy: str) -> None:
         ("drawn.mp4", "--max-bytes", 1000, "SOURCE_TOO_LARGE"),
         ("drawn.mp4", "--max-seconds", 1, "LIMIT_DURATION"),
         ("drawn.mp4", "--max-pixels", 320 * 240 - 1, "LIMIT_PIXELS"),
+        ("drawn.mp4", "--max-side", 319, "LIMIT_PIXELS"),
+        ("drawn.mp4", "--min-side", 241, "TOO_SMALL"),
         ("drawn.mp4", "--max-frames", FRAMES - 1, "LIMIT_FRAMES"),
         ("two.mp4", "--max-streams", 1, "LIMIT_STREAMS"),
         ("large.png", "--max-memory", 1 << 20, "LIMIT_MEMORY"),
@@ -102,6 +108,24 @@ def test_a_limit_that_was_set_refuses_what_is_beyond_it(
     assert error["reason"] == reason
     assert error["hint"]
     assert scan(name)["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "limit", "reason"),
+    [
+        ("long.png", "--max-side", 17_000, "LIMIT_PIXELS"),
+        ("long.mp4", "--max-side", 4_000, "LIMIT_PIXELS"),
+        ("tiny.png", "--min-side", 20, "TOO_SMALL"),
+        ("tiny.mp4", "--min-side", 20, "TOO_SMALL"),
+    ],
+)
+def test_sides_that_are_refused_are_screened_once_their_limit_is_moved(
+    scan, clips: Path, name: str, option: str, limit: int, reason: str
+) -> None:
+    usual = ("--max-side", 3_999) if name == "long.mp4" else ()
+    assert scan(name, *usual)["error"]["reason"] == reason
+    found = scan(name, option, limit)
+    assert (found["error"], found["outcome"]) == (None, "no_face")
 
 
 def test_the_time_limit_is_that_of_a_call_to_the_decoder(scan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,11 +199,19 @@ def test_limits_and_sandbox_are_those_that_the_command_was_told(
     monkeypatch.setattr(command.Sandbox, "start", start)
     monkeypatch.setattr(command, "open_bundle", lambda name: FAKE_BUNDLE)
     monkeypatch.setattr(command, "open_tools", lambda bundle, sandbox, **options: fake_tools(sandbox))
-    told = {"max_frames": 19, "max_memory": 1 << 29, "timeout": 60.0, "allow_unsandboxed": True}
+    told = {
+        "max_side": 500,
+        "min_side": 20,
+        "max_frames": 19,
+        "max_memory": 1 << 29,
+        "timeout": 60.0,
+        "allow_unsandboxed": True,
+    }
     with pytest.raises(command.typer.Exit):
         command.evaluate(files, out=tmp_path, **told)
     (limits, allowed) = started[0]
     assert (limits.frames, limits.memory_bytes, limits.wall_s, allowed) == (19, 1 << 29, 60.0, True)
+    assert (limits.side_px, limits.min_side_px) == (500, 20)
     form = json.loads((tmp_path / METRICS_NAME).read_text())
     reasons = {row["path"]: row["reasons"] for row in form["unscored"]}
     assert reasons["r0.mp4"] == ["LIMIT_FRAMES"]
