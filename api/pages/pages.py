@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from api.pages import files
 from api.pages.routes import (
+    audit,
     batches,
     decisions,
     keys,
@@ -56,5 +57,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     webhooks.router,
     keys.router,
     people.router,
+    audit.router,
     status.router,
 )

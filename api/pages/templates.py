@@ -39,6 +39,7 @@ PLACES: tuple[Place, ...] = (
     Place("/webhooks", "Webhooks", UserRole.ADMIN),
     Place("/keys", "Keys", UserRole.ADMIN),
     Place("/people", "People", UserRole.ADMIN),
+    Place("/audit", "Audit", UserRole.ADMIN),
     Place("/status", "Health"),
 )
 

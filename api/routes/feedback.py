@@ -28,7 +28,7 @@ router = ApiRouter(tags=["reviews"])
 _READ, _ADMIN = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.KEYS_ADMIN)]
 _FITTED = describe_responses(Reason.TOO_FEW_DECISIONS, Reason.UNSUPPORTED_MEDIA_TYPE)
 _GIVEN = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
-_SEQUENCE_MAX = 2**53
+SEQUENCE_MAX = 2**53
 IdQuery = Annotated[str | None, Query(max_length=100)]
 
 
@@ -101,7 +101,7 @@ def check_audit_log(
     caller: CallerDep,
     session: Transaction,
     after: Annotated[
-        int, Query(ge=0, le=_SEQUENCE_MAX, description="The number of the entry to begin behind.")
+        int, Query(ge=0, le=SEQUENCE_MAX, description="The number of the entry to begin behind.")
     ] = 0,
 ) -> AuditCheckOut:
     """Recompute the chain of the log, 100,000 entries at a call; say whether one was changed or removed."""

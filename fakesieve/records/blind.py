@@ -8,6 +8,7 @@ they have said a word about it, and so from every known analysis that a blind qu
 program, which may read what its tenant may read; it is kept from what it holds for a blind look this moment.
 """
 
+from collections.abc import Collection
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -71,6 +72,12 @@ def keep_from_viewer(
 def is_kept(session: Session, analysis_id: str) -> bool:
     """Whether an analysis is kept from the viewer of the transaction."""
     return session.scalar(select(literal(1)).where(literal(analysis_id).in_(_KEPT))) is not None
+
+
+def find_kept(session: Session, analysis_ids: Collection[str]) -> set[str]:
+    """Return those of some analyses that are kept from the viewer of the transaction."""
+    wanted = select(Analysis.id).where(Analysis.id.in_(analysis_ids), Analysis.id.in_(_KEPT))
+    return set(session.scalars(wanted))
 
 
 def count_kept(session: Session) -> int:

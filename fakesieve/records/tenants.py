@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -212,6 +212,12 @@ def list_keys(session: Session, before: tuple[datetime, str] | None, limit: int)
 def load_key(session: Session, key_id: str) -> ApiKey | None:
     """Return a key of the tenant at hand."""
     return session.get(ApiKey, key_id)
+
+
+def name_keys(session: Session, key_ids: Collection[str]) -> Mapping[str, str]:
+    """Return the names of those keys that the tenant at hand has, also of those that have ended."""
+    rows = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(key_ids)))
+    return {row.id: row.name for row in rows}
 
 
 def revoke_key(session: Session, key_id: str) -> bool:

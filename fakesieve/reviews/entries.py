@@ -1,10 +1,10 @@
 """The list of everything that was said: decisions, skips, what was taken back, and callers' feedback."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
@@ -106,6 +106,13 @@ def load_feedback(session: Session, feedback_id: str, reviewer: str) -> ReviewDe
     if found is None:
         raise RequestRefused(Reason.NOT_FOUND, f"there is no feedback {feedback_id} of this key")
     return found
+
+
+def find_analyses(session: Session, ids: Collection[str]) -> Mapping[str, str]:
+    """Return, by their ids, the analyses that those items and entries among some ids belong to."""
+    items = select(ReviewItem.id, ReviewItem.analysis_id).where(ReviewItem.id.in_(ids))
+    entries = select(ReviewDecision.id, ReviewDecision.analysis_id).where(ReviewDecision.id.in_(ids))
+    return {row.id: row.analysis_id for row in session.execute(union_all(items, entries))}
 
 
 def list_entries(

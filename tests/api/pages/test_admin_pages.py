@@ -45,7 +45,7 @@ def read_secret(html: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("address", ["/webhooks", "/keys", "/webhooks/whk_none"])
+@pytest.mark.parametrize("address", ["/webhooks", "/keys", "/webhooks/whk_none", "/audit", "/audit/check"])
 def test_these_pages_are_for_admins(client: TestClient, scene: Scene, address: str):
     enter(client, scene, UserRole.REVIEWER)
     assert client.get(address).status_code == 403

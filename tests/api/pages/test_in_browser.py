@@ -351,6 +351,7 @@ def test_axe_finds_no_fault_and_nothing_sticks_out(
         "/models/compare",
         "/verdicts",
         "/results/export?filter=score%3E0.1",
+        "/audit/check?after=0",
         f"/r/{own.analysis_id}",
         "/r/ana_none",
     ]
