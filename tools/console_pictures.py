@@ -29,6 +29,8 @@ from fakesieve.cli.demo_fleet import Shell
 from fakesieve.database import open_database
 from fakesieve.embedded.fleet import BUCKET, TENANT
 from fakesieve.embedded.run_folder import RunFolder
+from fakesieve.object_stores.s3 import S3Objects
+from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.people.accounts import create_user
 from fakesieve.records.tenants import ensure_tenant
 from fakesieve.values.people import UserRole
@@ -59,7 +61,7 @@ def main() -> None:
             screen(environment, clips)
         with run_fleet(place, None) as environment, receive() as hook:
             screen(environment, clips)
-            submit_again(environment)
+            submit_again(environment, clips)
             add_people(environment)
             take_pictures(environment["FAKESIEVE_API_URL"], hook, given.folder, given.png)
     finally:
@@ -87,10 +89,14 @@ def screen(environment: dict[str, str], clips: list[Path]) -> None:
     shell.run("watch", *(json.loads(line)["job_id"] for line in told), accepted=(0, 3))
 
 
-def submit_again(environment: dict[str, str]) -> None:
-    """Submit what lies in the bucket as one batch; it is answered by what was found already."""
+def submit_again(environment: dict[str, str], clips: list[Path]) -> None:
+    """Submit the clips from a folder of the bucket as one batch; what was found already answers it."""
+    reached = {name: environment[f"FAKESIEVE_S3_{name.upper()}"] for name in ("access_key", "secret_key")}
+    objects = S3Objects(S3Options(endpoint=environment["FAKESIEVE_S3_ENDPOINT"], **reached))
+    for clip in clips:
+        objects.upload(clip, BUCKET, f"archive/{clip.name}", content_type="video/mp4")
     shell = Shell(environment)
-    told = json.loads(shell.run("submit", f"s3://{BUCKET}/uploads/", "--json").splitlines()[0])
+    told = json.loads(shell.run("submit", f"s3://{BUCKET}/archive/", "--json").splitlines()[0])
     shell.run("watch", told["batch_id"], accepted=(0, 3))
 
 
@@ -205,11 +211,12 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     batch = page.locator("a[href^='/batches/']").first
     pages = {
         "queues": "/queue", "queue": flagged, "review": forged, "decisions": "/decisions",
-        "results": "/results?filter=score%3E0.1", "jobs": "/jobs", "job": job, "policies": "/policies",
-        "apply": apply,
+        "results": "/results?filter=score%3E0.1", "export": "/results/export?filter=score%3E0.1",
+        "jobs": "/jobs", "job": job, "policies": "/policies", "apply": apply,
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
-        "people": "/people", "known": "/known", "health": "/status", "verdicts": "/verdicts",
+        "people": "/people", "known": "/known", "audit": "/audit",
+        "audit-check": "/audit/check?after=0", "health": "/status", "verdicts": "/verdicts",
         "fault": "/r/ana_none",
     }  # fmt: skip
     if batch.count():
