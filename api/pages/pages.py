@@ -17,6 +17,7 @@ from api.pages.routes import (
     queue,
     queue_items,
     queue_known,
+    rescore,
     results,
     results_export,
     review,
@@ -50,6 +51,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     work.router,
     batches.router,
     policy.router,
+    rescore.router,  # before what takes any name in its place: /models/{model}
     models.router,
     verdicts.router,
     videos.router,

@@ -1,19 +1,16 @@
 """Models: cards, what each is used for, what flips between two, and scoring again by filter."""
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
-from sqlalchemy.orm import Session
 
 from api.caller_filters import read_caller_filter
 from api.dependencies import CallerDep, Jobs, ServicesDep, Transaction, Transactions, require_scope
 from api.idempotency import HEADER
 from api.pagination import Page
-from api.problems import Problem, describe_responses, not_found
+from api.problems import describe_responses, not_found
 from api.request_jobs import open_quota, read_places
+from api.rescoring import RescoreOrder, plan_rescore, start_rescore
 from api.router import ApiRouter
 from api.routes.analyses import FilterText
 from api.schemas.models import (
@@ -26,22 +23,11 @@ from api.schemas.models import (
     RollBackBody,
 )
 from api.schemas.policies import MoveOut
-from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.model_changes import change_alias, go_back
-from fakesieve.objects import VideoRef
-from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.model_comparisons import FLIPS_MAX, Comparison, compare_models
-from fakesieve.records.model_lists import (
-    ModelLine,
-    Target,
-    count_hosts,
-    find_model_line,
-    find_targets,
-    list_models,
-)
+from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
 from fakesieve.records.tenants import Caller
-from fakesieve.records.videos import map_sources
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["models"])
@@ -124,77 +110,23 @@ def rescore_analyses(
     key, wanted = request.headers.get(HEADER), read_caller_filter(body.filter, caller)
     with begin() as session:
         line = _find(session, caller, body.model)
-        hosts = count_hosts(session)
+        order = RescoreOrder(line, wanted, body.videos_max, body.lane, key)
         places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
-        targets = find_targets(session, caller.tenant_id, line.id, wanted, limit=body.videos_max)
-        found = _make_jobs(session, caller, body, targets, places, key)
-    others = sum(count for model_id, count in hosts.items() if model_id != line.id)
+        plan = plan_rescore(session, caller, places, order)
     answer = RescoreOut(
         model_id=line.id,
-        videos=len(targets),
-        unreachable=len(targets) - len(found),
+        videos=plan.video_count,
+        unreachable=plan.unreachable,
         hosts=line.hosts,
-        other_hosts=others,
-        can_run=line.hosts > 0 and others == 0,
+        other_hosts=plan.other_hosts,
+        can_run=plan.can_run,
         batch_id=None,
     )
-    if body.dry_run or not found:
+    if body.dry_run or not plan.jobs:
         return answer
-    _check_hosts(line, others)
-    with begin() as session:
-        open_quota(session, caller.tenant_id, wanted=len(found))
-    batch = NewBatch(
-        caller.tenant_id,
-        f"rescore by {line.name}",
-        body.lane,
-        idempotency_key=None if key is None else f"api:{key}",
-    )
-    batch_id = submit_batch(jobs, batch, found).batch_id
+    batch_id = start_rescore(jobs, begin, caller, plan, order)
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     return answer.model_copy(update={"batch_id": batch_id})
-
-
-def _check_hosts(line: ModelLine, others: int) -> None:
-    """Refuse what no host would do, or what hosts with another model might take."""
-    short = f"{line.name} ({line.weights_sha256[:8]})"
-    if line.hosts == 0:
-        raise Problem(
-            Reason.ENGINE_UNAVAILABLE,
-            f"no running host has {short}",
-            hint="start hosts with FAKESIEVE_MODEL set to it, then ask again",
-        )
-    if others:
-        raise Problem(
-            Reason.ENGINE_UNAVAILABLE,
-            f"{others} of {others + line.hosts} running hosts have another model than {short}",
-            hint="a job cannot choose its host: set FAKESIEVE_MODEL on all of them, then ask again",
-        )
-
-
-def _make_jobs(
-    session: Session,
-    caller: Caller,
-    body: RescoreBody,
-    targets: Sequence[Target],
-    places: Places,
-    key: str | None,
-) -> list[NewJob]:
-    """Return a job for the newest place of each video that the tenant may still name."""
-    sources = map_sources(session, [target.video_id for target in targets])
-    # By video, not by place in the list: what was scored meanwhile is missing when the call is sent again.
-    prefix = None if key is None else f"rescore/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-    jobs = list[NewJob]()
-    for target in targets:
-        for source in reversed(sources.get(target.video_id, ())):
-            ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
-            if places.may_read(ref):
-                new = NewJob(
-                    caller.tenant_id, ref, body.lane, external_id=target.external_id, source_kind=source.kind
-                )
-                named = None if prefix is None else f"{prefix}/{target.video_id}"
-                jobs.append(replace(new, idempotency_key=named))
-                break
-    return jobs
 
 
 def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:

@@ -1,12 +1,16 @@
 """Videos as people look at them, and one held still while it is changed."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import any_, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from fakesieve.records.analysis_tables import Analysis
+from fakesieve.records.table import ID_TYPE
 from fakesieve.records.videos import Video
 
 PAGE_MAX = 1000
@@ -44,6 +48,23 @@ def list_deleted(session: Session, limit: int) -> list[Video]:
     """Return videos that are deleted and not erased yet, those first whose time is over first."""
     wanted = select(Video).where(Video.purge_time.is_not(None)).order_by(Video.purge_time, Video.id)
     return list(session.scalars(wanted.limit(limit)))
+
+
+@dataclass(frozen=True)
+class Length:
+    """The stored lengths of some videos, added up; of ``unknown`` of them none is stored."""
+
+    total_us: int
+    unknown: int
+
+
+def add_lengths(session: Session, video_ids: Sequence[str]) -> Length:
+    """Return how long some videos are together."""
+    total = func.sum(Video.duration_us)
+    missing = func.count().filter(Video.duration_us.is_(None))
+    wanted = select(total, missing).where(Video.id == any_(literal(list(video_ids), ARRAY(ID_TYPE))))
+    row = session.execute(wanted).one()
+    return Length(int(row[0] or 0), int(row[1]))
 
 
 class AnalysisTime(NamedTuple):

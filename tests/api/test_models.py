@@ -13,6 +13,7 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from fakesieve.records.audit import list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.videos import record_source
@@ -143,7 +144,9 @@ def test_videos_are_scored_again_once_every_host_has_the_model(
     assert (answer["videos"], answer["can_run"]) == (1, True)
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         jobs = session.execute(select(Job.source_key, Job.external_id, Job.batch_id)).all()
+        told = [(line.actor, line.details) for line in list_audit(session, subject=answer["batch_id"])]
     assert [tuple(job) for job in jobs] == [("middle.mp4", "middle", answer["batch_id"])]
+    assert told == [(acme.key_id, {"model_id": models["cd"], "jobs": 1})]
 
 
 def test_a_rescore_that_was_cut_off_goes_on_in_its_batch(
@@ -166,7 +169,7 @@ def test_a_rescore_that_was_cut_off_goes_on_in_its_batch(
             return list(session.scalars(select(Job.source_key).order_by(Job.create_time, Job.id)))
 
     with monkeypatch.context() as patch:
-        patch.setattr("api.routes.models.submit_batch", cut_off)
+        patch.setattr("api.rescoring.submit_batch", cut_off)
         assert reason_of(acme.post("/v1/analyses:rescore", asked, headers)) == (503, "DATABASE_UNAVAILABLE")
     begun = list_jobs()
     assert len(begun) == 2
@@ -197,7 +200,7 @@ def test_no_transaction_is_held_while_a_rescore_is_submitted(
         seen.append(int(with_idle or 0))
         return submit_batch(store, new, jobs)
 
-    monkeypatch.setattr("api.routes.models.submit_batch", look)
+    monkeypatch.setattr("api.rescoring.submit_batch", look)
     assert acme.post("/v1/analyses:rescore", {"model": models["cd"]}).json()["videos"] == 1
     assert seen == [0]
 

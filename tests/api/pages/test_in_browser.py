@@ -302,6 +302,10 @@ def furnish(database: Database, own: Scene) -> list[str]:
         f"/batches/{batch_id}",
         f"/jobs/{job_id}",
     ]
+    pages += [
+        f"/models/rescore?model={model}",
+        f"/models/rescore?model={model}&filter=scor%3E1",
+    ]
     return [*pages, f"/models/{model}", f"/models/{model}/promote?alias=challenger", "/models/rollback"]
 
 

@@ -173,3 +173,5 @@ def test_lists_name_nothing_of_another_tenant(client: TestClient, scene: Scene, 
         shown = client.get(path)
         for name, value in theirs.items():
             assert name == "segment" or value not in shown.text, (path, name)
+    started = client.get(f"/models/rescore?batch={theirs['batch_id']}")
+    assert theirs["batch_id"] not in started.text

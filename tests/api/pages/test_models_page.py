@@ -1,19 +1,30 @@
-from collections.abc import Mapping
+import re
+import secrets
+from collections.abc import Iterator, Mapping
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from playwright.sync_api import Page, expect
+from sqlalchemy import select, text
 
 from api.pages.routes.models import SIDE, place_cells
 from fakesieve.database import Database
+from fakesieve.jobs.rows import HostBeat, HostModel
+from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.objects import VideoRef
+from fakesieve.people.accounts import find_user
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.audit import list_audit
+from fakesieve.records.jobs import Job
 from fakesieve.records.model_comparisons import BINS, PairCell
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
+from fakesieve.records.videos import record_source
 from fakesieve.records.webhooks import Event
 from fakesieve.values.people import UserRole
-from tests.api.pages.stage import Scene, enter, find_token
-from tests.factories import MODEL, make_record, make_score
+from tests.api.pages.browsing import enter as enter_in_browser
+from tests.api.pages.browsing import focus
+from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_scene
+from tests.factories import MODEL, make_record, make_score, make_video
 
 NEWER = ModelFacts("lv-next<b>", "cd" * 32, "onnxruntime-cpu", "f32")
 
@@ -107,3 +118,126 @@ def test_the_area_of_a_cell_grows_with_its_count():
     assert (high.x, high.y, high.side) == ((BINS - 1) * SIDE, 0.0, SIDE)
     assert (low.x, low.y, low.side) == (SIDE / 4, (BINS - 1) * SIDE + SIDE / 4, SIDE / 2)
     assert (low.is_flip, high.is_flip) == (False, True)
+
+
+@pytest.fixture
+def own(module_database: Database) -> Scene:
+    return make_scene(module_database, f"tenant-{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def newer(module_database: Database) -> Iterator[str]:
+    """The id of a model that a running host has and that has scored nothing of ``own``."""
+    store = SqlJobStore(module_database, None)
+    store.run(lambda tx: tx.beat_host(HostBeat("hst_new", 1, model=HostModel(NEWER, "pipeline", {}))))
+    with module_database.transaction(tenant_id=None) as session:
+        found = ensure_model(session, NEWER)
+    yield found
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM worker_host"))
+
+
+def add_video(database: Database, own: Scene, name: str) -> None:
+    """Store another scored video of the scene, where its tenant may name it."""
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        video_id = make_video(session, own.tenant_id, name)
+        record_source(
+            session, tenant_id=own.tenant_id, video_id=video_id, ref=VideoRef(BUCKET, f"clips/{name}.mp4")
+        )
+        store_analysis(session, make_record(own.tenant_id, video_id, score=make_score(0.2)))
+
+
+def list_jobs(database: Database, own: Scene) -> list[str | None]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return list(session.scalars(select(Job.batch_id)))
+
+
+def read_fields(page: str, action: str) -> dict[str, str]:
+    """Return the hidden fields of the form that goes to an address."""
+    form = page.split(f'method="post" action="{action}"', 1)[1].split("</form>", 1)[0]
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
+
+
+def test_scoring_again_says_what_it_takes_and_starts_nothing(
+    client: TestClient, own: Scene, newer: str, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    assert "/models/rescore?filter=score%3E0.1" in client.get("/results?filter=score%3E0.1").text
+    page = client.get(f"/models/rescore?model={newer}").text
+    assert "videos that it has not scored</dt><dd>1<" in page
+    assert "length of the others together</dt><dd>0:03.0<" in page
+    assert "Score 1 video again" in page
+    none = client.get(f"/models/rescore?model={newer}&filter=score%3E0.99").text
+    assert "There is nothing to start." in none
+    wrong = client.get(f"/models/rescore?model={newer}&filter=scor%3E0.9")
+    assert (wrong.status_code, "INVALID_FILTER" in wrong.text) == (422, True)
+    assert list_jobs(module_database, own) == []
+
+
+def test_what_cannot_be_scored_again_is_refused_before_it_is_asked(
+    client: TestClient, own: Scene, newer: str, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    other = SqlJobStore(module_database, None)
+    other.run(lambda tx: tx.beat_host(HostBeat("hst_old", 1, model=HostModel(MODEL, "pipeline", {}))))
+    mixed = client.get(f"/models/rescore?model={newer}").text
+    assert "1 of 2 running hosts have another model" in mixed
+    assert "set FAKESIEVE_MODEL on all of them" in mixed
+    assert "Score 1 video again" not in mixed
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("DELETE FROM worker_host WHERE owner = 'hst_old'"))
+        session.execute(text("UPDATE tenant SET jobs_max = 1 WHERE id = :id"), {"id": own.tenant_id})
+    add_video(module_database, own, "second")
+    full = client.get(f"/models/rescore?model={newer}").text
+    assert "0 jobs are live and 2 more are wanted, 1 are allowed" in full
+    assert "Score 2 videos again" not in full
+
+
+def test_a_start_that_is_sent_twice_is_one_batch_of_what_was_said(
+    client: TestClient, own: Scene, newer: str, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    form = read_fields(client.get(f"/models/rescore?model={newer}").text, "/models/rescore")
+    add_video(module_database, own, "came-meanwhile")
+    page = client.post("/models/rescore", data=form).text
+    assert "Videos that are on their way to be scored again: 1." in page
+    again = client.post("/models/rescore", data=form)
+    (batch_id,) = list_jobs(module_database, own)
+    assert f'href="/batches/{batch_id}"' in page
+    assert f'href="/batches/{batch_id}"' in again.text
+    assert f'href="/models/compare?base=champion&amp;other={newer}"' in page
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        admin = find_user(session, own.tenant_id, own.email(UserRole.ADMIN))
+        told = [(line.actor, line.action, line.details) for line in list_audit(session, subject=batch_id)]
+    assert told == [(admin, "analyses.rescored", {"model_id": newer, "jobs": 1})]
+
+
+@pytest.mark.parametrize("role", [UserRole.VIEWER, UserRole.REVIEWER])
+def test_only_admins_score_again(
+    client: TestClient, own: Scene, newer: str, module_database: Database, role: UserRole
+):
+    enter(client, own, role)
+    token = find_token(client.get("/models").text)
+    form = {"form_token": token, "once": "1", "model": newer}
+    assert client.get("/models/rescore").status_code == 403
+    assert client.post("/models/rescore", data=form).status_code == 403
+    assert "Score" not in client.get(f"/models/{newer}").text
+    assert list_jobs(module_database, own) == []
+
+
+def test_videos_are_scored_again_by_keyboard_alone(
+    page: Page, own: Scene, newer: str, module_database: Database
+):
+    enter_in_browser(page, own, UserRole.ADMIN, f"/models/{newer}")
+    focus(page, "Score videos again by it …")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/models/rescore**")
+    focus(page, "Score 1 video again")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=started**")
+    expect(page.locator(".notice")).to_contain_text("on their way to be scored again: 1.")
+    focus(page, "See the batch")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/batches/bat_**")
+    expect(page.locator("h1")).to_contain_text("rescore by lv-next<b>")
+    assert len(list_jobs(module_database, own)) == 1
