@@ -6,6 +6,7 @@ from api.pages import files
 from api.pages.routes import (
     audit,
     batches,
+    calibrations,
     decisions,
     keys,
     log,
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     batches.router,
     policy.router,
     rescore.router,  # before what takes any name in its place: /models/{model}
+    calibrations.router,
     models.router,
     verdicts.router,
     videos.router,

@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import random
 
 import pytest
 from sqlalchemy import text
 
 from fakesieve.database import Database
 from tests.api.callers import Caller, make_caller, reason_of
+from tests.api.decided import decide_many
 from tests.fakesieve.reviews.conftest import make_analyses
 
 DECISION = {"disposition": "confirmed_authentic", "reason_code": "source_verified"}
@@ -292,26 +292,6 @@ def test_the_audit_log_says_who_did_what_and_checks(acme: Caller, analyses: tupl
     assert check["head_sha256"] == lines["data"][0]["sha256"]
 
 
-DECIDED = text("""
-WITH drawn AS (
-    SELECT score, n || :mark AS name FROM unnest(cast(:scores AS float8[])) WITH ORDINALITY AS p(score, n)
-), filmed AS (
-    INSERT INTO video (id, tenant_id, content_sha256, size_bytes, media)
-    SELECT 'vid_' || name, tenant_id, encode(sha256(name::bytea), 'hex'), size_bytes, media
-    FROM video, drawn WHERE video.id = (SELECT video_id FROM analysis WHERE id = :like)
-), copied AS (
-    INSERT INTO analysis SELECT (jsonb_populate_record(analysis, jsonb_build_object(
-        'id', 'ana_' || take || name, 'video_id', 'vid_' || name, 'pipeline_fingerprint', take || name,
-        'score_raw', score, 'score_calibrated', NULL, 'score_low', NULL, 'score_high', NULL))).*
-    FROM analysis, drawn, unnest(ARRAY['one', 'two']) AS take WHERE id = :like
-    RETURNING id, tenant_id
-)
-INSERT INTO review_item (id, tenant_id, queue_id, analysis_id, state, rank, decision_id, disposition,
-                         decided_by, decide_time)
-SELECT 'rev_' || id, tenant_id, :queue, id, 'decided', 0, 'fdb_1', :said, 'usr_a', now() FROM copied
-""")
-
-
 def test_a_calibration_is_fitted_from_what_people_decided(
     acme: Caller, analyses: tuple[str, ...], module_database: Database
 ) -> None:
@@ -321,18 +301,7 @@ def test_a_calibration_is_fitted_from_what_people_decided(
     few = acme.post("/v1/calibrations", {"model_id": model})
     assert reason_of(few) == (409, "TOO_FEW_DECISIONS")
     assert "0 manipulated and 0 authentic" in few.json()["detail"]
-    draw = random.Random(5)
-    for said, middle in (("confirmed_manipulated", 2.0), ("confirmed_authentic", -2.0)):
-        scores = [1 / (1 + 2.718281828 ** -(draw.gauss(middle, 2.0))) for _ in range(80)]
-        with module_database.transaction(tenant_id=acme.tenant_id) as session:
-            values = {
-                "scores": scores,
-                "like": analyses[0],
-                "queue": queue,
-                "said": said,
-                "mark": said[10:13],
-            }
-            session.execute(DECIDED, values)
+    decide_many(module_database, acme.tenant_id, analyses[0], queue)
     made = acme.post("/v1/calibrations", {"model_id": model, "method": "platt"})
     fit = made.json()
     assert acme.get(made.headers["location"]).json() == fit

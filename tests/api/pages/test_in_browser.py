@@ -303,6 +303,7 @@ def furnish(database: Database, own: Scene) -> list[str]:
         f"/jobs/{job_id}",
     ]
     pages += [
+        "/models/calibrations",
         f"/models/rescore?model={model}",
         f"/models/rescore?model={model}&filter=scor%3E1",
     ]

@@ -8,10 +8,12 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from api.pages.pages import ROUTERS
 from engine.policy import Policy
 from fakesieve.database import Database
+from fakesieve.ids import IdPrefix, new_id
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
@@ -19,7 +21,9 @@ from fakesieve.key_changes import KeyDraft, create_tenant_key
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import find_user
 from fakesieve.people.saved_views import ViewDraft, save_view
+from fakesieve.records.calibrations import CalibrationFit
 from fakesieve.records.jobs import Job
+from fakesieve.records.models import Model
 from fakesieve.records.policies import create_policy
 from fakesieve.records.saved_views import SavedView, ViewPage
 from fakesieve.records.table import Base, TenantOwned
@@ -89,6 +93,7 @@ def make_rows(database: Database, scene: Scene, *, is_known: bool = False) -> Ma
         fill_queue(session, queue)
         items = list_matches(session, queue, Narrowing(QueueRule()), None, after=None, limit=1)
         rows["item"] = items[0].id if items else "rev_none"
+        rows["fitted_by"] = add_fit(session, scene)
         if is_known:
             draft = KnownDraft(Truth.CONFIRMED_AUTHENTIC, "made here")
             declare_known(session, scene.tenant_id, scene.analysis_id, draft, actor=admin)
@@ -98,6 +103,19 @@ def make_rows(database: Database, scene: Scene, *, is_known: bool = False) -> Ma
         rows["job_id"] = session.scalars(select(Job.id).where(Job.batch_id == batch.batch_id)).one()
     named = {"analysis_id": scene.analysis_id, "queue_id": scene.queue_id, "batch_id": batch.batch_id}
     return {**rows, **named, "video_id": scene.video_id, "segment": "0"}
+
+
+def add_fit(session: Session, scene: Scene) -> str:
+    """Keep a calibration, and return by whom it was fitted."""
+    who = f"usr_fits_for_{scene.tenant}"
+    model = session.scalars(select(Model.id)).first()
+    fit = CalibrationFit(
+        id=new_id(IdPrefix.CALIBRATION), tenant_id=scene.tenant_id, model_id=model, method="platt", slope=1.0,
+        intercept=0.0, prior=0.5, n=100, n_manipulated=50, ece_before=0.2, ece_after=0.1, ece_low=0.05,
+        ece_high=0.15, created_by=who,
+    )  # fmt: skip
+    session.add(fit)
+    return who
 
 
 def fill(path: str, rows: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select, text
 
 from api.pages.routes.models import SIDE, place_cells
+from fakesieve.calibration.fits import list_fits
 from fakesieve.database import Database
 from fakesieve.jobs.rows import HostBeat, HostModel
 from fakesieve.jobs.sql.store import SqlJobStore
@@ -18,9 +19,11 @@ from fakesieve.records.audit import list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.model_comparisons import BINS, PairCell
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
+from fakesieve.records.standings import Standing
 from fakesieve.records.videos import record_source
 from fakesieve.records.webhooks import Event
 from fakesieve.values.people import UserRole
+from tests.api.decided import decide_many
 from tests.api.pages.browsing import enter as enter_in_browser
 from tests.api.pages.browsing import focus
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_scene
@@ -213,16 +216,63 @@ def test_a_start_that_is_sent_twice_is_one_batch_of_what_was_said(
 
 
 @pytest.mark.parametrize("role", [UserRole.VIEWER, UserRole.REVIEWER])
-def test_only_admins_score_again(
+def test_only_admins_score_again_and_fit(
     client: TestClient, own: Scene, newer: str, module_database: Database, role: UserRole
 ):
     enter(client, own, role)
     token = find_token(client.get("/models").text)
-    form = {"form_token": token, "once": "1", "model": newer}
+    form = {"form_token": token, "once": "1", "model": newer, "model_id": newer}
     assert client.get("/models/rescore").status_code == 403
-    assert client.post("/models/rescore", data=form).status_code == 403
+    assert {client.post(f"/models/{act}", data=form).status_code for act in ("rescore", "calibrations")} == {
+        403
+    }
     assert "Score" not in client.get(f"/models/{newer}").text
+    shown = client.get("/models/calibrations")
+    assert (shown.status_code, "Fit a new one" in shown.text) == (200, False)
     assert list_jobs(module_database, own) == []
+
+
+def test_too_few_decisions_are_told_with_what_to_do(
+    client: TestClient, own: Scene, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    with module_database.transaction(tenant_id=None) as session:
+        model = ensure_model(session, MODEL)
+    page = client.get(f"/models/calibrations?model={model}").text
+    assert "at least 100, and 30 of each" in page
+    form = read_fields(page, "/models/calibrations") | {"model_id": model, "method": "", "prior": "0.5"}
+    refused = client.post("/models/calibrations", data=form)
+    assert refused.status_code == 409
+    assert "TOO_FEW_DECISIONS</strong>: 0 manipulated and 0 authentic videos were confirmed" in refused.text
+    assert "have more videos reviewed, of both kinds" in refused.text
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert list_fits(session) == []
+
+
+def test_a_fit_is_listed_as_it_is_stored_and_moves_no_score(
+    client: TestClient, own: Scene, module_database: Database
+):
+    decide_many(module_database, own.tenant_id, own.analysis_id, own.queue_id)
+    enter(client, own, UserRole.ADMIN)
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        model = ensure_model(session, MODEL)
+        before = session.execute(select(Standing.analysis_id, Standing.score, Standing.verdict)).all()
+    page = client.get("/models/calibrations").text
+    assert "moves no score and no verdict by itself" in page
+    form = read_fields(page, "/models/calibrations")
+    form |= {"model_id": model, "method": "platt", "prior": "0.25"}
+    assert client.post("/models/calibrations", data=form).status_code == 200
+    shown = client.post("/models/calibrations", data=form).text  # sent twice, it is fitted once
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        (fit,) = list_fits(session)
+        assert session.execute(select(Standing.analysis_id, Standing.score, Standing.verdict)).all() == before
+    cells = re.findall(r'<td class="number">([^<]*)</td>', shown)
+    assert cells == [
+        "160", "80", "0.25", f"{fit.ece_before:.3f}", f"{fit.ece_after:.3f}",
+        f"{fit.ece_low:.3f} to {fit.ece_high:.3f}", f"{fit.slope:.4f}", f"{fit.intercept:.4f}",
+    ]  # fmt: skip
+    assert f"<bdi>Admin of {own.tenant}</bdi>" in shown
+    assert "<td>Platt</td>" in shown
 
 
 def test_videos_are_scored_again_by_keyboard_alone(
