@@ -155,7 +155,7 @@ def find_due(session: Session, limit: int) -> list[DueErasure]:
     """
     purged = (
         select(Video.tenant_id, Video.id)
-        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None), ~_is_begun())
+        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None), ~is_begun())
         .order_by(Video.purge_time)
         .limit(limit)
     )
@@ -171,7 +171,7 @@ def find_due(session: Session, limit: int) -> list[DueErasure]:
             < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
             Video.hold_time.is_(None),
             Video.delete_time.is_(None),
-            ~_is_begun(),
+            ~is_begun(),
         )
         .limit(limit)
     )
@@ -181,7 +181,8 @@ def find_due(session: Session, limit: int) -> list[DueErasure]:
     return [*deleted[:spare], *outdated][:limit]
 
 
-def _is_begun() -> ColumnElement[bool]:
+def is_begun() -> ColumnElement[bool]:
+    """Whether the erasure of a video of the query has begun, so that it is no longer kept by anything."""
     return exists().where(Erasure.video_id == Video.id, Erasure.state == ErasureState.RUNNING)
 
 

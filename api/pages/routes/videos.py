@@ -8,16 +8,25 @@ from api.pages.erasure_words import Receipt, write_receipt
 from api.pages.forms import FormDep
 from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
+from api.pages.retention_words import write_keep
 from api.pages.review_words import list_video_facts
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.routes.erasure import begin_and_erase
 from fakesieve.erasure.erase import list_erasures
-from fakesieve.erasure.retention import PURGE_S, delete_video, find_ends, hold_video, undelete_video
+from fakesieve.erasure.retention import (
+    PURGE_S,
+    delete_video,
+    find_ends,
+    hold_video,
+    list_classes,
+    undelete_video,
+)
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import Erasure
+from fakesieve.records.tags import read_tags
 from fakesieve.records.video_lists import list_analyses_of, list_deleted
 from fakesieve.records.video_names import name_videos
 from fakesieve.records.videos import list_sources, load_video
@@ -32,6 +41,10 @@ _NOTICES = {
     "deleted": "It is deleted: hidden with all that was found in it, until it is brought back or erased.",
     "back": "It is back, with all that was found in it.",
     "erased": "It is erased. Below is the receipt.",
+    "classified": "Its class is as you said. Below stands until when it is kept.",
+    "tagged": "The tag is kept.",
+    "untagged": "The tag is gone.",
+    "no_tag": "It has no such tag.",
     "erasing": "Its erasure has begun, and there is no way back. The fleet clears what is left.",
 }
 
@@ -73,6 +86,8 @@ def show_video(video_id: str, request: Request, session: PageTransaction, done: 
         receipts=_write_receipts(session, erasures),
         is_erasing=any(each.state is ErasureState.RUNNING for each in erasures),
         purge_days=PURGE_S // 86_400,
+        classes=[(each.name, write_keep(each.keep_s)) for each in list_classes(session)],
+        tags=read_tags(session, [video_id]).get(video_id, {}),
         notice=done.say(_NOTICES),
     )
 

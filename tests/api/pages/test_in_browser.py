@@ -14,7 +14,7 @@ from sqlalchemy import select
 from api.pages.templates import PLACES
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure
-from fakesieve.erasure.retention import delete_video
+from fakesieve.erasure.retention import delete_video, set_class
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch, submit_video
@@ -23,6 +23,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import Preferences, find_user, load_preferences
 from fakesieve.records.models import Model
 from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.records.tags import set_tags
 from fakesieve.records.videos import upsert_video
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.notes import NoteDraft, add_note
@@ -294,6 +295,8 @@ def furnish(database: Database, own: Scene) -> list[str]:
         model = session.scalars(select(Model.id)).first()
         gone = upsert_video(session, tenant_id=own.tenant_id, sha256="ab" * 32, size_bytes=5, media={})
         deleted = upsert_video(session, tenant_id=own.tenant_id, sha256="cd" * 32, size_bytes=5, media={})
+        set_class(session, own.tenant_id, "tests", "short", 1)
+        set_tags(session, own.tenant_id, own.video_id, {"campaign": "a-value-that-is-long-enough " * 5})
         begin_erasure(session, gone, "tests", bucket=BUCKET)
         delete_video(session, deleted, "tests")
     pages = [
@@ -303,6 +306,10 @@ def furnish(database: Database, own: Scene) -> list[str]:
         f"/jobs/{job_id}",
     ]
     pages += [
+        "/videos/retention",
+        "/videos/retention/set?name=default&keep=1&unit=seconds",
+        "/videos/retention/short/remove",
+        f"/videos/{own.video_id}/classify?retention_class=short",
         "/models/calibrations",
         f"/models/rescore?model={model}",
         f"/models/rescore?model={model}&filter=scor%3E1",

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from api.pages.pages import ROUTERS
 from engine.policy import Policy
 from fakesieve.database import Database
+from fakesieve.erasure.retention import set_class
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
@@ -48,7 +49,7 @@ EVERYBODYS = re.compile(r"^/models/\{model\}")
 FORM = {
     "disposition": "inconclusive", "reason": "other", "comment": "x", "statement": "x", "role": "viewer",
     "start_s": "0", "end_s": "1", "text": "x", "expected": "1", "active": "yes", "page": "queue",
-    "url": "https://hooks.example.com/other", "confirm": "x",
+    "url": "https://hooks.example.com/other", "confirm": "x", "name": "x",
 }  # fmt: skip
 
 
@@ -93,6 +94,8 @@ def make_rows(database: Database, scene: Scene, *, is_known: bool = False) -> Ma
         fill_queue(session, queue)
         items = list_matches(session, queue, Narrowing(QueueRule()), None, after=None, limit=1)
         rows["item"] = items[0].id if items else "rev_none"
+        rows["class_name"] = f"kept-by-{scene.tenant}"
+        set_class(session, scene.tenant_id, admin, rows["class_name"], 365 * 86_400)
         rows["fitted_by"] = add_fit(session, scene)
         if is_known:
             draft = KnownDraft(Truth.CONFIRMED_AUTHENTIC, "made here")

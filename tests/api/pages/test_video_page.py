@@ -10,12 +10,15 @@ from sqlalchemy import text
 from api.pages.erasure_words import write_receipt
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, load_erasure
+from fakesieve.erasure.retention import find_due, list_classes
 from fakesieve.jobs.rows import HostBeat
 from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.people.accounts import find_user
 from fakesieve.records.audit import list_audit
+from fakesieve.records.tags import read_tags
 from fakesieve.values.people import UserRole
+from tests.api.pages.browsing import choose, focus, focus_field
 from tests.api.pages.browsing import enter as enter_in_browser
-from tests.api.pages.browsing import focus, focus_field
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_scene
 
 
@@ -35,14 +38,40 @@ def list_acts(database: Database, own: Scene) -> list[str]:
         return [line.action for line in reversed(lines) if line.actor.startswith("usr_")]
 
 
+def make_older(database: Database, own: Scene, days: int) -> None:
+    """Have the scene's video be there for so long."""
+    with database.transaction(tenant_id=None) as session:
+        older = text("UPDATE video SET create_time = now() - make_interval(days => :days) WHERE id = :id")
+        session.execute(older, {"days": days, "id": own.video_id})
+
+
+def read_classes(database: Database, own: Scene) -> dict[str, int]:
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        return {each.name: each.keep_s for each in list_classes(session)}
+
+
+def is_due(database: Database, own: Scene) -> bool:
+    """Whether the next sweep of the reconciler would erase the scene's video."""
+    with database.transaction(tenant_id=None) as session:
+        return own.video_id in {each.video_id for each in find_due(session, 1000)}
+
+
+def set_class(client: TestClient, name: str, days: int, due: int = 0):
+    form = {"name": name, "keep": str(days), "unit": "days", "due": str(due)}
+    token = find_token(client.get("/queue").text)
+    return client.post("/videos/retention/set", data={"form_token": token} | form)
+
+
 @pytest.mark.parametrize("role", [UserRole.VIEWER, UserRole.REVIEWER])
 def test_these_pages_are_for_admins(client: TestClient, own: Scene, role: UserRole):
     enter(client, own, role)
     assert client.get("/videos").status_code == 403
     assert client.get(f"/videos/{own.video_id}").status_code == 403
-    assert {
-        post(client, own, act).status_code for act in ("hold", "lift", "delete", "undelete", "erase")
-    } == {403}
+    acts = ("hold", "lift", "delete", "undelete", "erase", "classify", "tag", "untag")
+    assert {post(client, own, act).status_code for act in acts} == {403}
+    asked = ("retention", "retention/set", "retention/short/remove", f"{own.video_id}/classify")
+    assert {client.get(f"/videos/{each}").status_code for each in asked} == {403}
+    assert set_class(client, "short", 1).status_code == 403
     assert "/videos/" not in client.get(f"/r/{own.analysis_id}").text
 
 
@@ -148,3 +177,121 @@ def test_a_video_is_erased_by_keyboard_alone_and_leaves_its_receipt(
     expect(page.locator("main")).to_contain_text("completed")
     page.goto(f"/r/{own.analysis_id}")
     expect(page.locator("main")).to_contain_text("NOT_FOUND")
+
+
+def test_what_a_shorter_class_erases_is_said_and_nothing_more_is_erased(
+    client: TestClient, own: Scene, module_database: Database
+):
+    make_older(module_database, own, 40)
+    enter(client, own, UserRole.ADMIN)
+    asked = client.get("/videos/retention/set?name=default&keep=30&unit=days").text
+    assert "It holds for all videos without a class, which are kept without an end now." in asked
+    assert "erased at once</dt><dd>1<" in asked
+    assert f'href="/videos/{own.video_id}"' in asked
+    assert "Make it and erase 1 video<" in asked
+    unsaid = set_class(client, "default", 30)
+    assert (unsaid.status_code, "this would erase 1 videos at once" in unsaid.text) == (409, True)
+    assert (read_classes(module_database, own), is_due(module_database, own)) == ({}, False)
+    assert "<td>50 days</td>" in set_class(client, "default", 50).text
+    assert not is_due(module_database, own)
+    assert set_class(client, "default", 30, due=1).status_code == 200
+    assert is_due(module_database, own)
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        admin = find_user(session, own.tenant_id, own.email(UserRole.ADMIN))
+        told = [(line.actor, line.action, line.details) for line in list_audit(session, subject="default")]
+    assert told == [
+        (admin, "retention.set", {"name": "default", "keep_s": days * 86_400}) for days in (30, 50)
+    ]
+
+
+def test_a_class_that_is_removed_leaves_its_videos_to_the_default_one(
+    client: TestClient, own: Scene, module_database: Database
+):
+    make_older(module_database, own, 40)
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "news", 365)
+    post(client, own, "classify", retention_class="news")
+    set_class(client, "default", 30)
+    assert (
+        "kept by the default class from then on: 30 days" in client.get("/videos/retention/news/remove").text
+    )
+    token = {"form_token": find_token(client.get("/videos/retention/news/remove").text)}
+    assert client.post("/videos/retention/news/remove", data=token).status_code == 409
+    assert not is_due(module_database, own)
+    post(client, own, "hold")
+    held = client.get("/videos/retention/news/remove").text
+    assert "of these under a legal hold</dt><dd>1<" in held
+    assert "Nothing is erased at once." in held
+    assert "The class is gone." in client.post("/videos/retention/news/remove", data=token).text
+    assert set(read_classes(module_database, own)) == {"default"}
+    assert client.get("/videos/retention/news/remove").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "unit"), [("Short", "1", "days"), ("short", "0", "days"), ("short", "36501", "days")]
+)
+def test_what_no_class_can_be_is_refused(
+    client: TestClient, own: Scene, module_database: Database, name: str, keep: str, unit: str
+):
+    enter(client, own, UserRole.ADMIN)
+    form = {"name": name, "keep": keep, "unit": unit}
+    assert client.get("/videos/retention/set", params=form).status_code == 422
+    token = {"form_token": find_token(client.get("/queue").text)}
+    assert client.post("/videos/retention/set", data=token | form).status_code == 422
+    assert read_classes(module_database, own) == {}
+
+
+def test_a_class_is_given_once_its_end_was_said(client: TestClient, own: Scene, module_database: Database):
+    make_older(module_database, own, 40)
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "short", 7)
+    asked = client.get(f"/videos/{own.video_id}/classify?retention_class=short").text
+    assert "That time is over: it is erased by the next sweep" in asked
+    assert "no class: nothing ends it" in asked
+    assert post(client, own, "classify", retention_class="short").status_code == 409
+    assert not is_due(module_database, own)
+    assert "Its class is as you said." in post(client, own, "classify", retention_class="short", due="1").text
+    assert is_due(module_database, own)
+    assert post(client, own, "classify", retention_class="none-such").status_code == 404
+    assert "none: the default one holds" in post(client, own, "classify", retention_class="").text
+    assert list_acts(module_database, own) == ["video.classified", "video.classified"]
+
+
+def test_tags_are_put_on_and_taken_off_one_by_one(client: TestClient, own: Scene, module_database: Database):
+    enter(client, own, UserRole.ADMIN)
+    post(client, own, "tag", name="desk", value="<b>night</b>")
+    post(client, own, "tag", name="campaign", value="spring")
+    page = post(client, own, "tag", name="desk", value="<i>day</i>").text
+    assert "&lt;i&gt;day&lt;/i&gt;" in page
+    assert f'href="/r/{own.analysis_id}"' in client.get('/results?filter=tags.campaign="spring"').text
+    assert "The tag is gone." in post(client, own, "untag", name="campaign").text
+    assert "It has no such tag." in post(client, own, "untag", name="campaign").text
+    assert post(client, own, "tag", name="x" * 65, value="").status_code == 422
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert read_tags(session, [own.video_id])[own.video_id] == {"desk": "<i>day</i>"}
+    assert list_acts(module_database, own) == ["video.changed"] * 4
+
+
+def test_a_class_is_made_and_given_by_keyboard_alone(page: Page, own: Scene, module_database: Database):
+    enter_in_browser(page, own, UserRole.ADMIN, "/videos/retention")
+    focus_field(page, "name")
+    page.keyboard.type("news")
+    focus(page, "See what that erases …")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/videos/retention/set**")
+    focus(page, "Make it")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=set**")
+    expect(page.locator("main")).to_contain_text("90 days")
+    page.goto(f"/videos/{own.video_id}")
+    focus_field(page, "retention_class")
+    choose(page, "news")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/classify**")
+    expect(page.locator("main")).to_contain_text("Nothing is erased at once.")
+    focus(page, "Give it this class")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=classified**")
+    expect(page.locator("main")).to_contain_text("by its class")
+    assert read_classes(module_database, own) == {"news": 90 * 86_400}

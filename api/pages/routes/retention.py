@@ -1,0 +1,140 @@
+"""Retention classes: how long each keeps, and what setting or removing one erases, said before it is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Path, Query, Request, Response
+from sqlalchemy.orm import Session
+
+from api.pages.forms import Form, FormDep
+from api.pages.notices import DoneDep, go_back
+from api.pages.people import Person, PersonDep
+from api.pages.retention_words import Unit, check_said, read_class, split_keep, write_keep
+from api.pages.router import PageRouter, PageTransaction, require_role
+from api.pages.templates import render
+from api.problems import not_found
+from fakesieve.erasure.foresight import count_by_class, find_keep, foresee, list_due
+from fakesieve.erasure.retention import list_classes, remove_class, set_class
+from fakesieve.records.erasure import DEFAULT_CLASS
+from fakesieve.records.video_names import name_videos
+from fakesieve.values.people import UserRole
+
+PLACE = "/videos/retention"
+SHOWN = 10
+"""Videos that are erased at once and are named."""
+_ADMIN = [require_role(UserRole.ADMIN)]
+_NOTICES = {
+    "set": "The class holds from now on.",
+    "removed": "The class is gone. Its videos are kept by the default one, where there is one.",
+}
+_Text = Annotated[str, Query(max_length=100)]
+_Name = Annotated[str, Path(max_length=100)]
+
+router = PageRouter()
+
+
+class Kind(StrEnum):
+    """What is to become of a class."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Change:
+    """For how long the videos of a class are kept now and then; None is without an end."""
+
+    kind: Kind
+    name: str
+    before_s: int | None
+    after_s: int | None
+    form: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@router.get(PLACE, dependencies=_ADMIN)
+def show_classes(request: Request, session: PageTransaction, done: DoneDep, name: _Text = "") -> Response:
+    """Show all classes and how many videos each holds; ``name`` fills the form with one that is there."""
+    lines = list_classes(session)
+    changed = next((line for line in lines if line.name == name), None)
+    return render(
+        request,
+        "retention.html",
+        lines=[(line, write_keep(line.keep_s)) for line in lines],
+        counts=count_by_class(session),
+        default=DEFAULT_CLASS,
+        has_default=any(line.name == DEFAULT_CLASS for line in lines),
+        name=name,
+        keep=split_keep(changed.keep_s) if changed else (90, Unit.DAYS),
+        units=tuple(Unit),
+        notice=done.say(_NOTICES),
+    )
+
+
+@router.get(f"{PLACE}/set", dependencies=_ADMIN)
+def ask_set(
+    request: Request,
+    person: PersonDep,
+    session: PageTransaction,
+    name: _Text = "",
+    keep: _Text = "",
+    unit: _Text = "",
+) -> Response:
+    """Ask whether a class is to keep videos so long, and say what that erases."""
+    given = {"name": name, "keep": keep, "unit": unit}
+    of, keep_s = read_class(Form({field: (text,) for field, text in given.items()}))
+    before = find_keep(session, person.tenant_id, of)
+    kind = Kind.NEW if before is None else Kind.CHANGED
+    return _ask(request, session, Change(kind, of, before, keep_s, given))
+
+
+@router.post(f"{PLACE}/set", dependencies=_ADMIN)
+def take_set(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Make a class, or change how long it keeps, if that erases no more at once than the page has said."""
+    name, keep_s = read_class(form)
+    check_said(form, foresee(session, name, keep_s).due)
+    set_class(session, person.tenant_id, person.id, name, keep_s)
+    return go_back(person, PLACE, "set")
+
+
+@router.get(f"{PLACE}/{{class_name}}/remove", dependencies=_ADMIN)
+def ask_removal(class_name: _Name, request: Request, person: PersonDep, session: PageTransaction) -> Response:
+    """Ask whether a class is to be removed, and say what keeps its videos then, or erases them."""
+    before, after = _find_change(session, person, class_name)
+    return _ask(request, session, Change(Kind.REMOVED, class_name, before, after))
+
+
+@router.post(f"{PLACE}/{{class_name}}/remove", dependencies=_ADMIN)
+def take_removal(class_name: _Name, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Remove a class, if that erases no more at once than the page has said."""
+    _, after = _find_change(session, person, class_name)
+    check_said(form, foresee(session, class_name, after).due)
+    remove_class(session, person.tenant_id, person.id, class_name)
+    return go_back(person, PLACE, "removed")
+
+
+def _find_change(session: Session, person: Person, name: str) -> tuple[int, int | None]:
+    """Return how long a class keeps its videos, and how long they are kept once it is removed."""
+    before = find_keep(session, person.tenant_id, name)
+    if before is None:
+        raise not_found("retention class", name)
+    after = None if name == DEFAULT_CLASS else find_keep(session, person.tenant_id, DEFAULT_CLASS)
+    return before, after
+
+
+def _ask(request: Request, session: Session, change: Change) -> Response:
+    reach = foresee(session, change.name, change.after_s)
+    due = list_due(session, change.name, change.after_s, SHOWN) if reach.due else ()
+    return render(
+        request,
+        "retain.html",
+        change=change,
+        before=write_keep(change.before_s),
+        after=write_keep(change.after_s),
+        is_default=change.name == DEFAULT_CLASS,
+        reach=reach,
+        due=due,
+        names=name_videos(session, due),
+    )
