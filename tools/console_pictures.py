@@ -3,8 +3,9 @@
 Usage: python tools/console_pictures.py EARLIER_MODEL [PICTURE_FOLDER] [--png FOLDER]
 
 Starts a fleet in a temporary folder twice: with an earlier model and with the one that is shipped, so that
-there is something to compare. Needs the clips of ``fakesieve demo`` in demo-out, Chromium, and ImageMagick's
-formats as OpenCV brings them. EARLIER_MODEL is a folder with another bundle of weights.
+there is something to compare, and clips that the earlier one alone has screened, to be scored again. Needs
+the clips of ``fakesieve demo`` in demo-out, Chromium, and ImageMagick's formats as OpenCV brings them.
+EARLIER_MODEL is a folder with another bundle of weights.
 """
 
 import argparse
@@ -27,10 +28,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fakesieve.cli.demo_fleet import Shell
 from fakesieve.database import open_database
-from fakesieve.embedded.fleet import BUCKET, TENANT
+from fakesieve.embedded.fleet import TENANT
 from fakesieve.embedded.run_folder import RunFolder
-from fakesieve.object_stores.s3 import S3Objects
-from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.people.accounts import create_user
 from fakesieve.records.tenants import ensure_tenant
 from fakesieve.values.people import UserRole
@@ -58,10 +57,9 @@ def main() -> None:
     place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
     try:
         with run_fleet(place, str(given.earlier)) as environment:
-            screen(environment, clips)
+            screen(environment, [*clips, *sorted(Path("demo-out/clips").glob("*.mov"))])
         with run_fleet(place, None) as environment, receive() as hook:
-            screen(environment, clips)
-            submit_again(environment, clips)
+            submit_again(environment, screen(environment, clips), place / "again.jsonl")
             add_people(environment)
             take_pictures(environment["FAKESIEVE_API_URL"], hook, given.folder, given.png)
     finally:
@@ -82,21 +80,22 @@ def run_fleet(place: Path, model: str | None) -> Iterator[dict[str, str]]:
         shell.run("down", "--dir", str(folder.path))
 
 
-def screen(environment: dict[str, str], clips: list[Path]) -> None:
-    """Submit the clips as one list and wait for all of them."""
+def screen(environment: dict[str, str], clips: list[Path]) -> list[str]:
+    """Submit the clips as one list, wait for all of them and return their jobs."""
     shell = Shell(environment)
     told = shell.run("submit", *map(str, clips), "--json").splitlines()
-    shell.run("watch", *(json.loads(line)["job_id"] for line in told), accepted=(0, 3))
+    jobs = [json.loads(line)["job_id"] for line in told]
+    shell.run("watch", *jobs, accepted=(0, 3))
+    return jobs
 
 
-def submit_again(environment: dict[str, str], clips: list[Path]) -> None:
-    """Submit the clips from a folder of the bucket as one batch; what was found already answers it."""
-    reached = {name: environment[f"FAKESIEVE_S3_{name.upper()}"] for name in ("access_key", "secret_key")}
-    objects = S3Objects(S3Options(endpoint=environment["FAKESIEVE_S3_ENDPOINT"], **reached))
-    for clip in clips:
-        objects.upload(clip, BUCKET, f"archive/{clip.name}", content_type="video/mp4")
+def submit_again(environment: dict[str, str], jobs: list[str], manifest: Path) -> None:
+    """Submit what the jobs took as one batch; it is answered by what was found already."""
     shell = Shell(environment)
-    told = json.loads(shell.run("submit", f"s3://{BUCKET}/archive/", "--json").splitlines()[0])
+    shown = [json.loads(line) for line in shell.run("jobs", "show", *jobs, "--json").splitlines()]
+    lines = [json.dumps({"uri": job["source"]}) + "\n" for job in shown]
+    manifest.write_text("".join(lines), encoding="utf-8")
+    told = json.loads(shell.run("submit", "--manifest", str(manifest), "--json").splitlines()[0])
     shell.run("watch", told["batch_id"], accepted=(0, 3))
 
 
@@ -206,6 +205,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     webhook = add_webhook(page, hook)
     add_key(page)
     model, other = promote(page)
+    add_classes(page)
     page.goto("/jobs")
     job = page.locator("a[href^='/jobs/job_']").first.get_attribute("href") or ""
     batch = page.locator("a[href^='/batches/']").first
@@ -214,6 +214,10 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
         "results": "/results?filter=score%3E0.1", "export": "/results/export?filter=score%3E0.1",
         "jobs": "/jobs", "job": job, "policies": "/policies", "apply": apply,
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
+        "rescore": f"/models/rescore?model={model.rpartition('/')[2]}",
+        "calibrations": "/models/calibrations",
+        "retention": "/videos/retention",
+        "retain": f"/videos/retention/set?{urlencode({'name': 'default', 'keep': 1, 'unit': 'seconds'})}",
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
         "people": "/people", "known": "/known", "audit": "/audit",
         "audit-check": "/audit/check?after=0", "health": "/status", "verdicts": "/verdicts",
@@ -332,6 +336,10 @@ def add_key(page: Page) -> None:
 def promote(page: Page) -> tuple[str, str]:
     """Use the shipped model as champion and the earlier one as challenger; return addresses of two pages."""
     page.goto("/models")
+    hosts = page.locator("table tbody tr .number")
+    while "0" not in hosts.all_inner_texts():  # a host of the first fleet counts until two minutes after it
+        page.wait_for_timeout(5000)
+        page.reload()
     rows = [
         (row.locator("a").get_attribute("href") or "", row.locator(".number").inner_text())
         for row in page.locator("table tbody tr").all()
@@ -343,6 +351,17 @@ def promote(page: Page) -> tuple[str, str]:
         page.get_by_role("button", name=f"Use it as {use}").click()
         page.wait_for_url("**done=promoted**")
     return now, f"{before}/promote?alias=champion"
+
+
+def add_classes(page: Page) -> None:
+    """Make two retention classes that erase nothing."""
+    for name, days in (("newsroom", 365), ("short", 30)):
+        page.goto("/videos/retention")
+        page.get_by_label("name").fill(name)
+        page.get_by_label("keeps videos for").fill(str(days))
+        page.get_by_role("button", name="See what that erases").click()
+        page.get_by_role("button", name="Make it").click()
+        page.wait_for_url("**done=set**")
 
 
 def take(page: Page, address: str, name: str, folder: Path, png: Path | None) -> None:
