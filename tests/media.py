@@ -12,6 +12,8 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from tests.scheduling import ordinary_priority
+
 BITS = 12  # frame numbers up to 4095
 _TICKS = 90_000
 
@@ -97,7 +99,10 @@ def displayed_frame(clip: Clip, index: int) -> np.ndarray:
 def draw_clip(path: Path, clip: Clip | None = None, **changes: object) -> Path:
     """Write a clip; keyword arguments change fields of the `Clip`. The path's suffix names the format."""
     clip = replace(clip or Clip(), **changes)
-    with av.open(str(path), "w", format=clip.format, container_options=clip.container_options) as out:
+    with (
+        ordinary_priority(),
+        av.open(str(path), "w", format=clip.format, container_options=clip.container_options) as out,
+    ):
         stream = _add_stream(out, clip)
         for index, time_us in enumerate(clip.times()):
             coded = np.ascontiguousarray(np.rot90(displayed_frame(clip, index), clip.rotation // 90))
@@ -114,7 +119,7 @@ def draw_two_streams(path: Path, second: Clip | None = None, **changes: object) 
     """Write a file with two video streams: a `Clip` with the changes, and behind it ``second``, 160 x 120."""
     first = replace(Clip(), **changes)
     clips = first, second or replace(first, width=160, height=120)
-    with av.open(str(path), "w", format=first.format) as out:
+    with ordinary_priority(), av.open(str(path), "w", format=first.format) as out:
         streams = [_add_stream(out, clip) for clip in clips]
         for clip, stream in zip(clips, streams, strict=True):
             for index, time_us in enumerate(clip.times()):

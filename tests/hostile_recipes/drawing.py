@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.hostile_recipes.boxes import fast_start
+from tests.scheduling import ordinary_priority
 
 U8 = NDArray[np.uint8]
 FRAMES = 50
@@ -55,7 +56,10 @@ def encode(pictures: Iterable[U8], how: Encoding = Encoding()) -> bytes:
     """Return the file of RGB pictures [H, W, 3], byte for byte the same on every run."""
     target = io.BytesIO()
     options = {"fflags": "+bitexact", **how.container_options}
-    with av.open(target, "w", format=how.format, container_options=options) as container:
+    with (
+        ordinary_priority(),
+        av.open(target, "w", format=how.format, container_options=options) as container,
+    ):
         stream = None
         for n, picture in enumerate(pictures):
             if stream is None:
