@@ -1,8 +1,6 @@
 import math
 import struct
 import zlib
-from types import SimpleNamespace
-from typing import cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,18 +8,17 @@ from hypothesis import strategies as st
 from api.pages.packing import WORST, pack_faces, pack_lanes
 from engine.results import EvidenceReason
 from fakesieve.records.analyses import TrackMaps
-from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.evidence import FaceLane, MapSpan, PlacedFace
+from fakesieve.records.evidence import Lane, Lanes, MapSpan, PlacedFace
 from tests.factories import make_maps, make_track
 
-Lane = tuple[list[float], list[float], bytes]
+ReadLane = tuple[list[float], list[float], bytes]
 
 
-def read_lanes(content: bytes) -> dict[int, Lane]:
+def read_lanes(content: bytes) -> dict[int, ReadLane]:
     """Read lanes as the browser's module does."""
     letters, version, blocks, _ = struct.unpack_from("<4sIII", content)
     assert (letters, version) == (b"FSVL", 1)
-    place, lanes = 16, dict[int, Lane]()
+    place, lanes = 16, dict[int, ReadLane]()
     for _ in range(blocks):
         assert place % 8 == 0
         ordinal, n = struct.unpack_from("<II", content, place)
@@ -34,10 +31,6 @@ def read_lanes(content: bytes) -> dict[int, Lane]:
     return lanes
 
 
-def make_analysis(times: list[int] | None, scores: list[float | None]) -> Analysis:
-    return cast("Analysis", SimpleNamespace(series_pts_us=times, series_score=scores))
-
-
 @given(
     st.lists(
         st.tuples(
@@ -48,13 +41,12 @@ def make_analysis(times: list[int] | None, scores: list[float | None]) -> Analys
     )
 )
 def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float | None, EvidenceReason]]):
-    lane = FaceLane(
-        3,
+    lane = Lane(
         [time for time, _, _ in rows],
         [score for _, score, _ in rows],
         [None if score is not None else reason for _, score, reason in rows],
     )
-    times, scores, reasons = read_lanes(pack_lanes(make_analysis(None, []), [lane]))[3]
+    times, scores, reasons = read_lanes(pack_lanes(Lanes(None, {3: lane})))[3]
     assert times == [float(time) for time, _, _ in rows]
     for (_, score, reason), seen, code in zip(rows, scores, reasons, strict=True):
         assert (seen == score and code == 0) if score is not None else math.isnan(seen)
@@ -62,7 +54,7 @@ def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float
 
 
 def test_the_highest_face_of_each_sample_is_a_lane_of_its_own():
-    lanes = read_lanes(pack_lanes(make_analysis([0, 5], [0.25, None]), [FaceLane(0, [0], [0.25], [None])]))
+    lanes = read_lanes(pack_lanes(Lanes(Lane([0, 5], [0.25, None]), {0: Lane([0], [0.25], [None])})))
     assert list(lanes) == [WORST, 0]
     assert lanes[WORST][0] == [0.0, 5.0]
     assert lanes[WORST][1][0] == 0.25
