@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, BinaryIO
 
 from engine.output.names import defuse_cell
@@ -141,6 +142,11 @@ def check_format(form: FileFormat) -> None:
     """Raise RequestRefused where this installation cannot write such a file."""
     if form is FileFormat.PARQUET:
         _load_arrow()
+
+
+def may_write_parquet() -> bool:
+    """Whether pyarrow is installed; it is not loaded for that."""
+    return find_spec("pyarrow") is not None
 
 
 def _load_arrow() -> tuple[Any, Any]:

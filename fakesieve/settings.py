@@ -120,7 +120,8 @@ class Settings(BaseSettings):
         str, Field(description="Codecs that are accepted, as in `h264,hevc`; empty is all that are known.")
     ] = ""
     decode_wait_s: Annotated[
-        float | None, Field(ge=0.1, le=DECODE_WAIT_S_MOST, description="How long a decoder may be silent.")
+        float | None,
+        Field(ge=0.1, le=DECODE_WAIT_S_MOST, description="Time of one look or one stretch."),
     ] = None
     decode_memory_bytes_max: Annotated[
         int | None,

@@ -1,6 +1,7 @@
 """Reviews: queues, the items that people work through, what they said, and what callers report."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import BinaryIO
 
 from api.calls.bodies import write_body
@@ -161,9 +162,22 @@ class Reviews:
         """Return one fit."""
         return self._sender.get(f"/v1/calibrations/{calibration_id}", CalibrationOut)
 
-    def audit(self, subject: str | None = None) -> Iterator[AuditOut]:
-        """Yield who did what."""
-        return self._sender.pages("/v1/audit-log", AuditOut, {"subject": subject})
+    def audit(
+        self,
+        subject: str | None = None,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> Iterator[AuditOut]:
+        """Yield who did what, newest first; times have a zone, and ``end`` is the first that is left out."""
+        times = {
+            name: None if time is None else time.isoformat()
+            for name, time in (("start_time", start), ("end_time", end))
+        }
+        asked = {"subject": subject, "actor": actor, "action": action, **times}
+        return self._sender.pages("/v1/audit-log", AuditOut, asked)
 
     def check_audit(self, after: int = 0) -> AuditCheckOut:
         """Recompute the hashes of a piece of the audit log; the next one begins at ``next_after``."""

@@ -103,7 +103,7 @@ def _say_piece(found: ChainCheck, after: int) -> Finding:
     if not found.entries:
         return Finding(f"There is no entry behind {after:,}." if after else "The log has no entry.")
     entries = f"Entries {after + 1:,} to {after + found.entries:,}"
-    return Finding(f"{entries} fit: none of them was changed or removed.")
+    return Finding(f"{entries} fit: each holds the hash of the one before.")
 
 
 def _warn(text: str) -> Finding:

@@ -100,13 +100,21 @@ def _find_free(items: Sequence[ReviewView], free: Collection[str]) -> Before | N
     return next((Before(item, Mode.CLAIM) for item in items if item.id in free), None)
 
 
+# Of several items of one analysis, that which is nearest to an answer is told.
+_MODES = {
+    ReviewState.CLAIMED: Mode.HELD,
+    ReviewState.OPEN: Mode.OTHERS,
+    ReviewState.SKIPPED: Mode.SKIPPED,
+    ReviewState.DECIDED: Mode.DECIDED,
+}
+_WHERE_IT_WAITS = tuple(_MODES)
+
+
 def _find_others(items: Sequence[ReviewView]) -> Before:
     if not items:
         return Before(None, Mode.NOTHING)
-    skipped = next((item for item in items if item.state is ReviewState.SKIPPED), None)
-    if skipped is not None:
-        return Before(skipped, Mode.SKIPPED)
-    return Before(items[0], Mode.HELD if items[0].state is ReviewState.CLAIMED else Mode.OTHERS)
+    found = min(items, key=lambda item: _WHERE_IT_WAITS.index(item.state))
+    return Before(found, _MODES[found.state])
 
 
 def _find_decided(items: Sequence[ReviewView]) -> Before | None:

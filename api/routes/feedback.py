@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Query, Response
+from pydantic import AwareDatetime
 
 from api.dependencies import CallerDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
@@ -20,7 +21,7 @@ from api.writing import read_before
 from api.writing_reviews import write_audit, write_calibration, write_feedback
 from fakesieve.calibration.fits import fit_model, list_fits, load_fit
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import check_chain, list_audit
+from fakesieve.records.audit import AuditSearch, check_chain, list_audit
 from fakesieve.reviews.entries import give_feedback, load_feedback
 from fakesieve.scopes import Scope
 
@@ -87,12 +88,20 @@ def show_calibration(calibration_id: str, session: Transaction) -> CalibrationOu
 
 @router.get("/v1/audit-log", dependencies=_ADMIN)
 def list_audit_log(
-    caller: CallerDep, session: Transaction, page: PageQuery, subject: IdQuery = None
+    caller: CallerDep,
+    session: Transaction,
+    page: PageQuery,
+    subject: IdQuery = None,
+    actor: IdQuery = None,
+    action: IdQuery = None,
+    start_time: Annotated[AwareDatetime | None, Query(description="From this time on, with a zone.")] = None,
+    end_time: Annotated[AwareDatetime | None, Query(description="Before this time, with a zone.")] = None,
 ) -> Page[AuditOut]:
-    """List who did what, newest first."""
-    query = page.bind(caller, "audit-log", {"subject": subject})
+    """List who did what, newest first: to one thing, by one person or key, of one kind, within a time."""
+    search = AuditSearch(subject, actor, action, start_time, end_time)
+    query = page.bind(caller, "audit-log", search.write())
     before = None if query.position is None else _read_number(query.position[0])
-    lines = list_audit(session, subject=subject, before=before, limit=page.limit)
+    lines = list_audit(session, search, before=before, limit=page.limit)
     return query.make(Page[AuditOut], lines, write_audit, lambda line: (line.sequence,))
 
 
@@ -104,7 +113,7 @@ def check_audit_log(
         int, Query(ge=0, le=SEQUENCE_MAX, description="The number of the entry to begin behind.")
     ] = 0,
 ) -> AuditCheckOut:
-    """Recompute the chain of the log, 100,000 entries at a call; say whether one was changed or removed."""
+    """Recompute the chain of the log, 100,000 entries at a call; say which does not fit the one before."""
     found = check_chain(session, caller.tenant_id, after=after)
     return AuditCheckOut(
         entries=found.entries,

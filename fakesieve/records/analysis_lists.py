@@ -104,10 +104,13 @@ def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLin
     return None if row is None else _read_line(row)
 
 
-def count_up_to(session: Session, query: AnalysisQuery, limit: int) -> int:
-    """Return how many analyses a query has, counted no further than to a limit."""
+def count_up_to(session: Session, query: AnalysisQuery, limit: int, limit_ms: int | None = None) -> int:
+    """Return how many analyses a query has, counted no further than to a limit.
+
+    Raises FilterInvalid where that takes longer than ``limit_ms``, or than any filter may take.
+    """
     found = select_standing(compile_filter(query.wanted, query.tenant_id), query.tenant_id).limit(limit)
-    with bounded(session):
+    with bounded(session, limit_ms or QUERY_MS_MAX):
         return session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 

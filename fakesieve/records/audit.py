@@ -29,6 +29,9 @@ class AuditEntry(TenantOwned, Base):
     __table_args__ = (
         CheckConstraint("action ~ '^[a-z_]+[.][a-z_]+$'", name="action"),
         Index(None, "tenant_id", "subject", "sequence"),
+        Index(None, "tenant_id", "actor", "sequence"),
+        Index(None, "tenant_id", "action", "sequence"),
+        Index(None, "tenant_id", "create_time"),
     )
 
     tenant_id: Mapped[Id] = mapped_column(primary_key=True)
@@ -54,6 +57,31 @@ class AuditLine:
     subject: str
     details: Mapping[str, object]
     sha256: str
+
+
+@dataclass(frozen=True)
+class AuditSearch:
+    """Which acts are wanted: all parts that are given have to fit. Times have a zone, ``end`` is left out."""
+
+    subject: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def write(self) -> dict[str, str]:
+        """Return the parts that are given, as text."""
+        parts = {
+            "subject": self.subject,
+            "actor": self.actor,
+            "action": self.action,
+            "start": None if self.start is None else self.start.isoformat(),
+            "end": None if self.end is None else self.end.isoformat(),
+        }
+        return {name: value for name, value in parts.items() if value is not None}
+
+
+ALL_ACTS = AuditSearch()
 
 
 @dataclass(frozen=True)
@@ -112,7 +140,7 @@ def gather_audit(session: Session) -> Generator[None]:
 
 
 def list_audit(
-    session: Session, *, subject: str | None = None, before: int | None = None, limit: int = 100
+    session: Session, search: AuditSearch = ALL_ACTS, *, before: int | None = None, limit: int = 100
 ) -> list[AuditLine]:
     """Return acts of the tenant at hand, newest first; ``before`` is the number of the last one seen."""
     entry = AuditEntry
@@ -125,8 +153,14 @@ def list_audit(
         entry.details,
         entry.sha256,
     ).order_by(entry.sequence.desc())
-    if subject is not None:
-        wanted = wanted.where(entry.subject == subject)
+    named = ((entry.subject, search.subject), (entry.actor, search.actor), (entry.action, search.action))
+    for column, value in named:
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if search.start is not None:
+        wanted = wanted.where(entry.create_time >= search.start)
+    if search.end is not None:
+        wanted = wanted.where(entry.create_time < search.end)
     if before is not None:
         wanted = wanted.where(entry.sequence < before)
     rows = session.execute(wanted.limit(min(limit, PAGE_MAX)))

@@ -270,7 +270,7 @@ _RENAMED: Mapping[str, Expression] = {
     "jobs.id": Job.id,
     "jobs.bucket": Job.source_bucket,
     "jobs.key": Job.source_key,
-    # As the index of these names has it, the pattern not as a parameter.
+    # No index could have these names: row security lets none be used of what is computed by a pattern.
     "jobs.file": func.substring(Job.source_key, literal_column("'[^/]*$'"), type_=Text()),
     # A part of the face without suspicious patches is not in the object.
     **{

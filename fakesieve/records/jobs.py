@@ -96,7 +96,6 @@ class Job(TenantOwned, CreateTime, Base):
             postgresql_where=text("error_reason IS NOT NULL"),
         ),
         Index(None, "tenant_id", "source_key"),
-        Index("ix_job_file", "tenant_id", text("\"substring\"(source_key, '[^/]*$'::text)")),
         Index(None, "end_time", postgresql_where=text("end_time IS NOT NULL")),
         Index("ix_job_live_deadline", "deadline", postgresql_where=text(_LIVE)),
         Index("ix_job_live_tenant_id", "tenant_id", postgresql_where=text(_LIVE)),

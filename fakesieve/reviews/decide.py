@@ -16,6 +16,7 @@ from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue, T
 from fakesieve.reviews.again import open_again
 from fakesieve.reviews.claim import is_skip_counted, lock_held, put_back
 from fakesieve.reviews.items import lock_item
+from fakesieve.reviews.queues import load_queue
 from fakesieve.reviews.states import Act, move
 from fakesieve.reviews.values import UNDO_S
 from fakesieve.values.reviews import (
@@ -111,9 +112,16 @@ def skip_item(
 
 
 def reopen_item(session: Session, item_id: str, actor: str) -> None:
-    """Offer an item again that too many people have passed over, to them too."""
+    """Offer an item again that too many people have passed over, to them too.
+
+    Raises RequestRefused (STATE_CONFLICT) where nobody could take it, as its queue is closed.
+    """
     item = lock_item(session, item_id, actor)
-    item.state = move(item.state, Act.REOPEN)
+    state = move(item.state, Act.REOPEN)
+    if not load_queue(session, item.queue_id).is_active:
+        hint = "open the queue first"
+        raise RequestRefused(Reason.STATE_CONFLICT, f"the queue {item.queue_id} is closed", hint)
+    item.state = state
     item.reopen_time = func.now()
     session.flush()
     _note(session, item, actor, "review.reopened")

@@ -16,6 +16,7 @@ from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import keep_from_viewer
 from fakesieve.records.review_known import is_entry_for_viewer
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
+from fakesieve.records.tenants import list_older_keys
 from fakesieve.records.videos import Video
 from fakesieve.values.reviews import (
     AutomatedMeans,
@@ -89,17 +90,17 @@ def give_feedback(
     return entry.id
 
 
-def load_feedback(session: Session, feedback_id: str, reviewer: str) -> ReviewDecision:
-    """Return feedback that somebody gave, for them alone; of deleted videos none is shown.
+def load_feedback(session: Session, feedback_id: str, key_id: str) -> ReviewDecision:
+    """Return feedback of a key, or of one that it has taken over from; of deleted videos none is shown.
 
     Raises RequestRefused (NOT_FOUND).
     """
-    entry = ReviewDecision
+    entry, keys = ReviewDecision, [key_id, *list_older_keys(session, key_id)]
     wanted = (
         select(entry)
         .join(Analysis, Analysis.id == entry.analysis_id)
         .join(Video, Video.id == Analysis.video_id)
-        .where(entry.id == feedback_id, entry.kind == EntryKind.FEEDBACK, entry.reviewer == reviewer)
+        .where(entry.id == feedback_id, entry.kind == EntryKind.FEEDBACK, entry.reviewer.in_(keys))
         .where(Video.delete_time.is_(None))
     )
     found = session.scalar(wanted)

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from engine.policy import PRESETS
 from fakesieve.database import Database
 from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.policies import activate_policy
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
@@ -96,7 +96,9 @@ def test_a_preview_changes_nothing_and_applying_does_what_it_said(
     assert other.get(f"/v1/analyses/{theirs['high']}").json()["verdict"]["policy"] == "balanced@1"
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         told = session.scalars(select(Event.data)).all()
-        acts = [(line.action, line.details.get("moved")) for line in list_audit(session, subject="mine@1")]
+        acts = [
+            (line.action, line.details.get("moved")) for line in list_audit(session, AuditSearch("mine@1"))
+        ]
         new = store_result(session, acme.tenant_id, "new", make_score())
     assert acts == [
         *(("policy.applied", 0), ("policy.apply_begun", None)),

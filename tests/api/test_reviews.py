@@ -198,6 +198,13 @@ def test_feedback_is_shown_to_the_key_that_gave_it_alone(
     assert reason_of(acme.get(f"/v1/feedback/{said}")) == (404, "NOT_FOUND")  # a decision is none
 
 
+def test_feedback_is_shown_to_the_key_that_has_taken_over(acme: Caller, analyses: tuple[str, ...]) -> None:
+    made = acme.post("/v1/feedback", {"analysis_id": analyses[0], "category": "other"})
+    newer = acme.post(f"/v1/keys/{acme.key_id}:rotate", {}).json()
+    heir = Caller(acme.client, acme.tenant_id, newer["id"], newer["secret"])
+    assert heir.get(made.headers["location"]).json()["id"] == made.json()["id"]
+
+
 REVIEW_PATHS = [
     ("GET", "/v1/reviews/{review}", None),
     ("POST", "/v1/reviews/{review}:claim", None),
@@ -290,6 +297,26 @@ def test_the_audit_log_says_who_did_what_and_checks(acme: Caller, analyses: tupl
     check = acme.get("/v1/audit-log:check").json()
     assert check["broken_at"] is None
     assert check["head_sha256"] == lines["data"][0]["sha256"]
+
+
+def test_the_audit_log_is_asked_by_key_act_and_time(acme: Caller, analyses: tuple[str, ...]) -> None:
+    review = claim(acme, make_queue(acme))
+    acme.post(f"/v1/reviews/{review['id']}:decide", DECISION)
+
+    def ask(**asked: str) -> list[str]:
+        lines = acme.get("/v1/audit-log", actor=acme.key_id, **asked).json()["data"]
+        return [line["action"] for line in lines if line["subject"] == review["id"]]
+
+    assert ask() == ["review.decided", "review.claimed"]
+    assert ask(action="review.claimed") == ["review.claimed"]
+    claimed = acme.get("/v1/audit-log", subject=review["id"]).json()["data"][-1]["create_time"]
+    assert ask(start_time=claimed) == ["review.decided", "review.claimed"]
+    assert ask(end_time=claimed) == []
+    assert acme.get("/v1/audit-log", actor="usr_nobody").json()["data"] == []
+    for wrong in ("yesterday", "2026-01-31T12:00:00"):  # the second has no zone
+        assert reason_of(acme.get("/v1/audit-log", start_time=wrong)) == (422, "INVALID_REQUEST")
+    for far in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"):
+        assert acme.get("/v1/audit-log", start_time=far).status_code == 200
 
 
 def test_a_calibration_is_fitted_from_what_people_decided(

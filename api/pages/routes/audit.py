@@ -1,6 +1,8 @@
 """The audit log: who did what, page by page, and whether its chain of hashes is whole."""
 
 import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 
 from fastapi import Query, Request, Response
@@ -16,7 +18,7 @@ from api.problems import Problem
 from api.routes.feedback import SEQUENCE_MAX
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import CHECK_MAX, AuditLine, check_chain, list_audit
+from fakesieve.records.audit import CHECK_MAX, AuditLine, AuditSearch, check_chain, list_audit
 from fakesieve.records.blind import find_kept
 from fakesieve.records.tenants import name_keys
 from fakesieve.reviews.entries import find_analyses
@@ -24,6 +26,8 @@ from fakesieve.values.people import UserRole
 
 _ADMIN = [require_role(UserRole.ADMIN)]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Asked = Annotated[str, Query(max_length=100)]
 
 router = PageRouter()
 
@@ -34,20 +38,22 @@ def show_audit(
     person: PersonDep,
     services: ServicesDep,
     session: PageTransaction,
-    subject: Annotated[str, Query(max_length=100)] = "",
+    *,
     token: PageToken = "",
+    subject: Asked = "",
+    actor: Asked = "",
+    action: Asked = "",
+    since: Asked = "",
+    until: Asked = "",
 ) -> Response:
-    """Show who did what, newest first; of one thing alone where its id is named."""
-    wanted = subject.strip()
-    paging = open_paging(services, person, "audit", {"subject": wanted} if wanted else {}, token)
-    lines = list_audit(session, subject=wanted or None, before=_read_number(paging), limit=LINES + 1)
+    """Show who did what, newest first; of one thing, person, kind of act or span of days if it is named."""
+    given = {"subject": subject, "actor": actor, "action": action, "since": since, "until": until}
+    asked = {name: text for name, value in given.items() if (text := value.strip())}
+    paging = open_paging(services, person, "audit", asked, token)
+    lines = list_audit(session, _read_search(asked), before=_read_number(paging), limit=LINES + 1)
     shown, more = paging.cut(lines, lambda line: (line.sequence,))
     return render(
-        request,
-        "audit.html",
-        rows=_write_rows(session, list(shown)),
-        subject=wanted,
-        more=more,
+        request, "audit.html", rows=_write_rows(session, list(shown)), fields=given, asked=asked, more=more
     )
 
 
@@ -74,6 +80,31 @@ def show_check(
         is_fine=all(each.is_fine for each in findings),
         limit=CHECK_MAX,
     )
+
+
+def _read_search(asked: Mapping[str, str]) -> AuditSearch:
+    """Return what the fields ask for. Raises ``Problem`` (INVALID_REQUEST) for a day that is none."""
+    last = _read_day(asked.get("until"))
+    return AuditSearch(
+        asked.get("subject"),
+        asked.get("actor"),
+        asked.get("action"),
+        _read_day(asked.get("since")),
+        None if last is None else last + timedelta(days=1),
+    )
+
+
+def _read_day(text: str | None) -> datetime | None:
+    """Return the beginning of a day in UTC. Raises ``Problem`` (INVALID_REQUEST)."""
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.max
+    if day == date.max:  # behind which there is no other
+        raise Problem(Reason.INVALID_REQUEST, "a day is written as 2026-01-31")
+    return datetime.combine(day, time(), UTC)
 
 
 def _write_rows(session: Session, lines: list[AuditLine]) -> list[AuditRow]:

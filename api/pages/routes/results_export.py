@@ -6,6 +6,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
@@ -17,14 +18,16 @@ from api.problems import Problem
 from api.routes.exports import ROWS_MAX, send_results
 from fakesieve.filters.check import read_filter
 from fakesieve.filters.order import read_order
+from fakesieve.filters.tree import FilterInvalid
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import PAGE_MAX, AnalysisQuery, count_up_to
 from fakesieve.records.review_known import count_left_out
 from fakesieve.records.tenants import Caller
+from fakesieve.result_files import may_write_parquet
 from fakesieve.values.files import FileFormat
 
-COUNT_MAX = 1_000_000
-"""Analyses are counted so far: that takes a database about a second."""
+COUNT_MAX, COUNT_MS = 1_000_000, 2_000
+"""Analyses are counted so far, and for so long. Without a number they are sent as well."""
 FORMS: Mapping[FileFormat, str] = {
     FileFormat.CSV: "CSV",
     FileFormat.JSONL: "JSON lines",
@@ -50,13 +53,27 @@ def show_export(
         asked=asked,
         order=order,
         orders=ORDERS,
-        count=count_up_to(session, query, COUNT_MAX + 1),
+        count=_count(session, query),
         count_max=COUNT_MAX,
         rows_max=ROWS_MAX,
-        forms=FORMS,
+        forms=_list_forms(),
         back=urlencode({"filter": asked, "order": order}),
         kept=count_left_out(session),
     )
+
+
+def _list_forms() -> Mapping[FileFormat, str]:
+    has_parquet = may_write_parquet()
+    return {form: name for form, name in FORMS.items() if has_parquet or form is not FileFormat.PARQUET}
+
+
+def _count(session: Session, query: AnalysisQuery) -> int | None:
+    """Return how many analyses there are, None where counting takes too long."""
+    try:
+        with session.begin_nested():
+            return count_up_to(session, query, COUNT_MAX + 1, COUNT_MS)
+    except FilterInvalid:  # the filter was read: it can only be slow
+        return None
 
 
 @router.post("/results/export")

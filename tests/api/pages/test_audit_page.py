@@ -3,6 +3,7 @@
 import re
 import secrets
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -43,6 +44,10 @@ def find_row(html: str, action: str) -> str:
 
 def read_numbers(html: str) -> list[int]:
     return [int(found) for found in re.findall(r'<td class="number">(\d+)</td></tr>', html)]
+
+
+def find_acts(html: str) -> list[str]:
+    return re.findall(r'<tr><td><span class="mono">([a-z_.]+)</span>', html)
 
 
 def decide(database: Database, own: Scene, who: str) -> str:
@@ -96,7 +101,26 @@ def test_the_log_is_narrowed_to_one_thing_and_goes_on_over_pages(
     assert shown == list(range(before + 51, before, -1))
     assert "That is the end of the log." in second
     assert admin.get(f"/audit?{more.replace('job_1', 'job_2')}").status_code == 422
-    assert "The log has no entry of it." in admin.get("/audit?subject=job_2").text
+    assert "The log has no entry that fits." in admin.get("/audit?subject=job_2").text
+
+
+def test_the_log_is_narrowed_to_a_person_an_act_and_days(
+    admin: TestClient, own: Scene, module_database: Database
+):
+    decide(module_database, own, "usr_other")
+    today, ids = datetime.now(UTC).date(), {"actor": "usr_other"}
+    decided = admin.get("/audit", params=ids | {"action": "review.decided"}).text
+    assert find_acts(decided) == ["review.decided"]
+    assert find_acts(admin.get("/audit", params={"actor": own.tenant_id}).text) == []
+    days = {"since": str(today - timedelta(days=1)), "until": str(today + timedelta(days=1))}
+    assert find_acts(admin.get("/audit", params=ids | days).text) == ["review.decided", "review.claimed"]
+    none = admin.get("/audit", params=ids | {"until": str(today - timedelta(days=2))})
+    assert "The log has no entry that fits." in none.text
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "9999-12-31"])
+def test_a_day_that_is_none_is_refused(admin: TestClient, day: str):
+    assert admin.get("/audit", params={"until": day}).status_code == 422
 
 
 def test_what_was_said_of_a_blind_item_is_left_out_for_whoever_is_to_judge_it(
@@ -117,7 +141,7 @@ def test_a_whole_chain_is_said_to_be_and_its_end_can_be_kept(
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         found = check_chain(session, own.tenant_id)
     page = admin.get("/audit/check?after=0").text
-    assert f"Entries 1 to {found.entries} fit: none of them was changed or removed." in page
+    assert f"Entries 1 to {found.entries} fit: each holds the hash of the one before." in page
     assert found.head_sha256 is not None
     assert found.head_sha256 in page
     kept = f"/audit/check?after={found.entries}&kept={found.head_sha256}"

@@ -11,15 +11,18 @@ from urllib.parse import urlencode
 import pytest
 from fastapi.testclient import TestClient
 from pyarrow import parquet
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
+from api.pages.routes import results_export
 from api.pages.routes.queue_items import Asked
 from api.pages.routes.views import FIELDS, write_address
 from engine.results import FaceRegion, Outcome
 from fakesieve.database import Database
 from fakesieve.people.accounts import name_people
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.audit import list_audit
+from fakesieve.records.analysis_lists import bounded
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.values.people import UserRole
@@ -203,7 +206,7 @@ def export(client: TestClient, **fields: str):
 def list_exports(database: Database, own: Scene) -> list[tuple[str, object]]:
     """Who has taken results out, in which form, as the audit log has it."""
     with database.transaction(tenant_id=own.tenant_id) as session:
-        lines = list_audit(session, subject=own.tenant_id)
+        lines = list_audit(session, AuditSearch(own.tenant_id))
         names = name_people(session, {line.actor for line in lines})
     return [
         (names[line.actor], line.details["format"]) for line in lines if line.action == "results.exported"
@@ -226,6 +229,22 @@ def test_what_a_filter_finds_is_counted_and_then_sent_as_it_was_counted(
     assert [round(float(row["score_calibrated"]), 2) for row in rows] == [0.3, 0.45]
     assert sent.headers["content-disposition"] == 'attachment; filename="results.csv"'
     assert list_exports(module_database, own) == [(f"{role.value.capitalize()} of {own.tenant}", "csv")]
+
+
+def test_what_takes_too_long_to_count_is_sent_all_the_same(
+    client: TestClient, own: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    def wait(session: Session, query: object, limit: int, limit_ms: int) -> int:
+        del query, limit
+        with bounded(session, limit_ms // 200):
+            return session.scalar(select(func.pg_sleep(5))) or 0
+
+    enter(client, own, UserRole.VIEWER)
+    monkeypatch.setattr(results_export, "count_up_to", wait)
+    page = client.get("/results/export").text
+    assert "not counted: the filter takes too long for that" in page
+    assert "Download Parquet" in page
+    assert export(client).text.count("ana_") == 3
 
 
 def test_results_are_sent_as_json_lines_and_parquet_too(client: TestClient, own: Scene):

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from fakesieve.database import Database
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
@@ -44,7 +44,7 @@ def test_a_note_is_kept_shown_and_removed_by_its_author(
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         kept = session.scalars(select(ReviewNote)).one()
         assert (kept.start_us, kept.end_us, kept.ordinal) == (500_000, 1_250_000, 0)
-        assert [row.action for row in list_audit(session, subject=own.analysis_id)][-1:] == [
+        assert [row.action for row in list_audit(session, AuditSearch(own.analysis_id))][-1:] == [
             "analysis.viewed"
         ]
     remove = f"/r/{own.analysis_id}/notes/{kept.id}/remove"
@@ -111,7 +111,7 @@ def test_a_blind_review_shows_no_note_no_looks_and_no_regions(client: TestClient
 def test_who_looked_is_written_down_once_a_sitting(client: TestClient, own: Scene, module_database: Database):
     def read_log() -> list[tuple[str, str]]:
         with module_database.transaction(tenant_id=own.tenant_id) as session:
-            return [(row.actor[:4], row.action) for row in list_audit(session, subject=own.analysis_id)]
+            return [(row.actor[:4], row.action) for row in list_audit(session, AuditSearch(own.analysis_id))]
 
     enter(client, own, UserRole.REVIEWER)
     client.get(f"/r/{own.analysis_id}")

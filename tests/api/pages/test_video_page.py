@@ -14,7 +14,7 @@ from fakesieve.erasure.retention import find_due, list_classes
 from fakesieve.jobs.rows import HostBeat
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.people.accounts import find_user
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.tags import read_tags
 from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import choose, focus, focus_field
@@ -34,7 +34,7 @@ def post(client: TestClient, own: Scene, act: str, **fields: str):
 
 def list_acts(database: Database, own: Scene) -> list[str]:
     with database.transaction(tenant_id=own.tenant_id) as session:
-        lines = list_audit(session, subject=own.video_id)
+        lines = list_audit(session, AuditSearch(own.video_id))
         return [line.action for line in reversed(lines) if line.actor.startswith("usr_")]
 
 
@@ -170,7 +170,7 @@ def test_a_video_is_erased_by_keyboard_alone_and_leaves_its_receipt(
     expect(main).to_contain_text("they lie in your own buckets")
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         (line,) = [
-            each for each in list_audit(session, subject=own.video_id) if each.action == "video.erased"
+            each for each in list_audit(session, AuditSearch(own.video_id)) if each.action == "video.erased"
         ]
     expect(main).to_contain_text(str((line.details or {})["sha256"]))
     page.goto("/videos")

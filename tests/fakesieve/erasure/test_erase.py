@@ -21,7 +21,7 @@ from fakesieve.errors import RequestRefused, SourceRefused, Unavailable
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.objects import ObjectFacts, VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import check_chain, list_audit
+from fakesieve.records.audit import AuditSearch, check_chain, list_audit
 from fakesieve.records.idempotency import KeptAnswer, keep_answer
 from fakesieve.records.videos import record_source
 from fakesieve.values.erasure import ErasureState
@@ -78,7 +78,7 @@ def test_the_receipt_verifies_and_the_audit_log_holds_its_hash(case: Case) -> No
         receipt = load_erasure(session, erasure_id)
         assert hash_receipt(receipt) == receipt.sha256
         (line,) = [
-            line for line in list_audit(session, subject=case.video_id) if line.action == "video.erased"
+            line for line in list_audit(session, AuditSearch(case.video_id)) if line.action == "video.erased"
         ]
         assert line.details["sha256"] == receipt.sha256
         assert check_chain(session, case.tenant_id).broken_at is None

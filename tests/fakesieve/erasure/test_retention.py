@@ -21,7 +21,7 @@ from fakesieve.erasure.retention import (
 )
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.erasure import ErasureCause, ErasureState
 from tests.factories import MEDIA
@@ -102,7 +102,7 @@ def test_work_that_was_asked_for_before_a_deletion_does_not_take_it_back(case: C
     assert submit_again(case, before) is not None
     assert submit_again(case) is None
     with case.database.transaction(tenant_id=case.tenant_id) as session:
-        lines = list_audit(session, subject=case.video_id)
+        lines = list_audit(session, AuditSearch(case.video_id))
     assert [line.action for line in lines if line.action.startswith("video.")] == [
         "video.undeleted",
         "video.deleted",

@@ -6,12 +6,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from fakesieve.errors import RequestRefused
-from fakesieve.records.audit import ChainCheck, check_chain, list_audit, record_audit
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import AuditSearch, ChainCheck, check_chain, list_audit, record_audit
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.claim import claim_next
 from fakesieve.reviews.decide import decide_item, reopen_item, reveal_score, skip_item, undo_decision
 from fakesieve.reviews.entries import give_feedback, list_entries
 from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items, view_item
+from fakesieve.reviews.queues import change_queue
 from fakesieve.values.reviews import (
     DecisionDraft,
     Disposition,
@@ -195,6 +197,21 @@ def test_what_three_people_passed_over_waits_for_somebody_to_reopen_it(desk: Des
         assert claim(session, desk, "usr_e") == item
 
 
+def test_nothing_is_offered_again_in_a_closed_queue(desk: Desk) -> None:
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        item = claim(session, desk)
+        for reviewer in ("usr_a", "usr_b", "usr_c"):
+            claim(session, desk, reviewer)
+            skip_item(session, item, reviewer, ReasonCode.QUALITY_TOO_LOW)
+        change_queue(session, desk.queue_id, is_active=False, actor="usr_boss")
+        with pytest.raises(RequestRefused, match="is closed") as refused:
+            reopen_item(session, item, "usr_boss")
+        assert refused.value.reason is Reason.STATE_CONFLICT
+        change_queue(session, desk.queue_id, is_active=True, actor="usr_boss")
+        reopen_item(session, item, "usr_boss")
+        assert claim(session, desk, "usr_e") == item
+
+
 def test_an_appeal_carries_its_statement_and_the_last_word_counts(desk: Desk) -> None:
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         item = claim(session, desk)
@@ -307,7 +324,7 @@ def test_every_act_is_in_the_audit_log_in_order(desk: Desk) -> None:
         decide_item(session, item, "usr_a", FORGED)
         undo_decision(session, item, "usr_a")
         skip_item(session, item, "usr_a", ReasonCode.OTHER, "not mine")
-        lines = list_audit(session, subject=item)
+        lines = list_audit(session, AuditSearch(item))
     assert [line.action for line in lines] == [
         "review.skipped",
         "review.undone",
