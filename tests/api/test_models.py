@@ -13,7 +13,7 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
 from fakesieve.records.videos import record_source
@@ -144,7 +144,7 @@ def test_videos_are_scored_again_once_every_host_has_the_model(
     assert (answer["videos"], answer["can_run"]) == (1, True)
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
         jobs = session.execute(select(Job.source_key, Job.external_id, Job.batch_id)).all()
-        told = [(line.actor, line.details) for line in list_audit(session, subject=answer["batch_id"])]
+        told = [(line.actor, line.details) for line in list_audit(session, AuditSearch(answer["batch_id"]))]
     assert [tuple(job) for job in jobs] == [("middle.mp4", "middle", answer["batch_id"])]
     assert told == [(acme.key_id, {"model_id": models["cd"], "jobs": 1})]
 

@@ -15,7 +15,7 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.objects import VideoRef
 from fakesieve.people.accounts import find_user
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.audit import list_audit
+from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.model_comparisons import BINS, PairCell
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
@@ -211,7 +211,9 @@ def test_a_start_that_is_sent_twice_is_one_batch_of_what_was_said(
     assert f'href="/models/compare?base=champion&amp;other={newer}"' in page
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         admin = find_user(session, own.tenant_id, own.email(UserRole.ADMIN))
-        told = [(line.actor, line.action, line.details) for line in list_audit(session, subject=batch_id)]
+        told = [
+            (line.actor, line.action, line.details) for line in list_audit(session, AuditSearch(batch_id))
+        ]
     assert told == [(admin, "analyses.rescored", {"model_id": newer, "jobs": 1})]
 
 

@@ -198,7 +198,9 @@ def test_what_a_shorter_class_erases_is_said_and_nothing_more_is_erased(
     assert is_due(module_database, own)
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         admin = find_user(session, own.tenant_id, own.email(UserRole.ADMIN))
-        told = [(line.actor, line.action, line.details) for line in list_audit(session, subject="default")]
+        told = [
+            (line.actor, line.action, line.details) for line in list_audit(session, AuditSearch("default"))
+        ]
     assert told == [
         (admin, "retention.set", {"name": "default", "keep_s": days * 86_400}) for days in (30, 50)
     ]
