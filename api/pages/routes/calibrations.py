@@ -32,7 +32,6 @@ from fakesieve.errors import RequestRefused
 from fakesieve.people.accounts import name_people
 from fakesieve.reasons import Reason
 from fakesieve.records.model_lists import ModelLine, list_models
-from fakesieve.records.review_known import count_left_out
 from fakesieve.values.people import UserRole
 
 PLACE = "/models/calibrations"
@@ -123,7 +122,6 @@ def _show(
         platt=PLATT_COUNT,
         most=SAMPLES_MAX,
         number=make_number(),
-        kept=count_left_out(session),
         refusal=refusal,
         notice="" if done is None else done.say(_NOTICES),
     )

@@ -80,7 +80,8 @@ def show_rescore(
     if chosen is not None:
         try:
             order = RescoreOrder(chosen, read_filter(asked or None), videos_max, lane)
-            counted = _count(session, person, services, order)
+            with session.begin_nested():  # as in the results: what a slow filter ends is not the page
+                counted = _count(session, person, services, order)
         except FleetError as failure:
             if failure.reason is not Reason.INVALID_FILTER:
                 raise

@@ -106,7 +106,8 @@ def _find(session: Session, tenant_id: str, asked: str, order: str, place: tuple
     try:
         wanted, by = read_filter(asked or None), read_order(order)
         after = read_position(by, read_token(key, token, binding)) if token else None
-        lines = list_analyses(session, AnalysisQuery(tenant_id, wanted, by, after, LINES + 1))
+        with session.begin_nested():  # what is stopped leaves the transaction to the rest of the page
+            lines = list_analyses(session, AnalysisQuery(tenant_id, wanted, by, after, LINES + 1))
     except FleetError as fault:
         if fault.reason is not Reason.INVALID_FILTER:
             raise

@@ -1,11 +1,14 @@
 """Queues item by item, many decisions at once, saved filters, and the log of what was said."""
 
 import csv
+import html
 import io
 import json
+import re
 import secrets
 from dataclasses import fields
 from datetime import UTC, datetime
+from types import ModuleType
 from urllib.parse import urlencode
 
 import pytest
@@ -14,7 +17,7 @@ from pyarrow import parquet
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.pages.routes import results_export
+from api.pages.routes import rescore, results, results_export
 from api.pages.routes.queue_items import Asked
 from api.pages.routes.views import FIELDS, write_address
 from engine.results import FaceRegion, Outcome
@@ -245,6 +248,26 @@ def test_what_takes_too_long_to_count_is_sent_all_the_same(
     assert "not counted: the filter takes too long for that" in page
     assert "Download Parquet" in page
     assert export(client).text.count("ana_") == 3
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "address"),
+    [(results, "list_analyses", "/results"), (rescore, "_count", "/models/rescore?model={model}")],
+)
+def test_a_filter_that_takes_too_long_is_blamed_on_its_page(
+    client: TestClient, own: Scene, monkeypatch: pytest.MonkeyPatch, page: ModuleType, name: str, address: str
+):
+    def wait(session: Session, *_: object) -> None:
+        with bounded(session, 10):
+            session.execute(select(func.pg_sleep(5)))
+
+    enter(client, own, UserRole.ADMIN)
+    model = re.findall(r'<option value="(mdl_[^"]+)"', client.get("/models/rescore").text)[0]
+    monkeypatch.setattr(page, name, wait)
+    answer = client.get(address.format(model=model))
+    assert answer.status_code == 422
+    assert "the filter took longer than" in html.unescape(answer.text).casefold()
+    assert "INVALID_FILTER" in answer.text
 
 
 def test_results_are_sent_as_json_lines_and_parquet_too(client: TestClient, own: Scene):
