@@ -47,6 +47,7 @@ CODE = (
     "aggregate.py",
     "regions.py",
     "segments.py",
+    "missing.py",
     "score.py",
     "calibrate.py",
 )
