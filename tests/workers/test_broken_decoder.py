@@ -1,7 +1,5 @@
 """A decoder that dies in the middle of a video: half of the samples must not become a verdict."""
 
-import os
-import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,14 +15,20 @@ from workers.leases import HeldClaim
 from workers.work import answer_doorbell
 
 
+def decoders_of(process: psutil.Process) -> list[psutil.Process]:
+    """What the process has forked, if it is a sandbox; the servers of other tests are children, too."""
+    with suppress(psutil.NoSuchProcess):  # a child of another test may end while it is looked at
+        if any("engine.sandbox.zygote" in word for word in process.cmdline()):
+            return process.children()
+    return []
+
+
 def kill_decoders() -> None:
     """Kill what the sandbox of this process has forked, what waits for a call included."""
     for process in psutil.Process().children():
-        if not any("engine.sandbox.zygote" in word for word in process.cmdline()):
-            continue  # the servers of other tests are children, too
-        for child in process.children():
-            with suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+        for decoder in decoders_of(process):
+            with suppress(psutil.NoSuchProcess):
+                decoder.kill()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,18 +42,28 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_clip(tmp_path_factory.mktemp("sandbox") / "clip.mp4", frames=60)
 
 
-def children_of(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children()
+def children_of(pid: int) -> dict[psutil.Process, str]:
+    """The children of a process that live, each with its name; one may end while it is looked at."""
+    named = {}
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                named[child] = child.name()
+    return named
 
 
 def busy_children_of(pid: int) -> list[psutil.Process]:
-    return [child for child in children_of(pid) if child.name() == CHILD_NAME]
+    return [child for child, name in children_of(pid).items() if name == CHILD_NAME]
+
+
+def spares_of(pid: int) -> list[psutil.Process]:
+    return [child for child, name in children_of(pid).items() if name == SPARE_NAME]
 
 
 def wait_for_spare(pid: int) -> psutil.Process:
     """The child that waits for a call, once it is the only one."""
-    wait_until(lambda: [child.name() for child in children_of(pid)] == [SPARE_NAME])
-    return children_of(pid)[0]
+    wait_until(lambda: list(children_of(pid).values()) == [SPARE_NAME])
+    return spares_of(pid)[0]
 
 
 def descriptors(process: int | str) -> int:
@@ -133,8 +144,8 @@ def test_a_spare_knows_nothing_of_other_calls(clip: Path, sandbox: Sandbox) -> N
     stream = decode_samples(clip, probe, plan_samples(probe).targets, sandbox=sandbox)
     next(stream)
     zygote = zygote_of(sandbox)
-    wait_until(lambda: any(child.name() == SPARE_NAME for child in children_of(zygote)))
-    spare = next(child for child in children_of(zygote) if child.name() == SPARE_NAME)
+    wait_until(lambda: bool(spares_of(zygote)))
+    (spare,) = spares_of(zygote)
     wait_until(lambda: descriptors(spare.pid) == 5)  # three silent streams, its handover and its life
     stream.close()
 
