@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from engine.bundle import load_bundle
 from fakesieve.cli.demo_fleet import Shell
 from fakesieve.database import open_database
 from fakesieve.embedded.fleet import TENANT
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--png", type=Path, help="keep them as PNG too, to look at")
     parser.add_argument("--clips", type=Path, nargs="*", default=[])
     given = parser.parse_args()
+    if load_bundle(given.earlier).weights_sha256 == load_bundle().weights_sha256:
+        parser.error(f"{given.earlier} has the weights that are shipped: give the folder of other ones")
     clips = [*sorted(Path("demo-out/clips").glob("*.mp4")), *given.clips]
     place = Path(tempfile.mkdtemp(prefix="fakesieve-pictures-"))
     place.chmod(0o755)  # Postgres does not run as root, and must enter its folder
