@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
@@ -98,7 +98,8 @@ def submit_again(environment: dict[str, str], jobs: list[str], manifest: Path) -
     shown = [json.loads(line) for line in shell.run("jobs", "show", *jobs, "--json").splitlines()]
     lines = [json.dumps({"uri": job["source"]}) + "\n" for job in shown]
     manifest.write_text("".join(lines), encoding="utf-8")
-    told = json.loads(shell.run("submit", "--manifest", str(manifest), "--json").splitlines()[0])
+    with chdir(manifest.parent):  # a batch is called as its list was named
+        told = json.loads(shell.run("submit", "--manifest", manifest.name, "--json").splitlines()[0])
     shell.run("watch", told["batch_id"], accepted=(0, 3))
 
 

@@ -330,12 +330,21 @@ def decide(page: Page, own: Scene) -> None:
     page.wait_for_url("**done=decided**")
 
 
+# The menu is wider than a narrow window; without a place of its own a page has nothing to show there.
+IS_PLACE_HIDDEN = """() => {
+  const shown = document.querySelector(".top nav [aria-current]")?.getBoundingClientRect();
+  return Boolean(shown) && (shown.left < 0 || shown.right > window.innerWidth);
+}"""
+
+
 def list_faults(page: Page) -> list[str]:
-    """What axe-core finds serious on the page that is shown, and whether it is wider than the window."""
+    """What axe-core finds serious on the page, whether it is wider than the window, or hides where one is."""
     name = urlsplit(page.url).path
+    is_hidden = page.evaluate(IS_PLACE_HIDDEN)
     is_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
     found = Axe().run(page, options={"resultTypes": ["violations"]})
-    return [f"{name} is wider than the window"] * is_wide + [
+    plain = [f"{name} is wider than the window"] * is_wide + [f"{name} is not seen in the menu"] * is_hidden
+    return plain + [
         f"{name}: {each['id']}: {[node['target'] for node in each['nodes']][:3]}"
         for each in found.response["violations"]
         if each["impact"] in ("serious", "critical")
