@@ -83,7 +83,7 @@ def lift_hold_of_video(video_id: str, caller: CallerDep, session: Transaction) -
 def classify_one_video(
     video_id: str, body: ClassifyBody, caller: CallerDep, session: Transaction
 ) -> VideoFateOut:
-    """Put a video into a retention class, or into none."""
+    """Put a video into a retention class, or into none; not one that is deleted or being erased."""
     return _write_fate(classify_video(session, video_id, caller.key_id, body.retention_class))
 
 

@@ -44,6 +44,13 @@ def check_hold(video: Video) -> None:
         raise RequestRefused(Reason.LEGAL_HOLD, f"{video.id} is under a legal hold")
 
 
+def check_there(video: Video) -> None:
+    """Raise RequestRefused (STATE_CONFLICT) for a video that is deleted or being erased."""
+    if video.delete_time is not None:  # an erasure that begins sets it too
+        seen = f"{video.id} is deleted or being erased, so that no class keeps it"
+        raise RequestRefused(Reason.STATE_CONFLICT, seen, "bring it back first, where that is still possible")
+
+
 def delete_video(session: Session, video_id: str, actor: str, purge_s: int = PURGE_S) -> Video:
     """Hide a video now and erase it later; until then it can be taken back.
 
@@ -89,8 +96,13 @@ def hold_video(session: Session, video_id: str, actor: str, *, is_held: bool) ->
 
 
 def classify_video(session: Session, video_id: str, actor: str, name: str | None) -> Video:
-    """Put a video into a retention class, or into none; NOT_FOUND for an unknown one."""
+    """Put a video into a retention class, or into none.
+
+    Raises RequestRefused (NOT_FOUND) for an unknown class or video, and (STATE_CONFLICT) for a video that is
+    deleted or being erased.
+    """
     video = lock_video(session, video_id)
+    check_there(video)
     # Held, so that whoever removes the class meanwhile finds this video in it.
     held = {"read": True, "key_share": True}
     if name is not None and not session.get(RetentionClass, (video.tenant_id, name), with_for_update=held):

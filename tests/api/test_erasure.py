@@ -79,6 +79,15 @@ def test_classes_say_how_long_videos_are_kept(acme: Caller, video: str) -> None:
     assert reason_of(acme.send("DELETE", "/v1/retention-classes/short")) == (404, "NOT_FOUND")
 
 
+def test_a_deleted_video_is_given_no_class(acme: Caller, video: str) -> None:
+    acme.send("PUT", "/v1/retention-classes/short", {"keep_s": 86_400})
+    acme.send("DELETE", f"/v1/videos/{video}")
+    for name in ("short", None):
+        answer = acme.post(f"/v1/videos/{video}:classify", {"retention_class": name})
+        assert reason_of(answer) == (409, "STATE_CONFLICT")
+    assert acme.post(f"/v1/videos/{video}:undelete").json()["retention_class"] is None
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

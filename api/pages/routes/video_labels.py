@@ -19,7 +19,7 @@ from api.problems import Problem, not_found
 from api.routes.videos import change_video
 from api.schemas.videos import ChangeVideoBody
 from fakesieve.erasure.foresight import find_keep
-from fakesieve.erasure.retention import classify_video, lock_video
+from fakesieve.erasure.retention import check_there, classify_video, lock_video
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import RetentionClass
 from fakesieve.records.tags import read_tags
@@ -59,6 +59,7 @@ def ask_class(
     video = load_video(session, video_id)
     if video is None:
         raise not_found("video", video_id)
+    check_there(video)
     chosen = _read_class(session, video, given)
     then = find_keeping(session, video, chosen)
     return render(
@@ -77,6 +78,7 @@ def ask_class(
 def take_class(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Put a video into a class, or into none, if that erases it at once only where the page has said so."""
     video = lock_video(session, video_id)
+    check_there(video)
     chosen = _read_class(session, video, form.read("retention_class"))
     check_said(form, int(_is_due(video, find_keeping(session, video, chosen))))
     classify_video(session, video_id, person.id, chosen)
@@ -112,8 +114,8 @@ def find_keeping(session: Session, video: Video, name: str | None) -> Keeping:
 
 
 def _is_due(video: Video, then: Keeping) -> bool:
-    """Whether the next sweep would erase a video by its class."""
-    return then.is_over and video.hold_time is None and video.delete_time is None
+    """Whether the next sweep would erase a video, which is not deleted, by its class."""
+    return then.is_over and video.hold_time is None
 
 
 def _read_class(session: Session, video: Video, text: str) -> str | None:

@@ -259,6 +259,18 @@ def test_a_class_is_given_once_its_end_was_said(client: TestClient, own: Scene, 
     assert list_acts(module_database, own) == ["video.classified", "video.classified"]
 
 
+def test_a_deleted_video_is_given_no_class(client: TestClient, own: Scene, module_database: Database):
+    """Its page of classes would say that nothing is erased, while its deletion erases it."""
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "short", 7)
+    post(client, own, "delete")
+    asked = client.get(f"/videos/{own.video_id}/classify?retention_class=short")
+    assert (asked.status_code, "STATE_CONFLICT" in asked.text) == (409, True)
+    assert "Nothing is erased" not in asked.text
+    assert post(client, own, "classify", retention_class="short", due="1").status_code == 409
+    assert "none: the default one holds" in post(client, own, "undelete").text
+
+
 def test_tags_are_put_on_and_taken_off_one_by_one(client: TestClient, own: Scene, module_database: Database):
     enter(client, own, UserRole.ADMIN)
     post(client, own, "tag", name="desk", value="<b>night</b>")
