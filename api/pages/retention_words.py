@@ -41,6 +41,11 @@ def write_keep(keep_s: int | None) -> str:
     return " ".join(parts)
 
 
+def write_videos(count: int) -> str:
+    """Return a count of videos in words."""
+    return "1 video" if count == 1 else f"{count:,} videos"
+
+
 def split_keep(keep_s: int) -> tuple[int, Unit]:
     """Return a time to keep as a count of the largest unit that divides it."""
     return next((keep_s // unit_s, unit) for unit, unit_s in UNITS.items() if keep_s % unit_s == 0)
@@ -76,5 +81,5 @@ def check_said(given: Form, due: int) -> None:
     """Raise ``Problem`` (STATE_CONFLICT) where more would be erased at once than the page has said."""
     said = read_said(given)
     if due > said:
-        seen = f"this would erase {due:,} videos at once, and {said:,} were said; nothing has changed"
+        seen = f"this would erase {write_videos(due)} at once, and {said:,} were said; nothing has changed"
         raise Problem(Reason.STATE_CONFLICT, seen, hint="load the page again, and look at what it says now")

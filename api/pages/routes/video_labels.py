@@ -1,8 +1,6 @@
 """What an organisation says of one of its videos: the class that keeps it, and tags to filter results by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import Query, Request, Response
@@ -10,15 +8,15 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.pages.forms import FormDep
+from api.pages.keeping import Keeping, find_keeping
 from api.pages.notices import go_back
 from api.pages.people import Person, PersonDep
-from api.pages.retention_words import check_said, read_name, write_keep
+from api.pages.retention_words import check_said, read_name
 from api.pages.router import PageRouter, PageTransaction, require_role
-from api.pages.templates import format_time, render
+from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.routes.videos import change_video
 from api.schemas.videos import ChangeVideoBody
-from fakesieve.erasure.foresight import find_keep
 from fakesieve.erasure.retention import check_there, classify_video, lock_video
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import RetentionClass
@@ -33,19 +31,6 @@ from fakesieve.values.videos import TAG_NAME_LENGTH_MAX, TAG_VALUE_LENGTH_MAX, T
 _ADMIN = [require_role(UserRole.ADMIN)]
 
 router = PageRouter()
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """What a class does with one video. ``end`` is None where nothing ends it, and leaves holds aside."""
-
-    words: str
-    end: datetime | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is over now."""
-        return self.end is not None and self.end <= datetime.now(UTC)
 
 
 @router.get("/videos/{video_id}/classify", dependencies=_ADMIN)
@@ -101,16 +86,6 @@ def take_untag(video_id: str, form: FormDep, person: PersonDep, session: PageTra
         return go_back(person, f"/videos/{video_id}", "no_tag")
     _keep_tags(session, person, video_id, {each: before[each] for each in before if each != name})
     return go_back(person, f"/videos/{video_id}", "untagged")
-
-
-def find_keeping(session: Session, video: Video, name: str | None) -> Keeping:
-    """Return what a class, or None for the default one, does with a video."""
-    keep_s = find_keep(session, video.tenant_id, name)
-    whose = f"the class {name}" if name else "the default class"
-    if keep_s is None:
-        return Keeping("no class: nothing ends it", None)
-    end = video.create_time + timedelta(seconds=keep_s)
-    return Keeping(f"{whose}, {write_keep(keep_s)}: until {format_time(end)}", end)
 
 
 def _is_due(video: Video, then: Keeping) -> bool:

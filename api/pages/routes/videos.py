@@ -6,9 +6,10 @@ from sqlalchemy.orm import Session
 from api.dependencies import Objects, ServicesDep
 from api.pages.erasure_words import Receipt, write_receipt
 from api.pages.forms import FormDep
+from api.pages.keeping import is_due_back, is_due_unheld
 from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
-from api.pages.retention_words import write_keep
+from api.pages.retention_words import check_said, write_keep
 from api.pages.review_words import list_video_facts
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
@@ -21,6 +22,7 @@ from fakesieve.erasure.retention import (
     find_ends,
     hold_video,
     list_classes,
+    lock_video,
     undelete_video,
 )
 from fakesieve.people.accounts import name_people
@@ -81,6 +83,8 @@ def show_video(video_id: str, request: Request, session: PageTransaction, done: 
         video=video,
         name=name_videos(session, [video_id]).get(video_id, video_id),
         facts=list_video_facts(video, sources) if video else (),
+        is_due_unheld=video is not None and is_due_unheld(session, video),
+        is_due_back=video is not None and is_due_back(session, video),
         end=find_ends(session, [video]).get(video_id) if video else None,
         analyses=list_analyses_of(session, video_id, SHOWN) if is_shown else (),
         receipts=_write_receipts(session, erasures),
@@ -100,8 +104,9 @@ def take_hold(video_id: str, person: PersonDep, session: PageTransaction) -> Res
 
 
 @router.post("/videos/{video_id}/lift", dependencies=_ADMIN)
-def take_lift(video_id: str, person: PersonDep, session: PageTransaction) -> Response:
-    """Lift a legal hold."""
+def take_lift(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Lift a legal hold, if that erases the video at once only where the page has said so."""
+    check_said(form, int(is_due_unheld(session, lock_video(session, video_id))))
     hold_video(session, video_id, person.id, is_held=False)
     return _back(person, video_id, "lifted")
 
@@ -114,8 +119,9 @@ def take_deletion(video_id: str, person: PersonDep, session: PageTransaction) ->
 
 
 @router.post("/videos/{video_id}/undelete", dependencies=_ADMIN)
-def take_return(video_id: str, person: PersonDep, session: PageTransaction) -> Response:
-    """Bring a deleted video back."""
+def take_return(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
+    """Bring a deleted video back, if its class erases it at once only where the page has said so."""
+    check_said(form, int(is_due_back(session, lock_video(session, video_id))))
     undelete_video(session, video_id, person.id)
     return _back(person, video_id, "back")
 

@@ -1,5 +1,6 @@
 """How an admin holds, deletes, brings back and erases a video in the browser, and what the receipt says."""
 
+import re
 import secrets
 
 import pytest
@@ -54,6 +55,12 @@ def is_due(database: Database, own: Scene) -> bool:
     """Whether the next sweep of the reconciler would erase the scene's video."""
     with database.transaction(tenant_id=None) as session:
         return own.video_id in {each.video_id for each in find_due(session, 1000)}
+
+
+def find_due_field(page: str) -> str:
+    """Return how many videos a page says are erased at once, as its form sends it."""
+    (found,) = re.findall(r'name="due" value="(\d+)"', page)
+    return found
 
 
 def set_class(client: TestClient, name: str, days: int, due: int = 0):
@@ -190,7 +197,7 @@ def test_what_a_shorter_class_erases_is_said_and_nothing_more_is_erased(
     assert f'href="/videos/{own.video_id}"' in asked
     assert "Make it and erase 1 video<" in asked
     unsaid = set_class(client, "default", 30)
-    assert (unsaid.status_code, "this would erase 1 videos at once" in unsaid.text) == (409, True)
+    assert (unsaid.status_code, "this would erase 1 video at once" in unsaid.text) == (409, True)
     assert (read_classes(module_database, own), is_due(module_database, own)) == ({}, False)
     assert "<td>50 days</td>" in set_class(client, "default", 50).text
     assert not is_due(module_database, own)
@@ -257,6 +264,57 @@ def test_a_class_is_given_once_its_end_was_said(client: TestClient, own: Scene, 
     assert post(client, own, "classify", retention_class="none-such").status_code == 404
     assert "none: the default one holds" in post(client, own, "classify", retention_class="").text
     assert list_acts(module_database, own) == ["video.classified", "video.classified"]
+
+
+def test_a_hold_that_alone_keeps_a_video_is_lifted_once_that_was_said(
+    client: TestClient, own: Scene, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "default", 7)
+    assert "Only the legal hold keeps it" not in post(client, own, "hold").text
+    make_older(module_database, own, 40)
+    refused = post(client, own, "lift", due="0")
+    assert (refused.status_code, "this would erase 1 video at once" in refused.text) == (409, True)
+    assert not is_due(module_database, own)
+    asked = client.get(f"/videos/{own.video_id}").text
+    assert "Only the legal hold keeps it: the time of its class is over." in asked
+    assert "Lift it and erase the video" in asked
+    assert "The legal hold is lifted." in post(client, own, "lift", due=find_due_field(asked)).text
+    assert is_due(module_database, own)
+
+
+def test_a_held_video_whose_time_to_come_back_is_over_is_said_to_go_with_its_hold(
+    client: TestClient, own: Scene, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    post(client, own, "delete")
+    post(client, own, "hold")
+    with module_database.transaction(tenant_id=None) as session:
+        over = text("UPDATE video SET purge_time = now() - interval '1 minute' WHERE id = :id")
+        session.execute(over, {"id": own.video_id})
+    assert post(client, own, "lift").status_code == 409
+    assert "the time to bring it back is over" in client.get(f"/videos/{own.video_id}").text
+    assert not is_due(module_database, own)
+
+
+def test_a_deleted_video_whose_class_is_over_comes_back_once_that_was_said(
+    client: TestClient, own: Scene, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "default", 7)
+    assert "Bring it back …" not in post(client, own, "delete").text
+    make_older(module_database, own, 40)
+    assert post(client, own, "undelete").status_code == 409
+    asked = client.get(f"/videos/{own.video_id}").text
+    assert "Once it is back, the next sweep erases it" in asked
+    assert "Bring it back, to be erased by its class" in asked
+    post(client, own, "hold")
+    assert "It is back" in post(client, own, "undelete").text
+    post(client, own, "lift", due="1")
+    post(client, own, "delete")
+    asked = client.get(f"/videos/{own.video_id}").text
+    assert "It is back" in post(client, own, "undelete", due=find_due_field(asked)).text
+    assert is_due(module_database, own)
 
 
 def test_a_deleted_video_is_given_no_class(client: TestClient, own: Scene, module_database: Database):
