@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.pages.forms import Form
 from api.problems import Problem
 from api.schemas.erasure import ClassName, RetentionBody
+from fakesieve.erasure.foresight import Count
 from fakesieve.reasons import Reason
 from fakesieve.values.erasure import KEEP_S_MAX
 
@@ -44,6 +45,11 @@ def write_keep(keep_s: int | None) -> str:
 def write_videos(count: int) -> str:
     """Return a count of videos in words."""
     return "1 video" if count == 1 else f"{count:,} videos"
+
+
+def write_count(count: Count) -> str:
+    """Return a count in words that say where it stopped."""
+    return f"{count.videos:,}" if count.is_whole else f"at least {count.videos:,}"
 
 
 def split_keep(keep_s: int) -> tuple[int, Unit]:

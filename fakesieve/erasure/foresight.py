@@ -1,60 +1,100 @@
-"""What a retention class erases and when, told before it is set, given to a video or removed."""
+"""What a retention class erases and when, told before it is set, given to a video or removed.
 
-from collections.abc import Mapping, Sequence
+A class may hold a million videos, mostly the one of those without a class. So nothing here reads a whole
+class: each statement walks the index over tenant, class and age from one end, and stops at a bound.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from fakesieve.erasure.retention import is_begun
+from fakesieve.erasure.retention import list_classes
 from fakesieve.records.erasure import DEFAULT_CLASS, RetentionClass
 from fakesieve.records.videos import Video
+
+LISTED_MAX = 10_000
+FORESEEN_MAX = 100_000
+"""So many videos of a class are counted, in the list of classes and before one changes: at worst one read of
+the disk for each. Of more it is said that there are at least so many. Measured on 400,000 videos in the role
+of the API: 0.1 s and 0.9 s, and 1.3 s for counting all classes whole.
+"""
+# The order of the index. Within a branch the class is the same, which the planner does not know of NULL.
+_BY_AGE = (Video.retention_class, Video.create_time)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many videos there are; where not ``is_whole``, at least so many."""
+
+    videos: int
+    is_whole: bool
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What a time to keep does to the videos of a class.
+    """What a time to keep does to the videos of a class, as of one instant.
 
-    Of ``videos`` a legal hold keeps ``held``, and ``due`` are erased by the next sweep. ``next_end`` is when
-    the first of the others is over; None where none ever is.
+    Of ``videos`` those over the time are ``due`` for the next sweep or ``held`` back by a legal hold.
+    ``next_end`` is when the first of the others is over; None where none ever is.
     """
 
-    videos: int
-    held: int
-    due: int
+    videos: Count
+    held: Count
+    due: Count
     next_end: datetime | None
 
 
-def foresee(session: Session, name: str, keep_s: int | None) -> Reach:
+def read_clock(session: Session) -> datetime:
+    """Return when the transaction has begun, by the clock that the sweep goes by."""
+    return session.scalars(select(func.now())).one()
+
+
+def foresee(session: Session, name: str, keep_s: int | None, at: datetime) -> Reach:
     """Return what becomes of the videos of a class if they are kept so long; None is without an end.
 
     The class ``default`` holds those without one. Deleted videos have a time of their own and do not count.
     """
-    free = Video.hold_time.is_(None)
-    over = _is_over(keep_s)
-    counted = select(
-        func.count().label("videos"),
-        func.count().filter(~free).label("held"),
-        func.count().filter(free & over).label("due"),
-        func.min(Video.create_time).filter(free & ~over).label("first"),
-    )
-    row = session.execute(counted.where(*_of_class(name))).one()
-    ends = None if keep_s is None or row.first is None else row.first + timedelta(seconds=keep_s)
-    return Reach(row.videos, row.held, row.due, ends)
+    videos = _sum_up([_count(session, each, FORESEEN_MAX) for each in _branch(name)], FORESEEN_MAX)
+    if keep_s is None:
+        nothing = Count(0, is_whole=True)
+        return Reach(videos, nothing, nothing, None)
+    begin, held, due, firsts = at - timedelta(seconds=keep_s), 0, 0, list[datetime]()
+    for branch in _branch(name):
+        in_branch = _count_over(session, branch & (Video.create_time < begin))
+        held, due = held + in_branch[0], due + in_branch[1]
+        later = select(Video.create_time).where(branch, Video.hold_time.is_(None), Video.create_time >= begin)
+        firsts += session.scalars(later.order_by(*_BY_AGE).limit(1)).all()
+    is_whole = held + due <= FORESEEN_MAX
+    first = min(firsts, default=None)
+    end = None if first is None else first + timedelta(seconds=keep_s)
+    held, due = min(held, FORESEEN_MAX), min(due, FORESEEN_MAX)
+    return Reach(videos, Count(held, is_whole), Count(due, is_whole), end)
 
 
-def list_due(session: Session, name: str, keep_s: int | None, limit: int) -> Sequence[str]:
-    """Return ids of videos that the next sweep would erase, the oldest first."""
-    wanted = select(Video.id).where(*_of_class(name), Video.hold_time.is_(None), _is_over(keep_s))
-    return session.scalars(wanted.order_by(Video.create_time, Video.id).limit(limit)).all()
+def list_due(session: Session, name: str, keep_s: int | None, at: datetime, limit: int) -> Sequence[str]:
+    """Return ids of videos that are due for the next sweep as of an instant, the oldest first."""
+    if keep_s is None:
+        return ()
+    found = list[tuple[datetime, str]]()
+    for branch in _branch(name):
+        wanted = select(Video.create_time, Video.id).where(
+            branch, Video.hold_time.is_(None), Video.create_time < at - timedelta(seconds=keep_s)
+        )
+        rows = session.execute(wanted.order_by(*_BY_AGE, Video.id).limit(limit))
+        found += [(row.create_time, row.id) for row in rows]
+    return [video_id for _, video_id in sorted(found)[:limit]]
 
 
-def count_by_class(session: Session) -> Mapping[str, int]:
-    """Return how many videos each class holds; those without one count for ``default``."""
-    name = func.coalesce(Video.retention_class, DEFAULT_CLASS)
-    rows = session.execute(select(name, func.count()).where(*_living()).group_by(name))
-    return {row[0]: row[1] for row in rows}
+def count_by_class(session: Session) -> Mapping[str, Count]:
+    """Return how many videos each class holds, and ``default`` also where it is not there."""
+    names = {DEFAULT_CLASS, *(line.name for line in list_classes(session))}
+    return {
+        name: _sum_up([_count(session, each, LISTED_MAX) for each in _branch(name)], LISTED_MAX)
+        for name in names
+    }
 
 
 def find_keep(session: Session, tenant_id: str, name: str | None) -> int | None:
@@ -63,15 +103,29 @@ def find_keep(session: Session, tenant_id: str, name: str | None) -> int | None:
     return None if found is None else found.keep_s
 
 
-def _of_class(name: str) -> tuple[ColumnElement[bool], ...]:
-    return (*_living(), func.coalesce(Video.retention_class, DEFAULT_CLASS) == name)
+def _branch(name: str) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that share out the videos of a class, each answered by one walk of the index."""
+    living = Video.delete_time.is_(None)  # an erasure that begins sets it too
+    yield (Video.retention_class == name) & living
+    if name == DEFAULT_CLASS:
+        yield Video.retention_class.is_(None) & living
 
 
-def _living() -> tuple[ColumnElement[bool], ...]:
-    return (Video.delete_time.is_(None), ~is_begun())
+def _count(session: Session, branch: ColumnElement[bool], most: int) -> int:
+    # In the order of the index: without one, the planner may look for a class of few in the whole table.
+    found = select(Video.id).where(branch).order_by(*_BY_AGE).limit(most + 1).subquery()
+    return session.scalars(select(func.count()).select_from(found)).one()
 
 
-def _is_over(keep_s: int | None) -> ColumnElement[bool]:
-    if keep_s is None:
-        return Video.create_time.is_(None)
-    return Video.create_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, keep_s * 1.0)
+def _count_over(session: Session, over: ColumnElement[bool]) -> tuple[int, int]:
+    """Return how many of the oldest videos that fit are held and how many are free."""
+    free = Video.hold_time.is_(None).label("is_free")
+    found = select(free).where(over).order_by(*_BY_AGE).limit(FORESEEN_MAX + 1).subquery()
+    counted = select(func.count().label("all"), func.count().filter(found.c.is_free).label("free"))
+    row = session.execute(counted.select_from(found)).one()
+    return row.all - row.free, row.free
+
+
+def _sum_up(counts: Sequence[int], most: int) -> Count:
+    total = sum(counts)
+    return Count(min(total, most), is_whole=total <= most)

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from api.pages.forms import Form, FormDep
 from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
-from api.pages.retention_words import Unit, check_said, read_class, split_keep, write_keep
+from api.pages.retention_words import Unit, check_said, read_class, split_keep, write_count, write_keep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import not_found
-from fakesieve.erasure.foresight import count_by_class, find_keep, foresee, list_due
+from fakesieve.erasure.foresight import Count, count_by_class, find_keep, foresee, list_due, read_clock
 from fakesieve.erasure.retention import list_classes, remove_class, set_class
 from fakesieve.records.erasure import DEFAULT_CLASS
 from fakesieve.records.video_names import name_videos
@@ -58,12 +58,14 @@ class Change:
 def show_classes(request: Request, session: PageTransaction, done: DoneDep, name: _Text = "") -> Response:
     """Show all classes and how many videos each holds; ``name`` fills the form with one that is there."""
     lines = list_classes(session)
+    counts = count_by_class(session)
     changed = next((line for line in lines if line.name == name), None)
     return render(
         request,
         "retention.html",
         lines=[(line, write_keep(line.keep_s)) for line in lines],
-        counts=count_by_class(session),
+        counts={each: write_count(count) for each, count in counts.items()},
+        is_one=counts[DEFAULT_CLASS] == Count(1, is_whole=True),
         default=DEFAULT_CLASS,
         has_default=any(line.name == DEFAULT_CLASS for line in lines),
         name=name,
@@ -94,7 +96,7 @@ def ask_set(
 def take_set(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Make a class, or change how long it keeps, if that erases no more at once than the page has said."""
     name, keep_s = read_class(form)
-    check_said(form, foresee(session, name, keep_s).due)
+    check_said(form, foresee(session, name, keep_s, read_clock(session)).due.videos)
     set_class(session, person.tenant_id, person.id, name, keep_s)
     return go_back(person, PLACE, "set")
 
@@ -110,7 +112,7 @@ def ask_removal(class_name: _Name, request: Request, person: PersonDep, session:
 def take_removal(class_name: _Name, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Remove a class, if that erases no more at once than the page has said."""
     _, after = _find_change(session, person, class_name)
-    check_said(form, foresee(session, class_name, after).due)
+    check_said(form, foresee(session, class_name, after, read_clock(session)).due.videos)
     remove_class(session, person.tenant_id, person.id, class_name)
     return go_back(person, PLACE, "removed")
 
@@ -125,8 +127,9 @@ def _find_change(session: Session, person: Person, name: str) -> tuple[int, int 
 
 
 def _ask(request: Request, session: Session, change: Change) -> Response:
-    reach = foresee(session, change.name, change.after_s)
-    due = list_due(session, change.name, change.after_s, SHOWN) if reach.due else ()
+    at = read_clock(session)
+    reach = foresee(session, change.name, change.after_s, at)
+    due = list_due(session, change.name, change.after_s, at, SHOWN)
     return render(
         request,
         "retain.html",
@@ -135,6 +138,7 @@ def _ask(request: Request, session: Session, change: Change) -> Response:
         after=write_keep(change.after_s),
         is_default=change.name == DEFAULT_CLASS,
         reach=reach,
+        write_count=write_count,
         due=due,
         names=name_videos(session, due),
     )

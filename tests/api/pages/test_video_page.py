@@ -229,7 +229,7 @@ def test_a_class_that_is_removed_leaves_its_videos_to_the_default_one(
     assert not is_due(module_database, own)
     post(client, own, "hold")
     held = client.get("/videos/retention/news/remove").text
-    assert "of these under a legal hold</dt><dd>1<" in held
+    assert "over that time, but under a legal hold</dt><dd>1<" in held
     assert "Nothing is erased at once." in held
     assert "The class is gone." in client.post("/videos/retention/news/remove", data=token).text
     assert set(read_classes(module_database, own)) == {"default"}
