@@ -17,6 +17,8 @@ from fakesieve.values.erasure import KEEP_S_MAX, ErasureCause, ErasureState
 
 PURGE_S = 7 * 86_400
 PURGE_S_MAX = 90 * 86_400
+# The first half of the lock on what the classes of a tenant are. Taken before any row of a video is locked.
+_LOCK = 0x726574
 _PLAIN = {"synchronize_session": False}
 
 
@@ -29,8 +31,21 @@ class DueErasure:
     cause: ErasureCause
 
 
+def lock_classes(session: Session, tenant_id: str) -> None:
+    """Let nobody else change classes, or what any of them keeps, until the transaction ends.
+
+    Whoever counts first what a change erases takes it before the count; the change itself takes it too.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(tenant_id))))
+
+
 def lock_video(session: Session, video_id: str) -> Video:
-    """Return a video whose fate nobody else changes until the transaction ends; NOT_FOUND without one."""
+    """Return a video whose fate nobody else changes until the transaction ends; NOT_FOUND without one.
+
+    Waits for a change of classes that is being made, and holds the next one back.
+    """
+    hold = func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(Video.tenant_id))
+    session.execute(select(hold).where(Video.id == video_id))
     wanted = select(Video).where(Video.id == video_id).with_for_update()
     video = session.scalar(wanted, execution_options={"populate_existing": True})
     if video is None:
@@ -120,6 +135,7 @@ def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: i
     """
     if not 0 < keep_s <= KEEP_S_MAX:
         raise ValueError("a class keeps videos for some time, at most a hundred years")
+    lock_classes(session, tenant_id)
     row = insert(RetentionClass).values(tenant_id=tenant_id, name=name, keep_s=keep_s)
     session.execute(
         row.on_conflict_do_update(index_elements=["tenant_id", "name"], set_={"keep_s": row.excluded.keep_s})
@@ -132,6 +148,7 @@ def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: i
 
 def remove_class(session: Session, tenant_id: str, actor: str, name: str) -> None:
     """Remove a class; its videos are kept by the default one from now on."""
+    lock_classes(session, tenant_id)
     gone = delete(RetentionClass).where(RetentionClass.tenant_id == tenant_id, RetentionClass.name == name)
     found = session.scalar(gone.returning(RetentionClass.name), execution_options=_PLAIN)
     if found is None:

@@ -2,21 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
+from api.pages.foreseen import SAID_S, check_foreseen, write_said
 from api.pages.forms import Form, FormDep
 from api.pages.notices import DoneDep, go_back
 from api.pages.people import Person, PersonDep
-from api.pages.retention_words import Unit, check_said, read_class, split_keep, write_count, write_keep
+from api.pages.retention_words import Unit, read_class, split_keep, write_count, write_keep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
-from api.problems import not_found
-from fakesieve.erasure.foresight import Count, count_by_class, find_keep, foresee, list_due, read_clock
-from fakesieve.erasure.retention import list_classes, remove_class, set_class
+from api.problems import Problem, not_found
+from fakesieve.erasure.foresight import Count, count_by_class, find_keep, foresee, list_due, mark_now
+from fakesieve.erasure.retention import list_classes, lock_classes, remove_class, set_class
+from fakesieve.reasons import Reason
 from fakesieve.records.erasure import DEFAULT_CLASS
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.people import UserRole
@@ -89,14 +92,15 @@ def ask_set(
     of, keep_s = read_class(Form({field: (text,) for field, text in given.items()}))
     before = find_keep(session, person.tenant_id, of)
     kind = Kind.NEW if before is None else Kind.CHANGED
-    return _ask(request, session, Change(kind, of, before, keep_s, given))
+    return _ask(request, session, person, Change(kind, of, before, keep_s, given))
 
 
 @router.post(f"{PLACE}/set", dependencies=_ADMIN)
 def take_set(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Make a class, or change how long it keeps, if that erases no more at once than the page has said."""
     name, keep_s = read_class(form)
-    check_said(form, foresee(session, name, keep_s, read_clock(session)).due.videos)
+    lock_classes(session, person.tenant_id)
+    check_foreseen(session, person.tenant_id, form, name, keep_s)
     set_class(session, person.tenant_id, person.id, name, keep_s)
     return go_back(person, PLACE, "set")
 
@@ -105,14 +109,19 @@ def take_set(form: FormDep, person: PersonDep, session: PageTransaction) -> Resp
 def ask_removal(class_name: _Name, request: Request, person: PersonDep, session: PageTransaction) -> Response:
     """Ask whether a class is to be removed, and say what keeps its videos then, or erases them."""
     before, after = _find_change(session, person, class_name)
-    return _ask(request, session, Change(Kind.REMOVED, class_name, before, after))
+    given = {"after": _name_after(after)}
+    return _ask(request, session, person, Change(Kind.REMOVED, class_name, before, after, given))
 
 
 @router.post(f"{PLACE}/{{class_name}}/remove", dependencies=_ADMIN)
 def take_removal(class_name: _Name, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Remove a class, if that erases no more at once than the page has said."""
+    lock_classes(session, person.tenant_id)
     _, after = _find_change(session, person, class_name)
-    check_said(form, foresee(session, class_name, after, read_clock(session)).due.videos)
+    if form.read("after") != _name_after(after):
+        seen = f"the class {DEFAULT_CLASS}, which would keep the videos, has changed; nothing was removed"
+        raise Problem(Reason.STATE_CONFLICT, seen, hint="load the page again, and look at what it says now")
+    check_foreseen(session, person.tenant_id, form, class_name, after)
     remove_class(session, person.tenant_id, person.id, class_name)
     return go_back(person, PLACE, "removed")
 
@@ -126,10 +135,15 @@ def _find_change(session: Session, person: Person, name: str) -> tuple[int, int 
     return before, after
 
 
-def _ask(request: Request, session: Session, change: Change) -> Response:
-    at = read_clock(session)
-    reach = foresee(session, change.name, change.after_s, at)
-    due = list_due(session, change.name, change.after_s, at, SHOWN)
+def _name_after(keep_s: int | None) -> str:
+    """Return for how long videos are kept after a removal, as its form says that its page has said it."""
+    return "" if keep_s is None else str(keep_s)
+
+
+def _ask(request: Request, session: Session, person: Person, change: Change) -> Response:
+    mark = mark_now(session, person.tenant_id)
+    reach = foresee(session, change.name, change.after_s, mark.time)
+    due = list_due(session, change.name, change.after_s, mark.time, SHOWN)
     return render(
         request,
         "retain.html",
@@ -138,6 +152,9 @@ def _ask(request: Request, session: Session, change: Change) -> Response:
         after=write_keep(change.after_s),
         is_default=change.name == DEFAULT_CLASS,
         reach=reach,
+        as_of=mark.time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        said_minutes=SAID_S // 60,
+        fields={**change.form, **write_said(reach, mark)},
         write_count=write_count,
         due=due,
         names=name_videos(session, due),

@@ -11,15 +11,14 @@ from sqlalchemy import text
 from api.pages.erasure_words import write_receipt
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, load_erasure
-from fakesieve.erasure.retention import find_due, list_classes
 from fakesieve.jobs.rows import HostBeat
 from fakesieve.jobs.sql.store import SqlJobStore
-from fakesieve.people.accounts import find_user
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.tags import read_tags
 from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import choose, focus, focus_field
 from tests.api.pages.browsing import enter as enter_in_browser
+from tests.api.pages.keeping import is_due, make_older, post, read_classes, send_class, set_class
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_scene
 
 
@@ -28,45 +27,16 @@ def own(module_database: Database) -> Scene:
     return make_scene(module_database, f"tenant-{secrets.token_hex(4)}")
 
 
-def post(client: TestClient, own: Scene, act: str, **fields: str):
-    token = find_token(client.get("/queue").text)
-    return client.post(f"/videos/{own.video_id}/{act}", data={"form_token": token} | fields)
-
-
 def list_acts(database: Database, own: Scene) -> list[str]:
     with database.transaction(tenant_id=own.tenant_id) as session:
         lines = list_audit(session, AuditSearch(own.video_id))
         return [line.action for line in reversed(lines) if line.actor.startswith("usr_")]
 
 
-def make_older(database: Database, own: Scene, days: int) -> None:
-    """Have the scene's video be there for so long."""
-    with database.transaction(tenant_id=None) as session:
-        older = text("UPDATE video SET create_time = now() - make_interval(days => :days) WHERE id = :id")
-        session.execute(older, {"days": days, "id": own.video_id})
-
-
-def read_classes(database: Database, own: Scene) -> dict[str, int]:
-    with database.transaction(tenant_id=own.tenant_id) as session:
-        return {each.name: each.keep_s for each in list_classes(session)}
-
-
-def is_due(database: Database, own: Scene) -> bool:
-    """Whether the next sweep of the reconciler would erase the scene's video."""
-    with database.transaction(tenant_id=None) as session:
-        return own.video_id in {each.video_id for each in find_due(session, 1000)}
-
-
 def find_due_field(page: str) -> str:
     """Return how many videos a page says are erased at once, as its form sends it."""
     (found,) = re.findall(r'name="due" value="(\d+)"', page)
     return found
-
-
-def set_class(client: TestClient, name: str, days: int, due: int = 0):
-    form = {"name": name, "keep": str(days), "unit": "days", "due": str(due)}
-    token = find_token(client.get("/queue").text)
-    return client.post("/videos/retention/set", data={"form_token": token} | form)
 
 
 @pytest.mark.parametrize("role", [UserRole.VIEWER, UserRole.REVIEWER])
@@ -78,7 +48,8 @@ def test_these_pages_are_for_admins(client: TestClient, own: Scene, role: UserRo
     assert {post(client, own, act).status_code for act in acts} == {403}
     asked = ("retention", "retention/set", "retention/short/remove", f"{own.video_id}/classify")
     assert {client.get(f"/videos/{each}").status_code for each in asked} == {403}
-    assert set_class(client, "short", 1).status_code == 403
+    form = {"form_token": find_token(client.get("/queue").text), "name": "short", "keep": "1", "unit": "days"}
+    assert send_class(client, form).status_code == 403
     assert "/videos/" not in client.get(f"/r/{own.analysis_id}").text
 
 
@@ -184,70 +155,6 @@ def test_a_video_is_erased_by_keyboard_alone_and_leaves_its_receipt(
     expect(page.locator("main")).to_contain_text("completed")
     page.goto(f"/r/{own.analysis_id}")
     expect(page.locator("main")).to_contain_text("NOT_FOUND")
-
-
-def test_what_a_shorter_class_erases_is_said_and_nothing_more_is_erased(
-    client: TestClient, own: Scene, module_database: Database
-):
-    make_older(module_database, own, 40)
-    enter(client, own, UserRole.ADMIN)
-    asked = client.get("/videos/retention/set?name=default&keep=30&unit=days").text
-    assert "It holds for all videos without a class, which are kept without an end now." in asked
-    assert "erased at once</dt><dd>1<" in asked
-    assert f'href="/videos/{own.video_id}"' in asked
-    assert "Make it and erase 1 video<" in asked
-    unsaid = set_class(client, "default", 30)
-    assert (unsaid.status_code, "this would erase 1 video at once" in unsaid.text) == (409, True)
-    assert (read_classes(module_database, own), is_due(module_database, own)) == ({}, False)
-    assert "<td>50 days</td>" in set_class(client, "default", 50).text
-    assert not is_due(module_database, own)
-    assert set_class(client, "default", 30, due=1).status_code == 200
-    assert is_due(module_database, own)
-    with module_database.transaction(tenant_id=own.tenant_id) as session:
-        admin = find_user(session, own.tenant_id, own.email(UserRole.ADMIN))
-        told = [
-            (line.actor, line.action, line.details) for line in list_audit(session, AuditSearch("default"))
-        ]
-    assert told == [
-        (admin, "retention.set", {"name": "default", "keep_s": days * 86_400}) for days in (30, 50)
-    ]
-
-
-def test_a_class_that_is_removed_leaves_its_videos_to_the_default_one(
-    client: TestClient, own: Scene, module_database: Database
-):
-    make_older(module_database, own, 40)
-    enter(client, own, UserRole.ADMIN)
-    set_class(client, "news", 365)
-    post(client, own, "classify", retention_class="news")
-    set_class(client, "default", 30)
-    assert (
-        "kept by the default class from then on: 30 days" in client.get("/videos/retention/news/remove").text
-    )
-    token = {"form_token": find_token(client.get("/videos/retention/news/remove").text)}
-    assert client.post("/videos/retention/news/remove", data=token).status_code == 409
-    assert not is_due(module_database, own)
-    post(client, own, "hold")
-    held = client.get("/videos/retention/news/remove").text
-    assert "over that time, but under a legal hold</dt><dd>1<" in held
-    assert "Nothing is erased at once." in held
-    assert "The class is gone." in client.post("/videos/retention/news/remove", data=token).text
-    assert set(read_classes(module_database, own)) == {"default"}
-    assert client.get("/videos/retention/news/remove").status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("name", "keep", "unit"), [("Short", "1", "days"), ("short", "0", "days"), ("short", "36501", "days")]
-)
-def test_what_no_class_can_be_is_refused(
-    client: TestClient, own: Scene, module_database: Database, name: str, keep: str, unit: str
-):
-    enter(client, own, UserRole.ADMIN)
-    form = {"name": name, "keep": keep, "unit": unit}
-    assert client.get("/videos/retention/set", params=form).status_code == 422
-    token = {"form_token": find_token(client.get("/queue").text)}
-    assert client.post("/videos/retention/set", data=token | form).status_code == 422
-    assert read_classes(module_database, own) == {}
 
 
 def test_a_class_is_given_once_its_end_was_said(client: TestClient, own: Scene, module_database: Database):
