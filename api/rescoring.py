@@ -1,9 +1,9 @@
 """Scoring videos again by another model: what that would take, and its start; for programs and for pages."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -18,9 +18,12 @@ from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
-from fakesieve.records.model_lists import ModelLine, Target, count_hosts, find_targets
+from fakesieve.records.model_lists import ModelLine, count_hosts
+from fakesieve.records.rescore_targets import Begun, Target, find_begun, walk_targets
 from fakesieve.records.tenants import Caller
-from fakesieve.records.videos import map_sources
+
+NAMED_MAX = 100
+"""Videos out of reach that are named; all of them are counted."""
 
 
 class Begin(Protocol):
@@ -39,23 +42,57 @@ class RescoreOrder:
     lane: Lane
     key: str | None = None
 
+    @property
+    def batch_key(self) -> str | None:
+        """The key of its batch."""
+        return None if self.key is None else f"api:{self.key}"
+
+    @property
+    def job_prefix(self) -> str | None:
+        """What stands before the id of a video in the key of its job.
+
+        By video, not by place in the list: what was scored meanwhile is missing when the call is sent again.
+        """
+        return None if self.key is None else f"rescore/{hashlib.sha256(self.key.encode()).hexdigest()[:32]}/"
+
+
+@dataclass
+class _Found:
+    """What a walk over the videos that fit has come by: jobs by video, and those that have none."""
+
+    jobs: dict[str, NewJob] = field(default_factory=dict[str, NewJob])
+    live: int = 0
+    unreachable: int = 0
+    named: list[str] = field(default_factory=list[str])
+
 
 @dataclass(frozen=True)
 class RescorePlan:
-    """Jobs by video: those that the filter finds and the model has not scored, where they can be reached.
+    """Jobs by video that are still to be started; ``begun`` is what a call under the same key has started.
 
-    ``video_count`` counts all of them; ``other_hosts`` running hosts with another model, or an unknown one.
+    ``unreachable`` counts videos whose object the tenant may not name now, or that was not there when a job
+    last looked; the first of them are in ``unreachable_ids``. ``live`` counts those that are left out as one
+    of their jobs waits or runs. Both are those on the way to the last video that is taken. ``other_hosts``
+    counts running hosts with another model, or an unknown one.
     """
 
     line: ModelLine
-    video_count: int
     jobs: Mapping[str, NewJob]
+    unreachable: int
+    unreachable_ids: tuple[str, ...]
+    live: int
     other_hosts: int
+    begun: Begun | None = None
 
     @property
-    def unreachable(self) -> int:
-        """Videos whose object the tenant may not name now."""
-        return self.video_count - len(self.jobs)
+    def job_count(self) -> int:
+        """Jobs of the order, those that were started before with them."""
+        return len(self.jobs) + (0 if self.begun is None else len(self.begun.video_ids))
+
+    @property
+    def video_count(self) -> int:
+        """Videos of the order: those with a job and those out of reach."""
+        return self.job_count + self.unreachable
 
     @property
     def can_run(self) -> bool:
@@ -64,37 +101,53 @@ class RescorePlan:
 
 
 def plan_rescore(session: Session, caller: Caller, places: Places, order: RescoreOrder) -> RescorePlan:
-    """Return what an order would start; nothing is started."""
-    line, hosts = order.line, count_hosts(session)
-    targets = find_targets(session, caller.tenant_id, line.id, order.wanted, limit=order.videos_max)
+    """Return what an order would start; nothing is started.
+
+    Under a key that was begun with, that is what was counted then and has not been started yet.
+    """
+    hosts = count_hosts(session)
+    begun = None
+    if order.batch_key is not None and order.job_prefix is not None:
+        begun = find_begun(session, caller.tenant_id, order.batch_key, order.job_prefix)
+    found = _find_jobs(session, caller, places, order, begun)
     return RescorePlan(
-        line,
-        len(targets),
-        _make_jobs(session, caller, places, order, targets),
-        sum(count for model_id, count in hosts.items() if model_id != line.id),
+        order.line,
+        found.jobs,
+        found.unreachable,
+        tuple(found.named),
+        found.live,
+        sum(count for model_id, count in hosts.items() if model_id != order.line.id),
+        begun,
     )
 
 
 def check_start(session: Session, tenant_id: str, plan: RescorePlan) -> None:
-    """Raise ``Problem`` for what cannot be started now: ENGINE_UNAVAILABLE, QUOTA_EXCEEDED."""
-    _check_hosts(plan.line, plan.other_hosts)
-    open_quota(session, tenant_id, wanted=len(plan.jobs))
+    """Raise ``Problem`` for what cannot be started now: ENGINE_UNAVAILABLE, QUOTA_EXCEEDED.
+
+    The rest of a call that was cut off has its quota: ``submit_batch`` alone looks whether it still fits.
+    """
+    if plan.begun is None:
+        _check_hosts(plan.line, plan.other_hosts)
+        open_quota(session, tenant_id, wanted=len(plan.jobs))
+    elif plan.jobs:
+        _check_hosts(plan.line, plan.other_hosts)
 
 
 def start_rescore(
     jobs: SqlJobStore, begin: Begin, caller: Caller, plan: RescorePlan, order: RescoreOrder
 ) -> str:
-    """Submit the jobs of a plan in steps and return the id of their batch. Raises as ``check_start``."""
+    """Submit the jobs of a plan in steps and return the id of their batch.
+
+    Raises as ``check_start``, and ``BatchEnded`` where somebody has ended the batch of a call that was cut
+    off.
+    """
     with begin() as session:
         check_start(session, caller.tenant_id, plan)
     batch = NewBatch(
-        caller.tenant_id,
-        f"rescore by {plan.line.name}",
-        order.lane,
-        idempotency_key=None if order.key is None else f"api:{order.key}",
+        caller.tenant_id, f"rescore by {plan.line.name}", order.lane, idempotency_key=order.batch_key
     )
     batch_id = submit_batch(jobs, batch, list(plan.jobs.values())).batch_id
-    details = {"model_id": plan.line.id, "jobs": len(plan.jobs)}
+    details = {"model_id": plan.line.id, "jobs": plan.job_count}
     with begin() as session:
         note_act(session, caller, "analyses.rescored", batch_id, details)
     return batch_id
@@ -117,23 +170,49 @@ def _check_hosts(line: ModelLine, others: int) -> None:
         )
 
 
-def _make_jobs(
-    session: Session, caller: Caller, places: Places, order: RescoreOrder, targets: Sequence[Target]
-) -> dict[str, NewJob]:
-    """Return a job for the newest place of each video that the tenant may still name."""
-    sources = map_sources(session, [target.video_id for target in targets])
-    # By video, not by place in the list: what was scored meanwhile is missing when the call is sent again.
-    key = order.key
-    prefix = None if key is None else f"rescore/{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-    jobs = dict[str, NewJob]()
-    for target in targets:
-        for source in reversed(sources.get(target.video_id, ())):
-            ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
-            if places.may_read(ref):
-                new = NewJob(
-                    caller.tenant_id, ref, order.lane, external_id=target.external_id, source_kind=source.kind
-                )
-                named = None if prefix is None else f"{prefix}/{target.video_id}"
-                jobs[target.video_id] = replace(new, idempotency_key=named)
-                break
-    return jobs
+def _find_jobs(
+    session: Session, caller: Caller, places: Places, order: RescoreOrder, begun: Begun | None
+) -> _Found:
+    """Walk over the videos that fit until as many as are wanted can be reached.
+
+    A call that goes on walks as far as it did the first time, so that it counts the same.
+    """
+    taken = frozenset[str]() if begun is None else begun.video_ids
+    room = order.videos_max - len(taken)
+    if begun is not None and begun.places is not None:
+        room = begun.places
+    is_short = len(taken) + room < order.videos_max  # all that there were: no video ended the walk
+    last, found = max(taken, default=""), _Found()
+    for target in walk_targets(session, caller.tenant_id, order.line.id, order.wanted):
+        is_full = len(found.jobs) >= room
+        if is_full and not is_short and target.video_id > last:
+            break
+        if target.video_id in taken:
+            continue
+        if target.is_live:
+            found.live += 1
+            continue
+        new = _make_job(caller, places, order, target)
+        if new is None:
+            found.unreachable += 1
+            found.named += [target.video_id][: NAMED_MAX - len(found.named)]
+        elif not is_full:
+            found.jobs[target.video_id] = new
+    return found
+
+
+def _make_job(caller: Caller, places: Places, order: RescoreOrder, target: Target) -> NewJob | None:
+    """Return a job for the newest place of a video that the tenant may still name; None without one."""
+    prefix = order.job_prefix
+    for source in reversed(target.sources):
+        ref = VideoRef(source.bucket, source.key, source.version_id, source.etag, source.size_bytes)
+        if places.may_read(ref):
+            return NewJob(
+                caller.tenant_id,
+                ref,
+                order.lane,
+                idempotency_key=None if prefix is None else f"{prefix}{target.video_id}",
+                external_id=target.external_id,
+                source_kind=source.kind,
+            )
+    return None

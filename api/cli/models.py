@@ -77,6 +77,7 @@ def rescore(
         lines = {
             "would score" if dry_run else "scores": done.videos,
             "out of reach": done.unreachable or None,
+            "left out, a job waits or runs": done.live or None,
             "hosts": f"{done.hosts} with the model, {done.other_hosts} with another",
             "batch": done.batch_id,
         }

@@ -27,7 +27,7 @@ from fakesieve.model_changes import change_alias, go_back
 from fakesieve.reasons import Reason
 from fakesieve.records.model_comparisons import FLIPS_MAX, Comparison, compare_models
 from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
-from fakesieve.records.tenants import Caller
+from fakesieve.records.tenants import Caller, load_quota
 from fakesieve.scopes import Scope
 
 router = ApiRouter(tags=["models"])
@@ -104,25 +104,31 @@ def rescore_analyses(
     """Score videos again by another model: those whose analyses fit a filter and that it has not scored.
 
     A job runs on whatever host takes it, so all running hosts must have the model; else nothing is started
-    (ENGINE_UNAVAILABLE). `dry_run` counts and says so. Jobs are submitted in steps: a call that was cut off
-    goes on in its batch when it is sent again under the same `Idempotency-Key`.
+    (ENGINE_UNAVAILABLE). `dry_run` counts and says so. Videos that cannot be reached are counted and passed
+    over, as are those of which a job waits or runs. Jobs are submitted in steps: a call that was cut off goes
+    on in its batch when it is sent again under the same `Idempotency-Key`, and takes no more than the first
+    time.
     """
     key, wanted = request.headers.get(HEADER), read_caller_filter(body.filter, caller)
     with begin() as session:
         line = _find(session, caller, body.model)
         order = RescoreOrder(line, wanted, body.videos_max, body.lane, key)
-        places = read_places(open_quota(session, caller.tenant_id, wanted=0), services.settings.bucket)
+        places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
         plan = plan_rescore(session, caller, places, order)
+        if plan.begun is None:
+            open_quota(session, caller.tenant_id, wanted=0)
     answer = RescoreOut(
         model_id=line.id,
         videos=plan.video_count,
         unreachable=plan.unreachable,
+        unreachable_video_ids=list(plan.unreachable_ids),
+        live=plan.live,
         hosts=line.hosts,
         other_hosts=plan.other_hosts,
         can_run=plan.can_run,
         batch_id=None,
     )
-    if body.dry_run or not plan.jobs:
+    if body.dry_run or not plan.job_count:
         return answer
     batch_id = start_rescore(jobs, begin, caller, plan, order)
     response.headers["Location"] = f"/v1/batches/{batch_id}"

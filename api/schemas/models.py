@@ -76,7 +76,9 @@ class RescoreBody(Request):
     ]
     filter: FilterBody = None
     lane: Lane = Lane.BULK
-    videos_max: Annotated[Int, Field(ge=1, le=RESCORE_MAX)] = 1000
+    videos_max: Annotated[
+        Int, Field(ge=1, le=RESCORE_MAX, description="Jobs at most; videos out of reach do not count.")
+    ] = 1000
     dry_run: Annotated[Bool, Field(description="Only count.")] = False
 
 
@@ -85,10 +87,15 @@ class RescoreOut(Answer):
 
     object: Literal["rescore"] = "rescore"
     model_id: str
-    videos: Annotated[int, Field(description="Videos that fit and that the model has not scored yet.")]
-    unreachable: Annotated[
-        int, Field(description="Of these, videos whose object the tenant may not name now.")
+    videos: Annotated[
+        int, Field(description="Videos that fit and that the model has not scored yet, without `live`.")
     ]
+    unreachable: Annotated[
+        int,
+        Field(description="Of these, videos whose object the tenant may not name now, or that is not there."),
+    ]
+    unreachable_video_ids: Annotated[list[str], Field(description="The first 100 of them.")]
+    live: Annotated[int, Field(description="Videos that are left out, as one of their jobs waits or runs.")]
     hosts: Annotated[int, Field(description="Running hosts with the model.")]
     other_hosts: Annotated[int, Field(description="Running hosts with another, or with one that is unknown.")]
     can_run: Annotated[bool, Field(description="Whether every running host has the model.")]

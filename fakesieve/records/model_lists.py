@@ -1,4 +1,4 @@
-"""Models as a tenant sees them: what they are used for, which hosts run them, what they have yet to score."""
+"""Models as a tenant sees them: what they are used for and which hosts run them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,11 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from fakesieve.filters.check import Filter
-from fakesieve.records.analysis_lists import bounded, select_standing
-from fakesieve.records.analysis_tables import Analysis
-from fakesieve.records.filter_sql import Source, compile_filter
 from fakesieve.records.jobs import WorkerHost
 from fakesieve.records.models import AliasChange, Model, ModelCard
 from fakesieve.records.table import JsonObject
-from fakesieve.records.videos import Video
 from fakesieve.values.models import ModelAlias
 
 HOST_SILENCE_S = 120
@@ -130,33 +125,3 @@ def _replay(changes: Sequence[AliasChange]) -> list[tuple[int, str]]:
         elif change.model_id is not None:
             stack.append((change.id, change.model_id))
     return stack
-
-
-@dataclass(frozen=True)
-class Target:
-    """A video to be scored again, by its newest place."""
-
-    video_id: str
-    external_id: str | None
-
-
-def find_targets(
-    session: Session, tenant_id: str, model_id: str, wanted: Filter, *, limit: int
-) -> list[Target]:
-    """Return videos with an analysis that fits a filter, and none by the model yet."""
-    scored = aliased(Analysis)
-    done = select(scored.video_id).where(scored.tenant_id == tenant_id, scored.model_id == model_id)
-    statement = (
-        select_standing(
-            compile_filter(wanted, tenant_id),
-            tenant_id,
-            needs=(Source.VIDEO,),
-        )
-        .with_only_columns(Video.id, Video.external_id)
-        .where(Video.id.not_in(done))
-        .distinct()
-        .order_by(Video.id)
-        .limit(limit)
-    )
-    with bounded(session):
-        return [Target(row[0], row[1]) for row in session.execute(statement)]

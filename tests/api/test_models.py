@@ -1,22 +1,25 @@
 """Models over HTTP: what they are used for, what flips between two, and scoring again."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
+from engine.results import VideoScore
 from fakesieve.database import Database
 from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.rows import HostBeat, HostModel
-from fakesieve.jobs.sql.store import SqlJobStore
-from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
+from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
+from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import ModelFacts
-from fakesieve.records.videos import record_source
+from fakesieve.records.videos import Video, record_source
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import SCORES, store_result
 from tests.api.test_transactions import IDLE
@@ -24,8 +27,18 @@ from tests.databases import opened
 from tests.factories import MODEL, make_empty_score, make_score
 
 NEWER = ModelFacts("lv-compact", "cd" * 32, "onnxruntime-cpu", "f32")
+NEWEST = ModelFacts("lv-compact", "ef" * 32, "onnxruntime-cpu", "f32")
+Result = TypeVar("Result")
 Ids = dict[str, str]
 Hosts = Callable[[str, ModelFacts], None]
+
+
+def add_video(session: Session, caller: Caller, label: str, score: VideoScore | None = None) -> None:
+    """Store a video with a result of the older model, where its tenant may name it."""
+    analysis_id = store_result(session, caller.tenant_id, label, score or make_score(0.2))
+    video_id = session.scalar(text("SELECT video_id FROM analysis WHERE id = :id"), {"id": analysis_id})
+    ref = VideoRef("videos", f"{label}.mp4", None, "etag", 10)
+    record_source(session, tenant_id=caller.tenant_id, video_id=str(video_id), ref=ref)
 
 
 @pytest.fixture
@@ -34,12 +47,7 @@ def models(module_database: Database, acme: Caller) -> Ids:
     newer = {"high": make_score(0.2), "none": make_empty_score()}
     for label, score in SCORES.items():
         with module_database.transaction(tenant_id=acme.tenant_id) as session:
-            analysis_id = store_result(session, acme.tenant_id, label, score)
-            video_id = session.scalar(
-                text("SELECT video_id FROM analysis WHERE id = :id"), {"id": analysis_id}
-            )
-            ref = VideoRef("videos", f"{label}.mp4", None, "etag", 10)
-            record_source(session, tenant_id=acme.tenant_id, video_id=str(video_id), ref=ref)
+            add_video(session, acme, label, score)
             if label in newer:
                 store_result(session, acme.tenant_id, label, newer[label], model=NEWER)
     listed = acme.get("/v1/models").json()["data"]
@@ -112,6 +120,8 @@ def test_scoring_again_says_what_it_would_do(acme: Caller, models: Ids) -> None:
         "model_id": models["cd"],
         "videos": 1,
         "unreachable": 0,
+        "unreachable_video_ids": [],
+        "live": 0,
         "hosts": 0,
         "other_hosts": 0,
         "can_run": False,
@@ -149,38 +159,140 @@ def test_videos_are_scored_again_once_every_host_has_the_model(
     assert told == [(acme.key_id, {"model_id": models["cd"], "jobs": 1})]
 
 
+class CutOff:
+    """A store that is gone after some transactions."""
+
+    def __init__(self, store: SqlJobStore, runs: int) -> None:
+        self._store, self._runs = store, runs
+
+    def run(self, work: Callable[[SqlJobTransaction], Result]) -> Result:
+        """Run ``work`` where the store is still there."""
+        if self._runs == 0:
+            raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+        self._runs -= 1
+        return self._store.run(work)
+
+
+def add_newest(acme: Caller, hosts: Hosts) -> str:
+    """Return the id of a model that every host has and that has scored nothing."""
+    hosts("hst_newest", NEWEST)
+    listed = acme.get("/v1/models").json()["data"]
+    return next(each["id"] for each in listed if each["weights_sha256"] == NEWEST.weights_sha256)
+
+
+def list_jobs(database: Database, caller: Caller) -> list[str]:
+    """Return the keys of the objects of all jobs, in the order of the jobs."""
+    with database.transaction(tenant_id=caller.tenant_id) as session:
+        return list(session.scalars(select(Job.source_key).order_by(Job.create_time, Job.id)))
+
+
+def list_videos(database: Database, caller: Caller) -> list[tuple[str, str]]:
+    """Return ids and external ids of all videos, in the order in which they are taken."""
+    with database.transaction(tenant_id=caller.tenant_id) as session:
+        return [(row[0], str(row[1])) for row in session.execute(select(Video.id, Video.external_id))]
+
+
 def test_a_rescore_that_was_cut_off_goes_on_in_its_batch(
     module_database: Database, hosts: Hosts, acme: Caller, models: Ids, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jobs stand from their step on; sent again, the call passes over them and over what is scored by now."""
-    newest = ModelFacts("lv-compact", "ef" * 32, "onnxruntime-cpu", "f32")
-    hosts("hst_newest", newest)
-    model = next(
-        m for m in acme.get("/v1/models").json()["data"] if m["weights_sha256"] == newest.weights_sha256
-    )
-    asked, headers = {"model": model["id"]}, {"Idempotency-Key": "again"}
+    """It takes what was counted and no more, whatever was scored or came meanwhile, and asks no new quota."""
+    model = add_newest(acme, hosts)
+    asked, headers = {"model": model}, {"Idempotency-Key": "again"}
 
     def cut_off(store: SqlJobStore, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
-        submit_batch(store, new, jobs[:2])
-        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
-
-    def list_jobs() -> list[str]:
-        with module_database.transaction(tenant_id=acme.tenant_id) as session:
-            return list(session.scalars(select(Job.source_key).order_by(Job.create_time, Job.id)))
+        return submit_batch(cast("SqlJobStore", CutOff(store, runs=2)), new, jobs)  # the batch and one step
 
     with monkeypatch.context() as patch:
+        patch.setattr("fakesieve.jobs.submit._JOBS_AT_ONCE", 2)
         patch.setattr("api.rescoring.submit_batch", cut_off)
         assert reason_of(acme.post("/v1/analyses:rescore", asked, headers)) == (503, "DATABASE_UNAVAILABLE")
-    begun = list_jobs()
+    begun = list_jobs(module_database, acme)
     assert len(begun) == 2
     with module_database.transaction(tenant_id=acme.tenant_id) as session:
-        store_result(session, acme.tenant_id, begun[0].removesuffix(".mp4"), make_score(0.2), model=newest)
+        store_result(session, acme.tenant_id, begun[0].removesuffix(".mp4"), make_score(0.2), model=NEWEST)
+        add_video(session, acme, "late")
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE tenant SET jobs_max = 3 WHERE id = :id"), {"id": acme.tenant_id})
     answer = acme.post("/v1/analyses:rescore", asked, headers)
-    assert (answer.status_code, answer.json()["videos"]) == (202, 2)
-    assert sorted(list_jobs()) == ["high.mp4", "middle.mp4", "none.mp4"]
+    assert (answer.status_code, answer.json()["videos"]) == (202, 3)
+    assert sorted(list_jobs(module_database, acme)) == ["high.mp4", "middle.mp4", "none.mp4"]
     batch = acme.get(answer.headers["location"]).json()
     assert batch["id"] == answer.json()["batch_id"]
     assert (batch["state"], batch["counts"]["total"]) == ("running", 3)
+    again = acme.post("/v1/analyses:rescore", asked, headers)
+    assert again.json() == answer.json()
+
+
+def test_a_rescore_whose_answer_was_lost_takes_nothing_twice(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, headers = {"model": add_newest(acme, hosts), "videos_max": 2}, {"Idempotency-Key": "lost"}
+
+    def lose(*_: object, **__: object) -> None:
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.rescoring.note_act", lose)
+        assert reason_of(acme.post("/v1/analyses:rescore", asked, headers)) == (503, "DATABASE_UNAVAILABLE")
+    taken = list_jobs(module_database, acme)
+    answer = acme.post("/v1/analyses:rescore", asked, headers).json()
+    assert (answer["videos"], answer["live"]) == (2, 0)
+    assert list_jobs(module_database, acme) == taken
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        told = [line.details["jobs"] for line in list_audit(session, AuditSearch(answer["batch_id"]))]
+    assert told == [2]
+
+
+def test_a_second_start_takes_what_the_first_has_not(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    asked = {"model": add_newest(acme, hosts), "videos_max": 2}
+    counts: list[tuple[int, int]] = []
+    for _ in range(3):
+        answer = acme.post("/v1/analyses:rescore", asked).json()
+        counts.append((answer["videos"], answer["live"]))
+    assert counts == [(2, 0), (1, 2), (0, 3)]
+    assert sorted(list_jobs(module_database, acme)) == ["high.mp4", "middle.mp4", "none.mp4"]
+
+
+def test_videos_out_of_reach_are_named_and_do_not_stop_those_behind(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    asked = {"model": add_newest(acme, hosts), "videos_max": 1}
+    (closed, _), (gone, name), (_, last) = sorted(list_videos(module_database, acme))
+    with module_database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE source SET bucket = 'elsewhere' WHERE video_id = :id"), {"id": closed})
+    first = acme.post("/v1/analyses:rescore", asked).json()
+    assert (first["videos"], first["unreachable_video_ids"]) == (2, [closed])
+    assert list_jobs(module_database, acme) == [f"{name}.mp4"]
+    with module_database.transaction(tenant_id=None) as session:
+        lost = "UPDATE job SET state = 'failed', end_time = now(), error_reason = 'SOURCE_NOT_FOUND'"
+        session.execute(text(f"{lost} WHERE batch_id = :id"), {"id": first["batch_id"]})
+    second = acme.post("/v1/analyses:rescore", asked).json()
+    assert (second["videos"], second["unreachable"], second["unreachable_video_ids"]) == (
+        3,
+        2,
+        [closed, gone],
+    )
+    assert list_jobs(module_database, acme) == [f"{name}.mp4", f"{last}.mp4"]
+
+
+def test_a_video_that_is_submitted_again_is_in_reach_again(
+    module_database: Database, hosts: Hosts, acme: Caller, models: Ids
+) -> None:
+    asked = {"model": add_newest(acme, hosts)}
+    batch_id = acme.post("/v1/analyses:rescore", asked).json()["batch_id"]
+    with module_database.transaction(tenant_id=None) as session:
+        lost = "UPDATE job SET state = 'failed', end_time = now(), error_reason = 'SOURCE_CHANGED'"
+        session.execute(text(f"{lost} WHERE batch_id = :id"), {"id": batch_id})
+    ask = {**asked, "dry_run": True}
+    assert acme.post("/v1/analyses:rescore", ask).json()["unreachable"] == 3
+    found = NewJob(acme.tenant_id, VideoRef("videos", "high.mp4", None, "etag", 10))
+    job_id = submit_video(SqlJobStore(module_database, acme.tenant_id), found).job_id
+    assert acme.post("/v1/analyses:rescore", ask).json()["live"] == 1
+    acme.post(f"/v1/jobs/{job_id}:cancel")
+    answer = acme.post("/v1/analyses:rescore", ask).json()
+    assert (answer["videos"], answer["unreachable"]) == (3, 2)
 
 
 def test_no_transaction_is_held_while_a_rescore_is_submitted(

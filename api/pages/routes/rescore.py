@@ -124,12 +124,12 @@ def _start(form: Form, person: Person, services: Services, session: Session) -> 
     caller = _act_for(person)
     places = read_places(load_quota(session, person.tenant_id), services.settings.bucket)
     plan = plan_rescore(session, caller, places, order)
-    if not plan.jobs:
+    if not plan.job_count:
         return go_back(person, PLACE, "nothing")
     # The steps of the batch are transactions of their own; this one has the answer, as under a key of /v1.
     store = SqlJobStore(services.database, person.tenant_id)
     batch_id = start_rescore(store, partial(nullcontext, session), caller, plan, order)
-    return go_back(person, PLACE, "started", len(plan.jobs), {"batch": batch_id, "by": line.id})
+    return go_back(person, PLACE, "started", plan.job_count, {"batch": batch_id, "by": line.id})
 
 
 def _count(session: Session, person: Person, services: Services, order: RescoreOrder) -> Counted:

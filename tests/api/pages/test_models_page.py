@@ -196,6 +196,25 @@ def test_what_cannot_be_scored_again_is_refused_before_it_is_asked(
     assert "Score 2 videos again" not in full
 
 
+def test_what_is_on_its_way_or_out_of_reach_is_told_beside_what_is_started(
+    client: TestClient, own: Scene, newer: str, module_database: Database
+):
+    enter(client, own, UserRole.ADMIN)
+    form = read_fields(client.get(f"/models/rescore?model={newer}").text, "/models/rescore")
+    client.post("/models/rescore", data=form)
+    add_video(module_database, own, "second")
+    add_video(module_database, own, "third")
+    with module_database.transaction(tenant_id=None) as session:
+        moved = "UPDATE source SET bucket = 'elsewhere' WHERE tenant_id = :id AND key = 'clips/second.mp4'"
+        lost = session.scalar(text(f"{moved} RETURNING video_id"), {"id": own.tenant_id})
+    page = client.get(f"/models/rescore?model={newer}&videos_max=1").text
+    assert "videos that it has not scored</dt><dd>2<" in page
+    assert "of these out of reach</dt><dd>1<" in page
+    assert f'<a class="mono" href="/videos/{lost}">{lost}</a>' in page
+    assert "left out, as a job waits or runs</dt><dd>1<" in page
+    assert "Score 1 video again" in page
+
+
 def test_a_start_that_is_sent_twice_is_one_batch_of_what_was_said(
     client: TestClient, own: Scene, newer: str, module_database: Database
 ):
