@@ -7,16 +7,21 @@ own. Nobody has the right to change or to remove one, and a trigger refuses it t
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
-from sqlalchemy import CheckConstraint, Index, select, text
+from sqlalchemy import CheckConstraint, ColumnElement, Index, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from fakesieve.records.table import Base, Id, JsonObject, TenantOwned
+from fakesieve.records.table import Base, Id, JsonObject, TenantOwned, is_at_hand
 
 PAGE_MAX = 1000
+CLOCK_BACK_MAX = timedelta(days=1)
+"""How far the database's clock may have been set back for entries to be found by their time.
+
+They are numbered one by one and timed at that moment, so times rise with numbers unless the clock does not.
+"""
 CHECK_MAX = 100_000
 """Entries that one check recomputes: a second or two, whatever the length of the log."""
 _GATHERED = "entries of the audit log that wait"
@@ -152,19 +157,36 @@ def list_audit(
         entry.subject,
         entry.details,
         entry.sha256,
-    ).order_by(entry.sequence.desc())
+    ).where(is_at_hand(session, entry.tenant_id))
     named = ((entry.subject, search.subject), (entry.actor, search.actor), (entry.action, search.action))
     for column, value in named:
         if value is not None:
             wanted = wanted.where(column == value)
-    if search.start is not None:
-        wanted = wanted.where(entry.create_time >= search.start)
-    if search.end is not None:
-        wanted = wanted.where(entry.create_time < search.end)
+    wanted = wanted.where(*_bound_numbers(session, search))
     if before is not None:
         wanted = wanted.where(entry.sequence < before)
-    rows = session.execute(wanted.limit(min(limit, PAGE_MAX)))
+    rows = session.execute(wanted.order_by(entry.sequence.desc()).limit(min(limit, PAGE_MAX)))
     return [AuditLine(*row) for row in rows]
+
+
+def _bound_numbers(session: Session, search: AuditSearch) -> list[ColumnElement[bool]]:
+    """Return the conditions of a span of time: the times themselves, and the numbers they lie between.
+
+    By times alone, a page in the order of numbers would begin at the newest entry, however old the span is.
+    """
+    entry, bounds = AuditEntry, list[ColumnElement[bool]]()
+    numbers = select(entry.sequence).where(is_at_hand(session, entry.tenant_id)).limit(1)
+    if search.start is not None:
+        bounds.append(entry.create_time >= search.start)
+        earlier = entry.create_time < literal(search.start) - literal(CLOCK_BACK_MAX)
+        last = session.scalar(numbers.where(earlier).order_by(entry.create_time.desc()))
+        bounds += [] if last is None else [entry.sequence > last]
+    if search.end is not None:
+        bounds.append(entry.create_time < search.end)
+        later = entry.create_time >= literal(search.end) + literal(CLOCK_BACK_MAX)
+        first = session.scalar(numbers.where(later).order_by(entry.create_time))
+        bounds += [] if first is None else [entry.sequence < first]
+    return bounds
 
 
 # The entry before the piece is read with it, as the first of the piece has to fit it.

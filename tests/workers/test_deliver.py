@@ -392,7 +392,9 @@ def test_a_secret_shows_in_no_representation(post: Post) -> None:
         publish_events(session)
         (claim,) = claim_deliveries(session, limit=1, per_endpoint=1, per_tenant=8, lease_s=60)
         made = create_endpoint(session, post.tenant_id, "key_a", EndpointDraft(post.receiver.url), LOCAL)
+    with post.database.transaction(tenant_id=post.tenant_id) as session:
         audit = list_audit(session)
     assert claim.secrets == (post.secret,)
+    assert audit[0].subject == made.endpoint.id
     for said in (repr(claim), repr(made), str(audit)):
         assert "whsec_" not in said
