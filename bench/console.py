@@ -14,7 +14,17 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from bench.console_browser import Loaded, Stay, launch, load_pages, sign_in, stay_long
+from bench.console_browser import (
+    SIGNED_OUT,
+    Loaded,
+    Stay,
+    launch,
+    list_addresses,
+    load_pages,
+    open_page,
+    sign_in,
+    stay_long,
+)
 from bench.console_data import EMAIL, LONG_S, PASSWORD, Filled, fill, serve
 from bench.database.__main__ import remove
 from bench.run import RESULTS, describe_machine
@@ -51,7 +61,8 @@ def main(arguments: Sequence[str]) -> None:
         driver = stack.enter_context(sync_playwright())
         with closing(launch(driver)) as browser:
             page = sign_in(browser, address, filled.tenant, EMAIL, PASSWORD)
-            lines = load_pages(page, filled, given.rounds)
+            lines = load_pages(page, list_addresses(filled), given.rounds)
+            lines += load_pages(open_page(browser, address), SIGNED_OUT, given.rounds)
             stay = stay_long(page, f"/r/{filled.long_id}", LONG_S, process)
         text = write_report(machine, filled, lines, stay, given)
         given.out.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psutil
 from playwright.sync_api import Browser, Page, Playwright
@@ -19,6 +19,10 @@ WAIT_MS = 120_000
 JUMPS = 60
 READY = "() => /^sample|^between/.test(document.querySelector('#sample')?.textContent || '')"
 PIECE = "/faces/"
+
+
+class PageFailed(Exception):
+    """A page was not what was asked for, so that its time would say nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,16 @@ def launch(driver: Playwright) -> Browser:
     return driver.chromium.launch(executable_path=path, args=arguments)
 
 
-def sign_in(browser: Browser, address: str, organisation: str, email: str, password: str) -> Page:
-    """Return a page of somebody who has signed in."""
+def open_page(browser: Browser, address: str) -> Page:
+    """Return a page of somebody who has not signed in."""
     page = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900}).new_page()
     page.set_default_timeout(WAIT_MS)
+    return page
+
+
+def sign_in(browser: Browser, address: str, organisation: str, email: str, password: str) -> Page:
+    """Return a page of somebody who has signed in."""
+    page = open_page(browser, address)
     page.goto("/sign-in")
     for name, value in (("organisation", organisation), ("email", email), ("password", password)):
         page.locator(f"#{name}").fill(value)
@@ -85,13 +95,20 @@ def list_addresses(filled: Filled) -> Sequence[tuple[str, str]]:
         ("results", "/results"),
         ("results by score", "/results?order=score+desc"),
         ("results by parts of faces", f"/results?filter={regions}"),
+        ("export of results", "/results/export"),
         ("jobs", "/jobs"),
         ("a job", f"/jobs/{filled.job_id}"),
+        ("a batch", f"/batches/{filled.batch_id}"),
         ("policies", "/policies"),
+        ("use of a policy", "/policies/balanced@1/apply"),
         ("models", "/models"),
         ("a model", f"/models/{filled.model_id}"),
         ("comparison of two models", "/models/compare"),
         ("promotion of a model", f"/models/{filled.model_id}/promote?alias=champion"),
+        ("roll-back of a model", "/models/rollback?alias=champion"),
+        ("scoring again", "/models/rescore"),
+        ("scoring again, counted", f"/models/rescore?model={filled.model_id}"),
+        ("calibrations", "/models/calibrations"),
         ("upload", "/upload"),
         ("webhooks", "/webhooks"),
         ("a webhook", f"/webhooks/{filled.webhook_id}"),
@@ -99,29 +116,48 @@ def list_addresses(filled: Filled) -> Sequence[tuple[str, str]]:
         ("people", "/people"),
         ("videos", "/videos"),
         ("a video", f"/videos/{filled.video_id}"),
+        ("class of a video", f"/videos/{filled.video_id}/classify"),
+        ("retention", "/videos/retention"),
+        ("change of a retention class", "/videos/retention/set?name=default&keep=90&unit=days"),
         ("analyses whose truth is known", "/known"),
         ("what a verdict means", "/verdicts"),
+        ("audit log", "/audit"),
+        ("check of the audit log", "/audit/check?after=0"),
         ("health", "/status"),
         ("review of a clip of 10 s", f"/r/{filled.short_id}"),
         ("review of a video of 3 h", f"/r/{filled.long_id}"),
     )
 
 
-def load_pages(page: Page, filled: Filled, rounds: int) -> list[Loaded]:
-    """Load every page a few times."""
+SIGNED_OUT = (("sign-in", "/sign-in"),)
+"""Pages for whoever has not signed in; others are led away from there."""
+
+
+def load_pages(page: Page, addresses: Sequence[tuple[str, str]], rounds: int) -> list[Loaded]:
+    """Load every page a few times. Raises PageFailed for one that is refused or leads elsewhere."""
     lines = list[Loaded]()
-    for name, address in list_addresses(filled):
+    for name, address in addresses:
         lines.append(_load(page, name, address, rounds))
         print(f"{lines[-1].best_ms:6.0f} {lines[-1].median_ms:6.0f} ms  {name}", file=sys.stderr, flush=True)
     return lines
+
+
+def check_answer(asked: str, url: str, status: int) -> None:
+    """Raise PageFailed for an error, and for a page that is not the one at the address asked for."""
+    if status != 200:
+        raise PageFailed(f"{asked} answers {status}")
+    found = urlsplit(url)
+    if found.path != urlsplit(asked).path:
+        raise PageFailed(f"{asked} leads to {found.path}")
 
 
 def _load(page: Page, name: str, address: str, rounds: int) -> Loaded:
     times, firsts, sent = list[float](), list[float](), 0.0
     for turn in range(rounds + 1):
         answer = page.goto(address)
-        assert answer is not None
-        assert answer.ok, f"{address}: {answer.status}"
+        if answer is None:
+            raise PageFailed(f"{address} gives no answer")
+        check_answer(address, page.url, answer.status)
         if address.startswith("/r/"):
             page.wait_for_function(READY)
             taken = float(page.evaluate("performance.now()"))

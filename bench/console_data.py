@@ -71,6 +71,7 @@ class Filled:
     model_id: str
     job_id: str
     video_id: str
+    batch_id: str
 
 
 def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Path, analyses: int) -> Filled:
@@ -78,7 +79,10 @@ def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Pat
     done = folder / DONE
     migrate_database(server.url(OWNER_ROLE))
     if done.exists():
-        return Filled(**json.loads(done.read_text(encoding="ascii")))
+        # A database that was kept may be older than what is asked of it now: the batch is looked up.
+        with server.connect() as connection:
+            noted = json.loads(done.read_text(encoding="ascii")) | {"batch_id": _find_batch(connection)}
+        return Filled(**noted)
     _tune(server)
     store = S3Objects(S3Options(objects.endpoint, objects.access_key, objects.secret_key))
     store.make_bucket(BUCKET)
@@ -96,12 +100,23 @@ def fill(folder: Path, server: PostgresServer, objects: SeaweedServer, work: Pat
             "SELECT analysis_id, video_id FROM job WHERE id = %s", (job_ids[0],)
         ).fetchone()  # fmt: skip
         count = connection.execute("SELECT count(*) FROM analysis").fetchone()[0]
+        batch_id = _find_batch(connection)
     made = Filled(
         TENANT, count - pairs, pairs, ACTS, DELIVERIES, short_id, long_id, *found, job_id=job_ids[0],
-        video_id=video_id,
+        video_id=video_id, batch_id=batch_id,
     )  # fmt: skip
     done.write_text(json.dumps(vars(made)) + "\n", encoding="ascii")
     return made
+
+
+def _find_batch(connection: psycopg.Connection) -> str:
+    """Return the id of the batch with the most jobs. Raises ValueError where there is none."""
+    found = connection.execute(
+        "SELECT batch_id FROM job WHERE batch_id IS NOT NULL GROUP BY batch_id ORDER BY count(*) DESC LIMIT 1"
+    ).fetchone()
+    if found is None:
+        raise ValueError("no job is in a batch: ask for more analyses")
+    return found[0]
 
 
 def _tune(server: PostgresServer) -> None:
