@@ -1,7 +1,8 @@
 """What a retention class erases and when, told before it is set, given to a video or removed.
 
 A class may hold a million videos, mostly the one of those without a class. So nothing here reads a whole
-class: each statement walks the index over tenant, class and age from one end, and stops at a bound.
+class: each statement can be answered by the index over tenant, class and age from one end, and stops at a
+bound.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

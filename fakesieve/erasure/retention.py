@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, delete, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,7 @@ PURGE_S_MAX = 90 * 86_400
 # The first half of the lock on what the classes of a tenant are. Taken before any row of a video is locked.
 _LOCK = 0x726574
 _PLAIN = {"synchronize_session": False}
+_Wanted = TypeVar("_Wanted", bound=Select[*tuple[Any, ...]])
 
 
 @dataclass(frozen=True)
@@ -182,32 +184,40 @@ def find_due(session: Session, limit: int) -> list[DueErasure]:
 
     Those whose erasure has begun are not among them: some that cannot be finished would keep out the others.
     """
-    purged = (
-        select(Video.tenant_id, Video.id)
-        .where(Video.purge_time <= func.now(), Video.hold_time.is_(None), ~is_begun())
-        .order_by(Video.purge_time)
-        .limit(limit)
-    )
-    over = (
-        select(Video.tenant_id, Video.id)
-        .join(
-            RetentionClass,
-            (RetentionClass.tenant_id == Video.tenant_id)
-            & (RetentionClass.name == func.coalesce(Video.retention_class, DEFAULT_CLASS)),
-        )
-        .where(
-            Video.create_time
-            < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
-            Video.hold_time.is_(None),
-            Video.delete_time.is_(None),
-            ~is_begun(),
-        )
-        .limit(limit)
-    )
+    wanted = select(Video.tenant_id, Video.id).where(~is_begun()).limit(limit)
+    purged = _where_due(wanted, ErasureCause.PURGE).order_by(Video.purge_time)
+    over = _where_due(wanted, ErasureCause.RETENTION)
     deleted = [DueErasure(row[0], row[1], ErasureCause.PURGE) for row in session.execute(purged)]
     outdated = [DueErasure(row[0], row[1], ErasureCause.RETENTION) for row in session.execute(over)]
     spare = max(limit // 2, limit - len(outdated))
     return [*deleted[:spare], *outdated][:limit]
+
+
+def check_due(session: Session, video: Video, cause: ErasureCause) -> None:
+    """Raise RequestRefused (STATE_CONFLICT) where the time of a locked video is not over.
+
+    Between ``find_due`` and the lock somebody may have brought the video back, or given it or its class more
+    time. An erasure that was asked for is always due.
+    """
+    if cause is ErasureCause.REQUEST:
+        return
+    if session.scalar(_where_due(select(Video.id).where(Video.id == video.id), cause)) is None:
+        raise RequestRefused(Reason.STATE_CONFLICT, f"the time of {video.id} is not over any more")
+
+
+def _where_due(wanted: _Wanted, cause: ErasureCause) -> _Wanted:
+    """Keep of a query over videos those whose time is over and that nobody holds."""
+    free = wanted.where(Video.hold_time.is_(None))
+    if cause is ErasureCause.PURGE:
+        return free.where(Video.purge_time <= func.now())
+    return free.join(
+        RetentionClass,
+        (RetentionClass.tenant_id == Video.tenant_id)
+        & (RetentionClass.name == func.coalesce(Video.retention_class, DEFAULT_CLASS)),
+    ).where(
+        Video.create_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
+        Video.delete_time.is_(None),
+    )
 
 
 def is_begun() -> ColumnElement[bool]:

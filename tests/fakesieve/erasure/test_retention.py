@@ -1,10 +1,12 @@
 """Holds win, deleted videos come back, and classes say how long videos are kept."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from fakesieve.erasure.erase import (
     begin_erasure,
@@ -129,6 +131,50 @@ def test_a_sweep_erases_what_its_class_keeps_no_longer(case: Case) -> None:
         ErasureState.COMPLETED,
         "fleet",
     )
+
+
+def bring_back(session: Session, case: Case) -> None:
+    undelete_video(session, case.video_id, "key_a")
+
+
+def keep_longer(session: Session, case: Case) -> None:
+    set_class(session, case.tenant_id, "key_a", "short", 600)
+
+
+def classify_anew(session: Session, case: Case) -> None:
+    set_class(session, case.tenant_id, "key_a", "long", 600)
+    classify_video(session, case.video_id, "key_a", "long")
+
+
+@pytest.mark.parametrize(
+    ("cause", "spare"),
+    [
+        (ErasureCause.PURGE, bring_back),
+        (ErasureCause.RETENTION, keep_longer),
+        (ErasureCause.RETENTION, classify_anew),
+    ],
+)
+def test_what_was_spared_since_a_sweep_has_found_it_is_not_erased(
+    case: Case, cause: ErasureCause, spare: Callable[[Session, Case], None]
+) -> None:
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        set_class(session, case.tenant_id, "key_a", "short", 60)
+        classify_video(session, case.video_id, "key_a", "short")
+        if cause is ErasureCause.PURGE:
+            delete_video(session, case.video_id, "key_a")
+    case.run(
+        "UPDATE video SET create_time = now() - interval '61 s', purge_time = purge_time - interval '8 days'"
+        " WHERE id = :id",
+        id=case.video_id,
+    )
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        assert [(due.video_id, due.cause) for due in find_due(session, 10)] == [(case.video_id, cause)]
+        spare(session, case)
+    with pytest.raises(RequestRefused, match="not over any more") as refused:
+        case.begin(cause=cause)
+    assert refused.value.reason is Reason.STATE_CONFLICT
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        assert list_erasures(session, video_id=case.video_id) == []
 
 
 def test_the_default_class_holds_for_videos_without_one(case: Case) -> None:
