@@ -11,6 +11,10 @@ ARGS ?=
 # How many processes share the tests: one more than the cores, since most tests wait for servers.
 PROCESSES ?= 3
 
+# Where the environment forbids bytecode, each process that a command or a test starts would compile all that it
+# loads anew: a quarter of its start.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test chaos check bench train clean

@@ -1,10 +1,14 @@
 """What holds for every test: no network but localhost, fixed random states, the rule for GPU tests."""
 
+import contextlib
+import gc
+import importlib
 import os
 import random
 import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +41,7 @@ __all__ = [
     "valkey",
 ]
 
+TESTS = Path(__file__).parent
 SEED = 20_240_611
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
 
@@ -51,6 +56,9 @@ settings.load_profile("fixed")
 # or of the host wants, such a wait lasts 30 times the work. Set before torch is loaded; processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Loading makes millions of objects that stay. To look through them again and again takes a quarter of it.
+gc.disable()
 
 # Processes that share the tests never choose the same port in the moment before a server listens there.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -100,6 +108,41 @@ def _fixed_seeds() -> Iterator[None]:
     yield
     random.setstate(before)
     np.random.set_state(numpy_before)  # noqa: NPY002 - libraries draw from it
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Load nothing for the tests that run alone but their own files: all others take a quarter of a minute.
+
+    Files that somebody named are loaded all the same.
+    """
+    if config.option.markexpr != "alone" or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return None
+    is_file = collection_path.is_file()
+    files = [collection_path] if is_file else collection_path.rglob("test_*.py")
+    return None if any("mark.alone" in file.read_text(encoding="utf-8") for file in files) else True
+
+
+def pytest_collection() -> None:
+    """Let each process that shares the tests begin to load them at another place.
+
+    Where they are loaded for the first time pytest compiles them, which takes one process 20 s. Processes
+    that begin at the same place would all do it for every module; so each finds what the others have kept.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    files = sorted(TESTS.rglob("test_*.py"))
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    first = len(files) * number // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for file in files[first:] + files[:first]:
+        # What cannot be loaded, or is skipped, collection finds and says next.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(file.relative_to(TESTS.parent).with_suffix("").parts))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, and never look at what loading has made."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
