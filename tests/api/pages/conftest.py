@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page
@@ -15,12 +16,24 @@ from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.select import read_options
+from fakesieve.people import passwords
 from fakesieve.reviews import decide
 from tests.api.pages.browsing import find_chromium, launch, open_page
 from tests.api.pages.stage import BUCKET, RATE, Scene, make_scene, make_settings, serve
 from tests.media import draw_clip
 from tests.receivers import LOCAL_NETWORKS
 from tests.waiting import PATIENCE_S
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Passwords of little work: a thousand sign-ins and people of scenes took 40 ms of the processor each.
+
+    How passwords are kept is tested in tests/fakesieve/people.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="module")
