@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 TESTS = Path(__file__).parent
+ALONE = "mark.alone"
 SEED = 20_240_611
 LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1", ""}
 
@@ -110,6 +111,11 @@ def _fixed_seeds() -> Iterator[None]:
     np.random.set_state(numpy_before)  # noqa: NPY002 - libraries draw from it
 
 
+def is_alone(file: Path) -> bool:
+    """Whether a file has tests that run alone, told without loading it."""
+    return ALONE in file.read_text(encoding="utf-8")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Load nothing for the tests that run alone but their own files: all others take a quarter of a minute.
 
@@ -117,12 +123,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """
     if config.option.markexpr != "alone" or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return None
-    is_file = collection_path.is_file()
-    files = [collection_path] if is_file else collection_path.rglob("test_*.py")
-    return None if any("mark.alone" in file.read_text(encoding="utf-8") for file in files) else True
+    files = [collection_path] if collection_path.is_file() else collection_path.rglob("test_*.py")
+    return None if any(map(is_alone, files)) else True
 
 
-def pytest_collection() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse tests that run alone without saying so in their file: they would run with neither half."""
+    alone = {item.path for item in items if item.get_closest_marker("alone") is not None}
+    unsaid = sorted(str(file) for file in alone if not is_alone(file))
+    if unsaid:
+        raise pytest.UsageError(f"write pytest.{ALONE} in the file itself: {', '.join(unsaid)}")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect garbage at once in the process that hands tests out, as it loads none."""
+    if session.config.getoption("dist", "no") != "no":
+        gc.enable()
+
+
+def pytest_collection(session: pytest.Session) -> None:
     """Let each process that shares the tests begin to load them at another place.
 
     Where they are loaded for the first time pytest compiles them, which takes one process 20 s. Processes
@@ -130,7 +150,8 @@ def pytest_collection() -> None:
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
-    files = sorted(TESTS.rglob("test_*.py"))
+    asked = [Path(each.partition("::")[0]).resolve() for each in session.config.args]
+    files = [file for file in sorted(TESTS.rglob("test_*.py")) if any(map(file.is_relative_to, asked))]
     number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
     first = len(files) * number // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     for file in files[first:] + files[:first]:
