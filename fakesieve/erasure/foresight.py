@@ -2,7 +2,7 @@
 
 A class may hold a million videos, mostly the one of those without a class. So nothing here reads a whole
 class: each statement can be answered by the index over tenant, class and age from one end, and stops at a
-bound.
+bound. Held videos alone are passed over without one: they must not hide what is erased behind them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +37,11 @@ class Count:
 
     videos: int
     is_whole: bool
+
+    @property
+    def is_none(self) -> bool:
+        """Whether there is certainly no video: none was found, and the count stopped at no bound."""
+        return self.is_whole and not self.videos
 
 
 @dataclass(frozen=True)
@@ -105,17 +110,17 @@ def foresee(session: Session, name: str, keep_s: int | None, at: datetime) -> Re
     if keep_s is None:
         nothing = Count(0, is_whole=True)
         return Reach(videos, nothing, nothing, None)
-    begin, held, due, firsts = at - timedelta(seconds=keep_s), 0, 0, list[datetime]()
+    begin, held, due, firsts = at - timedelta(seconds=keep_s), list[Count](), list[int](), list[datetime]()
     for branch in _branch(name):
-        in_branch = _count_over(session, branch & (Video.create_time < begin))
-        held, due = held + in_branch[0], due + in_branch[1]
+        over = _count_over(session, branch & (Video.create_time < begin))
+        held, due = [*held, over[0]], [*due, over[1]]
         later = select(Video.create_time).where(branch, Video.hold_time.is_(None), Video.create_time >= begin)
         firsts += session.scalars(later.order_by(*_BY_AGE).limit(1)).all()
-    is_whole = held + due <= FORESEEN_MAX
     first = min(firsts, default=None)
     end = None if first is None else first + timedelta(seconds=keep_s)
-    held, due = min(held, FORESEEN_MAX), min(due, FORESEEN_MAX)
-    return Reach(videos, Count(held, is_whole), Count(due, is_whole), end)
+    spared = _sum_up([each.videos for each in held], FORESEEN_MAX)
+    is_whole = spared.is_whole and all(each.is_whole for each in held)
+    return Reach(videos, Count(spared.videos, is_whole), _sum_up(due, FORESEEN_MAX), end)
 
 
 def list_due(session: Session, name: str, keep_s: int | None, at: datetime, limit: int) -> Sequence[str]:
@@ -161,13 +166,20 @@ def _count(session: Session, branch: ColumnElement[bool], most: int) -> int:
     return session.scalars(select(func.count()).select_from(found)).one()
 
 
-def _count_over(session: Session, over: ColumnElement[bool]) -> tuple[int, int]:
-    """Return how many of the oldest videos that fit are held and how many are free."""
-    free = Video.hold_time.is_(None).label("is_free")
-    found = select(free).where(over).order_by(*_BY_AGE).limit(FORESEEN_MAX + 1).subquery()
+def _count_over(session: Session, over: ColumnElement[bool]) -> tuple[Count, int]:
+    """Return how many videos that fit are held, and how many are free, at most one more than the bound.
+
+    Held ones are looked for among the oldest alone. Free ones have a bound of their own: older ones that are
+    held would otherwise use it up, and what is erased would be told as nothing.
+    """
+    is_free = Video.hold_time.is_(None)
+    oldest = select(is_free.label("is_free")).where(over).order_by(*_BY_AGE)
+    found = oldest.limit(FORESEEN_MAX + 1).subquery()
     counted = select(func.count().label("all"), func.count().filter(found.c.is_free).label("free"))
     row = session.execute(counted.select_from(found)).one()
-    return row.all - row.free, row.free
+    is_whole = row.all <= FORESEEN_MAX
+    free = row.free if is_whole else _count(session, over & is_free, FORESEEN_MAX)
+    return Count(row.all - row.free, is_whole), free
 
 
 def _sum_up(counts: Sequence[int], most: int) -> Count:

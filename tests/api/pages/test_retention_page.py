@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fakesieve.database import Database
+from fakesieve.erasure import foresight
 from fakesieve.erasure.retention import hold_video
 from fakesieve.people.accounts import find_user
 from fakesieve.records.audit import AuditSearch, list_audit
@@ -115,6 +116,24 @@ def test_a_video_that_takes_the_place_of_another_is_not_erased_unsaid(
     assert read_classes(module_database, own) == {}
     assert set_class(client, "default", 30).status_code == 200
     assert not is_due(module_database, own)
+
+
+def test_older_held_videos_do_not_hide_what_is_erased(
+    client: TestClient, own: Scene, module_database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(foresight, "FORESEEN_MAX", 1)
+    make_older(module_database, own, 40)
+    for days, digits in ((60, "ef"), (50, "fe")):
+        with module_database.transaction(tenant_id=own.tenant_id) as session:
+            held = upsert_video(session, tenant_id=own.tenant_id, sha256=digits * 32, size_bytes=5, media={})
+            hold_video(session, held, "key_a", is_held=True)
+        make_older(module_database, replace(own, video_id=held), days)
+    enter(client, own, UserRole.ADMIN)
+    asked = client.get("/videos/retention/set?name=default&keep=30&unit=days").text
+    assert "erased at once</dt><dd>1<" in asked
+    assert "Make it and erase 1 video<" in asked
+    assert "Nothing is erased at once." not in asked
+    assert (read_fields(asked)["due"], read_fields(asked)["more"]) == ("1", "")
 
 
 @pytest.mark.parametrize("minutes", [-1, 61])

@@ -84,6 +84,22 @@ def test_more_than_is_counted_is_said_to_be_at_least_so_many(
     assert (part.videos, part.due) == (Count(2, False), Count(2, True))
 
 
+def test_what_is_erased_is_counted_however_many_older_videos_are_held(
+    database: Database, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "FORESEEN_MAX", 2)
+    with database.transaction(tenant_id=tenant_id) as session:
+        *held, first, second, _ = (add_video(session, tenant_id, days) for days in (60, 59, 58, 40, 39, 10))
+        for each in held:
+            hold_video(session, each, "key_a", is_held=True)
+        now = mark_now(session, tenant_id).time
+        reach = foresee(session, "default", 30 * DAY_S, now)
+        more = foresee(session, "default", 5 * DAY_S, now)
+        assert list_due(session, "default", 30 * DAY_S, now, 10) == [first, second]
+    assert (reach.held, reach.due) == (Count(2, False), Count(2, True))
+    assert (more.held, more.due) == (Count(2, False), Count(2, False))
+
+
 def test_what_comes_into_a_class_after_a_mark_is_told_from_what_was_in_it(
     database: Database, tenant_id: str
 ) -> None:
