@@ -41,6 +41,8 @@ class Eraser:
         self._database, self._objects, self._bucket = database, objects, bucket
         self._stop = stop or threading.Event()
         self._sweep_s, self._due_s, self._finish_s = sweep_s, 0.0, 0.0
+        # Tenants that the next sweep leaves out, so that those behind them come to their turn.
+        self._put_off: frozenset[str] = frozenset()
 
     def take_turn(self) -> int:
         """Begin what is due and go on with what was begun; return how many erasures were worked on.
@@ -61,14 +63,32 @@ class Eraser:
         self._due_s = time.monotonic() + self._sweep_s
         n_files = self._purge_files()
         self._database.run_transaction(purge_answers, tenant_id=None)
+        n_begun, is_more = self._sweep()
+        if is_more or n_files >= FILES_AT_ONCE:
+            self._due_s = 0.0
+        return len(left) + n_begun
+
+    def _sweep(self) -> tuple[int, bool]:
+        """Begin and finish what is due; return how many were begun, and whether more may be waiting."""
+        left_out, put_off, begun = self._put_off, set[str](), list[tuple[str, str]]()
         with self._database.transaction(tenant_id=None) as session:
-            due = find_due(session, AT_ONCE)
-        begun = [found for video in due if (found := self._begin(video)) is not None]
+            due = find_due(session, AT_ONCE, left_out)
+        for video in due:
+            if video.tenant_id in put_off:  # one wait for a tenant whose classes are being changed is enough
+                continue
+            try:
+                found = self._begin(video)
+            except FleetError as fault:  # of one tenant: the others are due none the less
+                put_off.add(video.tenant_id)
+                _log.warning("erasure.put_off", video=video.video_id, reason=fault.reason, seen=fault.seen)
+                continue
+            if found is not None:
+                begun.append(found)
         for erasure in begun:
             self._finish(erasure)
-        if len(due) == AT_ONCE or n_files >= FILES_AT_ONCE:
-            self._due_s = 0.0  # more is waiting
-        return len(left) + len(begun)
+        is_full = len(due) == AT_ONCE
+        self._put_off = frozenset(put_off if is_full else ())
+        return len(begun), is_full or bool(left_out)
 
     def _purge_files(self) -> int:
         """Remove exports and uploads whose time is over; return how many there were of the more numerous."""

@@ -20,7 +20,7 @@ from fakesieve.database import Database
 from fakesieve.erasure.exports import ClearedExports, clear_exports
 from fakesieve.erasure.objects import Removal, clear_objects
 from fakesieve.erasure.plan import HOST_SILENCE_S, ErasurePlan, find_hosts, find_job_ids, make_plan
-from fakesieve.erasure.retention import check_due, check_hold, lock_video
+from fakesieve.erasure.retention import check_due, check_hold, lock_video, lock_video_and_classes
 from fakesieve.erasure.rows import KEPT_TABLES, clear_rows, count_kept
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix, new_id
@@ -103,7 +103,9 @@ def begin_erasure(
     returned, and its plan takes in the sources if they were not in it. Raises RequestRefused (NOT_FOUND,
     LEGAL_HOLD), and (STATE_CONFLICT) where the cause is a time that is not over.
     """
-    video = lock_video(session, video_id)
+    # Only what a class erases depends on what it keeps; nobody who asks for an erasure waits for classes.
+    lock = lock_video_and_classes if cause is ErasureCause.RETENTION else lock_video
+    video = lock(session, video_id)
     check_hold(video)
     check_due(session, video, cause)
     running = select(Erasure).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)

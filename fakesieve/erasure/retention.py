@@ -1,6 +1,6 @@
 """How long videos are kept: classes, deletion that can be taken back, and legal holds, which win."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -42,17 +42,27 @@ def lock_classes(session: Session, tenant_id: str) -> None:
 
 
 def lock_video(session: Session, video_id: str) -> Video:
-    """Return a video whose fate nobody else changes until the transaction ends; NOT_FOUND without one.
+    """Return a video whose row nobody else changes until the transaction ends; NOT_FOUND without one.
 
-    Waits for a change of classes that is being made, and holds the next one back.
+    Enough for what takes a video away from its class or spares it: no count of what a change of classes
+    erases gets larger by it, so it waits for no such change.
     """
-    hold = func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(Video.tenant_id))
-    session.execute(select(hold).where(Video.id == video_id))
     wanted = select(Video).where(Video.id == video_id).with_for_update()
     video = session.scalar(wanted, execution_options={"populate_existing": True})
     if video is None:
         raise RequestRefused(Reason.NOT_FOUND, f"there is no video {video_id}")
     return video
+
+
+def lock_video_and_classes(session: Session, video_id: str) -> Video:
+    """Return a video as ``lock_video`` does, while its tenant's classes and what they keep stay as they are.
+
+    For what may bring a video among those that a class erases, and for what a class is asked about. Waits
+    for a change of classes that is being made, and holds the next one back.
+    """
+    hold = func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(Video.tenant_id))
+    session.execute(select(hold).where(Video.id == video_id))
+    return lock_video(session, video_id)
 
 
 def check_hold(video: Video) -> None:
@@ -88,7 +98,7 @@ def delete_video(session: Session, video_id: str, actor: str, purge_s: int = PUR
 
 def undelete_video(session: Session, video_id: str, actor: str) -> Video:
     """Bring a deleted video back. Raises RequestRefused (STATE_CONFLICT) once its erasure has begun."""
-    video = lock_video(session, video_id)
+    video = lock_video_and_classes(session, video_id)
     erasing = select(literal(1)).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
     if video.delete_time is None or session.scalar(erasing) is not None:
         raise RequestRefused(Reason.STATE_CONFLICT, f"{video_id} is not a deleted video that can come back")
@@ -99,8 +109,11 @@ def undelete_video(session: Session, video_id: str, actor: str) -> Video:
 
 
 def hold_video(session: Session, video_id: str, actor: str, *, is_held: bool) -> Video:
-    """Put a video under a legal hold, or lift it. A video whose erasure has begun cannot be held any more."""
-    video = lock_video(session, video_id)
+    """Put a video under a legal hold, or lift it. A video whose erasure has begun cannot be held any more.
+
+    A hold waits for no change of classes: it may be what keeps the video from one.
+    """
+    video = lock_video(session, video_id) if is_held else lock_video_and_classes(session, video_id)
     erasing = select(literal(1)).where(Erasure.video_id == video_id, Erasure.state == ErasureState.RUNNING)
     if is_held and session.scalar(erasing) is not None:
         raise RequestRefused(Reason.STATE_CONFLICT, f"{video_id} is being erased")
@@ -118,7 +131,7 @@ def classify_video(session: Session, video_id: str, actor: str, name: str | None
     Raises RequestRefused (NOT_FOUND) for an unknown class or video, and (STATE_CONFLICT) for a video that is
     deleted or being erased.
     """
-    video = lock_video(session, video_id)
+    video = lock_video_and_classes(session, video_id)
     check_there(video)
     # Held, so that whoever removes the class meanwhile finds this video in it.
     held = {"read": True, "key_share": True}
@@ -149,7 +162,11 @@ def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: i
 
 
 def remove_class(session: Session, tenant_id: str, actor: str, name: str) -> None:
-    """Remove a class; its videos are kept by the default one from now on."""
+    """Remove a class; its videos are kept by the default one from now on.
+
+    All in one transaction, as a page has said of all of them what erases them. Until it ends, acts on one of
+    these videos wait for its row, a hold too; of all others only those that ``lock_video_and_classes``.
+    """
     lock_classes(session, tenant_id)
     gone = delete(RetentionClass).where(RetentionClass.tenant_id == tenant_id, RetentionClass.name == name)
     found = session.scalar(gone.returning(RetentionClass.name), execution_options=_PLAIN)
@@ -179,12 +196,15 @@ def find_ends(session: Session, videos: Sequence[Video]) -> Mapping[str, datetim
     return ends
 
 
-def find_due(session: Session, limit: int) -> list[DueErasure]:
+def find_due(session: Session, limit: int, without: Collection[str] = ()) -> list[DueErasure]:
     """Return videos whose time is over and that nobody holds: deleted ones, and half of them for classes.
 
     Those whose erasure has begun are not among them: some that cannot be finished would keep out the others.
+    Nor are those of the tenants ``without`` which it is wanted.
     """
     wanted = select(Video.tenant_id, Video.id).where(~is_begun()).limit(limit)
+    if without:
+        wanted = wanted.where(Video.tenant_id.not_in(without))
     purged = _where_due(wanted, ErasureCause.PURGE).order_by(Video.purge_time)
     over = _where_due(wanted, ErasureCause.RETENTION)
     deleted = [DueErasure(row[0], row[1], ErasureCause.PURGE) for row in session.execute(purged)]

@@ -17,7 +17,7 @@ from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.routes.videos import change_video
 from api.schemas.videos import ChangeVideoBody
-from fakesieve.erasure.retention import check_there, classify_video, lock_video
+from fakesieve.erasure.retention import check_there, classify_video, lock_video, lock_video_and_classes
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import RetentionClass
 from fakesieve.records.tags import read_tags
@@ -62,7 +62,7 @@ def ask_class(
 @router.post("/videos/{video_id}/classify", dependencies=_ADMIN)
 def take_class(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Put a video into a class, or into none, if that erases it at once only where the page has said so."""
-    video = lock_video(session, video_id)
+    video = lock_video_and_classes(session, video_id)
     check_there(video)
     chosen = _read_class(session, video, form.read("retention_class"))
     check_said(form, int(_is_due(video, find_keeping(session, video, chosen))))

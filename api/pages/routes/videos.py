@@ -22,7 +22,7 @@ from fakesieve.erasure.retention import (
     find_ends,
     hold_video,
     list_classes,
-    lock_video,
+    lock_video_and_classes,
     undelete_video,
 )
 from fakesieve.people.accounts import name_people
@@ -106,7 +106,7 @@ def take_hold(video_id: str, person: PersonDep, session: PageTransaction) -> Res
 @router.post("/videos/{video_id}/lift", dependencies=_ADMIN)
 def take_lift(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Lift a legal hold, if that erases the video at once only where the page has said so."""
-    check_said(form, int(is_due_unheld(session, lock_video(session, video_id))))
+    check_said(form, int(is_due_unheld(session, lock_video_and_classes(session, video_id))))
     hold_video(session, video_id, person.id, is_held=False)
     return _back(person, video_id, "lifted")
 
@@ -121,7 +121,7 @@ def take_deletion(video_id: str, person: PersonDep, session: PageTransaction) ->
 @router.post("/videos/{video_id}/undelete", dependencies=_ADMIN)
 def take_return(video_id: str, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Bring a deleted video back, if its class erases it at once only where the page has said so."""
-    check_said(form, int(is_due_back(session, lock_video(session, video_id))))
+    check_said(form, int(is_due_back(session, lock_video_and_classes(session, video_id))))
     undelete_video(session, video_id, person.id)
     return _back(person, video_id, "back")
 

@@ -1,13 +1,16 @@
 """Holds win, deleted videos come back, and classes say how long videos are kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from fakesieve.database import Database
 from fakesieve.erasure.erase import (
     begin_erasure,
     list_erasures,
@@ -17,16 +20,17 @@ from fakesieve.erasure.retention import (
     delete_video,
     find_due,
     hold_video,
+    lock_classes,
     remove_class,
     set_class,
     undelete_video,
 )
-from fakesieve.errors import RequestRefused
+from fakesieve.errors import RequestRefused, Unavailable
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.erasure import ErasureCause, ErasureState
-from tests.factories import MEDIA
+from tests.factories import MEDIA, make_tenant
 from tests.fakesieve.erasure.conftest import BUCKET, Case
 from workers.erase import Eraser
 
@@ -175,6 +179,92 @@ def test_what_was_spared_since_a_sweep_has_found_it_is_not_erased(
     assert refused.value.reason is Reason.STATE_CONFLICT
     with case.database.transaction(tenant_id=case.tenant_id) as session:
         assert list_erasures(session, video_id=case.video_id) == []
+
+
+class Hasty(Database):
+    """A database that waits for no lock longer than a tenth of a second."""
+
+    @contextmanager
+    def transaction(self, **options: Any) -> Generator[Session]:
+        with super().transaction(**options) as session:
+            session.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            yield session
+
+
+def test_classes_that_are_being_changed_keep_no_other_tenant_from_its_sweep(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Eraser(case.database, case.objects, BUCKET, sweep_s=0).take_turn()  # what other tests have left
+    monkeypatch.setattr("workers.erase.AT_ONCE", 1)
+    other = make_tenant(case.database)
+    with case.database.transaction(tenant_id=other) as session:
+        behind = upsert_video(session, tenant_id=other, sha256=case.traces[1], size_bytes=5, media=MEDIA)
+    for tenant_id, video_id in ((case.tenant_id, case.video_id), (other, behind)):
+        with case.database.transaction(tenant_id=tenant_id) as session:
+            set_class(session, tenant_id, "key_a", "default", 60)
+            older = text("UPDATE video SET create_time = now() - interval '61 s' WHERE id = :id")
+            session.execute(older, {"id": video_id})
+    hasty = Hasty(case.database.pool, case.database.sessions, case.database.is_fleet)
+    eraser = Eraser(hasty, case.objects, BUCKET, sweep_s=0)
+
+    def find_erased() -> list[str]:
+        eraser.take_turn()
+        eraser.take_turn()
+        with case.database.transaction(tenant_id=None) as session:
+            both = [(each, list_erasures(session, video_id=each)) for each in (case.video_id, behind)]
+        return [each for each, erasures in both if erasures]
+
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        lock_classes(session, case.tenant_id)
+        assert find_erased() == [behind]
+    assert find_erased() == [case.video_id, behind]
+
+
+def hold(session: Session, video_id: str) -> None:
+    hold_video(session, video_id, "key_a", is_held=True)
+
+
+def lift(session: Session, video_id: str) -> None:
+    hold_video(session, video_id, "key_a", is_held=False)
+
+
+def delete(session: Session, video_id: str) -> None:
+    delete_video(session, video_id, "key_a")
+
+
+def undelete(session: Session, video_id: str) -> None:
+    undelete_video(session, video_id, "key_a")
+
+
+def erase(session: Session, video_id: str) -> None:
+    begin_erasure(session, video_id, "key_a", bucket=BUCKET)
+
+
+@pytest.mark.parametrize("act", [hold, delete, erase])
+def test_what_no_class_decides_waits_for_no_change_of_classes(
+    case: Case, act: Callable[[Session, str], None]
+) -> None:
+    hasty = Hasty(case.database.pool, case.database.sessions, case.database.is_fleet)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        lock_classes(session, case.tenant_id)
+        with hasty.transaction(tenant_id=case.tenant_id) as other:
+            act(other, case.video_id)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        newest = list_audit(session, AuditSearch(case.video_id))[0].action
+    assert newest == {hold: "video.held", delete: "video.deleted", erase: "video.erasure_begun"}[act]
+
+
+@pytest.mark.parametrize(("before", "act"), [(hold, lift), (delete, undelete)])
+def test_nothing_comes_among_what_a_class_erases_while_classes_change(
+    case: Case, before: Callable[[Session, str], None], act: Callable[[Session, str], None]
+) -> None:
+    hasty = Hasty(case.database.pool, case.database.sessions, case.database.is_fleet)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        before(session, case.video_id)
+    with case.database.transaction(tenant_id=case.tenant_id) as session:
+        lock_classes(session, case.tenant_id)
+        with pytest.raises(Unavailable), hasty.transaction(tenant_id=case.tenant_id) as other:
+            act(other, case.video_id)
 
 
 def test_the_default_class_holds_for_videos_without_one(case: Case) -> None:
