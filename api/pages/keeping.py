@@ -1,8 +1,13 @@
-"""Until when a class keeps one video, and what is erased at once when its hold or its deletion ends."""
+"""Until when a class keeps one video, and what is erased at once when its hold or its deletion ends.
+
+What is over now is told by the clock of the database, by which the sweep erases: that of this host may be
+minutes off, and a page would then not say what the next sweep takes.
+"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.pages.retention_words import write_keep
@@ -13,15 +18,14 @@ from fakesieve.records.videos import Video
 
 @dataclass(frozen=True)
 class Keeping:
-    """What a class does with one video. ``end`` is None where nothing ends it, and leaves holds aside."""
+    """What a class does with one video, holds aside.
+
+    ``end`` is None where nothing ends it; ``is_over`` says that its time was over when the transaction began.
+    """
 
     words: str
     end: datetime | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is over now."""
-        return self.end is not None and self.end <= datetime.now(UTC)
+    is_over: bool
 
 
 def find_keeping(session: Session, video: Video, name: str | None) -> Keeping:
@@ -29,9 +33,10 @@ def find_keeping(session: Session, video: Video, name: str | None) -> Keeping:
     keep_s = find_keep(session, video.tenant_id, name)
     whose = f"the class {name}" if name else "the default class"
     if keep_s is None:
-        return Keeping("no class: nothing ends it", None)
+        return Keeping("no class: nothing ends it", None, is_over=False)
     end = video.create_time + timedelta(seconds=keep_s)
-    return Keeping(f"{whose}, {write_keep(keep_s)}: until {format_time(end)}", end)
+    words = f"{whose}, {write_keep(keep_s)}: until {format_time(end)}"
+    return Keeping(words, end, is_over=end <= _read_clock(session))
 
 
 def is_due_unheld(session: Session, video: Video) -> bool:
@@ -42,7 +47,7 @@ def is_due_unheld(session: Session, video: Video) -> bool:
     if video.hold_time is None:
         return False
     if video.purge_time is not None:
-        return video.purge_time <= datetime.now(UTC)
+        return video.purge_time <= _read_clock(session)
     return find_keeping(session, video, video.retention_class).is_over
 
 
@@ -50,3 +55,8 @@ def is_due_back(session: Session, video: Video) -> bool:
     """Whether a deleted video is erased by the next sweep once it is back: the time of its class is over."""
     is_free = video.delete_time is not None and video.hold_time is None
     return is_free and find_keeping(session, video, video.retention_class).is_over
+
+
+def _read_clock(session: Session) -> datetime:
+    """Return when the transaction began, by the clock of the database."""
+    return session.execute(select(func.now())).scalar_one()

@@ -2,12 +2,14 @@
 
 import re
 import secrets
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
+from api.pages import keeping
 from api.pages.erasure_words import write_receipt
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, load_erasure
@@ -188,6 +190,32 @@ def test_a_hold_that_alone_keeps_a_video_is_lifted_once_that_was_said(
     assert "Lift it and erase the video" in asked
     assert "The legal hold is lifted." in post(client, own, "lift", due=find_due_field(asked)).text
     assert is_due(module_database, own)
+
+
+class Behind(datetime):
+    """The clock of a host that is a year behind that of the database."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(days=365)
+
+
+def test_what_is_over_is_told_by_the_clock_by_which_the_sweep_erases(
+    client: TestClient, own: Scene, module_database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(keeping, "datetime", Behind)
+    make_older(module_database, own, 40)
+    enter(client, own, UserRole.ADMIN)
+    set_class(client, "short", 7)
+    asked = client.get(f"/videos/{own.video_id}/classify?retention_class=short").text
+    assert "That time is over: it is erased by the next sweep" in asked
+    post(client, own, "delete")
+    post(client, own, "hold")
+    with module_database.transaction(tenant_id=None) as session:
+        over = text("UPDATE video SET purge_time = now() - interval '1 minute' WHERE id = :id")
+        session.execute(over, {"id": own.video_id})
+    assert post(client, own, "lift").status_code == 409
+    assert not is_due(module_database, own)
 
 
 def test_a_held_video_whose_time_to_come_back_is_over_is_said_to_go_with_its_hold(
