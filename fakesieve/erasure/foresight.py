@@ -18,6 +18,10 @@ from fakesieve.records.erasure import DEFAULT_CLASS, RetentionClass
 from fakesieve.records.videos import Video
 
 LISTED_MAX = 10_000
+LISTED_IN_ALL_MAX = 100_000
+"""So many videos are counted for a list of classes, shared out evenly where there are many: a tenant may have
+any number of classes, and each video that is counted is read.
+"""
 FORESEEN_MAX = 100_000
 """So many videos of a class are counted, in the list of classes and before one changes. Of more it is said
 that there are at least so many.
@@ -138,12 +142,13 @@ def list_due(session: Session, name: str, keep_s: int | None, at: datetime, limi
 
 
 def count_by_class(session: Session) -> Mapping[str, Count]:
-    """Return how many videos each class holds, and ``default`` also where it is not there."""
+    """Return how many videos each class holds, and ``default`` also where it is not there.
+
+    The more classes there are, the fewer videos of each are counted.
+    """
     names = {DEFAULT_CLASS, *(line.name for line in list_classes(session))}
-    return {
-        name: _sum_up([_count(session, each, LISTED_MAX) for each in _branch(name)], LISTED_MAX)
-        for name in names
-    }
+    most = max(1, min(LISTED_MAX, LISTED_IN_ALL_MAX // len(names)))
+    return {name: _sum_up([_count(session, each, most) for each in _branch(name)], most) for name in names}
 
 
 def find_keep(session: Session, tenant_id: str, name: str | None) -> int | None:

@@ -84,6 +84,24 @@ def test_more_than_is_counted_is_said_to_be_at_least_so_many(
     assert (part.videos, part.due) == (Count(2, False), Count(2, True))
 
 
+def test_many_classes_share_what_is_counted_for_their_list(
+    database: Database, tenant_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foresight, "LISTED_IN_ALL_MAX", 7)
+    with database.transaction(tenant_id=tenant_id) as session:
+        for name in ("news", "sports"):
+            set_class(session, tenant_id, "key_a", name, 100 * DAY_S)
+        for days in (50, 40, 30):
+            classify_video(session, add_video(session, tenant_id, days), "key_a", "news")
+        for days in (20, 10):
+            add_video(session, tenant_id, days)
+        found = count_by_class(session)
+        for name in "abcdefgh":
+            set_class(session, tenant_id, "key_a", name, 100 * DAY_S)
+        assert count_by_class(session)["news"] == Count(1, False)
+    assert found == {"default": Count(2, True), "news": Count(2, False), "sports": Count(0, True)}
+
+
 def test_what_is_erased_is_counted_however_many_older_videos_are_held(
     database: Database, tenant_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
