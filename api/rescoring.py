@@ -1,6 +1,7 @@
 """Scoring videos again by another model: what that would take, and its start; for programs and for pages."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.model_lists import ModelLine, count_hosts
 from fakesieve.records.rescore_targets import Begun, Target, find_begun, walk_targets
-from fakesieve.records.tenants import Caller
+from fakesieve.records.tenants import Caller, list_older_keys
 
 NAMED_MAX = 100
 """Videos out of reach that are named; all of them are counted."""
+_ANEW = "count again and start anew, over the API under a new Idempotency-Key"
 
 
 class Begin(Protocol):
@@ -55,6 +57,12 @@ class RescoreOrder:
         """
         return None if self.key is None else f"rescore/{hashlib.sha256(self.key.encode()).hexdigest()[:32]}/"
 
+    def make_batch(self, tenant_id: str, asker: str) -> NewBatch:
+        """Return the batch of the order as asked for by a key of the API, or by a person."""
+        asked = json.dumps([self.line.id, self.wanted.text, self.videos_max, asker])
+        name = f"rescore by {self.line.name}"
+        return NewBatch(tenant_id, name, self.lane, idempotency_key=self.batch_key, asked=asked)
+
 
 @dataclass
 class _Found:
@@ -68,7 +76,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class RescorePlan:
-    """Jobs by video that are still to be started; ``begun`` is what a call under the same key has started.
+    """Jobs by video to be started in ``batch``; ``begun`` is what a call under the same key has started.
 
     ``unreachable`` counts videos whose object the tenant may not name now, or that was not there when a job
     last looked; the first of them are in ``unreachable_ids``. ``live`` counts those that are left out as one
@@ -77,6 +85,7 @@ class RescorePlan:
     """
 
     line: ModelLine
+    batch: NewBatch
     jobs: Mapping[str, NewJob]
     unreachable: int
     unreachable_ids: tuple[str, ...]
@@ -103,15 +112,15 @@ class RescorePlan:
 def plan_rescore(session: Session, caller: Caller, places: Places, order: RescoreOrder) -> RescorePlan:
     """Return what an order would start; nothing is started.
 
-    Under a key that was begun with, that is what was counted then and has not been started yet.
+    Under a key that was begun with, that is what was counted then and has not been started yet. Raises
+    ``Problem`` (IDEMPOTENCY_CONFLICT) where the key was begun with for another order, or too long ago.
     """
     hosts = count_hosts(session)
-    begun = None
-    if order.batch_key is not None and order.job_prefix is not None:
-        begun = find_begun(session, caller.tenant_id, order.batch_key, order.job_prefix)
+    batch, begun = _find_batch(session, caller, order)
     found = _find_jobs(session, caller, places, order, begun)
     return RescorePlan(
         order.line,
+        batch,
         found.jobs,
         found.unreachable,
         tuple(found.named),
@@ -133,9 +142,7 @@ def check_start(session: Session, tenant_id: str, plan: RescorePlan) -> None:
         _check_hosts(plan.line, plan.other_hosts)
 
 
-def start_rescore(
-    jobs: SqlJobStore, begin: Begin, caller: Caller, plan: RescorePlan, order: RescoreOrder
-) -> str:
+def start_rescore(jobs: SqlJobStore, begin: Begin, caller: Caller, plan: RescorePlan) -> str:
     """Submit the jobs of a plan in steps and return the id of their batch.
 
     Raises as ``check_start``, and ``BatchEnded`` where somebody has ended the batch of a call that was cut
@@ -143,14 +150,33 @@ def start_rescore(
     """
     with begin() as session:
         check_start(session, caller.tenant_id, plan)
-    batch = NewBatch(
-        caller.tenant_id, f"rescore by {plan.line.name}", order.lane, idempotency_key=order.batch_key
-    )
-    batch_id = submit_batch(jobs, batch, list(plan.jobs.values())).batch_id
+    batch_id = submit_batch(jobs, plan.batch, list(plan.jobs.values())).batch_id
     details = {"model_id": plan.line.id, "jobs": plan.job_count}
     with begin() as session:
         note_act(session, caller, "analyses.rescored", batch_id, details)
     return batch_id
+
+
+def _find_batch(session: Session, caller: Caller, order: RescoreOrder) -> tuple[NewBatch, Begun | None]:
+    """Return the batch of an order, and what was begun of it under its key.
+
+    The answer to a call is kept for a while only. When it is gone, a batch that was found by the key alone
+    would pass for the answer to another order, or to the same one of last week.
+    """
+    batch = order.make_batch(caller.tenant_id, caller.key_id)
+    if order.batch_key is None or order.job_prefix is None:
+        return batch, None
+    begun = find_begun(session, caller.tenant_id, order.batch_key, order.job_prefix)
+    if begun is None:
+        return batch, None
+    # As for kept answers: a key of the API goes on with what the one has begun that it has taken over from.
+    older = list_older_keys(session, caller.key_id)
+    for each in (batch, *(order.make_batch(caller.tenant_id, asker) for asker in older)):
+        if each.request_hash == begun.request_hash and begun.is_recent:
+            return each, begun
+    known = "for another order" if begun.is_recent else "more than 48 hours ago"
+    seen = f"{order.key!r} was used {known}, batch {begun.batch_id}"
+    raise Problem(Reason.IDEMPOTENCY_CONFLICT, seen, hint=_ANEW)
 
 
 def _check_hosts(line: ModelLine, others: int) -> None:

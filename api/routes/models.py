@@ -130,7 +130,7 @@ def rescore_analyses(
     )
     if body.dry_run or not plan.job_count:
         return answer
-    batch_id = start_rescore(jobs, begin, caller, plan, order)
+    batch_id = start_rescore(jobs, begin, caller, plan)
     response.headers["Location"] = f"/v1/batches/{batch_id}"
     return answer.model_copy(update={"batch_id": batch_id})
 

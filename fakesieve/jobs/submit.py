@@ -64,6 +64,9 @@ class NewBatch:
 
     Once at least 20 of its jobs have ended and more than ``max_failure_rate`` of those failed, the rest is
     cancelled: a wrong bucket or a broken model should cost twenty jobs and not a million.
+
+    ``asked`` is what its jobs were found by, where the caller has not named them: two orders under one key
+    must have the same.
     """
 
     tenant_id: str
@@ -71,6 +74,7 @@ class NewBatch:
     lane: Lane = Lane.BULK
     max_failure_rate: float = 1.0
     idempotency_key: str | None = None
+    asked: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_failure_rate <= 1.0:
@@ -79,7 +83,8 @@ class NewBatch:
     @property
     def request_hash(self) -> str:
         """A digest of what is asked for, without the jobs: each of those has its own."""
-        return hashlib.sha256(json.dumps([self.name, self.lane, self.max_failure_rate]).encode()).hexdigest()
+        asked = [self.name, self.lane, self.max_failure_rate, *([self.asked] if self.asked else [])]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 class BatchEnded(RequestRefused):

@@ -4,7 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, select, union
+from sqlalchemy import ColumnElement, Select, and_, func, select, union
 from sqlalchemy.orm import Session, aliased
 
 from fakesieve.filters.check import Filter
@@ -14,6 +14,7 @@ from fakesieve.records.analysis_lists import bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source as Needed
 from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.idempotency import KEPT
 from fakesieve.records.jobs import Batch, Job
 from fakesieve.records.videos import Source, Video, map_sources
 
@@ -42,10 +43,14 @@ class Target:
 class Begun:
     """What an order has taken under its key. ``places`` is how many jobs it has still to bring.
 
-    That is None where somebody has ended the batch meanwhile: nobody knows any more.
+    That is None where somebody has ended the batch meanwhile: nobody knows any more. ``request_hash`` is the
+    digest of the order. One that is not ``is_recent`` is older than any answer is kept: a call under its key
+    may be meant as a new one.
     """
 
     batch_id: str
+    request_hash: str
+    is_recent: bool
     video_ids: frozenset[str]
     places: int | None
 
@@ -77,17 +82,19 @@ def find_begun(session: Session, tenant_id: str, batch_key: str, job_prefix: str
 
     ``job_prefix`` is what stands before the id of the video in the keys of its jobs.
     """
+    is_recent = Batch.create_time > func.now() - KEPT
     batch = session.execute(
-        select(Batch.id, Batch.places, Batch.end_reason).where(
-            Batch.tenant_id == tenant_id, Batch.idempotency_key == batch_key
-        )
+        select(
+            Batch.id, Batch.places, Batch.end_reason, Batch.request_hash, is_recent.label("is_recent")
+        ).where(Batch.tenant_id == tenant_id, Batch.idempotency_key == batch_key)
     ).one_or_none()
     if batch is None:
         return None
     keys = session.scalars(select(Job.idempotency_key).where(Job.batch_id == batch.id))
     taken = frozenset(key.removeprefix(job_prefix) for key in keys if key and key.startswith(job_prefix))
     is_whole = batch.end_reason in {None, BatchEnd.JOBS_ENDED}
-    return Begun(batch.id, taken, batch.places if is_whole else None)
+    places = batch.places if is_whole else None
+    return Begun(batch.id, batch.request_hash, batch.is_recent, taken, places)
 
 
 def _select_targets(tenant_id: str, model_id: str, wanted: Filter) -> Select[*tuple[Any, ...]]:

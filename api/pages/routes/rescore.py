@@ -128,7 +128,7 @@ def _start(form: Form, person: Person, services: Services, session: Session) -> 
         return go_back(person, PLACE, "nothing")
     # The steps of the batch are transactions of their own; this one has the answer, as under a key of /v1.
     store = SqlJobStore(services.database, person.tenant_id)
-    batch_id = start_rescore(store, partial(nullcontext, session), caller, plan, order)
+    batch_id = start_rescore(store, partial(nullcontext, session), caller, plan)
     return go_back(person, PLACE, "started", plan.job_count, {"batch": batch_id, "by": line.id})
 
 

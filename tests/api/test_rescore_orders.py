@@ -1,0 +1,86 @@
+"""Orders to score again: what a key stands for, where a walk stops, and what somebody else has ended."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from fakesieve.database import Database
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import AuditSearch, list_audit
+from tests.api.callers import Caller, make_caller, reason_of
+from tests.api.test_models import (
+    Hosts,
+    Ids,
+    add_newest,
+    hosts,  # noqa: F401 - a fixture
+    list_jobs,
+    models,  # noqa: F401 - a fixture
+)
+
+PATH = "/v1/analyses:rescore"
+CONFLICT = "IDEMPOTENCY_CONFLICT"
+
+
+@contextmanager
+def answers_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let calls fail once all of their jobs are there."""
+
+    def lose(*_: object, **__: object) -> None:
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.rescoring.note_act", lose)
+        yield
+
+
+def change(database: Database, statement: str, **values: object) -> None:
+    """Change rows of any tenant."""
+    with database.transaction(tenant_id=None) as session:
+        session.execute(text(statement), values)
+
+
+def test_a_key_of_last_week_is_not_answered_with_the_batch_of_then(
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+) -> None:
+    asked, headers = {"model": add_newest(acme, hosts), "videos_max": 1}, {"Idempotency-Key": "nightly"}
+    batch_id = acme.post(PATH, asked, headers).json()["batch_id"]
+    change(module_database, "DELETE FROM idempotent_answer")
+    change(module_database, "UPDATE batch SET create_time = now() - interval '49 hours'")
+    answer = acme.post(PATH, asked, headers)
+    assert reason_of(answer)[1] == CONFLICT
+    assert f"'nightly' was used more than 48 hours ago, batch {batch_id}" in answer.json()["detail"]
+    assert "new Idempotency-Key" in answer.json()["hint"]
+    assert len(list_jobs(module_database, acme)) == 1
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert len(list(list_audit(session, AuditSearch(batch_id)))) == 1
+
+
+def test_a_key_whose_answer_was_lost_stands_for_one_order(
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, headers = {"model": add_newest(acme, hosts), "videos_max": 2}, {"Idempotency-Key": "one"}
+    with answers_lost(monkeypatch):
+        assert reason_of(acme.post(PATH, asked, headers)) == (503, "DATABASE_UNAVAILABLE")
+    taken = list_jobs(module_database, acme)
+    fewer = {**asked, "videos_max": 1}
+    narrower = {**asked, "filter": "verdict:*"}
+    older = {**asked, "model": models["cd"]}
+    for changed in (fewer, narrower, older, {**asked, "lane": "standard"}):
+        assert reason_of(acme.post(PATH, changed, headers))[1] == CONFLICT, changed
+    else_ = make_caller(acme.client, module_database, tenant_id=acme.tenant_id)
+    assert reason_of(else_.post(PATH, asked, headers))[1] == CONFLICT
+    made = acme.post(f"/v1/keys/{acme.key_id}:rotate", {}).json()
+    after = replace(acme, key_id=made["id"], secret=made["secret"])
+    assert after.post(PATH, asked, headers).json()["videos"] == 2
+    assert list_jobs(module_database, acme) == taken
