@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from api.acts import note_act
 from api.problems import Problem
 from api.request_jobs import open_quota
+from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import Filter
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import Lane
-from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
+from fakesieve.jobs.submit import BatchEnded, NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
@@ -145,12 +146,18 @@ def check_start(session: Session, tenant_id: str, plan: RescorePlan) -> None:
 def start_rescore(jobs: SqlJobStore, begin: Begin, caller: Caller, plan: RescorePlan) -> str:
     """Submit the jobs of a plan in steps and return the id of their batch.
 
-    Raises as ``check_start``, and ``BatchEnded`` where somebody has ended the batch of a call that was cut
-    off.
+    Raises as ``check_start``, and ``Problem`` where somebody has ended the batch: IDEMPOTENCY_CONFLICT where
+    it was that of a call that was cut off, STATE_CONFLICT after some steps.
     """
     with begin() as session:
         check_start(session, caller.tenant_id, plan)
-    batch_id = submit_batch(jobs, plan.batch, list(plan.jobs.values())).batch_id
+    try:
+        batch_id = submit_batch(jobs, plan.batch, list(plan.jobs.values())).batch_id
+    except RequestRefused as fault:
+        if fault.reason is Reason.STATE_CONFLICT or isinstance(fault, BatchEnded):
+            # What a list is advised to do is not for whoever has sent a filter.
+            raise Problem(fault.reason, fault.seen, hint=f"what it has stays; {_ANEW}") from fault
+        raise
     details = {"model_id": plan.line.id, "jobs": plan.job_count}
     with begin() as session:
         note_act(session, caller, "analyses.rescored", batch_id, details)

@@ -1,14 +1,17 @@
 """Orders to score again: what a key stands for, where a walk stops, and what somebody else has ended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from sqlalchemy import text
 
 from fakesieve.database import Database
 from fakesieve.errors import Unavailable
+from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
+from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
 from tests.api.callers import Caller, make_caller, reason_of
@@ -84,3 +87,38 @@ def test_a_key_whose_answer_was_lost_stands_for_one_order(
     after = replace(acme, key_id=made["id"], secret=made["secret"])
     assert after.post(PATH, asked, headers).json()["videos"] == 2
     assert list_jobs(module_database, acme) == taken
+
+
+def test_a_batch_that_somebody_has_ended_says_to_count_again(
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it is ended between two calls or between two steps of one: nobody has sent a list."""
+    asked, headers = {"model": add_newest(acme, hosts)}, {"Idempotency-Key": "ended"}
+    ended = "UPDATE batch SET state = 'cancelled', end_reason = 'cancelled', end_time = now(), places = 0"
+
+    def end_first(store: SqlJobStore, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
+        class EndsIt:
+            runs = 0
+
+            def run(self, work: Callable[[SqlJobTransaction], object]) -> object:
+                self.runs += 1
+                if self.runs == 3:  # the batch and one step are there
+                    change(module_database, ended)
+                return store.run(work)
+
+        return submit_batch(cast("SqlJobStore", EndsIt()), new, jobs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fakesieve.jobs.submit._JOBS_AT_ONCE", 1)
+        patch.setattr("api.rescoring.submit_batch", end_first)
+        during = acme.post(PATH, asked, headers)
+    after = acme.post(PATH, asked, headers)
+    assert (reason_of(during), reason_of(after)) == ((409, "STATE_CONFLICT"), (422, CONFLICT))
+    for each in (during, after):
+        assert "has ended (cancelled)" in each.json()["detail"]
+        assert "count again and start anew" in each.json()["hint"]
+    assert len(list_jobs(module_database, acme)) == 1
