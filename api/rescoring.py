@@ -21,7 +21,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.model_lists import ModelLine, count_hosts
-from fakesieve.records.rescore_targets import Begun, Target, find_begun, walk_targets
+from fakesieve.records.rescore_targets import Begun, Target, TargetWalk, find_begun
 from fakesieve.records.tenants import Caller, list_older_keys
 
 NAMED_MAX = 100
@@ -73,6 +73,7 @@ class _Found:
     live: int = 0
     unreachable: int = 0
     named: list[str] = field(default_factory=list[str])
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,9 @@ class RescorePlan:
 
     ``unreachable`` counts videos whose object the tenant may not name now, or that was not there when a job
     last looked; the first of them are in ``unreachable_ids``. ``live`` counts those that are left out as one
-    of their jobs waits or runs. Both are those on the way to the last video that is taken. ``other_hosts``
-    counts running hosts with another model, or an unknown one.
+    of their jobs waits or runs. Both are those on the way to the last video that is taken. Where the plan is
+    not ``is_whole``, the walk has stopped at a bound of its own before it came to as many as are wanted: more
+    may fit. ``other_hosts`` counts running hosts with another model, or an unknown one.
     """
 
     line: ModelLine
@@ -91,6 +93,7 @@ class RescorePlan:
     unreachable: int
     unreachable_ids: tuple[str, ...]
     live: int
+    is_whole: bool
     other_hosts: int
     begun: Begun | None = None
 
@@ -126,6 +129,7 @@ def plan_rescore(session: Session, caller: Caller, places: Places, order: Rescor
         found.unreachable,
         tuple(found.named),
         found.live,
+        found.is_whole,
         sum(count for model_id, count in hosts.items() if model_id != order.line.id),
         begun,
     )
@@ -216,7 +220,8 @@ def _find_jobs(
         room = begun.places
     is_short = len(taken) + room < order.videos_max  # all that there were: no video ended the walk
     last, found = max(taken, default=""), _Found()
-    for target in walk_targets(session, caller.tenant_id, order.line.id, order.wanted):
+    walk = TargetWalk(session, caller.tenant_id, order.line.id, order.wanted)
+    for target in walk:
         is_full = len(found.jobs) >= room
         if is_full and not is_short and target.video_id > last:
             break
@@ -231,6 +236,7 @@ def _find_jobs(
             found.named += [target.video_id][: NAMED_MAX - len(found.named)]
         elif not is_full:
             found.jobs[target.video_id] = new
+    found.is_whole = walk.is_whole or (len(found.jobs) >= room and not is_short)
     return found
 
 

@@ -78,6 +78,7 @@ def rescore(
             "would score" if dry_run else "scores": done.videos,
             "out of reach": done.unreachable or None,
             "left out, a job waits or runs": done.live or None,
+            "more may fit": None if done.is_whole else "counting stopped before the last: narrow the filter",
             "hosts": f"{done.hosts} with the model, {done.other_hosts} with another",
             "batch": done.batch_id,
         }

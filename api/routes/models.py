@@ -123,6 +123,7 @@ def rescore_analyses(
         unreachable=plan.unreachable,
         unreachable_video_ids=list(plan.unreachable_ids),
         live=plan.live,
+        is_whole=plan.is_whole,
         hosts=line.hosts,
         other_hosts=plan.other_hosts,
         can_run=plan.can_run,

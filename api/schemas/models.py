@@ -96,6 +96,13 @@ class RescoreOut(Answer):
     ]
     unreachable_video_ids: Annotated[list[str], Field(description="The first 100 of them.")]
     live: Annotated[int, Field(description="Videos that are left out, as one of their jobs waits or runs.")]
+    is_whole: Annotated[
+        bool,
+        Field(
+            description="False where counting stopped after 60,000 videos, or after 15 seconds, before it had"
+            " as many as are wanted: more may fit. A narrower filter comes to those."
+        ),
+    ]
     hosts: Annotated[int, Field(description="Running hosts with the model.")]
     other_hosts: Annotated[int, Field(description="Running hosts with another, or with one that is unknown.")]
     can_run: Annotated[bool, Field(description="Whether every running host has the model.")]

@@ -2,15 +2,17 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, union
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, union
 from sqlalchemy.orm import Session, aliased
 
 from fakesieve.filters.check import Filter
+from fakesieve.filters.tree import FilterInvalid
 from fakesieve.jobs.states import LIVE_STATES, BatchEnd
 from fakesieve.reasons import Reason
-from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_lists import QUERY_MS_MAX, bounded, select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source as Needed
 from fakesieve.records.filter_sql import compile_filter
@@ -18,11 +20,14 @@ from fakesieve.records.idempotency import KEPT
 from fakesieve.records.jobs import Batch, Job
 from fakesieve.records.videos import Source, Video, map_sources
 
+LOOKED_MAX = 60_000
+"""Videos that a walk looks at, whether they are taken or passed over."""
 _PLACES_AT_ONCE = 1000
 _PAGE = 1000
 # A page looks at all that fits, so each is larger than the one before: few of them pass over many videos.
 _GROWTH = 4
 _GONE = (Reason.SOURCE_NOT_FOUND, Reason.SOURCE_CHANGED)
+_Row = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -55,26 +60,59 @@ class Begun:
     places: int | None
 
 
-def walk_targets(session: Session, tenant_id: str, model_id: str, wanted: Filter) -> Generator[Target]:
-    """Yield videos with an analysis that fits a filter, and none by the model yet, by their ids.
+class TargetWalk:
+    """A walk over videos with an analysis that fits a filter, and none by the model yet, by their ids.
 
-    Raises FilterInvalid for a filter that takes longer than 15 seconds.
+    It looks at no more than ``LOOKED_MAX`` of them, for 15 seconds or little more, and is not ``is_whole``
+    once it has stopped there: more may fit. Raises FilterInvalid where even its first page takes that long.
     """
-    statement = _select_targets(tenant_id, model_id, wanted)
-    after, size = "", _PAGE
-    while True:
-        with bounded(session):
-            page = session.execute(statement.where(Video.id > after).limit(size)).all()
-        for begin in range(0, len(page), _PLACES_AT_ONCE):
-            part = page[begin : begin + _PLACES_AT_ONCE]
-            ids = [row[0] for row in part if not row[2]]
-            sources, gone = map_sources(session, ids), _find_gone(session, tenant_id, ids)
-            for video_id, external_id, is_live in part:
-                kept = tuple(each for each in sources.get(video_id, ()) if each.id not in gone)
-                yield Target(video_id, external_id, is_live, kept)
-        if len(page) < size:
-            return
-        after, size = page[-1][0], size * _GROWTH
+
+    def __init__(self, session: Session, tenant_id: str, model_id: str, wanted: Filter) -> None:
+        self._session, self._tenant_id = session, tenant_id
+        self._statement = _select_targets(tenant_id, model_id, wanted)
+        self.is_whole = True
+
+    def __iter__(self) -> Generator[Target]:
+        after, size, left = "", _PAGE, LOOKED_MAX
+        until = monotonic() + QUERY_MS_MAX / 1000
+        while self.is_whole:
+            size = min(size, left)
+            page = self._fetch(after, size, until)
+            for begin in range(0, len(page), _PLACES_AT_ONCE):
+                if (after or begin) and monotonic() >= until:
+                    self.is_whole = False
+                    return
+                yield from self._find_places(page[begin : begin + _PLACES_AT_ONCE])
+            if len(page) < size:
+                return
+            after, size, left = page[-1][0], size * _GROWTH, left - size
+            self.is_whole = left > 0
+
+    def _fetch(self, after: str, size: int, until: float) -> Sequence[_Row]:
+        """Return the next page; an empty one that ends the walk where it takes longer than there is time.
+
+        Only the first may blame the filter: later ones have what those before have left.
+        """
+        limit_ms = max(round(1000 * (until - monotonic())), 1)
+        statement = self._statement.where(Video.id > after).limit(size)
+        try:
+            # Taken back although it only reads: what follows is not to be held to the time of a page.
+            with self._session.begin_nested() as step, bounded(self._session, limit_ms):
+                page = self._session.execute(statement).all()
+                step.rollback()
+        except FilterInvalid:
+            if not after:
+                raise
+            self.is_whole = False
+            return ()
+        return page
+
+    def _find_places(self, part: Sequence[_Row]) -> Generator[Target]:
+        ids = [row[0] for row in part if not row[2]]
+        sources, gone = map_sources(self._session, ids), _find_gone(self._session, self._tenant_id, ids)
+        for video_id, external_id, is_live in part:
+            kept = tuple(each for each in sources.get(video_id, ()) if each.id not in gone)
+            yield Target(video_id, external_id, is_live, kept)
 
 
 def find_begun(session: Session, tenant_id: str, batch_key: str, job_prefix: str) -> Begun | None:

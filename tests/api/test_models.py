@@ -122,6 +122,7 @@ def test_scoring_again_says_what_it_would_do(acme: Caller, models: Ids) -> None:
         "unreachable": 0,
         "unreachable_video_ids": [],
         "live": 0,
+        "is_whole": True,
         "hosts": 0,
         "other_hosts": 0,
         "can_run": False,

@@ -7,13 +7,17 @@ from typing import cast
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
+from fakesieve.embedded.postgres import SUPERUSER, PostgresServer
 from fakesieve.errors import Unavailable
+from fakesieve.filters.check import EVERYTHING
 from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
+from fakesieve.records.rescore_targets import Target, TargetWalk
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.test_models import (
     Hosts,
@@ -21,8 +25,10 @@ from tests.api.test_models import (
     add_newest,
     hosts,  # noqa: F401 - a fixture
     list_jobs,
+    list_videos,
     models,  # noqa: F401 - a fixture
 )
+from tests.databases import opened
 
 PATH = "/v1/analyses:rescore"
 CONFLICT = "IDEMPOTENCY_CONFLICT"
@@ -87,6 +93,55 @@ def test_a_key_whose_answer_was_lost_stands_for_one_order(
     after = replace(acme, key_id=made["id"], secret=made["secret"])
     assert after.post(PATH, asked, headers).json()["videos"] == 2
     assert list_jobs(module_database, acme) == taken
+
+
+def test_a_walk_past_many_videos_stops_and_says_that_more_may_fit(
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {"model": add_newest(acme, hosts), "videos_max": 1}
+    first, second, _ = sorted(video_id for video_id, _ in list_videos(module_database, acme))
+    moved = "UPDATE source SET bucket = 'elsewhere' WHERE video_id IN (:first, :second)"
+    change(module_database, moved, first=first, second=second)
+    monkeypatch.setattr("fakesieve.records.rescore_targets.LOOKED_MAX", 2)
+    stopped = acme.post(PATH, asked).json()
+    assert (stopped["unreachable"], stopped["is_whole"], stopped["batch_id"]) == (2, False, None)
+    monkeypatch.setattr("fakesieve.records.rescore_targets.LOOKED_MAX", 3)
+    through = acme.post(PATH, asked).json()
+    assert (through["videos"], through["is_whole"], through["batch_id"] is None) == (3, True, False)
+
+
+def test_a_later_page_that_is_slow_ends_the_walk_and_not_the_call(
+    postgres: PostgresServer,
+    module_database_name: str,
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the first page took is not there for the second, which waits here for a lock."""
+    model, now = add_newest(acme, hosts), 0.0
+    monkeypatch.setattr("fakesieve.records.rescore_targets._PAGE", 1)
+    monkeypatch.setattr("fakesieve.records.rescore_targets.monotonic", lambda: now)
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        before = session.scalar(text("SHOW statement_timeout"))
+        walk = TargetWalk(session, acme.tenant_id, model, EVERYTHING)
+        found = iter(walk)
+        next(found)
+        now = 14.8
+        with opened(postgres, module_database_name, SUPERUSER) as beside:
+
+            def lock_and_walk(other: Session) -> list[Target]:
+                other.execute(text("LOCK TABLE standing IN ACCESS EXCLUSIVE MODE"))
+                return list(found)
+
+            assert beside.run_transaction(lock_and_walk, tenant_id=None) == []
+        assert not walk.is_whole
+        assert session.scalar(text("SHOW statement_timeout")) == before
 
 
 def test_a_batch_that_somebody_has_ended_says_to_count_again(

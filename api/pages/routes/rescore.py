@@ -43,6 +43,7 @@ _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "started": "Videos that are on their way to be scored again: {count:,}.",
     "nothing": "Nothing was started: no video is left that fits and can be reached.",
+    "stopped": "Nothing was started: counting stopped before it found any. A narrower filter finds more.",
 }
 NameQuery = Annotated[str, Query(max_length=100)]
 
@@ -125,7 +126,7 @@ def _start(form: Form, person: Person, services: Services, session: Session) -> 
     places = read_places(load_quota(session, person.tenant_id), services.settings.bucket)
     plan = plan_rescore(session, caller, places, order)
     if not plan.job_count:
-        return go_back(person, PLACE, "nothing")
+        return go_back(person, PLACE, "nothing" if plan.is_whole else "stopped")
     # The steps of the batch are transactions of their own; this one has the answer, as under a key of /v1.
     store = SqlJobStore(services.database, person.tenant_id)
     batch_id = start_rescore(store, partial(nullcontext, session), caller, plan)

@@ -197,7 +197,7 @@ def test_what_cannot_be_scored_again_is_refused_before_it_is_asked(
 
 
 def test_what_is_on_its_way_or_out_of_reach_is_told_beside_what_is_started(
-    client: TestClient, own: Scene, newer: str, module_database: Database
+    client: TestClient, own: Scene, newer: str, module_database: Database, monkeypatch: pytest.MonkeyPatch
 ):
     enter(client, own, UserRole.ADMIN)
     form = read_fields(client.get(f"/models/rescore?model={newer}").text, "/models/rescore")
@@ -213,6 +213,11 @@ def test_what_is_on_its_way_or_out_of_reach_is_told_beside_what_is_started(
     assert f'<a class="mono" href="/videos/{lost}">{lost}</a>' in page
     assert "left out, as a job waits or runs</dt><dd>1<" in page
     assert "Score 1 video again" in page
+    assert "counting stopped" not in page
+    monkeypatch.setattr("fakesieve.records.rescore_targets.LOOKED_MAX", 1)
+    short = client.get(f"/models/rescore?model={newer}").text
+    assert "More may fit: counting stopped here" in short
+    assert "left out, as a job waits or runs</dt><dd>at least " in short
 
 
 def test_a_start_that_is_sent_twice_is_one_batch_of_what_was_said(
