@@ -66,7 +66,9 @@ def rescore(
         bool, typer.Option("--diff", help="Wait for the end, then show what flips against the champion.")
     ] = False,
     lane: Annotated[Lane, typer.Option(help="How urgent it is.")] = Lane.BULK,
-    limit: Annotated[int, typer.Option(min=1, max=RESCORE_MAX, help="Videos at most.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, max=RESCORE_MAX, help="Jobs at most; videos out of reach do not count.")
+    ] = 1000,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +76,9 @@ def rescore(
     with open_client() as client:
         asked = RescoreBody(model=model, filter=wanted, lane=lane, videos_max=limit, dry_run=dry_run)
         done = client.models.rescore(asked)
+        reached = done.videos - done.unreachable
         lines = {
-            "would score" if dry_run else "scores": done.videos,
+            "would score" if dry_run else "scores": reached,
             "out of reach": done.unreachable or None,
             "left out, a job waits or runs": done.live or None,
             "more may fit": None if done.is_whole else "counting stopped before the last: narrow the filter",
@@ -88,7 +91,7 @@ def rescore(
             if done.batch_id is not None:
                 client.wait_batch(done.batch_id)
             _show_flips(client.models.compare(ModelAlias.CHAMPION, model, wanted), as_json=as_json)
-    if done.videos == 0 and not diff:
+    if reached == 0 and not diff:
         raise typer.Exit(EXIT_NOTHING)
 
 

@@ -1,6 +1,7 @@
 """The commands that go over the API alone: policies, models, reviews, webhooks, erasures, keys and usage."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None
     shown = remote.run("rescore", "--model", "shadow", "--dry-run", "--diff").out
     assert ("would score" in shown, "likely_manipulated -> inconclusive  1" in shown) == (True, True)
     assert remote.run("rescore", "--model", old, "--dry-run").code == 4
+    with remote.database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE source SET bucket = 'elsewhere'"))
+    lost = remote.run("rescore", "--model", "shadow", "--dry-run")
+    assert lost.code == 4
+    assert re.search(r"would score +0\b", lost.out)
+    assert re.search(r"out of reach +1\b", lost.out)
+    with remote.database.transaction(tenant_id=None) as session:
+        session.execute(text("UPDATE source SET bucket = 'videos'"))
     ran = remote.run("rescore", "--model", "shadow")
     assert (ran.code, "ENGINE_UNAVAILABLE" in ran.err) == (1, True)
     assert remote.run("models", "promote", new).code == 0
