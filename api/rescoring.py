@@ -138,13 +138,12 @@ def plan_rescore(session: Session, caller: Caller, places: Places, order: Rescor
 def check_start(session: Session, tenant_id: str, plan: RescorePlan) -> None:
     """Raise ``Problem`` for what cannot be started now: ENGINE_UNAVAILABLE, QUOTA_EXCEEDED.
 
-    The rest of a call that was cut off has its quota: ``submit_batch`` alone looks whether it still fits.
+    The rest of a call that was cut off has its share of live jobs: ``submit_batch`` alone looks whether it
+    still fits. What may be billed in a month is held against it, as against the rest of a list.
     """
-    if plan.begun is None:
+    if plan.begun is None or plan.jobs:
         _check_hosts(plan.line, plan.other_hosts)
-        open_quota(session, tenant_id, wanted=len(plan.jobs))
-    elif plan.jobs:
-        _check_hosts(plan.line, plan.other_hosts)
+        open_quota(session, tenant_id, wanted=len(plan.jobs) if plan.begun is None else 0)
 
 
 def start_rescore(jobs: SqlJobStore, begin: Begin, caller: Caller, plan: RescorePlan) -> str:

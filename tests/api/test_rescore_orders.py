@@ -34,13 +34,14 @@ PATH = "/v1/analyses:rescore"
 CONFLICT = "IDEMPOTENCY_CONFLICT"
 
 
+def lose(*_: object, **__: object) -> None:
+    """Fail as where the database is gone."""
+    raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+
+
 @contextmanager
 def answers_lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let calls fail once all of their jobs are there."""
-
-    def lose(*_: object, **__: object) -> None:
-        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
-
     with monkeypatch.context() as patch:
         patch.setattr("api.rescoring.note_act", lose)
         yield
@@ -176,4 +177,31 @@ def test_a_batch_that_somebody_has_ended_says_to_count_again(
     for each in (during, after):
         assert "has ended (cancelled)" in each.json()["detail"]
         assert "count again and start anew" in each.json()["hint"]
+    assert len(list_jobs(module_database, acme)) == 1
+
+
+def test_the_rest_of_a_call_waits_for_the_month_like_any_new_job(
+    module_database: Database,
+    hosts: Hosts,  # noqa: F811 - the fixture above
+    acme: Caller,
+    models: Ids,  # noqa: F811 - the fixture above
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call that has all of its jobs and lost only its answer is answered all the same."""
+    asked, cut, lost = {"model": add_newest(acme, hosts), "videos_max": 1}, "cut", "lost"
+    with answers_lost(monkeypatch):
+        acme.post(PATH, asked, {"Idempotency-Key": lost})
+    with monkeypatch.context() as patch:
+        patch.setattr("fakesieve.jobs.submit._submit_step", lose)
+        assert reason_of(acme.post(PATH, asked, {"Idempotency-Key": cut})) == (503, "DATABASE_UNAVAILABLE")
+    billed = (
+        "INSERT INTO usage (tenant_id, job_id, analysis_id, n_shards, duration_ms)"
+        " SELECT tenant_id, 'job_x', min(id), 1, 5 FROM analysis WHERE tenant_id = :id GROUP BY tenant_id"
+    )
+    change(module_database, billed, id=acme.tenant_id)
+    change(module_database, "UPDATE tenant SET month_ms_max = 5 WHERE id = :id", id=acme.tenant_id)
+    whole = acme.post(PATH, asked, {"Idempotency-Key": lost})
+    rest = acme.post(PATH, asked, {"Idempotency-Key": cut})
+    assert (whole.status_code, reason_of(rest)) == (202, (403, "QUOTA_EXCEEDED"))
+    assert "billed this month" in rest.json()["detail"]
     assert len(list_jobs(module_database, acme)) == 1
