@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, erase_video, take_unfinished
@@ -12,6 +13,7 @@ from fakesieve.errors import FleetError, RequestRefused
 from fakesieve.logging import get_logger
 from fakesieve.objects import ObjectStore
 from fakesieve.records.idempotency import purge_answers
+from fakesieve.values.erasure import ErasureCause
 
 _log = get_logger(__name__)
 
@@ -37,18 +39,19 @@ class Eraser:
         *,
         stop: threading.Event | None = None,
         sweep_s: float = SWEEP_S,
+        put_off_s: float = SWEEP_S,
     ) -> None:
         self._database, self._objects, self._bucket = database, objects, bucket
         self._stop = stop or threading.Event()
         self._sweep_s, self._due_s, self._finish_s = sweep_s, 0.0, 0.0
-        # Tenants that the next sweep leaves out, so that those behind them come to their turn.
-        self._put_off: frozenset[str] = frozenset()
+        # Tenants that sweeps leave out until then, so that those behind them come to their turn.
+        self._put_off, self._put_off_s = dict[str, float](), put_off_s
 
     def take_turn(self) -> int:
         """Begin what is due and go on with what was begun; return how many erasures were worked on.
 
-        Raises Unavailable where the database does not answer. Where the object store does not, the erasure
-        is left to a later turn.
+        Raises Unavailable where the database does not answer at all. Where it does not for one video or one
+        tenant, or the object store does not, those are left to a later turn.
         """
         if time.monotonic() < self._finish_s:
             return 0
@@ -70,25 +73,29 @@ class Eraser:
 
     def _sweep(self) -> tuple[int, bool]:
         """Begin and finish what is due; return how many were begun, and whether more may be waiting."""
-        left_out, put_off, begun = self._put_off, set[str](), list[tuple[str, str]]()
+        now, begun, faults = time.monotonic(), list[tuple[str, str]](), Counter[str]()
+        self._put_off = {tenant_id: end for tenant_id, end in self._put_off.items() if end > now}
         with self._database.transaction(tenant_id=None) as session:
-            due = find_due(session, AT_ONCE, left_out)
+            due = find_due(session, AT_ONCE, self._put_off)
         for video in due:
-            if video.tenant_id in put_off:  # one wait for a tenant whose classes are being changed is enough
+            if self._stop.is_set():
+                break
+            if video.tenant_id in self._put_off:
                 continue
             try:
                 found = self._begin(video)
             except FleetError as fault:  # of one tenant: the others are due none the less
-                put_off.add(video.tenant_id)
                 _log.warning("erasure.put_off", video=video.video_id, reason=fault.reason, seen=fault.seen)
+                faults[video.tenant_id] += 1
+                # Classes that are being changed hold back all that they erase; a row, perhaps one video.
+                if video.cause is ErasureCause.RETENTION or faults[video.tenant_id] > 1:
+                    self._put_off[video.tenant_id] = time.monotonic() + self._put_off_s
                 continue
             if found is not None:
                 begun.append(found)
         for erasure in begun:
             self._finish(erasure)
-        is_full = len(due) == AT_ONCE
-        self._put_off = frozenset(put_off if is_full else ())
-        return len(begun), is_full or bool(left_out)
+        return len(begun), len(due) == AT_ONCE
 
     def _purge_files(self) -> int:
         """Remove exports and uploads whose time is over; return how many there were of the more numerous."""

@@ -43,7 +43,7 @@ _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "started": "Videos that are on their way to be scored again: {count:,}.",
     "nothing": "Nothing was started: no video is left that fits and can be reached.",
-    "stopped": "Nothing was started: counting stopped before it found any. A narrower filter finds more.",
+    "stopped": "Nothing was started: counting stopped before it found any. A narrower filter may find some.",
 }
 NameQuery = Annotated[str, Query(max_length=100)]
 
