@@ -14,7 +14,10 @@ from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.object_stores.select import PROMPT
 from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller, make_settings
+from tests.api.model_stage import hosts, models
 from tests.api.served import serve_app
+
+__all__ = ["hosts", "models"]
 
 BUCKET = "videos"
 

@@ -19,15 +19,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.rescore_targets import Target, TargetWalk
 from tests.api.callers import Caller, make_caller, reason_of
-from tests.api.test_models import (
-    Hosts,
-    Ids,
-    add_newest,
-    hosts,  # noqa: F401 - a fixture
-    list_jobs,
-    list_videos,
-    models,  # noqa: F401 - a fixture
-)
+from tests.api.model_stage import Hosts, Ids, add_newest, list_jobs, list_videos
 from tests.databases import opened
 
 PATH = "/v1/analyses:rescore"
@@ -55,9 +47,9 @@ def change(database: Database, statement: str, **values: object) -> None:
 
 def test_a_key_of_last_week_is_not_answered_with_the_batch_of_then(
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
 ) -> None:
     asked, headers = {"model": add_newest(acme, hosts), "videos_max": 1}, {"Idempotency-Key": "nightly"}
     batch_id = acme.post(PATH, asked, headers).json()["batch_id"]
@@ -74,9 +66,9 @@ def test_a_key_of_last_week_is_not_answered_with_the_batch_of_then(
 
 def test_a_key_whose_answer_was_lost_stands_for_one_order(
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked, headers = {"model": add_newest(acme, hosts), "videos_max": 2}, {"Idempotency-Key": "one"}
@@ -98,9 +90,9 @@ def test_a_key_whose_answer_was_lost_stands_for_one_order(
 
 def test_a_walk_past_many_videos_stops_and_says_that_more_may_fit(
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = {"model": add_newest(acme, hosts), "videos_max": 1}
@@ -119,9 +111,9 @@ def test_a_later_page_that_is_slow_ends_the_walk_and_not_the_call(
     postgres: PostgresServer,
     module_database_name: str,
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What the first page took is not there for the second, which waits here for a lock."""
@@ -147,9 +139,9 @@ def test_a_later_page_that_is_slow_ends_the_walk_and_not_the_call(
 
 def test_a_batch_that_somebody_has_ended_says_to_count_again(
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether it is ended between two calls or between two steps of one: nobody has sent a list."""
@@ -182,9 +174,9 @@ def test_a_batch_that_somebody_has_ended_says_to_count_again(
 
 def test_the_rest_of_a_call_waits_for_the_month_like_any_new_job(
     module_database: Database,
-    hosts: Hosts,  # noqa: F811 - the fixture above
+    hosts: Hosts,
     acme: Caller,
-    models: Ids,  # noqa: F811 - the fixture above
+    models: Ids,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A call that has all of its jobs and lost only its answer is answered all the same."""

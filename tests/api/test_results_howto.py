@@ -8,8 +8,8 @@ import pytest
 
 from fakesieve.database import Database
 from tests.api.callers import Caller
+from tests.api.model_stage import NEWER
 from tests.api.results import store_result, store_results
-from tests.api.test_models import NEWER
 from tests.factories import make_score
 
 PAGES = Path(__file__).parents[2] / "docs" / "howto"

@@ -15,7 +15,6 @@ from fakesieve.records.videos import record_source
 from fakesieve.values.videos import SourceKind
 from tests.api.cli.conftest import Remote
 from tests.api.results import store_results
-from tests.api.test_models import models  # noqa: F401 - a fixture
 
 CLI_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 
@@ -42,7 +41,7 @@ def test_rules_that_cannot_be_are_refused_before_they_are_sent(remote: Remote) -
     assert remote.run("policy", "preview").code == 2
 
 
-def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None:  # noqa: F811 - the fixture above
+def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None:
     old, new = models["ab"], models["cd"]
     remote.run("policy", "create", "split", "--low", "0.1", "--high", "0.4", "--min-peak-frames", "1")
     remote.run("policy", "apply", "split")
