@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -79,7 +80,7 @@ class Shell:
         """Run a command to its end. An interruption asks it to end and waits: killed it could end nothing."""
         process: subprocess.Popen[str] | None = None
         try:
-            with self.hold():
+            with self.hold(), _unheard_interruptions() if is_apart else nullcontext():
                 process = subprocess.Popen(
                     (*name_command(), *arguments),
                     env=dict(self.environment),
@@ -96,6 +97,20 @@ class Shell:
                 process.communicate()
             raise
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@contextmanager
+def _unheard_interruptions() -> Generator[None]:
+    """Let Ctrl-C and the terminal's end pass unheard by this program and by all that it starts meanwhile.
+
+    A new process belongs to the terminal until it has made its own session: a signal in that moment ends it.
+    """
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def demo_fleet(

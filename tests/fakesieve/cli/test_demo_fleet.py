@@ -103,6 +103,16 @@ def test_what_a_command_says_of_its_failure_is_passed_on(
     assert calls.read_text().count("down") == 0  # the fleet that runs is not this one's to end
 
 
+def test_what_ends_the_fleet_is_not_ended_by_an_interruption(calls: Path) -> None:
+    """Also not at its very start, when it is still one of those that the terminal's Ctrl-C reaches."""
+    program = calls.parent / "program.py"
+    interrupted = "import os, sys\nif 'down' in sys.argv: [os.kill(os.getpid(), n) for n in (2, 1)]\n"
+    program.write_text(interrupted + PROGRAM)
+    with start_fleet({}):
+        pass
+    assert [line.split()[0] for line in calls.read_text().splitlines()] == ["up", "down"]
+
+
 # The real commands over a fleet without servers: one program, which gets ready only when it is told to.
 BARE = """
 import sys, time
