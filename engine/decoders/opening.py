@@ -106,13 +106,14 @@ def is_attached(stream: VideoStream) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def prepare_decoder(stream: VideoStream, limits: Limits) -> None:
-    """Bound the decoder of a stream before its first packet."""
+def prepare_decoder(stream: VideoStream, limits: Limits, threads_max: int = DECODER_THREADS) -> int:
+    """Bound the decoder of a stream before its first packet; return how many threads it has."""
     context = stream.codec_context
     context.thread_type = "AUTO"
     is_large = stream.width * stream.height > _ONE_THREAD_FROM_PX
-    context.thread_count = 1 if is_large else DECODER_THREADS
+    context.thread_count = threads = 1 if is_large else threads_max
     context.options = {"max_pixels": str(limits.pixels)}
+    return threads
 
 
 def check_size(width: int, height: int, limits: Limits) -> None:

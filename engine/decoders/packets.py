@@ -10,7 +10,13 @@ from av.video.stream import VideoStream
 from engine.container import Container
 from engine.decoders.inspect import choose_stream, is_hidden
 from engine.decoders.job import DecodeJob
-from engine.decoders.opening import VideoPacket, open_input, prepare_decoder, translated_errors
+from engine.decoders.opening import (
+    DECODER_THREADS,
+    VideoPacket,
+    open_input,
+    prepare_decoder,
+    translated_errors,
+)
 
 # Reading on is cheaper than a seek over less than this; measured on 720p H.264 in MP4 and Matroska.
 _SEEK_FROM_US = 5_000_000
@@ -18,7 +24,7 @@ _TS_MARGIN_US = 1_000_000  # transport streams are searched by time stamps that 
 
 
 class Packets:
-    """The packets of the screened stream, forward only, with their presentation times.
+    """The packets of the screened stream, forward only, with their presentation times and a decoder.
 
     A time is microseconds from the first presented frame, or that of the packet's ordinal where the file's
     time stamps are unusable.
@@ -29,6 +35,7 @@ class Packets:
         self._job = job
         self._base = job.facts.base()
         self._may_seek = not job.facts.is_index_timed
+        self._threads_max = DECODER_THREADS
         self._open()
 
     def _open(self) -> None:
@@ -44,8 +51,15 @@ class Packets:
         self.position_us = 0
 
     def _new_decoder(self, stream: VideoStream) -> VideoCodecContext:
-        prepare_decoder(stream, self._job.limits)
+        self.decoder_threads = prepare_decoder(stream, self._job.limits, self._threads_max)
         return stream.codec_context
+
+    def restart_on_one_thread(self) -> None:
+        """Begin anew at the start of the file, with decoders that are done with a packet when they return."""
+        if self.decoder.is_open:
+            self.decoder.flush_buffers()  # waits for its threads, which would go on writing to the log
+        self._threads_max = 1
+        self._open()
 
     def renew_decoder(self) -> None:
         """Put a decoder that has seen nothing in the place of one that has met damage.

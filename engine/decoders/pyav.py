@@ -14,10 +14,7 @@ from engine.container import Container, MediaKind
 from engine.decoders.colour import FrameConverter
 from engine.decoders.geometry import Orientation
 from engine.decoders.job import DecodedFrame, DecodeJob, MissedFrame, MissKind
-from engine.decoders.opening import (
-    DECODER_THREADS,
-    VideoPacket,
-)
+from engine.decoders.opening import VideoPacket
 from engine.decoders.packets import Packets
 from engine.decoders.pictures import decode_picture
 
@@ -78,9 +75,9 @@ class _Segment:
             self._order.setdefault(time_us, self._fed)
         self._fed += 1
 
-    def note_damage(self, *, back: int) -> None:
-        """The packet fed last, or one of the ``back`` before it, is damaged."""
-        self._note(max(0, self._fed - 1 - back))
+    def note_damage(self) -> None:
+        """The packet fed last is damaged."""
+        self._note(max(0, self._fed - 1))
 
     def note_damaged_frame(self, time_us: int) -> None:
         self._note(self._order.get(time_us, 0))
@@ -98,8 +95,33 @@ class _Segment:
         return self._damaged_from is None or self._order.get(time_us, 0) < self._damaged_from
 
 
+class _Damage(NamedTuple):
+    """What the decoder, or its log, tells of a packet that it was fed."""
+
+    kind: MissKind
+    why: str
+
+
+class _DamageToldError(Exception):
+    """Some packet is damaged, and several threads leave open which."""
+
+
+class _Shown(NamedTuple):
+    """A frame of a target, held back until what the log tells of it must have been read."""
+
+    frame: VideoFrame
+    time_us: int
+    segment: _Segment
+    call: int
+
+
 class _GroupDecoder:
-    """Decodes the targets that share one keyframe, in one pass from it."""
+    """Decodes the targets that share one keyframe, in one pass from it.
+
+    Several threads decode until one tells of damage: of which packet depends on which thread comes first.
+    From there on one thread decodes, beginning with the keyframe in front, so that a file is always answered
+    alike. What has been answered by then is older than anything that the threads were still at work on.
+    """
 
     def __init__(self, packets: Packets, job: DecodeJob, words: list[tuple[int, str, str]]) -> None:
         self._packets = packets
@@ -112,6 +134,8 @@ class _GroupDecoder:
         self._segment = self._new_segment(0)
         self._why: str = ""
         self._kind = MissKind.CORRUPT
+        self._calls = 0
+        self._shown = deque[_Shown]()
 
     def _new_segment(self, key_us: int) -> _Segment:
         return _Segment(key_us, is_counted=self._facts.is_index_timed)
@@ -125,17 +149,30 @@ class _GroupDecoder:
         That happens where pictures that are shown before a keyframe are stored behind it (open groups).
         """
         wanted = _Wanted(group.targets, self._job.tolerance_us)
-        self._segment, self._why, self._kind = self._new_segment(group.key_us), "", MissKind.CORRUPT
-        if self._packets.advance_to(group.key_us):
-            while self._is_open(wanted) and (packet := self._packets.next()) is not None:
-                if self._is_past(packet, wanted):
-                    self._packets.put_back(packet)
-                    break
-                if packet.is_keyframe and later and later[0].key_us == self._packets.time_us:
-                    wanted.extend(later.popleft().targets)
-                yield from self._answer(self._feed(packet, wanted), wanted)
-            yield from self._answer(self._drain(), wanted)
+        try:
+            yield from self._decode_from(group.key_us, wanted, later)
+        except _DamageToldError:
+            self._packets.restart_on_one_thread()
+            wanted.restart()
+            yield from self._decode_from(group.key_us, wanted, later)
         yield from self._missed(wanted)
+
+    def _decode_from(self, key_us: int, wanted: "_Wanted", later: deque[_Group]) -> _Answers:
+        self._segment, self._why, self._kind = self._new_segment(key_us), "", MissKind.CORRUPT
+        self._shown.clear()
+        self._words.clear()
+        if not self._packets.advance_to(key_us):
+            return
+        while self._is_open(wanted) and (packet := self._packets.next()) is not None:
+            if self._is_past(packet, wanted):
+                self._packets.put_back(packet)
+                break
+            if packet.is_keyframe and later and later[0].key_us == self._packets.time_us:
+                wanted.extend(later.popleft().targets)
+            self._feed(packet, wanted)
+            yield from self._answer(wanted)
+        self._drain(wanted)
+        yield from self._answer(wanted, is_drained=True)
 
     def _is_open(self, wanted: "_Wanted") -> bool:
         # By index, the packet of a frame is known only when the frame has come out: order of storage and of
@@ -146,68 +183,73 @@ class _GroupDecoder:
         earliest = self._packets.decoding_time_us(packet)
         return earliest is not None and earliest > wanted.last_us
 
-    def _feed(self, packet: VideoPacket, wanted: "_Wanted") -> list[VideoFrame]:
+    def _feed(self, packet: VideoPacket, wanted: "_Wanted") -> None:
         time_us, segment = self._packets.time_us, self._segment
         if segment.is_damaged:
             if not packet.is_keyframe:
                 wanted.note_fed(time_us)
-                return []
-            frames = self._drain()
+                return
+            self._drain(wanted)
             self._segment = self._new_segment(time_us or 0)
             self._packets.put_back(packet)
-            return frames
+            return
         is_wanted = wanted.note_fed(time_us)
         # What an edit list cuts off is fed all the same: what it shows is predicted from that.
         if time_us is not None and time_us < segment.key_us and not packet.is_discard:
             self._why = self._why or "it is predicted from frames that are missing"
-            return []
+            return
         segment.note_fed(time_us)
         if packet.is_corrupt and self._job.container is not Container.MPEGTS:
             # In a transport stream a gap in the counter also marks a whole packet, where recordings were
             # joined; there the decoder has to find out. Elsewhere the mark means that data is missing.
-            segment.note_damage(back=0)
+            segment.note_damage()
             self._why = "its data is cut off"
-            return []
+            return
         context = self._packets.decoder
         context.skip_frame = "DEFAULT" if is_wanted or self._facts.is_index_timed else "NONREF"
-        return self._try_decode(packet)
+        self._try_decode(packet, wanted)
 
-    def _try_decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
+    def _try_decode(self, packet: VideoPacket | None, wanted: "_Wanted") -> None:
+        """Decode a packet, or with none what is left inside. Raises `MemoryError` and `_DamageToldError`."""
         frames: list[VideoFrame] = []
+        damage: _Damage | None = None
+        self._calls += 1
         try:
             frames = self._packets.decoder.decode(packet)
         except MemoryError:
             raise
         except FFmpegError as error:
-            self._segment.note_damage(back=DECODER_THREADS)
-            self._why = str(error.strerror)
-        self._heed_words()
-        return frames
+            damage = _Damage(MissKind.CORRUPT, str(error.strerror))
+        damage = self._read_words() or damage
+        if damage is not None:
+            if self._packets.decoder_threads > 1:
+                raise _DamageToldError
+            self._segment.note_damage()
+            if self._kind is MissKind.CORRUPT:  # a picture beyond the limit explains all behind it
+                self._kind, self._why = damage
+        for frame in frames:
+            self._take(frame, wanted)
 
-    def _heed_words(self) -> None:
+    def _read_words(self) -> _Damage | None:
         """Learn from FFmpeg's log what its answers do not say. Raises `MemoryError`."""
         texts = [text for _, _, text in self._words]
         self._words.clear()  # here and not before decoding: threads also speak between two calls
         if any(_TOO_LARGE in text for text in texts):
-            self._segment.note_damage(back=DECODER_THREADS)
-            self._kind, self._why = MissKind.RESOLUTION, "the picture grew beyond the limit"
-        elif any(text.startswith("get_buffer() failed") for text in texts):
+            return _Damage(MissKind.RESOLUTION, "the picture grew beyond the limit")
+        if any(text.startswith("get_buffer() failed") for text in texts):
             raise MemoryError("no memory for a frame")
-        damage = next((text for text in texts if text.startswith(_DAMAGE_WORDS)), None)
-        if damage is not None:
-            self._segment.note_damage(back=DECODER_THREADS)
-            self._why = damage.strip()[:80]
+        told = next((text for text in texts if text.startswith(_DAMAGE_WORDS)), None)
+        return None if told is None else _Damage(MissKind.CORRUPT, told.strip()[:80])
 
-    def _drain(self) -> list[VideoFrame]:
+    def _drain(self, wanted: "_Wanted") -> None:
         decoder = self._packets.decoder
         if not decoder.is_open:
-            return []
-        frames = self._try_decode(None)
+            return
+        self._try_decode(None, wanted)
         if self._segment.is_damaged:
             self._packets.renew_decoder()
         else:
             decoder.flush_buffers()
-        return frames
 
     def _time_of(self, frame: VideoFrame) -> int | None:
         if self._facts.is_index_timed:
@@ -217,19 +259,27 @@ class _GroupDecoder:
             return rate.time_us(first + segment.frames_out - 1)
         return None if frame.pts is None else self._facts.base().time_us(frame.pts)
 
-    def _answer(self, frames: list[VideoFrame], wanted: "_Wanted") -> _Answers:
-        for frame in frames:
-            time_us = self._time_of(frame)
-            if time_us is None:
-                continue
-            if frame.is_corrupt:
-                self._segment.note_damaged_frame(time_us)
-                self._why = self._why or "the decoder marked it as damaged"
-            number = wanted.find(time_us)
-            if number is None or not self._segment.is_sound(time_us):
-                continue
-            wanted.answered(number)
-            yield self._convert(number, time_us, frame)
+    def _take(self, frame: VideoFrame, wanted: "_Wanted") -> None:
+        """Note what a frame says that came out, and keep it where it is that of a target."""
+        time_us = self._time_of(frame)
+        if time_us is None:
+            return
+        if frame.is_corrupt:
+            self._segment.note_damaged_frame(time_us)
+            self._why = self._why or "the decoder marked it as damaged"
+        if wanted.find(time_us) is not None:
+            self._shown.append(_Shown(frame, time_us, self._segment, self._calls))
+
+    def _answer(self, wanted: "_Wanted", *, is_drained: bool = False) -> _Answers:
+        """Answer with the frames of which no thread has anything left to tell."""
+        threads = self._packets.decoder_threads
+        lag = 0 if is_drained or threads == 1 else threads
+        while self._shown and self._shown[0].call + lag <= self._calls:
+            shown = self._shown.popleft()
+            number = wanted.find(shown.time_us)
+            if number is not None and shown.segment.is_sound(shown.time_us):
+                wanted.answered(number)
+                yield self._convert(number, shown.time_us, shown.frame)
 
     def _convert(self, number: int, time_us: int, frame: VideoFrame) -> DecodedFrame | MissedFrame:
         coded = self._facts.coded_width, self._facts.coded_height
@@ -269,6 +319,10 @@ class _Wanted:
         self._times += [time_us for _, time_us in targets]
         self._unfed.update(numbers)
         self._unanswered.update(numbers)
+
+    def restart(self) -> None:
+        """Forget what was fed; what is answered stays answered."""
+        self._unfed = set(self._unanswered)
 
     @property
     def last_us(self) -> int:

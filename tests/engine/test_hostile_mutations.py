@@ -102,7 +102,7 @@ def test_mutations_are_answered_from_the_closed_list(answered: list[tuple[Mutant
     assert len(counts) >= 8
 
 
-def test_mutations_are_answered_alike_by_the_product(
+def test_mutations_are_answered_alike_by_the_product_and_each_time(
     answered: list[tuple[Mutant, Answer]], tmp_path: Path
 ) -> None:
     with Sandbox.start() as sandbox:
@@ -112,6 +112,7 @@ def test_mutations_are_answered_alike_by_the_product(
             path = tmp_path / mutant.name
             path.write_bytes(mutant.content)
             reason, count = answer_of(path, sandbox)
+            assert answer_of(path, sandbox) == (reason, count), mutant.number
             if count:
                 assert answer.word == "decoded", mutant.number
             else:
