@@ -9,12 +9,13 @@ from sqlalchemy import ColumnElement, Select, String, Text, cast, func, select, 
 from sqlalchemy.orm import Session
 
 from fakesieve.filters.check import EVERYTHING, Filter
-from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.filter_sql import FilterSql, Source, compile_filter
 from fakesieve.records.jobs import Job
 from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import Standing
+from fakesieve.records.statement_bounds import bounded
 from fakesieve.records.words import find_word
 
 BY_MAX = 3

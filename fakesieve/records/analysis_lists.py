@@ -1,7 +1,6 @@
 """Analyses as people and programs list them: filtered, ordered, page by page. Nothing here changes a row."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +21,6 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 from sqlalchemy.types import NullType
@@ -31,7 +29,6 @@ from engine.results import EvidenceReason, MediaWarning, VerdictReason
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.filters.order import NEWEST_FIRST, Order
 from fakesieve.filters.shape import count_tests, split_values
-from fakesieve.filters.tree import FilterInvalid
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.blind import Looker, find_looker, keep_from_viewer
 from fakesieve.records.filter_sql import FilterSql, Source, SqlText, compile_filter, name_values
@@ -39,6 +36,7 @@ from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import NO_SCORE, Standing
+from fakesieve.records.statement_bounds import QUERY_MS_MAX, bounded
 from fakesieve.records.table import ID_TYPE
 from fakesieve.records.tags import VideoTag
 from fakesieve.records.videos import Video
@@ -48,8 +46,6 @@ PAGE_MAX = 1000
 KEPT_TESTS_MAX = 8
 """Comparisons of a filter whose statement is kept for the next one of its shape."""
 _UNKEPT: Mapping[str, Any] = {"compiled_cache": None}
-QUERY_MS_MAX = 15_000
-_CANCELED = "57014"
 
 
 @dataclass(frozen=True)
@@ -130,25 +126,6 @@ def walk_analyses(session: Session, query: AnalysisQuery) -> Generator[AnalysisL
         query = AnalysisQuery(query.tenant_id, query.wanted, query.order, page[-1].position, query.limit)
 
 
-@contextmanager
-def bounded(session: Session, limit_ms: int = QUERY_MS_MAX) -> Generator[None]:
-    """Hold the statements of a block to a time, and blame the filter for what takes longer.
-
-    What follows in the transaction has no more time either.
-    """
-    session.execute(_SET_LIMIT, {"limit": str(limit_ms)})
-    try:
-        yield
-    except OperationalError as fault:
-        if getattr(fault.orig, "sqlstate", None) != _CANCELED:
-            raise
-        raise FilterInvalid(
-            f"the filter took longer than {limit_ms // 1000} s",
-            'narrow it, as by create_time > "2026-01-31", or ask for a verdict first',
-        ) from fault
-
-
-_SET_LIMIT = text("SELECT set_config('statement_timeout', :limit, true)")
 _TENANT = bindparam("tenant", type_=ID_TYPE)
 
 

@@ -28,9 +28,10 @@ from sqlalchemy.orm import Session, aliased
 
 from engine.results import VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
-from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.standings import Standing
+from fakesieve.records.statement_bounds import bounded
 
 FLIPS_MAX = 1000
 BINS = 40

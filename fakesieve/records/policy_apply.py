@@ -33,6 +33,7 @@ from fakesieve.records.policies import Judge
 from fakesieve.records.policy_sql import Moved, decide_reasons, decide_value, read_moved
 from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import Standing
+from fakesieve.records.statement_bounds import give_memory
 from fakesieve.records.table import ID_TYPE
 
 FOUND_AT_ONCE = 200_000  # ids of 30 bytes
@@ -71,6 +72,7 @@ def find_to_judge(
     every = every.prefix_with("MATERIALIZED", dialect="postgresql")
     seen = select(func.count()).where(~every.c.is_deleted).scalar_subquery()
     first = select(every.c.analysis_id).where(every.c.is_other).order_by(every.c.analysis_id).limit(limit)
+    give_memory(session)
     count, ids = session.execute(
         select(seen, func.array(first.scalar_subquery(), type_=ARRAY(ID_TYPE)))
     ).one()

@@ -29,9 +29,10 @@ from sqlalchemy.types import String
 from engine.policy import Policy
 from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
-from fakesieve.records.analysis_lists import bounded, select_standing
+from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.standings import Standing
+from fakesieve.records.statement_bounds import bounded
 from fakesieve.values.policies import MOVED_MAX
 
 BINS = 50

@@ -12,12 +12,13 @@ from fakesieve.filters.check import Filter
 from fakesieve.filters.tree import FilterInvalid
 from fakesieve.jobs.states import LIVE_STATES, BatchEnd
 from fakesieve.reasons import Reason
-from fakesieve.records.analysis_lists import QUERY_MS_MAX, bounded, select_standing
+from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source as Needed
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.idempotency import KEPT
 from fakesieve.records.jobs import Batch, Job
+from fakesieve.records.statement_bounds import QUERY_MS_MAX, bounded
 from fakesieve.records.videos import Source, Video, map_sources
 
 LOOKED_MAX = 60_000

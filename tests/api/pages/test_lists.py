@@ -24,10 +24,10 @@ from engine.results import FaceRegion, Outcome
 from fakesieve.database import Database
 from fakesieve.people.accounts import name_people
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.analysis_lists import bounded
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.saved_views import ViewPage
+from fakesieve.records.statement_bounds import bounded
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import QueueRule, ReviewState
 from tests.api.pages.stage import Scene, enter, find_token, make_scene

@@ -20,7 +20,6 @@ from fakesieve.records import analysis_lists
 from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import (
     AnalysisQuery,
-    bounded,
     find_line,
     list_analyses,
     read_position,
@@ -29,6 +28,9 @@ from fakesieve.records.analysis_lists import (
 )
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.jobs import Job
+from fakesieve.records.policies import Judge
+from fakesieve.records.policy_apply import find_to_judge
+from fakesieve.records.statement_bounds import bounded
 from fakesieve.records.tags import set_tags
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.videos import SourceKind
@@ -266,6 +268,21 @@ def test_a_filter_that_takes_too_long_is_blamed(module_database: Database, tenan
         bounded(session, 20),
     ):
         session.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_what_reads_a_history_has_the_memory_for_it_until_its_transaction_ends(
+    module_database: Database, tenant_id: str
+) -> None:
+    shown = text("SELECT current_setting('work_mem')")
+    with module_database.transaction(tenant_id=tenant_id) as session:
+        usual = session.scalar(shown)
+        with bounded(session):
+            assert session.scalar(shown) == "32MB"
+    with module_database.transaction(tenant_id=tenant_id) as session:
+        find_to_judge(session, tenant_id, Judge("pol_none", PRESETS["strict"], 1))
+        assert session.scalar(shown) == "32MB"
+    with module_database.transaction(tenant_id=tenant_id) as session:
+        assert session.scalar(shown) == usual != "32MB"
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
