@@ -23,6 +23,7 @@ from api.schemas.jobs import (
     WorkOut,
 )
 from api.schemas.videos import VideoOut, VideoSourceOut
+from fakesieve.erasure.retention import Kept
 from fakesieve.jobs.states import JobState
 from fakesieve.object_stores.s3 import PostForm
 from fakesieve.objects import VideoRef
@@ -194,7 +195,7 @@ def write_upload(upload: Upload, now: datetime, form: PostForm | None = None) ->
 def write_video(
     video: Video,
     tags: Mapping[str, str],
-    expire_time: datetime | None,
+    kept: Kept,
     sources: list[Source] | None = None,
 ) -> VideoOut:
     """Return a video, with the places where it was seen if they are given."""
@@ -211,9 +212,9 @@ def write_video(
         duration_us=video.duration_us,
         warnings=[str(warning) for warning in warnings],
         tags=dict(tags),
-        retention_class=video.retention_class,
+        retention_class=kept.class_name,
         hold_time=video.hold_time,
-        expire_time=expire_time,
+        expire_time=kept.end,
         sources=None if sources is None else [_write_video_source(source) for source in sources],
         create_time=video.create_time,
     )

@@ -1,12 +1,14 @@
-"""What nobody asks for just now: erasing videos and files whose time is over, and finishing erasures."""
+"""What nobody asks for just now: erasing what is over, and finishing erasures and removals of classes."""
 
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 from fakesieve.database import Database
 from fakesieve.erasure.erase import begin_erasure, erase_video, take_unfinished
 from fakesieve.erasure.exports import purge_exports
+from fakesieve.erasure.removal import STEP_VIDEOS, free_videos, list_removals
 from fakesieve.erasure.retention import DueErasure, find_due
 from fakesieve.erasure.uploads import purge_uploads
 from fakesieve.errors import FleetError, RequestRefused
@@ -23,12 +25,15 @@ FINISH_S = 5.0
 """So often is looked for erasures that hosts have let go of: an index has those that run, which are few."""
 AT_ONCE = 20
 FILES_AT_ONCE = 100
+STEPS_AT_ONCE = 20
+"""Steps of a removal of a class that are taken in a turn: some seconds, after which others have theirs."""
 
 
 class Eraser:
     """One of the reconciler's tasks; any number may run, and each erasure is worked on by one of them.
 
-    ``stop`` ends a turn after the erasure that is worked on; what is left is begun and found again.
+    ``stop`` ends a turn after the erasure that is worked on, or the step of up to ``step_videos`` videos that
+    leave a class; what is left is begun and found again.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class Eraser:
         stop: threading.Event | None = None,
         sweep_s: float = SWEEP_S,
         put_off_s: float = SWEEP_S,
+        step_videos: int = STEP_VIDEOS,
     ) -> None:
+        self._step_videos = step_videos
         self._database, self._objects, self._bucket = database, objects, bucket
         self._stop = stop or threading.Event()
         self._sweep_s, self._due_s, self._finish_s = sweep_s, 0.0, 0.0
@@ -48,7 +55,7 @@ class Eraser:
         self._put_off, self._put_off_s = dict[str, float](), put_off_s
 
     def take_turn(self) -> int:
-        """Begin what is due and go on with what was begun; return how many erasures were worked on.
+        """Begin what is due and go on with what was begun; return how many erasures and steps were taken.
 
         Raises Unavailable where the database does not answer at all. Where it does not for one video or one
         tenant, or the object store does not, those are left to a later turn.
@@ -61,15 +68,40 @@ class Eraser:
             left = take_unfinished(session, AT_ONCE)
         for erasure in left:
             self._finish(erasure)
+        n_steps = self._free_classes()
         if time.monotonic() < self._due_s:
-            return len(left)
+            return len(left) + n_steps
         self._due_s = time.monotonic() + self._sweep_s
         n_files = self._purge_files()
         self._database.run_transaction(purge_answers, tenant_id=None)
         n_begun, is_more = self._sweep()
         if is_more or n_files >= FILES_AT_ONCE:
             self._due_s = 0.0
-        return len(left) + n_begun
+        return len(left) + n_steps + n_begun
+
+    def _free_classes(self) -> int:
+        """Let videos leave classes that are being removed; return how many steps were taken."""
+        n_steps = 0
+        with self._database.transaction(tenant_id=None) as session:
+            left = list_removals(session)
+        for tenant_id, name in left:
+            work = partial(free_videos, tenant_id=tenant_id, name=name, most=self._step_videos)
+            for _ in range(STEPS_AT_ONCE):
+                if self._stop.is_set():
+                    return n_steps
+                try:
+                    step = self._database.run_transaction(work, tenant_id=tenant_id)
+                except FleetError as fault:  # classes that are being changed: the next turn goes on
+                    _log.warning("class.put_off", retention_class=name, reason=fault.reason, seen=fault.seen)
+                    break
+                n_steps += step.videos > 0 or step.is_gone
+                if step.is_gone:
+                    _log.info("class.removed", tenant=tenant_id, retention_class=name)
+                if step.videos < self._step_videos:
+                    break
+            else:
+                self._finish_s = 0.0  # there is more
+        return n_steps
 
     def _sweep(self) -> tuple[int, bool]:
         """Begin and finish what is due; return how many were begun, and whether more may be waiting."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.pages.retention_words import write_keep
 from api.pages.templates import format_time
-from fakesieve.erasure.foresight import find_keep
+from fakesieve.erasure.retention import find_class
 from fakesieve.records.videos import Video
 
 
@@ -29,13 +29,16 @@ class Keeping:
 
 
 def find_keeping(session: Session, video: Video, name: str | None) -> Keeping:
-    """Return what a class, or None for the default one, does with a video."""
-    keep_s = find_keep(session, video.tenant_id, name)
-    whose = f"the class {name}" if name else "the default class"
-    if keep_s is None:
+    """Return what a class, or None for the default one, does with a video.
+
+    In place of a class that is being removed it is the default one.
+    """
+    found = find_class(session, video.tenant_id, name)
+    if found is None:
         return Keeping("no class: nothing ends it", None, is_over=False)
-    end = video.create_time + timedelta(seconds=keep_s)
-    words = f"{whose}, {write_keep(keep_s)}: until {format_time(end)}"
+    whose = f"the class {name}" if found.name == name else "the default class"
+    end = video.create_time + timedelta(seconds=found.keep_s)
+    words = f"{whose}, {write_keep(found.keep_s)}: until {format_time(end)}"
     return Keeping(words, end, is_over=end <= _read_clock(session))
 
 

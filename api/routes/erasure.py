@@ -4,6 +4,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Query, Response
 from pydantic import JsonValue
+from sqlalchemy.orm import Session
 
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, require_scope
 from api.pagination import Page, PageQuery
@@ -21,14 +22,15 @@ from api.schemas.erasure import (
 from api.services import Services
 from api.writing import read_before
 from fakesieve.erasure.erase import begin_erasure, erase_video, list_erasures, load_erasure
+from fakesieve.erasure.removal import remove_class
 from fakesieve.erasure.retention import (
     PURGE_S,
     PURGE_S_MAX,
     classify_video,
     delete_video,
+    find_kept,
     hold_video,
     list_classes,
-    remove_class,
     set_class,
     undelete_video,
 )
@@ -58,25 +60,25 @@ def delete_one_video(
     ] = PURGE_S,
 ) -> VideoFateOut:
     """Hide a video and everything found in it; until ``purge_time`` it can be taken back."""
-    return _write_fate(delete_video(session, video_id, caller.key_id, purge_s))
+    return _write_fate(session, delete_video(session, video_id, caller.key_id, purge_s))
 
 
 @router.post("/v1/videos/{video_id}:undelete", dependencies=_MAY, responses=_CHANGED)
 def undelete_one_video(video_id: str, caller: CallerDep, session: Transaction) -> VideoFateOut:
     """Bring a deleted video back."""
-    return _write_fate(undelete_video(session, video_id, caller.key_id))
+    return _write_fate(session, undelete_video(session, video_id, caller.key_id))
 
 
 @router.post("/v1/videos/{video_id}:hold", dependencies=_MAY_HOLD, responses=_CHANGED)
 def hold_one_video(video_id: str, caller: CallerDep, session: Transaction) -> VideoFateOut:
     """Put a video under a legal hold: nothing deletes it, neither a caller nor its time."""
-    return _write_fate(hold_video(session, video_id, caller.key_id, is_held=True))
+    return _write_fate(session, hold_video(session, video_id, caller.key_id, is_held=True))
 
 
 @router.post("/v1/videos/{video_id}:lift_hold", dependencies=_MAY_HOLD, responses=_CHANGED)
 def lift_hold_of_video(video_id: str, caller: CallerDep, session: Transaction) -> VideoFateOut:
     """Lift a legal hold."""
-    return _write_fate(hold_video(session, video_id, caller.key_id, is_held=False))
+    return _write_fate(session, hold_video(session, video_id, caller.key_id, is_held=False))
 
 
 @router.post("/v1/videos/{video_id}:classify", dependencies=_MAY, responses=_CHANGED)
@@ -84,7 +86,7 @@ def classify_one_video(
     video_id: str, body: ClassifyBody, caller: CallerDep, session: Transaction
 ) -> VideoFateOut:
     """Put a video into a retention class, or into none; not one that is deleted or being erased."""
-    return _write_fate(classify_video(session, video_id, caller.key_id, body.retention_class))
+    return _write_fate(session, classify_video(session, video_id, caller.key_id, body.retention_class))
 
 
 @router.post("/v1/videos/{video_id}:erase", dependencies=_MAY, responses={**_CHANGED, **_BEGUN})
@@ -160,22 +162,28 @@ def list_retention_classes(caller: CallerDep, session: Transaction, page: PageQu
 def set_retention_class(
     name: ClassName, body: RetentionBody, caller: CallerDep, session: Transaction
 ) -> RetentionOut:
-    """Make a class, or change how long it keeps. ``default`` holds for videos without a class."""
+    """Make a class, or change how long it keeps. ``default`` holds for videos without a class.
+
+    Not one that is being removed: its name is free once it is no longer listed.
+    """
     set_class(session, caller.tenant_id, caller.key_id, name, body.keep_s)
     return _write_class(session.get_one(RetentionClass, (caller.tenant_id, name), populate_existing=True))
 
 
 @router.delete("/v1/retention-classes/{name}", status_code=204, dependencies=_MAY)
 def remove_retention_class(name: ClassName, caller: CallerDep, session: Transaction) -> Response:
-    """Remove a class; its videos are kept by the default one."""
+    """Remove a class; its videos are kept by the default one from now on.
+
+    One of many thousand videos stays in the list with a ``remove_time`` until all have left it.
+    """
     remove_class(session, caller.tenant_id, caller.key_id, name)
     return Response(status_code=204)
 
 
-def _write_fate(video: Video) -> VideoFateOut:
+def _write_fate(session: Session, video: Video) -> VideoFateOut:
     return VideoFateOut(
         id=video.id,
-        retention_class=video.retention_class,
+        retention_class=find_kept(session, [video])[video.id].class_name,
         hold_time=video.hold_time,
         delete_time=video.delete_time,
         purge_time=video.purge_time,
@@ -183,7 +191,9 @@ def _write_fate(video: Video) -> VideoFateOut:
 
 
 def _write_class(line: RetentionClass) -> RetentionOut:
-    return RetentionOut(name=line.name, keep_s=line.keep_s, create_time=line.create_time)
+    return RetentionOut(
+        name=line.name, keep_s=line.keep_s, create_time=line.create_time, remove_time=line.remove_time
+    )
 
 
 def _write(erasure: Erasure) -> ErasureOut:

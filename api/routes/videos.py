@@ -14,7 +14,7 @@ from api.router import ApiRouter
 from api.schemas.jobs import Sha256
 from api.schemas.videos import ChangeVideoBody, VideoOut
 from api.writing import read_before, write_video
-from fakesieve.erasure.retention import find_ends
+from fakesieve.erasure.retention import find_kept
 from fakesieve.reasons import Reason
 from fakesieve.records.tags import read_tags, set_tags
 from fakesieve.records.video_lists import list_videos, lock_video
@@ -44,11 +44,11 @@ def list_all_videos(
         before=read_before(query.position),
         limit=page.limit,
     )
-    tags, ends = read_tags(session, [line.id for line in lines]), find_ends(session, lines)
+    tags, kept = read_tags(session, [line.id for line in lines]), find_kept(session, lines)
     return query.make(
         Page[VideoOut],
         lines,
-        lambda line: write_video(line, tags.get(line.id, {}), ends.get(line.id)),
+        lambda line: write_video(line, tags.get(line.id, {}), kept[line.id]),
         lambda line: (line.create_time.isoformat(), line.id),
     )
 
@@ -100,8 +100,8 @@ def _find(video: Video | None, video_id: str) -> Video:
 
 def _show(session: Session, video: Video) -> VideoOut:
     tags = read_tags(session, [video.id]).get(video.id, {})
-    end = find_ends(session, [video]).get(video.id)
-    return write_video(video, tags, end, list_sources(session, video.id))
+    kept = find_kept(session, [video])[video.id]
+    return write_video(video, tags, kept, list_sources(session, video.id))
 
 
 def _find_etag(shown: VideoOut) -> str:

@@ -31,12 +31,17 @@ class RetentionBody(Request):
 
 
 class RetentionOut(Answer):
-    """A retention class. ``default`` holds for videos without one."""
+    """A retention class. ``default`` holds for videos without one.
+
+    From ``remove_time`` on it is being removed: the default one keeps its videos, which leave it in steps,
+    and it is listed until the last has left. ``keep_s`` is then the longest there is and ends none of them.
+    """
 
     object: Literal["retention_class"] = "retention_class"
     name: str
     keep_s: int
     create_time: Time
+    remove_time: Time | None
 
 
 class VideoFateOut(Answer):

@@ -5,7 +5,7 @@ class: each statement can be answered by the index over tenant, class and age fr
 bound. Held videos alone are passed over without one: they must not hide what is erased behind them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -101,21 +101,23 @@ def has_joined(session: Session, tenant_id: str, name: str, keep_s: int | None, 
             .where(branch, Video.hold_time.is_(None), Video.create_time < begin, Video.id.in_(touched))
             .limit(1)
         )
-        for branch in _branch(name)
+        for branch in _list_branches(session, name)
     )
 
 
 def foresee(session: Session, name: str, keep_s: int | None, at: datetime) -> Reach:
     """Return what becomes of the videos of a class if they are kept so long; None is without an end.
 
-    The class ``default`` holds those without one. Deleted videos have a time of their own and do not count.
+    The class ``default`` holds those without one and those of classes that are being removed. Deleted videos
+    have a time of their own and do not count.
     """
-    videos = _sum_up([_count(session, each, FORESEEN_MAX) for each in _branch(name)], FORESEEN_MAX)
+    branches = _list_branches(session, name)
+    videos = _sum_up([_count(session, each, FORESEEN_MAX) for each in branches], FORESEEN_MAX)
     if keep_s is None:
         nothing = Count(0, is_whole=True)
         return Reach(videos, nothing, nothing, None)
     begin, held, due, firsts = at - timedelta(seconds=keep_s), list[Count](), list[int](), list[datetime]()
-    for branch in _branch(name):
+    for branch in branches:
         over = _count_over(session, branch & (Video.create_time < begin))
         held, due = [*held, over[0]], [*due, over[1]]
         later = select(Video.create_time).where(branch, Video.hold_time.is_(None), Video.create_time >= begin)
@@ -132,37 +134,65 @@ def list_due(session: Session, name: str, keep_s: int | None, at: datetime, limi
     if keep_s is None:
         return ()
     found = list[tuple[datetime, str]]()
-    for branch in _branch(name):
+    for branch in _list_branches(session, name):
         wanted = select(Video.create_time, Video.id).where(
             branch, Video.hold_time.is_(None), Video.create_time < at - timedelta(seconds=keep_s)
         )
         rows = session.execute(wanted.order_by(*_BY_AGE, Video.id).limit(limit))
         found += [(row.create_time, row.id) for row in rows]
-    return [video_id for _, video_id in sorted(found)[:limit]]
+    return [video_id for _, video_id in sorted(set(found))[:limit]]
 
 
 def count_by_class(session: Session) -> Mapping[str, Count]:
-    """Return how many videos each class holds, and ``default`` also where it is not there.
+    """Return how many videos each class keeps, and ``default`` also where it is not there.
 
-    The more classes there are, the fewer videos of each are counted.
+    Of one that is being removed it is 0. The more classes there are, the fewer videos of each are counted.
     """
-    names = {DEFAULT_CLASS, *(line.name for line in list_classes(session))}
-    most = max(1, min(LISTED_MAX, LISTED_IN_ALL_MAX // len(names)))
-    return {name: _sum_up([_count(session, each, most) for each in _branch(name)], most) for name in names}
+    lines = list_classes(session)
+    names = {DEFAULT_CLASS, *(line.name for line in lines if line.remove_time is None)}
+    most = _share_out(lines)
+    counts = dict.fromkeys((line.name for line in lines), Count(0, is_whole=True))
+    for name in names:
+        found = [_count(session, each, most) for each in _list_branches(session, name)]
+        counts[name] = _sum_up(found, most)
+    return counts
+
+
+def count_leaving(session: Session) -> Mapping[str, Count]:
+    """Return how many videos, deleted ones too, still name each class that is being removed."""
+    lines = list_classes(session)
+    most = _share_out(lines)
+    return {
+        line.name: _sum_up([_count(session, Video.retention_class == line.name, most)], most)
+        for line in lines
+        if line.remove_time is not None
+    }
 
 
 def find_keep(session: Session, tenant_id: str, name: str | None) -> int | None:
-    """Return how many seconds a class keeps videos; None where it is not there, which is without an end."""
-    found = session.get(RetentionClass, (tenant_id, name or DEFAULT_CLASS))
-    return None if found is None else found.keep_s
+    """Return how many seconds a class keeps videos; None where it is not there, which is without an end.
+
+    One that is being removed keeps none.
+    """
+    found = session.get(RetentionClass, (tenant_id, name or DEFAULT_CLASS), populate_existing=True)
+    return None if found is None or found.remove_time is not None else found.keep_s
 
 
-def _branch(name: str) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions that share out the videos of a class, each answered by one walk of the index."""
+def _share_out(lines: Sequence[RetentionClass]) -> int:
+    names = {DEFAULT_CLASS, *(line.name for line in lines)}
+    return max(1, min(LISTED_MAX, LISTED_IN_ALL_MAX // len(names)))
+
+
+def _list_branches(session: Session, name: str) -> list[ColumnElement[bool]]:
+    """Return conditions that share out what a class keeps, each answered by one walk of the index."""
     living = Video.delete_time.is_(None)  # an erasure that begins sets it too
-    yield (Video.retention_class == name) & living
-    if name == DEFAULT_CLASS:
-        yield Video.retention_class.is_(None) & living
+    if name != DEFAULT_CLASS:
+        return [(Video.retention_class == name) & living]
+    removed = select(RetentionClass.name).where(RetentionClass.remove_time.is_not(None))
+    names = dict.fromkeys((DEFAULT_CLASS, *session.scalars(removed)))
+    # In this order: one that leaves its class meanwhile is met twice and not missed.
+    named = [(Video.retention_class == each) & living for each in names]
+    return [*named, Video.retention_class.is_(None) & living]
 
 
 def _count(session: Session, branch: ColumnElement[bool], most: int) -> int:

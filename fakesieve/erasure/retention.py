@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, delete, exists, func, literal, select, update
+from sqlalchemy import ColumnElement, Select, Subquery, case, exists, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
@@ -20,7 +20,6 @@ PURGE_S = 7 * 86_400
 PURGE_S_MAX = 90 * 86_400
 # The first half of the lock on what the classes of a tenant are. Taken before any row of a video is locked.
 _LOCK = 0x726574
-_PLAIN = {"synchronize_session": False}
 _Wanted = TypeVar("_Wanted", bound=Select[*tuple[Any, ...]])
 
 
@@ -33,12 +32,29 @@ class DueErasure:
     cause: ErasureCause
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The class that keeps a video, and when its time is over.
+
+    ``class_name`` is None where that is the default one, as for a video whose class is being removed.
+    ``end`` is None where nothing ends it: there is no such class, or the video is on hold.
+    """
+
+    class_name: str | None
+    end: datetime | None
+
+
 def lock_classes(session: Session, tenant_id: str) -> None:
     """Let nobody else change classes, or what any of them keeps, until the transaction ends.
 
     Whoever counts first what a change erases takes it before the count; the change itself takes it too.
     """
     session.execute(select(func.pg_advisory_xact_lock(_LOCK, func.hashtext(tenant_id))))
+
+
+def share_classes(session: Session, tenant_id: str) -> None:
+    """Let nobody change classes, or what any of them keeps, until the transaction ends; many may at once."""
+    session.execute(select(func.pg_advisory_xact_lock_shared(_LOCK, func.hashtext(tenant_id))))
 
 
 def lock_video(session: Session, video_id: str) -> Video:
@@ -128,15 +144,19 @@ def hold_video(session: Session, video_id: str, actor: str, *, is_held: bool) ->
 def classify_video(session: Session, video_id: str, actor: str, name: str | None) -> Video:
     """Put a video into a retention class, or into none.
 
-    Raises RequestRefused (NOT_FOUND) for an unknown class or video, and (STATE_CONFLICT) for a video that is
-    deleted or being erased.
+    Raises RequestRefused (NOT_FOUND) for an unknown class or video, and (STATE_CONFLICT) for a class that is
+    being removed, or a video that is deleted or being erased.
     """
     video = lock_video_and_classes(session, video_id)
     check_there(video)
     # Held, so that whoever removes the class meanwhile finds this video in it.
     held = {"read": True, "key_share": True}
-    if name is not None and not session.get(RetentionClass, (video.tenant_id, name), with_for_update=held):
-        raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
+    if name is not None:
+        key = (video.tenant_id, name)
+        found = session.get(RetentionClass, key, with_for_update=held, populate_existing=True)
+        if found is None:
+            raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
+        check_stays(found)
     video.retention_class = name
     session.flush()
     _note(session, video, actor, "video.classified", {"retention_class": name})
@@ -144,13 +164,15 @@ def classify_video(session: Session, video_id: str, actor: str, name: str | None
 
 
 def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: int) -> None:
-    """Make a retention class or change how long it keeps. Raises ValueError for what no class can be.
+    """Make a retention class or change how long it keeps.
 
-    A shorter time holds for videos that are there already: the next sweep erases what is over it.
+    A shorter time holds for videos that are there already: the next sweep erases what is over it. Raises
+    ValueError for what no class can be, and RequestRefused (STATE_CONFLICT) for one that is being removed.
     """
     if not 0 < keep_s <= KEEP_S_MAX:
         raise ValueError("a class keeps videos for some time, at most a hundred years")
     lock_classes(session, tenant_id)
+    check_stays(session.get(RetentionClass, (tenant_id, name), populate_existing=True))
     row = insert(RetentionClass).values(tenant_id=tenant_id, name=name, keep_s=keep_s)
     session.execute(
         row.on_conflict_do_update(index_elements=["tenant_id", "name"], set_={"keep_s": row.excluded.keep_s})
@@ -161,39 +183,46 @@ def set_class(session: Session, tenant_id: str, actor: str, name: str, keep_s: i
     )
 
 
-def remove_class(session: Session, tenant_id: str, actor: str, name: str) -> None:
-    """Remove a class; its videos are kept by the default one from now on.
+def check_stays(found: RetentionClass | None) -> None:
+    """Raise RequestRefused (STATE_CONFLICT) for a class that is being removed: nothing brings it back.
 
-    All in one transaction, as a page has said of all of them what erases them. Until it ends, acts on one of
-    these videos wait for its row, a hold too; of all others only those that ``lock_video_and_classes``.
+    Its name is free once its last video has left it. A video that took the class meanwhile would leave it
+    as well.
     """
-    lock_classes(session, tenant_id)
-    gone = delete(RetentionClass).where(RetentionClass.tenant_id == tenant_id, RetentionClass.name == name)
-    found = session.scalar(gone.returning(RetentionClass.name), execution_options=_PLAIN)
-    if found is None:
-        raise RequestRefused(Reason.NOT_FOUND, f"there is no retention class {name!r}")
-    freed = update(Video).where(Video.tenant_id == tenant_id, Video.retention_class == name)
-    session.execute(freed.values(retention_class=None), execution_options=_PLAIN)
-    record_audit(session, tenant_id=tenant_id, actor=actor, action="retention.removed", subject=name)
+    if found is not None and found.remove_time is not None:
+        seen = f"the retention class {found.name!r} is being removed, and its videos leave it"
+        raise RequestRefused(Reason.STATE_CONFLICT, seen, "wait until it is not listed any more")
 
 
 def list_classes(session: Session) -> Sequence[RetentionClass]:
-    """Return the classes of the tenant at hand by their names."""
+    """Return the classes of the tenant at hand by their names, those that are being removed as well."""
     return session.scalars(select(RetentionClass).order_by(RetentionClass.name)).all()
 
 
-def find_ends(session: Session, videos: Sequence[Video]) -> Mapping[str, datetime]:
-    """Return when videos of the tenant at hand are over by their classes.
+def find_class(session: Session, tenant_id: str, name: str | None) -> RetentionClass | None:
+    """Return the class that keeps videos which were given the one of this name, or none.
 
-    Those without a class or on hold are left out.
+    In place of one that is being removed, or is gone, that is the default one; None where there is none.
     """
-    kept = {each.name: each.keep_s for each in list_classes(session)}
-    ends: dict[str, datetime] = {}
+    for each in dict.fromkeys((name or DEFAULT_CLASS, DEFAULT_CLASS)):
+        found = session.get(RetentionClass, (tenant_id, each), populate_existing=True)
+        if found is not None and found.remove_time is None:
+            return found
+    return None
+
+
+def find_kept(session: Session, videos: Sequence[Video]) -> Mapping[str, Kept]:
+    """Return by which classes videos of the tenant at hand are kept, and until when."""
+    keeps = {each.name: each.keep_s for each in list_classes(session) if each.remove_time is None}
+    found: dict[str, Kept] = {}
     for video in videos:
-        keep_s = kept.get(video.retention_class or DEFAULT_CLASS)
+        name = video.retention_class if video.retention_class in keeps else None
+        keep_s = keeps.get(name or DEFAULT_CLASS)
+        end = None
         if keep_s is not None and video.hold_time is None:
-            ends[video.id] = video.create_time + timedelta(seconds=keep_s)
-    return ends
+            end = video.create_time + timedelta(seconds=keep_s)
+        found[video.id] = Kept(name, end)
+    return found
 
 
 def find_due(session: Session, limit: int, without: Collection[str] = ()) -> list[DueErasure]:
@@ -230,13 +259,26 @@ def _where_due(wanted: _Wanted, cause: ErasureCause) -> _Wanted:
     free = wanted.where(Video.hold_time.is_(None))
     if cause is ErasureCause.PURGE:
         return free.where(Video.purge_time <= func.now())
-    return free.join(
-        RetentionClass,
-        (RetentionClass.tenant_id == Video.tenant_id)
-        & (RetentionClass.name == func.coalesce(Video.retention_class, DEFAULT_CLASS)),
-    ).where(
-        Video.create_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, RetentionClass.keep_s * 1.0),
+    keeps = _select_keeps()
+    named = func.coalesce(Video.retention_class, DEFAULT_CLASS)
+    return free.join(keeps, (keeps.c.tenant_id == Video.tenant_id) & (keeps.c.name == named)).where(
+        Video.create_time < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, keeps.c.keep_s * 1.0),
         Video.delete_time.is_(None),
+    )
+
+
+def _select_keeps() -> Subquery:
+    """Return for how long each class keeps the videos that name it, one being removed as the default one.
+
+    Null is without an end.
+    """
+    default = aliased(RetentionClass)
+    keep_s = case((RetentionClass.remove_time.is_(None), RetentionClass.keep_s), else_=default.keep_s)
+    of_tenant = (default.tenant_id == RetentionClass.tenant_id) & (default.name == DEFAULT_CLASS)
+    return (
+        select(RetentionClass.tenant_id, RetentionClass.name, keep_s.label("keep_s"))
+        .outerjoin(default, of_tenant & default.remove_time.is_(None))
+        .subquery()
     )
 
 

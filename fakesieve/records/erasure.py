@@ -22,7 +22,12 @@ DEFAULT_CLASS = "default"
 
 
 class RetentionClass(TenantOwned, CreateTime, Base):
-    """How long videos of a class are kept. The one named ``default`` holds for videos without a class."""
+    """How long videos of a class are kept. The one named ``default`` holds for videos without a class.
+
+    From ``remove_time`` on a class keeps nothing: the default one keeps the videos that still name it, and
+    the row goes with the last of them. Its ``keep_s`` is then the longest there is: the release before does
+    not know the column, and would go on erasing by the class.
+    """
 
     __tablename__ = "retention_class"
     __table_args__ = (
@@ -34,6 +39,7 @@ class RetentionClass(TenantOwned, CreateTime, Base):
     tenant_id: Mapped[Id] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     keep_s: Mapped[int]
+    remove_time: Mapped[datetime | None]
 
 
 class Erasure(TenantOwned, CreateTime, Base):

@@ -4,6 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.database import Database
+from fakesieve.erasure import removal
+from fakesieve.erasure.removal import free_videos
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.fakesieve.reviews.conftest import make_analyses
 
@@ -77,6 +79,32 @@ def test_classes_say_how_long_videos_are_kept(acme: Caller, video: str) -> None:
     assert reason_of(acme.post(path, {"retention_class": "long"})) == (404, "NOT_FOUND")
     assert acme.send("DELETE", "/v1/retention-classes/short").status_code == 204
     assert reason_of(acme.send("DELETE", "/v1/retention-classes/short")) == (404, "NOT_FOUND")
+
+
+def test_a_class_of_many_videos_is_listed_until_all_have_left_it(
+    acme: Caller, video: str, module_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "AT_ONCE", 0)
+    path, of_video = "/v1/retention-classes/short", f"/v1/videos/{video}"
+    acme.send("PUT", path, {"keep_s": 86_400})
+    acme.post(f"{of_video}:classify", {"retention_class": "short"})
+    assert acme.get("/v1/retention-classes").json()["data"][0]["remove_time"] is None
+    assert acme.get(of_video).json()["expire_time"] is not None
+    for _ in range(2):
+        assert acme.send("DELETE", path).status_code == 204
+    (line,) = acme.get("/v1/retention-classes").json()["data"]
+    assert (line["name"], line["remove_time"] is None) == ("short", False)
+    shown = acme.get(of_video).json()
+    assert (shown["retention_class"], shown["expire_time"]) == (None, None)
+    assert acme.post(f"{of_video}:hold").json()["retention_class"] is None
+    assert reason_of(acme.send("PUT", path, {"keep_s": 60})) == (409, "STATE_CONFLICT")
+    given = acme.post(f"{of_video}:classify", {"retention_class": "short"})
+    assert reason_of(given) == (409, "STATE_CONFLICT")
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert free_videos(session, acme.tenant_id, "short", 10).is_gone
+    assert acme.get("/v1/retention-classes").json()["data"] == []
+    assert acme.send("PUT", path, {"keep_s": 60}).json()["remove_time"] is None
+    assert acme.get(of_video).json()["retention_class"] is None
 
 
 def test_a_deleted_video_is_given_no_class(acme: Caller, video: str) -> None:

@@ -132,3 +132,27 @@ def test_0020_causes_of_older_analyses_are_not_known(kept: Kept) -> None:
     new = "SELECT id, missing FROM analysis ORDER BY id"
     old = "SELECT id, frames_sampled, frames_decoded FROM analysis ORDER BY id"
     assert walk(kept, "0019", "0020", new, old) == [("ana_a", None), ("ana_b", None)]
+
+
+def test_0024_classes_stay_and_one_that_is_being_removed_is_gone_after_the_way_back(kept: Kept) -> None:
+    short = "INSERT INTO retention_class (tenant_id, name, keep_s) VALUES ('ten_a', 'short', 60)"
+    kept.fill("0023", GROUND, short)
+    new = "SELECT name, keep_s, remove_time FROM retention_class"
+    assert walk(kept, "0023", "0024", new, "SELECT name, keep_s FROM retention_class") == [
+        ("short", 60, None)
+    ]
+    leaving = """
+    INSERT INTO retention_class (tenant_id, name, keep_s, remove_time)
+    VALUES ('ten_a', 'long', 3153600000, now()), ('ten_b', 'long', 600, NULL);
+    UPDATE video SET retention_class = 'long' WHERE id IN ('vid_a', 'vid_c');
+    UPDATE video SET retention_class = 'short' WHERE id = 'vid_b';
+    """
+    kept.fill("0024", leaving)
+    assert kept.ask("SELECT tenant_id FROM video WHERE id = 'vid_c'") == [("ten_b",)]
+    migrate_database(kept.url, "0023")
+    assert kept.ask("SELECT tenant_id, name FROM retention_class ORDER BY 1, 2") == [
+        ("ten_a", "short"), ("ten_b", "long")
+    ]  # fmt: skip
+    assert kept.ask("SELECT id, retention_class FROM video ORDER BY id") == [
+        ("vid_a", None), ("vid_b", "short"), ("vid_c", "long")
+    ]  # fmt: skip

@@ -17,10 +17,19 @@ from api.pages.retention_words import Unit, read_class, split_keep, write_count,
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
 from api.problems import Problem, not_found
-from fakesieve.erasure.foresight import Count, count_by_class, find_keep, foresee, list_due, mark_now
-from fakesieve.erasure.retention import list_classes, lock_classes, remove_class, set_class
+from fakesieve.erasure.foresight import (
+    Count,
+    count_by_class,
+    count_leaving,
+    find_keep,
+    foresee,
+    list_due,
+    mark_now,
+)
+from fakesieve.erasure.removal import remove_class
+from fakesieve.erasure.retention import check_stays, list_classes, lock_classes, set_class
 from fakesieve.reasons import Reason
-from fakesieve.records.erasure import DEFAULT_CLASS
+from fakesieve.records.erasure import DEFAULT_CLASS, RetentionClass
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.people import UserRole
 
@@ -31,6 +40,8 @@ _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "set": "The class holds from now on.",
     "removed": "The class is gone. Its videos are kept by the default one, where there is one.",
+    "removing": "The class keeps nothing any more and is gone once its videos have left it. They are kept by "
+    "the default one, where there is one.",
 }
 _Text = Annotated[str, Query(max_length=100)]
 _Name = Annotated[str, Path(max_length=100)]
@@ -61,16 +72,18 @@ class Change:
 def show_classes(request: Request, session: PageTransaction, done: DoneDep, name: _Text = "") -> Response:
     """Show all classes and how many videos each holds; ``name`` fills the form with one that is there."""
     lines = list_classes(session)
-    counts = count_by_class(session)
-    changed = next((line for line in lines if line.name == name), None)
+    counts, leaving = count_by_class(session), count_leaving(session)
+    stay = [line for line in lines if line.remove_time is None]
+    changed = next((line for line in stay if line.name == name), None)
     return render(
         request,
         "retention.html",
         lines=[(line, write_keep(line.keep_s)) for line in lines],
         counts={each: write_count(count) for each, count in counts.items()},
+        leaving={each: write_count(count) for each, count in leaving.items()},
         is_one=counts[DEFAULT_CLASS] == Count(1, is_whole=True),
         default=DEFAULT_CLASS,
-        has_default=any(line.name == DEFAULT_CLASS for line in lines),
+        has_default=any(line.name == DEFAULT_CLASS for line in stay),
         name=name,
         keep=split_keep(changed.keep_s) if changed else (90, Unit.DAYS),
         units=tuple(Unit),
@@ -90,6 +103,7 @@ def ask_set(
     """Ask whether a class is to keep videos so long, and say what that erases."""
     given = {"name": name, "keep": keep, "unit": unit}
     of, keep_s = read_class(Form({field: (text,) for field, text in given.items()}))
+    check_stays(_load(session, person, of))
     before = find_keep(session, person.tenant_id, of)
     kind = Kind.NEW if before is None else Kind.CHANGED
     return _ask(request, session, person, Change(kind, of, before, keep_s, given))
@@ -108,6 +122,7 @@ def take_set(form: FormDep, person: PersonDep, session: PageTransaction) -> Resp
 @router.get(f"{PLACE}/{{class_name}}/remove", dependencies=_ADMIN)
 def ask_removal(class_name: _Name, request: Request, person: PersonDep, session: PageTransaction) -> Response:
     """Ask whether a class is to be removed, and say what keeps its videos then, or erases them."""
+    check_stays(_load(session, person, class_name))
     before, after = _find_change(session, person, class_name)
     given = {"after": _name_after(after)}
     return _ask(request, session, person, Change(Kind.REMOVED, class_name, before, after, given))
@@ -117,13 +132,20 @@ def ask_removal(class_name: _Name, request: Request, person: PersonDep, session:
 def take_removal(class_name: _Name, form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
     """Remove a class, if that erases no more at once than the page has said."""
     lock_classes(session, person.tenant_id)
+    found = _load(session, person, class_name)
+    if found is not None and found.remove_time is not None:  # the button was pressed twice
+        return go_back(person, PLACE, "removing")
     _, after = _find_change(session, person, class_name)
     if form.read("after") != _name_after(after):
         seen = f"the class {DEFAULT_CLASS}, which would keep the videos, has changed; nothing was removed"
         raise Problem(Reason.STATE_CONFLICT, seen, hint="load the page again, and look at what it says now")
     check_foreseen(session, person.tenant_id, form, class_name, after)
-    remove_class(session, person.tenant_id, person.id, class_name)
-    return go_back(person, PLACE, "removed")
+    is_gone = remove_class(session, person.tenant_id, person.id, class_name)
+    return go_back(person, PLACE, "removed" if is_gone else "removing")
+
+
+def _load(session: Session, person: Person, name: str) -> RetentionClass | None:
+    return session.get(RetentionClass, (person.tenant_id, name), populate_existing=True)
 
 
 def _find_change(session: Session, person: Person, name: str) -> tuple[int, int | None]:

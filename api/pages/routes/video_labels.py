@@ -17,7 +17,13 @@ from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.routes.videos import change_video
 from api.schemas.videos import ChangeVideoBody
-from fakesieve.erasure.retention import check_there, classify_video, lock_video, lock_video_and_classes
+from fakesieve.erasure.retention import (
+    check_stays,
+    check_there,
+    classify_video,
+    lock_video,
+    lock_video_and_classes,
+)
 from fakesieve.reasons import Reason
 from fakesieve.records.erasure import RetentionClass
 from fakesieve.records.tags import read_tags
@@ -94,12 +100,17 @@ def _is_due(video: Video, then: Keeping) -> bool:
 
 
 def _read_class(session: Session, video: Video, text: str) -> str | None:
-    """Return the class that was chosen, None for none. Raises ``Problem`` (NOT_FOUND) for an unknown one."""
+    """Return the class that was chosen, None for none.
+
+    Raises ``Problem`` (NOT_FOUND) for an unknown one, RequestRefused for one that is being removed.
+    """
     if not text:
         return None
     name = read_name(text)
-    if session.get(RetentionClass, (video.tenant_id, name)) is None:
+    found = session.get(RetentionClass, (video.tenant_id, name))
+    if found is None:
         raise not_found("retention class", name)
+    check_stays(found)
     return name
 
 

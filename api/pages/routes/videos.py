@@ -19,7 +19,7 @@ from fakesieve.erasure.erase import list_erasures
 from fakesieve.erasure.retention import (
     PURGE_S,
     delete_video,
-    find_ends,
+    find_kept,
     hold_video,
     list_classes,
     lock_video_and_classes,
@@ -85,12 +85,14 @@ def show_video(video_id: str, request: Request, session: PageTransaction, done: 
         facts=list_video_facts(video, sources) if video else (),
         is_due_unheld=video is not None and is_due_unheld(session, video),
         is_due_back=video is not None and is_due_back(session, video),
-        end=find_ends(session, [video]).get(video_id) if video else None,
+        kept=find_kept(session, [video])[video_id] if video else None,
         analyses=list_analyses_of(session, video_id, SHOWN) if is_shown else (),
         receipts=_write_receipts(session, erasures),
         is_erasing=any(each.state is ErasureState.RUNNING for each in erasures),
         purge_days=PURGE_S // 86_400,
-        classes=[(each.name, write_keep(each.keep_s)) for each in list_classes(session)],
+        classes=[
+            (each.name, write_keep(each.keep_s)) for each in list_classes(session) if each.remove_time is None
+        ],
         tags=read_tags(session, [video_id]).get(video_id, {}),
         notice=done.say(_NOTICES),
     )

@@ -8,7 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fakesieve.database import Database
-from fakesieve.erasure import foresight
+from fakesieve.erasure import foresight, removal
+from fakesieve.erasure.removal import free_videos
 from fakesieve.erasure.retention import hold_video
 from fakesieve.people.accounts import find_user
 from fakesieve.records.audit import AuditSearch, list_audit
@@ -82,6 +83,42 @@ def test_a_class_that_is_removed_leaves_its_videos_to_the_default_one(
     assert "The class is gone." in gone.text
     assert set(read_classes(module_database, own)) == {"default"}
     assert client.get("/videos/retention/news/remove").status_code == 404
+
+
+def test_a_class_of_many_videos_is_shown_as_being_removed_until_all_have_left_it(
+    client: TestClient, own: Scene, module_database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(removal, "AT_ONCE", 0)
+    make_older(module_database, own, 40)
+    enter(client, own, UserRole.ADMIN)
+    for name, days in (("default", 365), ("news", 100)):
+        set_class(client, name, days)
+    post(client, own, "classify", retention_class="news")
+    form = read_fields(client.get("/videos/retention/news/remove").text)
+    shorter = ask_class(client, "default", 30)
+    assert (form["due"], shorter["due"]) == ("0", "0")
+    for _ in range(2):  # the button is pressed twice
+        shown = client.post("/videos/retention/news/remove", data=form).text
+        assert "The class keeps nothing any more and is gone once its videos have left it." in shown
+    assert '<td>nothing any more</td><td class="number">1 to leave<' in shown
+    assert "being removed since" in shown
+    assert "kept by the default one already" in shown
+    assert "/videos/retention/news/remove" not in shown
+    for asked in ("news/remove", "set?name=news&keep=1&unit=days"):
+        assert client.get(f"/videos/retention/{asked}").status_code == 409
+    page = client.get(f"/videos/{own.video_id}").text
+    assert "none: the default one holds, where there is one" in page
+    assert '<option value="news"' not in page
+    assert client.get(f"/videos/{own.video_id}/classify?retention_class=news").status_code == 409
+    now = client.get(f"/videos/{own.video_id}/classify?retention_class=default").text
+    assert "<td>the default class, 365 days: until" in now
+    assert send_class(client, shorter).status_code == 409
+    assert ask_class(client, "default", 30)["due"] == "1"
+    assert set_class(client, "default", 30).status_code == 200
+    assert is_due(module_database, own)
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert free_videos(session, own.tenant_id, "news", 10).is_gone
+    assert is_due(module_database, own)
 
 
 def test_what_ages_while_an_admin_reads_does_not_stop_a_class(

@@ -3,13 +3,16 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from fakesieve.database import Database
 from fakesieve.embedded.seaweed import SeaweedServer
@@ -43,6 +46,16 @@ from tests.factories import MEDIA, make_record, make_tenant
 from tests.fakesieve.reviews.conftest import make_queue
 
 BUCKET = "erasures"
+
+
+class Hasty(Database):
+    """A database that waits for no lock longer than a tenth of a second."""
+
+    @contextmanager
+    def transaction(self, **options: Any) -> Generator[Session]:
+        with super().transaction(**options) as session:
+            session.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            yield session
 
 
 @dataclass(frozen=True)

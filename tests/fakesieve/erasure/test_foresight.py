@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from fakesieve.database import Database
 from fakesieve.erasure import foresight
 from fakesieve.erasure.foresight import Count, Reach, count_by_class, foresee, has_joined, list_due, mark_now
+from fakesieve.erasure.removal import remove_class
 from fakesieve.erasure.retention import (
     classify_video,
     delete_video,
     hold_video,
     lock_classes,
-    remove_class,
     set_class,
 )
 from fakesieve.records.videos import upsert_video

@@ -1,27 +1,25 @@
 """Holds win, deleted videos come back, and classes say how long videos are kept."""
 
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from fakesieve.database import Database
 from fakesieve.erasure.erase import (
     begin_erasure,
     list_erasures,
 )
+from fakesieve.erasure.removal import remove_class
 from fakesieve.erasure.retention import (
     classify_video,
     delete_video,
     find_due,
     hold_video,
     lock_classes,
-    remove_class,
     set_class,
     undelete_video,
 )
@@ -31,7 +29,7 @@ from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.videos import upsert_video
 from fakesieve.values.erasure import ErasureCause, ErasureState
 from tests.factories import MEDIA, make_tenant
-from tests.fakesieve.erasure.conftest import BUCKET, Case
+from tests.fakesieve.erasure.conftest import BUCKET, Case, Hasty
 from tests.waiting import wait_until
 from workers.erase import Eraser
 
@@ -180,16 +178,6 @@ def test_what_was_spared_since_a_sweep_has_found_it_is_not_erased(
     assert refused.value.reason is Reason.STATE_CONFLICT
     with case.database.transaction(tenant_id=case.tenant_id) as session:
         assert list_erasures(session, video_id=case.video_id) == []
-
-
-class Hasty(Database):
-    """A database that waits for no lock longer than a tenth of a second."""
-
-    @contextmanager
-    def transaction(self, **options: Any) -> Generator[Session]:
-        with super().transaction(**options) as session:
-            session.execute(text("SET LOCAL lock_timeout = '100ms'"))
-            yield session
 
 
 def test_classes_that_are_being_changed_keep_no_other_tenant_from_its_sweep(
