@@ -21,7 +21,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.places import Places
 from fakesieve.reasons import Reason
 from fakesieve.records.model_lists import ModelLine, count_hosts
-from fakesieve.records.rescore_targets import Begun, Target, TargetWalk, find_begun
+from fakesieve.records.rescore_targets import Begun, Target, TargetWalk, find_begun, hold_targets
 from fakesieve.records.tenants import Caller, list_older_keys
 
 NAMED_MAX = 100
@@ -111,6 +111,19 @@ class RescorePlan:
     def can_run(self) -> bool:
         """Whether every running host has the model."""
         return self.line.hosts > 0 and self.other_hosts == 0
+
+
+def take_turn(session: Session, tenant_id: str) -> None:
+    """Keep others of the tenant from planning a start: theirs then leaves out what this one has taken.
+
+    To be called before ``plan_rescore``, in a transaction that ends after the start; it need not be the one
+    in which the plan is made. Raises ``Problem`` (REQUEST_IN_PROGRESS) where the start of somebody else goes
+    on for longer than one waits.
+    """
+    if not hold_targets(session, tenant_id):
+        seen = "another order of this organisation to score videos again is being started"
+        hint = "ask again in a moment: then its videos are left out"
+        raise Problem(Reason.REQUEST_IN_PROGRESS, seen, hint=hint, headers={"Retry-After": "1"})
 
 
 def plan_rescore(session: Session, caller: Caller, places: Places, order: RescoreOrder) -> RescorePlan:

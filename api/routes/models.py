@@ -1,5 +1,6 @@
 """Models: cards, what each is used for, what flips between two, and scoring again by filter."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import Path, Query, Request, Response
@@ -10,7 +11,7 @@ from api.idempotency import HEADER
 from api.pagination import Page
 from api.problems import describe_responses, not_found
 from api.request_jobs import open_quota, read_places
-from api.rescoring import RescoreOrder, plan_rescore, start_rescore
+from api.rescoring import RescoreOrder, RescorePlan, plan_rescore, start_rescore, take_turn
 from api.router import ApiRouter
 from api.routes.analyses import FilterText
 from api.schemas.models import (
@@ -35,7 +36,7 @@ _READ, _ADMIN = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.MODELS
 _RESCORE = [require_scope(Scope.RESULTS_READ, Scope.JOBS_WRITE)]
 _CHANGE_RESPONSES = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TYPE)
 _RESCORE_RESPONSES = describe_responses(
-    Reason.STATE_CONFLICT, Reason.QUOTA_EXCEEDED, Reason.UNSUPPORTED_MEDIA_TYPE
+    Reason.STATE_CONFLICT, Reason.REQUEST_IN_PROGRESS, Reason.QUOTA_EXCEEDED, Reason.UNSUPPORTED_MEDIA_TYPE
 )
 
 ModelName = Annotated[str, Path(max_length=100, description="Id, or what it is used for: `champion`.")]
@@ -107,33 +108,25 @@ def rescore_analyses(
     (ENGINE_UNAVAILABLE). `dry_run` counts and says so. Videos that cannot be reached are counted and passed
     over, as are those of which a job waits or runs. Jobs are submitted in steps: a call that was cut off goes
     on in its batch when it is sent again under the same `Idempotency-Key`, and takes no more than the first
-    time.
+    time. Two calls at once take no video twice: the second waits for the first, and where that takes longer
+    than five seconds it has to ask again (REQUEST_IN_PROGRESS).
     """
     key, wanted = request.headers.get(HEADER), read_caller_filter(body.filter, caller)
-    with begin() as session:
-        line = _find(session, caller, body.model)
-        order = RescoreOrder(line, wanted, body.videos_max, body.lane, key)
-        places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
-        plan = plan_rescore(session, caller, places, order)
-        if plan.begun is None:
-            open_quota(session, caller.tenant_id, wanted=0)
-    answer = RescoreOut(
-        model_id=line.id,
-        videos=plan.video_count,
-        unreachable=plan.unreachable,
-        unreachable_video_ids=list(plan.unreachable_ids),
-        live=plan.live,
-        is_whole=plan.is_whole,
-        hosts=line.hosts,
-        other_hosts=plan.other_hosts,
-        can_run=plan.can_run,
-        batch_id=None,
-    )
-    if body.dry_run or not plan.job_count:
-        return answer
-    batch_id = start_rescore(jobs, begin, caller, plan)
+    with ExitStack() as turn:
+        if not body.dry_run:  # in a transaction that reads nothing, as it goes on until the jobs are there
+            take_turn(turn.enter_context(begin()), caller.tenant_id)
+        with begin() as session:
+            line = _find(session, caller, body.model)
+            order = RescoreOrder(line, wanted, body.videos_max, body.lane, key)
+            places = read_places(load_quota(session, caller.tenant_id), services.settings.bucket)
+            plan = plan_rescore(session, caller, places, order)
+            if plan.begun is None:
+                open_quota(session, caller.tenant_id, wanted=0)
+        if body.dry_run or not plan.job_count:
+            return _write_plan(plan, None)
+        batch_id = start_rescore(jobs, begin, caller, plan)
     response.headers["Location"] = f"/v1/batches/{batch_id}"
-    return answer.model_copy(update={"batch_id": batch_id})
+    return _write_plan(plan, batch_id)
 
 
 def _find(session: Transaction, caller: Caller, name: str) -> ModelLine:
@@ -154,6 +147,21 @@ def _write(line: ModelLine) -> ModelOut:
             "hosts": line.hosts,
             "card": line.card,
         }
+    )
+
+
+def _write_plan(plan: RescorePlan, batch_id: str | None) -> RescoreOut:
+    return RescoreOut(
+        model_id=plan.line.id,
+        videos=plan.video_count,
+        unreachable=plan.unreachable,
+        unreachable_video_ids=list(plan.unreachable_ids),
+        live=plan.live,
+        is_whole=plan.is_whole,
+        hosts=plan.line.hosts,
+        other_hosts=plan.other_hosts,
+        can_run=plan.can_run,
+        batch_id=batch_id,
     )
 
 

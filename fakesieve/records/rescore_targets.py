@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, select, union
+from sqlalchemy import ColumnElement, Row, Select, and_, func, select, text, union
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 
 from fakesieve.filters.check import Filter
@@ -16,19 +17,28 @@ from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.filter_sql import Source as Needed
 from fakesieve.records.filter_sql import compile_filter
-from fakesieve.records.idempotency import KEPT
+from fakesieve.records.idempotency import KEPT, WORK_S_MAX
 from fakesieve.records.jobs import Batch, Job
 from fakesieve.records.statement_bounds import QUERY_MS_MAX, bounded
 from fakesieve.records.videos import Source, Video, map_sources
 
 LOOKED_MAX = 60_000
 """Videos that a walk looks at, whether they are taken or passed over."""
+WAIT_MS = 5000
+"""So long whoever wants to choose videos waits for others who do. A start of many videos takes longer."""
 _PLACES_AT_ONCE = 1000
 _PAGE = 1000
 # A page looks at all that fits, so each is larger than the one before: few of them pass over many videos.
 _GROWTH = 4
 _GONE = (Reason.SOURCE_NOT_FOUND, Reason.SOURCE_CHANGED)
 _Row = Row[*tuple[Any, ...]]
+_LOCK = 0x726573  # the first half of the lock on which videos of a tenant are to be scored again
+_HOLD = text(
+    "SELECT pg_advisory_xact_lock(:lock, hashtext(:tenant)),"
+    f" set_config('idle_in_transaction_session_timeout', '{WORK_S_MAX}s', true)"
+)
+_SET_WAIT = text("SELECT set_config('lock_timeout', :wait, true)")
+_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,24 @@ class TargetWalk:
         for video_id, external_id, is_live in part:
             kept = tuple(each for each in sources.get(video_id, ()) if each.id not in gone)
             yield Target(video_id, external_id, is_live, kept)
+
+
+def hold_targets(session: Session, tenant_id: str) -> bool:
+    """Let nobody else choose videos of a tenant until the transaction ends; False where somebody does.
+
+    Held from before a walk until the jobs are there, which come in transactions of their own, it lets the
+    next walk see them: else two that walk at once take the same videos. None of those jobs' transactions
+    waits for it. Meanwhile the transaction may be idle, as one under a key.
+    """
+    try:
+        with session.begin_nested():
+            session.execute(_SET_WAIT, {"wait": str(WAIT_MS)})
+            session.execute(_HOLD, {"lock": _LOCK, "tenant": tenant_id})
+    except OperationalError as fault:
+        if getattr(fault.orig, "sqlstate", None) != _NOT_AVAILABLE:
+            raise
+        return False
+    return True
 
 
 def find_begun(session: Session, tenant_id: str, batch_key: str, job_prefix: str) -> Begun | None:

@@ -1,10 +1,12 @@
 """Orders to score again: what a key stands for, where a walk stops, and what somebody else has ended."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -17,10 +19,11 @@ from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.submit import NewBatch, NewJob, SubmittedBatch, submit_batch
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, list_audit
-from fakesieve.records.rescore_targets import Target, TargetWalk
+from fakesieve.records.rescore_targets import Target, TargetWalk, hold_targets
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.model_stage import Hosts, Ids, add_newest, list_jobs, list_videos
 from tests.databases import opened
+from tests.waiting import wait_until
 
 PATH = "/v1/analyses:rescore"
 CONFLICT = "IDEMPOTENCY_CONFLICT"
@@ -197,3 +200,65 @@ def test_the_rest_of_a_call_waits_for_the_month_like_any_new_job(
     assert (whole.status_code, reason_of(rest)) == (202, (403, "QUOTA_EXCEEDED"))
     assert "billed this month" in rest.json()["detail"]
     assert len(list_jobs(module_database, acme)) == 1
+
+
+def is_waited_for(database: Database) -> bool:
+    """Whether a transaction of this database waits for a lock that only code asks for."""
+    waiting = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
+    )
+    with database.transaction(tenant_id=None) as session:
+        return session.execute(text(waiting)).scalar_one() > 0
+
+
+@pytest.mark.parametrize("keys", [("first", "second"), (None, None)])
+def test_two_starts_at_once_take_no_video_twice(
+    module_database: Database,
+    hosts: Hosts,
+    acme: Caller,
+    models: Ids,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: tuple[str | None, str | None],
+) -> None:
+    first, second = ({} if key is None else {"Idempotency-Key": key} for key in keys)
+    monkeypatch.setattr("fakesieve.records.rescore_targets.WAIT_MS", 50_000)
+    asked, other = {"model": add_newest(acme, hosts)}, list[Future[httpx2.Response]]()
+
+    def start_second_first(store: SqlJobStore, new: NewBatch, jobs: list[NewJob]) -> SubmittedBatch:
+        if not other:  # the first has planned, and none of its jobs is there
+            other.append(pool.submit(acme.post, PATH, {**asked, "videos_max": 2}, second))
+            wait_until(lambda: is_waited_for(module_database) or other[0].done())
+        return submit_batch(store, new, jobs)
+
+    monkeypatch.setattr("api.rescoring.submit_batch", start_second_first)
+    with ThreadPoolExecutor(1) as pool:
+        taken = acme.post(PATH, asked, first).json()
+        left = other[0].result().json()
+    assert (taken["videos"], taken["live"], taken["batch_id"] is None) == (3, 0, False)
+    assert (left["videos"], left["live"], left["batch_id"]) == (0, 3, None)
+    jobs = list_jobs(module_database, acme)
+    assert (len(jobs), len(set(jobs))) == (3, 3)
+
+
+def test_a_start_that_another_one_holds_up_for_long_is_told_to_ask_again(
+    module_database: Database,
+    hosts: Hosts,
+    acme: Caller,
+    models: Ids,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counting waits for nobody, and no other tenant does."""
+    monkeypatch.setattr("fakesieve.records.rescore_targets.WAIT_MS", 50)
+    asked, headers = {"model": add_newest(acme, hosts)}, {"Idempotency-Key": "patient"}
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert hold_targets(session, acme.tenant_id)
+        held_up = acme.post(PATH, asked, headers)
+        assert acme.post(PATH, {**asked, "dry_run": True}).json()["videos"] == 3
+        with module_database.transaction(tenant_id=None) as of_another:
+            assert hold_targets(of_another, "ten_other")
+    assert reason_of(held_up) == (409, "REQUEST_IN_PROGRESS")
+    assert held_up.headers["retry-after"] == "1"
+    assert "another order of this organisation" in held_up.json()["detail"]
+    assert list_jobs(module_database, acme) == []
+    assert acme.post(PATH, asked, headers).json()["videos"] == 3

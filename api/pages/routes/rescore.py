@@ -19,7 +19,7 @@ from api.pages.routes.results import FILTER_LETTERS_MAX
 from api.pages.templates import render
 from api.problems import Problem, not_found
 from api.request_jobs import read_places
-from api.rescoring import RescoreOrder, RescorePlan, check_start, plan_rescore, start_rescore
+from api.rescoring import RescoreOrder, RescorePlan, check_start, plan_rescore, start_rescore, take_turn
 from api.schemas.models import RESCORE_MAX, RescoreBody
 from api.services import Services
 from fakesieve.errors import FleetError
@@ -124,6 +124,7 @@ def _start(form: Form, person: Person, services: Services, session: Session) -> 
     order = RescoreOrder(line, read_filter(body.filter), body.videos_max, body.lane, key)
     caller = _act_for(person)
     places = read_places(load_quota(session, person.tenant_id), services.settings.bucket)
+    take_turn(session, person.tenant_id)
     plan = plan_rescore(session, caller, places, order)
     if not plan.job_count:
         return go_back(person, PLACE, "nothing" if plan.is_whole else "stopped")
