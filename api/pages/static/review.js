@@ -3,6 +3,7 @@
 import { formatClock } from "./clock.js";
 import { bindDecision } from "./decide.js";
 import { Faces } from "./faces.js";
+import { bindKeys } from "./keys.js";
 import { getBuffer, getJson, postForm } from "./net.js";
 import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
@@ -219,7 +220,7 @@ function bindSliders() {
   });
 }
 
-function bindKeys() {
+function setKeys() {
   const all = new Map([
     [",", () => player.previous()],
     [".", () => player.next()],
@@ -234,20 +235,6 @@ function bindKeys() {
     }],
   ]);
   for (const [key, act] of all) keys.set(key, act);
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const { target } = event;
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const isText = target.matches("textarea, select, input:not([type=radio]):not([type=range]):not([type=checkbox])");
-    const isPressed = target.matches("button, a, summary") && (key === "Enter" || key === " ");
-    const hasArrows = target.matches("input, [tabindex=\"0\"]"); // sliders, choices and what scrolls use them
-    if (hasArrows && key.startsWith("Arrow")) return;
-    if (isPressed || (isText && !(key === "Enter" && target.matches("select, input")))) return;
-    const act = keys.get(key);
-    if (!act) return;
-    event.preventDefault();
-    act();
-  });
 }
 
 function bindPage() {
@@ -291,7 +278,8 @@ async function begin() {
   bindSliders();
   bindWellness();
   bindDecision(keys);
-  bindKeys();
+  setKeys();
+  bindKeys(keys);
   const track = asked.get("track");
   const wanted = facts.tracks.find((each) => String(each.ordinal) === track || each.id === track);
   if (wanted) picked = wanted.ordinal;

@@ -1,5 +1,6 @@
-"""The frames with the highest scores of each face, drawn as they come into view, in a real Chromium."""
+"""The review page in a real Chromium: its keys, what it says of what does not come, the frames of faces."""
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,12 +9,17 @@ import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import func, select
 
 from engine.results import TrackScore
 from fakesieve.database import Database
 from fakesieve.records.analyses import AnalysisRecord
+from fakesieve.records.review_notes import ReviewNote
+from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.queues import load_queue
 from fakesieve.values.people import UserRole
-from tests.api.pages.browsing import enter
+from tests.api.pages.browsing import choose, enter
 from tests.api.pages.stage import Scene, make_scene
 from tests.factories import MEDIA, SECOND_US, make_maps, make_score, make_track
 
@@ -39,6 +45,106 @@ def count_shades(shot: bytes) -> int:
     """Count the shades of grey inside the border of a square."""
     picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_GRAYSCALE)
     return len(np.unique(picture[8:-8, 8:-8]))
+
+
+@pytest.fixture
+def own(module_database: Database, request: pytest.FixtureRequest) -> Scene:
+    """A tenant with one analysis, in a queue that is blind first where the test's name says so."""
+    name = f"tenant-{secrets.token_hex(4)}"
+    return make_scene(module_database, name, media=MEDIA, is_blind="blind" in request.node.name)
+
+
+def take_next(page: Page, own: Scene) -> None:
+    """Open the scene's item as somebody who holds it."""
+    enter(page, own, UserRole.REVIEWER, "/queue")
+    page.get_by_role("button", name="Review the next").click()
+    page.wait_for_url(f"**/r/{own.analysis_id}")
+    expect(page.locator("#time")).not_to_have_text("")  # the keys are bound
+
+
+def note(page: Page, text: str) -> None:
+    """Note the span from one sample to the next by keyboard, as from where nothing has the focus."""
+    for key in "m.m":
+        page.keyboard.press(key)
+    expect(page.locator("#note-text")).to_be_focused()
+    page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=noted**")
+
+
+def list_said(database: Database, own: Scene) -> tuple[list[str], int, list[str | None]]:
+    """Return the notes, how many decisions there are, and who holds the items."""
+    with database.transaction(tenant_id=own.tenant_id) as session:
+        notes = list(session.scalars(select(ReviewNote.text).order_by(ReviewNote.id)))
+        decisions = session.scalar(select(func.count()).select_from(ReviewDecision)) or 0
+        return notes, decisions, list(session.scalars(select(ReviewItem.claimed_by)))
+
+
+def test_enter_in_a_note_keeps_the_note_and_decides_nothing(
+    page: Page, own: Scene, module_database: Database
+):
+    take_next(page, own)
+    expect(page.locator("#sample")).to_have_text(re.compile("^sample"))
+    page.keyboard.press("1")
+    page.keyboard.press("r")
+    choose(page, "artefacts")
+    page.locator("#sample").click()  # leaves the list
+    note(page, "the mouth flickers")
+    expect(page.locator(".notice")).to_have_text("Your note is kept.")
+    notes, decisions, _ = list_said(module_database, own)
+    assert (notes, decisions) == (["the mouth flickers"], 0)
+
+
+def test_enter_in_a_note_takes_no_item(page: Page, own: Scene, module_database: Database):
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        fill_queue(session, load_queue(session, own.queue_id))
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#claim")).to_be_visible()
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    note(page, "the mouth flickers")
+    assert list_said(module_database, own) == (["the mouth flickers"], 0, [None])
+    page.locator("#sample").click()
+    page.keyboard.press("Enter")  # where nothing has the focus it does take the item
+    page.wait_for_url("**done=claimed**")
+
+
+@pytest.mark.parametrize("slider", ["#seek", "#opacity"])
+def test_enter_on_a_slider_decides_nothing(page: Page, own: Scene, module_database: Database, slider: str):
+    take_next(page, own)
+    page.keyboard.press("1")
+    page.locator(slider).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#decision-message")).to_be_empty()  # nor is a reason asked for
+    page.locator("#sample").click()
+    page.keyboard.press("Enter")
+    expect(page.locator("#decision-message")).to_have_text("Choose a reason.")
+    assert list_said(module_database, own)[1] == 0
+
+
+def test_enter_on_a_slider_of_a_blind_review_says_nothing(page: Page, own: Scene, module_database: Database):
+    take_next(page, own)
+    page.locator("#seek").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#decision-message")).to_be_empty()
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**done=revealed**")
+    expect(page.locator("#sample")).to_have_text(re.compile("^sample"))
+    note(page, "the mouth flickers")
+    notes, decisions, _ = list_said(module_database, own)
+    assert (notes, decisions) == (["the mouth flickers"], 1)  # the blind word
+
+
+def test_space_chooses_the_answer_that_has_the_focus(page: Page, own: Scene):
+    take_next(page, own)
+    answers = page.locator("[name=disposition]")
+    answers.first.focus()
+    page.keyboard.press("Space")
+    expect(answers.first).to_be_checked()
+    expect(page.locator("#play")).to_have_text("Play")
+    page.locator("#sample").click()
+    page.keyboard.press("Space")
+    expect(page.locator("#play")).to_have_text("Pause")
 
 
 @pytest.fixture
