@@ -4,15 +4,26 @@ import { getBuffer } from "./net.js";
 import { findNearest, readFaces } from "./packed.js";
 
 const KEPT_MAX = 12;
-export const REST_MS = 5000; // before what failed is asked for again
+const REST_MS = 5000; // before what failed is asked for again, twice as long after each further failure
+const REST_MAX_MS = 60_000;
 
 export class Faces {
-  constructor(facts, onChange, onFault) {
+  constructor(facts, onChange) {
     this.facts = facts;
     this.onChange = onChange;
-    this.onFault = onFault;
     this.pieces = new Map();
     this.loads = new Map(); // what is under way or has failed
+    this.faults = new Map(); // why a piece did not come, until it comes
+    this.failures = 0; // since a piece came
+  }
+
+  get restMs() {
+    return Math.min(REST_MAX_MS, REST_MS * 2 ** Math.max(0, this.failures - 1));
+  }
+
+  // Why the piece of a moment cannot be had, null where nothing is known to be wrong.
+  findFault(us) {
+    return this.faults.get(this.place(us)) || null;
   }
 
   place(us) {
@@ -35,7 +46,7 @@ export class Faces {
 
   begin(piece) {
     const load = this.load(piece);
-    load.catch(() => {}); // told by onFault, and to whoever waits
+    load.catch(() => {}); // told by findFault, and to whoever waits
     this.loads.set(piece, load);
   }
 
@@ -46,14 +57,22 @@ export class Faces {
       const found = readFaces(buffer);
       this.pieces.set(piece, found);
       this.loads.delete(piece);
+      this.faults.delete(piece);
+      this.failures = 0;
       for (const old of this.pieces.keys()) {
         if (this.pieces.size > KEPT_MAX && old !== piece) this.pieces.delete(old);
       }
       this.onChange();
       return found;
     } catch (fault) {
-      this.onFault(fault);
-      setTimeout(() => this.pieces.delete(piece), REST_MS);
+      this.failures += 1;
+      this.faults.set(piece, fault);
+      // Whoever shows the moment asks again when told of the change; a piece that nobody looks at is left.
+      setTimeout(() => {
+        this.pieces.delete(piece);
+        this.onChange();
+      }, this.restMs);
+      this.onChange();
       throw fault;
     }
   }

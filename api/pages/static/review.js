@@ -27,11 +27,13 @@ let timeline = null;
 let lanes = new Map();
 let regions = new Map();
 
-const sayStage = (text) => { find("stage-message").textContent = text; };
+// What is told again in the same words is left as it is, or readers of screens would say it again.
+const say = (id, text) => { if (find(id).textContent !== text) find(id).textContent = text; };
+const sayStage = (text) => say("stage-message", text);
 const sayLanes = (text) => { if (find("timeline-message")) find("timeline-message").textContent = text; };
 
 const overlay = new Overlay(find("overlay"), find("video"), facts);
-const faces = new Faces(facts, () => redraw(), (fault) => sayStage(`Boxes and maps cannot be shown. ${fault.message}`));
+const faces = new Faces(facts, () => redraw());
 const player = new Player(find("video"), facts, { onTime: () => redraw(), say: sayStage });
 
 const notes = new Notes(keys, () => player.now);
@@ -42,6 +44,8 @@ function redraw() {
   const near = faces.near(us, isPlaying ? 300_000 : 600_000);
   overlay.picked = picked;
   overlay.draw(near, us, isPlaying ? PLAYING_US : NOW_US);
+  const fault = faces.findFault(us);
+  say("faces-message", fault ? `Boxes and maps cannot be shown. ${fault.message}` : "");
   find("time").textContent = formatClock(us);
   find("seek").value = String(us);
   find("seek").setAttribute("aria-valuetext", formatClock(us));
@@ -196,8 +200,9 @@ function bindWellness() {
   const store = async (wanted) => {
     try {
       await postForm("/preferences", wanted, { keepalive: true });
+      say("preferences-message", "");
     } catch (fault) {
-      sayStage(`What you prefer could not be stored. ${fault.message}`);
+      say("preferences-message", `What you prefer could not be stored. ${fault.message}`);
     }
   };
   const keep = () => {

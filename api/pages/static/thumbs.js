@@ -1,6 +1,6 @@
 // The frames with the highest scores, cut out of the video by the browser: no picture of a face is stored.
 
-import { REST_MS, takeFace } from "./faces.js";
+import { takeFace } from "./faces.js";
 import { Refused } from "./net.js";
 import { paintCells } from "./overlay.js";
 import { findNearest } from "./packed.js";
@@ -69,7 +69,7 @@ export class Thumbs {
     setTimeout(() => {
       this.waiting.push(link);
       this.work();
-    }, REST_MS);
+    }, this.faces.restMs);
   }
 
   async drawOne(link) {

@@ -147,6 +147,60 @@ def test_space_chooses_the_answer_that_has_the_focus(page: Page, own: Scene):
     expect(page.locator("#play")).to_have_text("Pause")
 
 
+UNANSWERED = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
+IS_VIDEO_THERE = "() => document.querySelector('video').readyState >= 2"
+IS_DRAWN = """() => {
+  const canvas = document.querySelector('#overlay');
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((value) => value);
+}"""
+
+
+def test_missing_boxes_are_told_after_the_video_has_come_and_until_they_come(page: Page, own: Scene):
+    page.clock.install()
+    page.route("**/faces/*", lambda route: route.fulfill(status=503, content_type=PROBLEM, body=UNANSWERED))
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.wait_for_function(IS_VIDEO_THERE)
+    expect(page.locator("#stage-message")).to_be_empty()
+    told = page.locator("#faces-message")
+    expect(told).to_have_text("Boxes and maps cannot be shown. DATABASE_UNAVAILABLE: no answer")
+    assert not page.evaluate(IS_DRAWN)
+    page.unroute("**/faces/*")
+    page.clock.fast_forward(60_000)  # nobody touches the page meanwhile
+    expect(told).to_be_empty()
+    page.wait_for_function(IS_DRAWN)
+
+
+def test_a_video_that_is_missing_is_still_told_when_boxes_have_come(page: Page, own: Scene):
+    page.clock.install()
+    page.route("**/video", lambda route: route.fulfill(status=503, content_type=PROBLEM, body=UNANSWERED))
+    page.route(
+        "**/faces/*",
+        lambda route: route.fulfill(status=503, content_type=PROBLEM, body=UNANSWERED),
+        times=1,
+    )
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#faces-message")).to_have_text(re.compile("^Boxes and maps cannot be shown."))
+    page.clock.fast_forward(60_000)
+    expect(page.locator("#faces-message")).to_be_empty()
+    page.wait_for_function(IS_DRAWN)
+    expect(page.locator("#stage-message")).to_have_text(re.compile("^The video cannot be shown."))
+
+
+def test_a_choice_that_was_not_stored_is_told_until_one_is(page: Page, own: Scene):
+    page.route(
+        "**/preferences",
+        lambda route: route.fulfill(status=503, content_type=PROBLEM, body=UNANSWERED),
+        times=1,
+    )
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.locator("#grey").click()
+    told = page.locator("#preferences-message")
+    expect(told).to_have_text(re.compile("^What you prefer could not be stored."))
+    page.locator("#grey").click()
+    expect(told).to_be_empty()
+
+
 @pytest.fixture
 def crowd(module_database: Database) -> Scene:
     return make_crowd(module_database, PEAKS)
