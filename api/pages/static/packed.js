@@ -19,13 +19,19 @@ class Reader {
   }
 
   words(count) {
+    this.need(4 * count);
     const found = [];
     for (let i = 0; i < count; i += 1) found.push(this.view.getUint32(this.place + 4 * i, true));
     this.place += 4 * count;
     return found;
   }
 
+  need(bytes) {
+    if (this.place + bytes > this.buffer.byteLength) throw new Error("the server sent less than it has announced: load the page again");
+  }
+
   take(Kind, length) {
+    this.need(length * Kind.BYTES_PER_ELEMENT);
     const found = new Kind(this.buffer, this.place, length);
     this.place += Math.ceil((length * Kind.BYTES_PER_ELEMENT) / 8) * 8;
     return found;

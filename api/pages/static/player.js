@@ -8,6 +8,7 @@ const NUDGE_S = 0.0005; // a time at a frame's very edge may show the frame befo
 const LINK_TRIES = 2;
 const FRAME_WAIT_MS = 2000; // a seek that shows no other frame within this has not left the one that was shown
 const FRAME_TRIES = 6;
+const SLOW_MS = 30_000;
 
 export class Player {
   constructor(video, facts, { onTime, say }) {
@@ -24,6 +25,7 @@ export class Player {
     this.say = say;
     this.failures = 0;
     this.wanted = null;
+    this.slow = null; // until it is said that the video does not come
     this.now = 0;
     video.addEventListener("error", () => this.recover());
     video.addEventListener("loadeddata", () => {
@@ -54,9 +56,12 @@ export class Player {
   async open(startUs) {
     this.now = startUs;
     this.onTime(startUs);
+    this.say("Asking for the video …");
     try {
       const { url } = await getJson(`/r/${this.facts.analysis}/video`);
       this.video.src = url;
+      clearTimeout(this.slow);
+      this.slow = setTimeout(() => this.saySlow(), SLOW_MS);
       this.seek(this.now); // whoever stepped on while the link was under way stays there
       if (this.willPlay) this.play();
     } catch (fault) {
@@ -64,6 +69,11 @@ export class Player {
       this.say(`The video cannot be shown. ${fault.message}`);
       this.onTime(this.now);
     }
+  }
+
+  saySlow() {
+    if (this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA || this.video.error) return;
+    this.say(`Nothing of the video has come from the object store for ${SLOW_MS / 1000} s. It is still waited for.`);
   }
 
   // Links end after a while and stores fail: ask once more, then say so.

@@ -70,6 +70,7 @@ function pick(ordinal) {
 }
 
 async function openLanes() {
+  sayLanes("Asking for the scores …");
   if (facts.hidden) {
     player.setSamples(new Float64Array(0));
     return;

@@ -70,7 +70,7 @@ async function upload(file, { bar, said }) {
       asked.sha256 = await hash(file);
     }
     said.textContent = "asks for a place";
-    const begun = await (await postForm("/upload/begin", asked)).json();
+    const begun = await postForm("/upload/begin", asked);
     said.textContent = "is on its way";
     await send(begun.form, file, (bytes) => {
       bar.value = Math.min(bytes, file.size);
@@ -78,7 +78,7 @@ async function upload(file, { bar, said }) {
     });
     bar.value = bar.max;
     said.textContent = "is compared";
-    const { job_id: job } = await (await postForm(`/upload/${begun.id}/finish`, {})).json();
+    const { job_id: job } = await postForm(`/upload/${begun.id}/finish`, {});
     tellEnd(said, job, whyNoHash);
   } catch (fault) {
     said.textContent = `was not uploaded: ${fault.message}`;

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import func, select
 
 from engine.results import TrackScore
@@ -22,6 +22,7 @@ from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import choose, enter
 from tests.api.pages.stage import Scene, make_scene
 from tests.factories import MEDIA, SECOND_US, make_maps, make_score, make_track
+from tests.waiting import wait_until
 
 PROBLEM = "application/problem+json"
 FACES = 9
@@ -59,7 +60,7 @@ def take_next(page: Page, own: Scene) -> None:
     enter(page, own, UserRole.REVIEWER, "/queue")
     page.get_by_role("button", name="Review the next").click()
     page.wait_for_url(f"**/r/{own.analysis_id}")
-    expect(page.locator("#time")).not_to_have_text("")  # the keys are bound
+    expect(page.locator("#moment")).to_have_attribute("href", re.compile(r"\?t="))  # the keys are bound
 
 
 def note(page: Page, text: str) -> None:
@@ -199,6 +200,71 @@ def test_a_choice_that_was_not_stored_is_told_until_one_is(page: Page, own: Scen
     expect(told).to_have_text(re.compile("^What you prefer could not be stored."))
     page.locator("#grey").click()
     expect(told).to_be_empty()
+
+
+def test_a_server_that_is_silent_is_told(page: Page, own: Scene):
+    page.clock.install()
+    asked: list[str] = []
+    for address in ("**/lanes", "**/video"):
+        page.route(address, lambda route: asked.append(route.request.url))  # and never answered
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#stage-message")).to_have_text("Asking for the video …")
+    expect(page.locator("#timeline-message")).to_have_text("Asking for the scores …")
+    wait_until(lambda: page.wait_for_timeout(20) or len(asked) == 2)
+    page.clock.fast_forward(30_000)
+    silent = "TIMEOUT: nothing has come from the server for 30 s"
+    expect(page.locator("#stage-message")).to_have_text(f"The video cannot be shown. {silent}")
+    expect(page.locator("#timeline-message")).to_have_text(f"The scores over time cannot be shown. {silent}")
+
+
+def test_answers_that_cannot_be_read_are_told_in_plain_words(page: Page, own: Scene):
+    def cut(route: Route) -> None:
+        body = route.fetch().body()[:-8]
+        route.fulfill(content_type="application/octet-stream", body=body)
+
+    page.route("**/lanes", cut)
+    page.route("**/video", lambda route: route.fulfill(content_type="text/html", body="<p>A proxy</p>"))
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#stage-message")).to_have_text(
+        "The video cannot be shown. UNREADABLE: the server gave no answer that can be read"
+    )
+    expect(page.locator("#timeline-message")).to_have_text(
+        "The scores over time cannot be shown. "
+        "the server sent less than it has announced: load the page again"
+    )
+
+
+def test_scripts_that_do_not_come_are_told(page: Page, own: Scene):
+    page.route("**/net.js", lambda route: route.abort())
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.evaluate("document.getAnimations().forEach((each) => each.finish())")  # as after some seconds
+    for name, lacks in (("stage", "No video"), ("timeline", "No scores over time")):
+        told = page.locator(f"#{name}-message")
+        expect(told).to_be_visible()
+        expect(told).to_have_text(
+            f"{lacks}: what this page runs in the browser has not come. Load the page again."
+        )
+
+
+def test_without_scripts_the_page_says_what_needs_them(browser: Browser, address: str, own: Scene):
+    context = browser.new_context(base_url=address, java_script_enabled=False)
+    page = context.new_page()
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator(".refusal")).to_contain_text("need JavaScript, which is off in this browser")
+    expect(page.locator("#stage-message")).to_be_hidden()
+    expect(page.locator("#timeline-message")).to_be_hidden()
+    context.close()
+
+
+def test_a_store_that_sends_no_video_is_told(page: Page, own: Scene):
+    page.clock.install()
+    page.route(lambda url: "X-Amz-Signature" in url, lambda route: None)  # never answered
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.wait_for_function("() => document.querySelector('video').src")
+    page.clock.fast_forward(30_000)
+    expect(page.locator("#stage-message")).to_have_text(
+        "Nothing of the video has come from the object store for 30 s. It is still waited for."
+    )
 
 
 @pytest.fixture
