@@ -54,7 +54,7 @@ def write_job(line: JobLine) -> JobOut:
         state=line.state,
         is_terminal=line.state.is_terminal,
         lane=line.lane,
-        source=write_source(line.source),
+        source=write_source(line.source, line.upload_name),
         progress=_write_progress(line),
         error=None
         if fault is None
@@ -113,8 +113,8 @@ def write_detail(detail: JobDetail) -> JobOut:
     return write_job(detail.line).model_copy(update={"work": work})
 
 
-def write_source(ref: VideoRef) -> SourceOut:
-    """Return the object that a job is about."""
+def write_source(ref: VideoRef, name: str | None = None) -> SourceOut:
+    """Return the object that a job is about, with the name of its upload."""
     return SourceOut(
         uri=ref.uri,
         bucket=ref.bucket,
@@ -122,6 +122,7 @@ def write_source(ref: VideoRef) -> SourceOut:
         version_id=ref.version_id,
         etag=ref.etag,
         size_bytes=ref.size_bytes,
+        name=name,
     )
 
 

@@ -239,13 +239,6 @@ def say_maps(maps: Sequence[MapFacts]) -> str:
     )
 
 
-def name_file(evidence: Evidence) -> str:
-    """Return the name that people know a video by."""
-    if evidence.sources:
-        return evidence.sources[0].key.rpartition("/")[2] or evidence.sources[0].key
-    return evidence.video.external_id or evidence.video.id
-
-
 def write_entry(entry: Entry, names: Mapping[str, str]) -> EntryLine:
     """Return a row of the history. Who acted with a key is named by the key's id."""
     what = _ENTRIES[entry.kind]

@@ -213,6 +213,10 @@ class SourceOut(Answer):
     version_id: str | None
     etag: str | None
     size_bytes: int | None
+    name: Annotated[
+        str | None,
+        Field(description="What its uploader calls the file; null where it was not uploaded under a name."),
+    ] = None
 
 
 class ShardOut(Answer):

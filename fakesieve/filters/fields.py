@@ -148,7 +148,7 @@ _ALL = (
     _text("jobs.external_id", "name that the job gave the video"),
     _text("jobs.bucket", "bucket of its object"),
     _text("jobs.key", "key of its object"),
-    _text("jobs.file", "name of its file, which is what stands behind the last / of the key"),
+    _text("jobs.file", "name of its file: that of its upload, else what stands behind the last / of the key"),
 )  # fmt: skip
 FIELDS: Mapping[str, Field] = {field.name: field for field in _ALL}
 ALIASES: Mapping[str, str] = {"patch_area": "frames.patch_area"}

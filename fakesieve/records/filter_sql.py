@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.sql.elements import SQLCoreOperations
-from sqlalchemy.types import BigInteger, Double, Text
+from sqlalchemy.types import BigInteger, Double
 
 from engine.results import FaceRegion, SegmentKind
 from fakesieve.filters.check import AllOf, Checked, FieldTest, Filter, Negated, Some, Typed
@@ -35,6 +35,7 @@ from fakesieve.records.models import Model
 from fakesieve.records.policies import PolicyVersion
 from fakesieve.records.standings import Standing
 from fakesieve.records.tags import VideoTag
+from fakesieve.records.upload_names import write_file_name
 from fakesieve.records.videos import Video
 from fakesieve.records.words import is_spoken_of
 from fakesieve.values.reviews import Disposition
@@ -271,7 +272,7 @@ _RENAMED: Mapping[str, Expression] = {
     "jobs.bucket": Job.source_bucket,
     "jobs.key": Job.source_key,
     # No index could have these names: row security lets none be used of what is computed by a pattern.
-    "jobs.file": func.substring(Job.source_key, literal_column("'[^/]*$'"), type_=Text()),
+    "jobs.file": write_file_name(Job.tenant_id, Job.source_bucket, Job.source_key, Job),
     # A part of the face without suspicious patches is not in the object.
     **{
         name: FaceTrack.regions[name.rpartition(".")[2]].astext.cast(Double())

@@ -12,6 +12,7 @@ from fakesieve.objects import VideoRef
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.jobs import Attempt, Job, Shard
 from fakesieve.records.table import is_at_hand
+from fakesieve.records.upload_names import name_uploads
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
 
 PAGE_MAX = 1000
@@ -85,8 +86,9 @@ def load_job(session: Session, job_id: str) -> JobDetail | None:
     attempts = session.scalars(
         select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.start_time, Attempt.fence)
     )
+    (line,) = _write_lines(session, [job])
     return JobDetail(
-        _read_line(job, _load_tries(session, [job_id]).get(job_id, _NO_TRIES)),
+        line,
         job.pipeline_fingerprint,
         job.media,
         tuple(_read_shard(row) for row in shards),
@@ -101,9 +103,16 @@ def find_scored(session: Session, analysis_ids: Sequence[str]) -> set[str]:
 
 
 def _read_lines(session: Session, wanted: Select[Job]) -> list[JobLine]:
-    jobs = session.scalars(wanted).all()
+    return _write_lines(session, session.scalars(wanted).all())
+
+
+def _write_lines(session: Session, jobs: Sequence[Job]) -> list[JobLine]:
     tries = _load_tries(session, [job.id for job in jobs])
-    return [_read_line(job, tries.get(job.id, _NO_TRIES)) for job in jobs]
+    names = name_uploads(session, [(job.source_bucket, job.source_key) for job in jobs])
+    return [
+        _read_line(job, tries.get(job.id, _NO_TRIES), names.get((job.source_bucket, job.source_key)))
+        for job in jobs
+    ]
 
 
 def _load_tries(session: Session, job_ids: Sequence[str]) -> Mapping[str, _Tries]:
@@ -114,7 +123,7 @@ def _load_tries(session: Session, job_ids: Sequence[str]) -> Mapping[str, _Tries
     return {job_id: _Tries(attempts, retry_time) for job_id, attempts, retry_time in rows}
 
 
-def _read_line(job: Job, tries: _Tries) -> JobLine:
+def _read_line(job: Job, tries: _Tries, upload_name: str | None) -> JobLine:
     reason = job.error_reason
     return JobLine(
         id=job.id,
@@ -137,6 +146,7 @@ def _read_line(job: Job, tries: _Tries) -> JobLine:
         fault=None if reason is None else JobFault(reason, job.error_message, job.error_hint or reason.hint),
         attempts=tries.attempts,
         next_retry_time=tries.next_time if job.state in LIVE_STATES else None,
+        upload_name=upload_name,
     )
 
 

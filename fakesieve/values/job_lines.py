@@ -26,6 +26,7 @@ class JobLine:
 
     ``attempts`` counts the tries of the piece that was tried most, None once its work is kept no more.
     ``next_retry_time`` is when a piece that failed is tried again, None where none waits for that.
+    ``upload_name`` is what the uploader calls the file, None where it was not uploaded under a name.
     """
 
     id: str
@@ -46,6 +47,12 @@ class JobLine:
     fault: JobFault | None
     attempts: int | None = None
     next_retry_time: datetime | None = None
+    upload_name: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What people call the file: the name of its upload, else the end of its key."""
+        return self.upload_name or self.source.key.rpartition("/")[2] or self.source.key
 
     @property
     def trace_id(self) -> str:

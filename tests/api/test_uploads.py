@@ -58,6 +58,8 @@ def test_a_file_goes_to_the_store_and_becomes_a_job(store, acme):
     done = acme.post(f"/v1/uploads/{upload['id']}:complete").json()
     assert (done["state"], done["size_bytes"], done["form"]) == ("complete", len(CLIP), None)
     job = acme.post("/v1/jobs", {"upload_id": upload["id"]}).json()
+    assert job["source"]["name"] == "clip.mp4"
+    assert acme.get(f"/v1/jobs/{job['id']}").json()["source"] == job["source"]
     assert job["source"]["key"] == upload["form"]["fields"]["key"]
     assert job["source"]["etag"] == hashlib.md5(CLIP).hexdigest()
 

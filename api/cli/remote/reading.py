@@ -35,6 +35,7 @@ def read_job(job: JobOut) -> JobLine:
         fault=None if error is None else JobFault(error.reason, error.message, error.hint),
         attempts=job.attempts,
         next_retry_time=job.next_retry_time,
+        upload_name=source.name,
     )
 
 

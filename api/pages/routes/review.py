@@ -25,6 +25,7 @@ from fakesieve.people.accounts import load_preferences, name_people
 from fakesieve.records.evidence import Evidence, describe_maps, load_evidence
 from fakesieve.records.face_quality import measure_faces
 from fakesieve.records.review_notes import ReviewNote
+from fakesieve.records.video_names import name_video
 from fakesieve.reviews.decide import SKIPS_MAX
 from fakesieve.reviews.entries import list_entries
 from fakesieve.reviews.notes import list_notes
@@ -90,7 +91,7 @@ def show_review(
         facts=json.dumps(write_facts(evidence, spans, before, said.notes)),
         headline=review_words.say_headline(evidence),
         tone=review_words.TONES[evidence.judgement.verdict.value],
-        name=review_words.name_file(evidence),
+        name=name_video(session, evidence.video),
         hidden=hidden,
         spans=[] if hidden else spans,
         tracks=review_words.list_tracks(evidence.tracks, is_hidden=hidden),

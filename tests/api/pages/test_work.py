@@ -1,16 +1,23 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from fakesieve.database import Database
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.jobs.states import JobState, Lane
 from fakesieve.jobs.submit import NewJob, submit_video
 from fakesieve.objects import VideoRef
+from fakesieve.records.analyses import store_analysis
 from fakesieve.records.jobs import Job
+from fakesieve.records.uploads import UploadDraft, complete_upload, create_upload
+from fakesieve.records.videos import record_source, upsert_video
 from fakesieve.values.people import UserRole
-from tests.api.pages.stage import BUCKET, Scene, enter, find_token
+from fakesieve.values.videos import SourceKind
+from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_scene
+from tests.factories import MEDIA, hash_text, make_record
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +25,26 @@ def job_id(module_database: Database, scene: Scene) -> str:
     ref = VideoRef(BUCKET, "clips/<i>queued</i>.mp4", etag="e1", size_bytes=5)
     store = SqlJobStore(module_database, scene.tenant_id)
     return submit_video(store, NewJob(scene.tenant_id, ref, Lane.STANDARD)).job_id
+
+
+def add_upload(database: Database, scene: Scene, name: str | None) -> tuple[str, str, str]:
+    """Store an uploaded video with a name and its analysis; return the ids of job, analysis and video."""
+    tenant_id = scene.tenant_id
+    with database.transaction(tenant_id=tenant_id) as session:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        upload = create_upload(session, tenant_id, UploadDraft(BUCKET, "video/mp4", 10_000, later, name))
+        ref = VideoRef(BUCKET, upload.key, etag="e1", size_bytes=5)
+        complete_upload(session, upload.id, ref)
+    store = SqlJobStore(database, tenant_id)
+    job_id = submit_video(store, NewJob(tenant_id, ref, Lane.STANDARD)).job_id
+    with database.transaction(tenant_id=tenant_id) as session:
+        sha256 = hash_text(upload.key)
+        video_id = upsert_video(session, tenant_id=tenant_id, sha256=sha256, size_bytes=5, media=MEDIA)
+        record_source(session, tenant_id=tenant_id, video_id=video_id, ref=ref, kind=SourceKind.UPLOAD)
+        analysis_id, _ = store_analysis(session, make_record(tenant_id, video_id))
+        ended = {"state": JobState.SUCCEEDED, "end_time": func.now(), "video_id": video_id}
+        session.execute(update(Job).where(Job.id == job_id).values(ended | {"analysis_id": analysis_id}))
+    return job_id, analysis_id, video_id
 
 
 def test_jobs_are_listed_and_shown(client: TestClient, scene: Scene, job_id: str):
@@ -73,6 +100,31 @@ def test_results_are_found_by_a_filter(client: TestClient, scene: Scene):
     assert wrong.status_code == 422
     assert "INVALID_FILTER" in wrong.text
     assert "<script>alert" not in wrong.text
+
+
+def test_an_uploaded_video_is_called_as_its_uploader_calls_it(client: TestClient, module_database: Database):
+    uploader = make_scene(module_database, "uploader")
+    job_id, analysis_id, video_id = add_upload(module_database, uploader, "Holiday clip <b>.mp4")
+    enter(client, uploader, UserRole.ADMIN)
+    addresses = ("/jobs", f"/jobs/{job_id}", "/results", f"/r/{analysis_id}", f"/videos/{video_id}")
+    for address in addresses:
+        page = client.get(address).text
+        assert "<bdi>Holiday clip &lt;b&gt;.mp4</bdi>" in page, address
+        assert "clip <b>" not in page, address
+    assert "Holiday clip &lt;b&gt;.mp4 · fakesieve</title>" in client.get(f"/r/{analysis_id}").text
+    found = client.get("/results", params={"filter": 'jobs.file = "Holiday*"'}).text
+    assert f"/r/{analysis_id}" in found
+    assert f"/r/{uploader.analysis_id}" not in found
+    by_key = client.get("/results", params={"filter": 'jobs.file = "upl_*"'}).text
+    assert f"/r/{analysis_id}" not in by_key
+
+
+def test_an_upload_without_a_name_is_called_by_its_key(client: TestClient, module_database: Database):
+    nameless = make_scene(module_database, "nameless")
+    job_id, analysis_id, _ = add_upload(module_database, nameless, None)
+    enter(client, nameless, UserRole.VIEWER)
+    assert f"<h1><bdi>uploads/{nameless.tenant_id}/upl_" in client.get(f"/jobs/{job_id}").text
+    assert f"/r/{analysis_id}" in client.get("/results", params={"filter": 'jobs.file = "upl_*"'}).text
 
 
 def test_an_upload_gets_a_form_for_this_file_alone(client: TestClient, scene: Scene):
