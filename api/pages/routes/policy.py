@@ -18,6 +18,7 @@ from engine.policy import DEFAULT_POLICY, find_policy
 from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
+from fakesieve.records.own_policies import list_own_policies
 from fakesieve.records.policies import (
     PolicyLine,
     create_policy,
@@ -49,12 +50,16 @@ _NOTICES = {
 def show_policies(request: Request, person: PersonDep, session: PageTransaction, done: DoneDep) -> Response:
     """Show the policies, and what rules would change over all that is stored: ``RULES`` of the address."""
     active = show_active_policy(session, person.tenant_id)
-    rules = read_rules(request.query_params, like=active or find_policy(DEFAULT_POLICY))
+    own = list_own_policies(session, person.tenant_id, active)
+    # Of several models each has its own rules, and the fields hold one set: a preset, and the page says so.
+    judging = active or (own[0].policy if len(own) == 1 else None)
+    rules = read_rules(request.query_params, like=judging or find_policy(DEFAULT_POLICY))
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
     return render(
         request,
         "policies.html",
         lines=list_policies(session),
+        own=own,
         active=active,
         rules=rules,
         texts=write_rules(rules),

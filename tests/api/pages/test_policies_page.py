@@ -5,15 +5,17 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from engine.policy import Policy
+from engine.policy import Policy, decide
 from fakesieve.database import Database
 from fakesieve.policy_changes import change_policy
-from fakesieve.records.analyses import store_analysis
+from fakesieve.records.analyses import AnalysisRecord, store_analysis
+from fakesieve.records.models import ModelFacts
 from fakesieve.records.policies import create_policy, find_policy_line, show_active_policy
 from fakesieve.records.standings import Standing
 from fakesieve.values.people import UserRole
@@ -44,6 +46,11 @@ def count_verdicts(database: Database, own: Scene) -> Mapping[str | None, int]:
     with database.transaction(tenant_id=own.tenant_id) as session:
         held = session.scalars(select(Standing.verdict)).all()
     return Counter(None if verdict is None else str(verdict) for verdict in held)
+
+
+def judge(record: AnalysisRecord, policy: Policy) -> AnalysisRecord:
+    """Return a record as a model that brings a policy makes it."""
+    return replace(record, policy=policy, verdict=decide(record.score, policy))
 
 
 def read_fields(page: str) -> dict[str, str]:
@@ -107,6 +114,59 @@ def test_a_listed_policy_is_tried_by_its_own_rules(client: TestClient, own: Scen
     assert read_told(tried)["likely_after"] == "1"
     live = client.get("/policies/preview", params=read_fields(tried)).json()
     assert {name: f"{count:,}" for name, count in live.items()} == read_told(tried)
+
+
+def test_the_page_begins_with_the_rules_of_the_only_model_that_judges(
+    client: TestClient, module_database: Database
+):
+    brought = Policy("lv-compact", 1, low=0.52, high=0.93, extrapolated=True)
+    own = make_scene(
+        module_database, f"tenant-{secrets.token_hex(4)}", change=lambda each: judge(each, brought)
+    )
+    enter(client, own, UserRole.VIEWER)
+    page = client.get("/policies").text
+    assert read_fields(page)["low"] == "0.52"
+    assert read_fields(page)["high"] == "0.93"
+    assert read_told(page)["moved"] == "0"
+    (row,) = re.findall(r"<tr><td>lv-compact@1.*", page)
+    assert row.startswith(
+        '<tr><td>lv-compact@1 <span class="badge">judges now</span></td><td class="number">0.52<'
+    )
+    change_policy(module_database, own.tenant_id, Policy("balanced", 1, 0.3, 0.7), actor="usr_ana")
+    page = client.get("/policies").text
+    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.30", "0.70")
+    (row,) = re.findall(r"<tr><td>lv-compact@1.*", page)  # what the model brings can still be tried
+    assert row.startswith('<tr><td>lv-compact@1</td><td class="number">0.52</td><td class="number">0.93</td>')
+
+
+def test_of_several_models_each_is_listed_with_its_own_rules(
+    client: TestClient, own: Scene, module_database: Database
+):
+    brought = Policy("other", 1, low=0.2, high=0.6)
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        video_id = make_video(session, own.tenant_id, "third")
+        model = ModelFacts("other", "f" * 64, "onnx", "fp32")
+        record = make_record(own.tenant_id, video_id, policy=brought, model=model, fingerprint="pipeline-2")
+        store_analysis(session, record)
+    enter(client, own, UserRole.VIEWER)
+    page = client.get("/policies").text
+    assert "There are several, so the fields above begin with a preset" in page
+    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.30", "0.70")
+    link = re.search(r'href="([^"]*)">try<span class="unseen"> other@1, which other brings<', page)
+    assert link is not None
+    tried = read_fields(client.get(html.unescape(link[1])).text)
+    assert (tried["low"], tried["high"]) == ("0.20", "0.60")
+
+
+def test_another_tenants_policy_that_bears_a_models_name_is_not_shown(
+    client: TestClient, own: Scene, module_database: Database
+):
+    other = make_scene(module_database, f"tenant-{secrets.token_hex(4)}")
+    named = Policy("lv-compact", 1, low=0.1234, high=0.5)
+    keep(module_database, other, named)
+    change_policy(module_database, other.tenant_id, named, actor="usr_ana")
+    enter(client, own, UserRole.VIEWER)
+    assert "0.1234" not in client.get("/policies").text
 
 
 def test_the_asking_page_counts_what_applying_then_moves(
