@@ -26,6 +26,7 @@ import httpx2
 from api.calls.bodies import write_body
 from api.calls.jobs import Batches, Jobs, Uploads, derive_key
 from api.calls.keys import Keys
+from api.calls.paths import fill_path
 from api.calls.policies import Models, Policies
 from api.calls.results import Results
 from api.calls.reviews import Reviews
@@ -182,13 +183,15 @@ class Client:
 
     def wait(self, job_id: str, timeout_s: float = 3600.0) -> JobOut:
         """Return a job when it has ended. Raises ``StillRunning`` when the time is over before."""
-        return self.sender.wait(f"/v1/jobs/{job_id}", JobOut, lambda job: job.is_terminal, timeout_s)
+        return self.sender.wait(
+            fill_path("/v1/jobs/{}", job_id), JobOut, lambda job: job.is_terminal, timeout_s
+        )
 
     def wait_batch(self, batch_id: str, timeout_s: float = 24 * 3600.0) -> BatchOut:
         """Return a batch when it has ended. Raises ``StillRunning`` when the time is over before."""
-        path = f"/v1/batches/{batch_id}"
+        path = fill_path("/v1/batches/{}", batch_id)
         return self.sender.wait(path, BatchOut, lambda batch: batch.is_terminal, timeout_s)
 
     def stream(self, job_id: str) -> Iterator[JobOut]:
         """Yield a job each time that it has changed, up to its end; a broken connection is made again."""
-        return self.sender.follow(f"/v1/jobs/{job_id}/events", JobOut)
+        return self.sender.follow(fill_path("/v1/jobs/{}/events", job_id), JobOut)

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 
 from api.calls.bodies import write_body
+from api.calls.paths import fill_path
 from api.calls.sender import ApiProblem, Sender, unreachable
 from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import (
@@ -51,7 +52,7 @@ class Jobs:
 
     def get(self, job_id: str, *, view: str = "basic") -> JobOut:
         """Return a job as it is now; ``view="full"`` has its pieces of work and every try."""
-        return self._sender.get(f"/v1/jobs/{job_id}", JobOut, {"view": view})
+        return self._sender.get(fill_path("/v1/jobs/{}", job_id), JobOut, {"view": view})
 
     def iter(
         self, state: JobState | None = None, batch_id: str | None = None, page_size: int | None = None
@@ -62,15 +63,15 @@ class Jobs:
 
     def log(self, job_id: str) -> JobLogOut:
         """Return what is known of a job, in order of time."""
-        return self._sender.get(f"/v1/jobs/{job_id}/log", JobLogOut)
+        return self._sender.get(fill_path("/v1/jobs/{}/log", job_id), JobLogOut)
 
     def cancel(self, job_id: str, message: str = "") -> JobOut:
         """Cancel a job that has not ended."""
-        return self._sender.post(f"/v1/jobs/{job_id}:cancel", JobOut, {"message": message})
+        return self._sender.post(fill_path("/v1/jobs/{}:cancel", job_id), JobOut, {"message": message})
 
     def retry(self, job_id: str) -> JobOut:
         """Start a job again that failed, expired or was cancelled."""
-        return self._sender.post(f"/v1/jobs/{job_id}:retry", JobOut)
+        return self._sender.post(fill_path("/v1/jobs/{}:retry", job_id), JobOut)
 
 
 class Batches:
@@ -89,7 +90,7 @@ class Batches:
 
     def get(self, batch_id: str) -> BatchOut:
         """Return a batch as it is now."""
-        return self._sender.get(f"/v1/batches/{batch_id}", BatchOut)
+        return self._sender.get(fill_path("/v1/batches/{}", batch_id), BatchOut)
 
     def iter(self, state: BatchState | None = None) -> Iterator[BatchOut]:
         """Yield batches, newest first."""
@@ -97,18 +98,18 @@ class Batches:
 
     def stream(self, batch_id: str) -> Iterator[BatchOut]:
         """Yield a batch each time that it has changed, up to its end."""
-        return self._sender.follow(f"/v1/batches/{batch_id}/events", BatchOut)
+        return self._sender.follow(fill_path("/v1/batches/{}/events", batch_id), BatchOut)
 
     def cancel(self, batch_id: str, message: str = "") -> BatchOut:
         """Cancel a batch and all of its jobs that have not ended."""
-        return self._sender.post(f"/v1/batches/{batch_id}:cancel", BatchOut, {"message": message})
+        return self._sender.post(fill_path("/v1/batches/{}:cancel", batch_id), BatchOut, {"message": message})
 
     def retry(self, batch_id: str, reasons: list[Reason] | None = None) -> int:
         """Start jobs of a batch again that ended for one of the reasons, or all; says how many."""
         body = write_body(RetryBatchBody(reasons=reasons or []))
         count = 0
         while True:
-            done = self._sender.post(f"/v1/batches/{batch_id}:retry", RetriedOut, body)
+            done = self._sender.post(fill_path("/v1/batches/{}:retry", batch_id), RetriedOut, body)
             count += done.count
             if not done.has_more:
                 return count
@@ -138,14 +139,14 @@ class Uploads:
             signed = self._act(upload.id, "sign") if upload.form is None or trial > 1 else upload
             # Without a form it was completed meanwhile, by another call under the key.
             if signed is None or self._send_file(signed, path):
-                return self._sender.post(f"/v1/uploads/{upload.id}:complete", UploadOut)
+                return self._sender.post(fill_path("/v1/uploads/{}:complete", upload.id), UploadOut)
             self._sender.pause(trial)
         raise unreachable(f"{path.name} could not be uploaded in {self._sender.tries} tries")
 
     def _act(self, upload_id: str, act: str) -> UploadOut | None:
         """Return an upload after an act of the API; None where its state does not allow it."""
         try:
-            return self._sender.post(f"/v1/uploads/{upload_id}:{act}", UploadOut)
+            return self._sender.post(fill_path("/v1/uploads/{}:{}", upload_id, act), UploadOut)
         except ApiProblem as fault:
             if fault.reason is not Reason.STATE_CONFLICT:
                 raise

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from api.calls.bodies import write_body
+from api.calls.paths import fill_path
 from api.calls.sender import Sender
 from api.schemas.keys import KeyOut, NewKeyBody, RotateBody
 from fakesieve.scopes import Scope
@@ -28,13 +29,13 @@ class Keys:
 
     def get(self, key_id: str) -> KeyOut:
         """Return a key without its secret."""
-        return self._sender.get(f"/v1/keys/{key_id}", KeyOut)
+        return self._sender.get(fill_path("/v1/keys/{}", key_id), KeyOut)
 
     def rotate(self, key_id: str, overlap_s: int = _DAY_S) -> KeyOut:
         """Make a key that takes over from another, which works beside it until the overlap has passed."""
         body = write_body(RotateBody(overlap_s=overlap_s))
-        return self._sender.post(f"/v1/keys/{key_id}:rotate", KeyOut, body)
+        return self._sender.post(fill_path("/v1/keys/{}:rotate", key_id), KeyOut, body)
 
     def revoke(self, key_id: str) -> KeyOut:
         """End a key at once."""
-        return self._sender.post(f"/v1/keys/{key_id}:revoke", KeyOut)
+        return self._sender.post(fill_path("/v1/keys/{}:revoke", key_id), KeyOut)

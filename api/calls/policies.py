@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from api.calls.bodies import write_body
+from api.calls.paths import fill_path
 from api.calls.sender import Sender
 from api.schemas.models import ComparisonOut, ModelOut, PromoteBody, RescoreBody, RescoreOut, RollBackBody
 from api.schemas.policies import (
@@ -29,7 +30,7 @@ class Policies:
 
     def get(self, policy: str) -> PolicyOut:
         """Return one policy."""
-        return self._sender.get(f"/v1/policies/{policy}", PolicyOut)
+        return self._sender.get(fill_path("/v1/policies/{}", policy), PolicyOut)
 
     def create(self, new: NewPolicyBody) -> PolicyOut:
         """Keep a policy, or the next version of one. It judges nothing before it is applied."""
@@ -38,7 +39,7 @@ class Policies:
     def preview(self, policy: str, asked: PreviewAsk | None = None) -> PreviewOut:
         """Say what a policy would change."""
         return self._sender.post(
-            f"/v1/policies/{policy}:preview", PreviewOut, write_body(asked or PreviewAsk())
+            fill_path("/v1/policies/{}:preview", policy), PreviewOut, write_body(asked or PreviewAsk())
         )
 
     def try_rules(self, rules: TryRulesBody) -> PreviewOut:
@@ -47,7 +48,9 @@ class Policies:
 
     def apply(self, policy: str, how: ApplyBody | None = None) -> AppliedOut:
         """Judge history again, and what comes from now on."""
-        return self._sender.post(f"/v1/policies/{policy}:apply", AppliedOut, write_body(how or ApplyBody()))
+        return self._sender.post(
+            fill_path("/v1/policies/{}:apply", policy), AppliedOut, write_body(how or ApplyBody())
+        )
 
 
 class Models:
@@ -62,12 +65,12 @@ class Models:
 
     def get(self, model: str) -> ModelOut:
         """Return one model with its card."""
-        return self._sender.get(f"/v1/models/{model}", ModelOut)
+        return self._sender.get(fill_path("/v1/models/{}", model), ModelOut)
 
     def promote(self, model: str, alias: ModelAlias = ModelAlias.CHAMPION) -> ModelOut:
         """Say what a model is used for."""
         return self._sender.post(
-            f"/v1/models/{model}:promote", ModelOut, write_body(PromoteBody(alias=alias))
+            fill_path("/v1/models/{}:promote", model), ModelOut, write_body(PromoteBody(alias=alias))
         )
 
     def roll_back(self, alias: ModelAlias = ModelAlias.CHAMPION) -> ModelOut:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, cast
 from pydantic import JsonValue, RootModel
 
 from api.calls.bodies import write_body
+from api.calls.paths import fill_path
 from api.calls.sender import Query, Sender
 from api.schemas.analyses import (
     AnalysisOut,
@@ -39,7 +40,7 @@ class Results:
         """Return an analysis with its faces and spans, or ``view="basic"`` without."""
         if analysis_id is None:
             raise ValueError("the job has no analysis: look at its state and error")
-        return self._sender.get(f"/v1/analyses/{analysis_id}", AnalysisOut, {"view": view})
+        return self._sender.get(fill_path("/v1/analyses/{}", analysis_id), AnalysisOut, {"view": view})
 
     def iter(
         self,
@@ -61,35 +62,37 @@ class Results:
 
     def document(self, name: str, *, with_patches: bool = False) -> dict[str, JsonValue]:
         """Return the document of a job that has ended, or of an analysis."""
-        noun = "jobs" if name.startswith("job_") else "analyses"
-        path = f"/v1/{noun}/{name}/document"
+        is_job = name.startswith("job_")
+        path = fill_path("/v1/jobs/{}/document" if is_job else "/v1/analyses/{}/document", name)
         return self._sender.get(path, Document, {"patches": "true" if with_patches else None}).root
 
     def tracks(self, analysis_id: str) -> Iterator[TrackOut]:
         """Yield the faces of an analysis over time."""
-        return self._sender.pages(f"/v1/analyses/{analysis_id}/tracks", TrackOut)
+        return self._sender.pages(fill_path("/v1/analyses/{}/tracks", analysis_id), TrackOut)
 
     def segments(self, analysis_id: str) -> Iterator[SegmentOut]:
         """Yield the spans of an analysis that stand out."""
-        return self._sender.pages(f"/v1/analyses/{analysis_id}/segments", SegmentOut)
+        return self._sender.pages(fill_path("/v1/analyses/{}/segments", analysis_id), SegmentOut)
 
     def frames(self, analysis_id: str, track: int | None = None) -> Iterator[FrameOut]:
         """Yield the faces of an analysis in single frames, by track and time."""
-        return self._sender.pages(f"/v1/analyses/{analysis_id}/frames", FrameOut, {"track": track})
+        return self._sender.pages(
+            fill_path("/v1/analyses/{}/frames", analysis_id), FrameOut, {"track": track}
+        )
 
     def maps(self, analysis_id: str, track: int, at_us: int | None = None) -> MapsOut:
         """Return the patch maps of a face: all, or that of the scored frame nearest to a time."""
-        path = f"/v1/analyses/{analysis_id}/tracks/{track}/maps"
+        path = fill_path("/v1/analyses/{}/tracks/{}/maps", analysis_id, track)
         return self._sender.get(path, MapsOut, {"at_us": at_us})
 
     def map_file(self, analysis_id: str, track: int, form: str, at_us: int | None = None) -> bytes:
         """Return patch maps of a face as ``npy`` or ``png``."""
-        path = f"/v1/analyses/{analysis_id}/tracks/{track}/maps"
+        path = fill_path("/v1/analyses/{}/tracks/{}/maps", analysis_id, track)
         return self._sender.send("GET", path, query={"format": form, "at_us": at_us}).content
 
     def artifacts(self, analysis_id: str) -> Iterator[ArtifactOut]:
         """Yield what can be fetched beside an analysis; links are secrets and expire."""
-        return self._sender.pages(f"/v1/analyses/{analysis_id}/artifacts", ArtifactOut)
+        return self._sender.pages(fill_path("/v1/analyses/{}/artifacts", analysis_id), ArtifactOut)
 
     def write(
         self,
@@ -109,7 +112,7 @@ class Results:
 
     def get_export(self, export_id: str) -> ExportOut:
         """Return a file that was written to the object store, with a new link, until its ``purge_time``."""
-        return self._sender.get(f"/v1/exports/{export_id}", ExportOut)
+        return self._sender.get(fill_path("/v1/exports/{}", export_id), ExportOut)
 
     def to_pandas(
         self,

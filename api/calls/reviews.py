@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import BinaryIO
 
 from api.calls.bodies import write_body
+from api.calls.paths import fill_path
 from api.calls.sender import Sender
 from api.schemas.reviews import (
     AppealBody,
@@ -41,7 +42,7 @@ class Reviews:
 
     def queue(self, queue_id: str) -> QueueOut:
         """Return one queue with what waits in it."""
-        return self._sender.get(f"/v1/review-queues/{queue_id}", QueueOut)
+        return self._sender.get(fill_path("/v1/review-queues/{}", queue_id), QueueOut)
 
     def create_queue(self, new: NewQueueBody) -> QueueOut:
         """Make a queue."""
@@ -49,15 +50,15 @@ class Reviews:
 
     def open_queue(self, queue_id: str) -> QueueOut:
         """Give out items of a queue again."""
-        return self._sender.post(f"/v1/review-queues/{queue_id}:open", QueueOut)
+        return self._sender.post(fill_path("/v1/review-queues/{}:open", queue_id), QueueOut)
 
     def close_queue(self, queue_id: str) -> QueueOut:
         """Give out nothing more from a queue."""
-        return self._sender.post(f"/v1/review-queues/{queue_id}:close", QueueOut)
+        return self._sender.post(fill_path("/v1/review-queues/{}:close", queue_id), QueueOut)
 
     def claim_next(self, queue_id: str) -> ReviewOut | None:
         """Claim the next item of a queue; None when it has nothing."""
-        return self._sender.post(f"/v1/review-queues/{queue_id}:claim", ClaimOut).review
+        return self._sender.post(fill_path("/v1/review-queues/{}:claim", queue_id), ClaimOut).review
 
     def iter(
         self,
@@ -71,7 +72,7 @@ class Reviews:
 
     def get(self, review_id: str) -> ReviewOut:
         """Return an item."""
-        return self._sender.get(f"/v1/reviews/{review_id}", ReviewOut)
+        return self._sender.get(fill_path("/v1/reviews/{}", review_id), ReviewOut)
 
     def claim(self, review_id: str) -> ReviewOut:
         """Claim this item, or lengthen the lease of one that is held already."""
@@ -110,7 +111,7 @@ class Reviews:
         return self._act(review_id, "appeal", write_body(AppealBody(statement=statement)))
 
     def _act(self, review_id: str, verb: str, body: object = None) -> ReviewOut:
-        return self._sender.post(f"/v1/reviews/{review_id}:{verb}", ReviewOut, body)
+        return self._sender.post(fill_path("/v1/reviews/{}:{}", review_id, verb), ReviewOut, body)
 
     def entries(self, analysis_id: str | None = None, review_id: str | None = None) -> Iterator[EntryOut]:
         """Yield what was said, newest first: decisions, skips, what was taken back, and feedback."""
@@ -128,7 +129,7 @@ class Reviews:
 
     def get_known(self, analysis_id: str) -> KnownOut:
         """Return what is known of an analysis."""
-        return self._sender.get(f"/v1/known-analyses/{analysis_id}", KnownOut)
+        return self._sender.get(fill_path("/v1/known-analyses/{}", analysis_id), KnownOut)
 
     def declare_known(self, known: NewKnownBody) -> KnownOut:
         """Declare that the truth of an analysis is known."""
@@ -136,7 +137,7 @@ class Reviews:
 
     def take_back_known(self, analysis_id: str) -> None:
         """Forget what was known of an analysis."""
-        self._sender.delete(f"/v1/known-analyses/{analysis_id}")
+        self._sender.delete(fill_path("/v1/known-analyses/{}", analysis_id))
 
     def accuracy(self) -> AccuracyListOut:
         """Return how well each reviewer decides on known items."""
@@ -148,7 +149,7 @@ class Reviews:
 
     def get_feedback(self, feedback_id: str) -> FeedbackOut:
         """Return what this key has said of a result."""
-        return self._sender.get(f"/v1/feedback/{feedback_id}", FeedbackOut)
+        return self._sender.get(fill_path("/v1/feedback/{}", feedback_id), FeedbackOut)
 
     def calibrate(self, asked: NewCalibrationBody) -> CalibrationOut:
         """Fit P(manipulated) from what people confirmed."""
@@ -160,7 +161,7 @@ class Reviews:
 
     def get_calibration(self, calibration_id: str) -> CalibrationOut:
         """Return one fit."""
-        return self._sender.get(f"/v1/calibrations/{calibration_id}", CalibrationOut)
+        return self._sender.get(fill_path("/v1/calibrations/{}", calibration_id), CalibrationOut)
 
     def audit(
         self,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api.calls.paths import fill_path
 from api.cli.connect import open_client
 from api.cli.shown import DryRun, show_one, show_whole
 from api.client import Client
@@ -102,8 +103,8 @@ def _wait(client: Client, begun: list[ErasureOut], timeout_s: float) -> list[Era
     while any(each.state is ErasureState.RUNNING for each in done):
         if time.monotonic() >= end:
             seen = f"not every erasure was complete within {timeout_s:g} s"
-            hint = "the fleet goes on; see " + ", ".join(f"/v1/erasures/{each.id}" for each in done)
-            raise Unavailable(Reason.DEADLINE_EXCEEDED, seen, hint)
+            receipts = ", ".join(fill_path("/v1/erasures/{}", each.id) for each in done)
+            raise Unavailable(Reason.DEADLINE_EXCEEDED, seen, f"the fleet goes on; see {receipts}")
         time.sleep(_PAUSE_S)
         done = [client.videos.erasure(each.id) for each in done]
     return done

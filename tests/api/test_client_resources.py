@@ -1,16 +1,28 @@
 """What the client reads and changes of single resources, against the real application."""
 
+import ast
+import inspect
 import io
 import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO, get_args, get_origin
 
+import httpx2
 import pytest
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+import api.client
+from api.calls.sender import Sender
 from api.client import ApiProblem, Client
 from api.schemas.exports import NewExportBody
 from api.schemas.reviews import ExportFormat, FeedbackBody, NewQueueBody
 from api.schemas.reviews_known import NewKnownBody
 from fakesieve.database import Database
+from fakesieve.errors import FleetError, RequestRefused
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
 from fakesieve.values.files import FileFormat
@@ -19,6 +31,25 @@ from fakesieve.values.webhooks import EventType
 from tests.api.callers import Caller
 from tests.api.results import store_results
 from tests.factories import make_video
+
+NOT_THERE = {
+    "type": "urn:x",
+    "title": "t",
+    "status": 404,
+    "detail": "d",
+    "hint": "h",
+    "reason": "NOT_FOUND",
+    "retryable": False,
+}
+IS_NO_ID = (
+    "x/../../videos/vid_1:hold#",
+    "../videos/vid_1?purge_s=1",
+    "../batches",
+    "vid_1/log",
+    "..",
+    ".",
+    "",
+)
 
 
 @pytest.fixture
@@ -105,3 +136,114 @@ def test_a_change_that_lost_its_race_is_refused(client: Client, video_id: str) -
     found, etag = client.videos.get_with_etag(video_id)
     assert found.tags == {"by": "first"}
     assert client.videos.change(video_id, tags={"by": "third"}, if_match=etag).tags == {"by": "third"}
+
+
+@pytest.mark.parametrize("value", IS_NO_ID)
+def test_what_is_no_id_reaches_nothing_by_any_call(value: str) -> None:
+    """A path is put together from it, so it could choose another route, and its query."""
+    names = list[str]()
+    for name, call, sent in calls_with_an_id():
+        with pytest.raises(RequestRefused) as caught:
+            call(value)
+        names.append(name)
+        assert (caught.value.reason, sent) == (Reason.NOT_FOUND, []), name
+    assert {"Client.wait", "Jobs.cancel", "Videos.hold", "Webhooks.remove", "Reviews.decide"} <= set(names)
+    assert len(names) >= 60
+
+
+def test_an_id_stays_one_piece_of_the_path_whatever_is_in_it() -> None:
+    for name, call, sent in calls_with_an_id():
+        with pytest.raises(ApiProblem):
+            call("..:hold?purge_s=1&a=b#c%2F..\\ é@1")
+        (request,) = sent
+        path, _, query = request.url.raw_path.partition(b"?")
+        assert b"..%3Ahold%3Fpurge_s%3D1%26a%3Db%23c%252F..%5C%20%C3%A9@1" in path, name
+        assert b"purge_s=1" not in query, name
+
+
+def test_an_id_with_the_way_to_a_video_in_it_leaves_the_video_alone(client: Client, video_id: str) -> None:
+    with pytest.raises(RequestRefused):
+        client.jobs.cancel(f"x/../../videos/{video_id}:hold#")
+    with pytest.raises(RequestRefused):
+        client.webhooks.remove(f"../videos/{video_id}?purge_s=1")
+    with pytest.raises(ApiProblem) as caught:
+        client.keys.revoke(f"{video_id}:hold#")
+    assert caught.value.reason is Reason.NOT_FOUND
+    assert client.videos.get(video_id).hold_time is None
+
+
+def test_no_path_of_the_client_is_put_together_by_hand() -> None:
+    folder = Path(inspect.getfile(api.client)).parent
+    files = [folder / "client.py", *(folder / "calls").rglob("*.py"), *(folder / "cli").rglob("*.py")]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            parts = [*node.values] if isinstance(node, ast.JoinedStr) else []
+            parts += [node.left] if isinstance(node, ast.BinOp) else []
+            parts += [node.value] if isinstance(node, ast.Attribute) else []
+            texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+            assert not any(str(each).startswith("/v1") for each in texts), f"{file.name}:{node.lineno}"
+
+
+def calls_with_an_id() -> Iterator[tuple[str, Callable[[str], None], list[httpx2.Request]]]:
+    """Each call of the client and parameter that goes into a path: what sends it, and what was sent."""
+    sent = list[httpx2.Request]()
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request)
+        return httpx2.Response(404, json=NOT_THERE)
+
+    http = httpx2.Client(transport=httpx2.MockTransport(refuse))
+    with Client("http://api", "fsk_x", http=http, tries=1) as client:
+        for noun in (client, *(each for each in vars(client).values() if is_noun(each))):
+            for name, method in inspect.getmembers(noun, inspect.ismethod):
+                if name.startswith("_") or name == "close":
+                    continue
+                for given in find_texts(method):
+                    call = make_call(method, given)
+                    sent.clear()
+                    with suppress(FleetError, ValueError, FileNotFoundError):
+                        call("asked_for")
+                    is_in_path = bool(sent) and "asked_for" in sent[0].url.path
+                    sent.clear()
+                    if is_in_path:
+                        yield f"{type(noun).__name__}.{name}", call, sent
+
+
+def is_noun(found: object) -> bool:
+    return type(found).__module__.startswith("api.calls.") and not isinstance(found, Sender)
+
+
+def find_texts(method: Callable[..., object]) -> list[str]:
+    return [
+        name
+        for name, each in inspect.signature(method, eval_str=True).parameters.items()
+        if str in (each.annotation, *get_args(each.annotation))
+    ]
+
+
+def make_call(method: Callable[..., object], given: str) -> Callable[[str], None]:
+    """Return what calls a method with one argument chosen and of the others those that must be there."""
+    wanted = inspect.signature(method, eval_str=True).parameters
+    others = {
+        name: sample(each.annotation)
+        for name, each in wanted.items()
+        if each.default is inspect.Parameter.empty
+    }
+
+    def call(value: str) -> None:
+        found = method(**others | {given: value})
+        if isinstance(found, Iterator):
+            next(found)
+
+    return call
+
+
+def sample(kind: type) -> object:
+    """Return any value of a type that calls of the client take."""
+    if get_origin(kind) is not None:
+        return "x" if str in get_args(kind) else []
+    if issubclass(kind, BaseModel):
+        return kind.model_construct()
+    if issubclass(kind, Enum):
+        return next(iter(kind))
+    return {str: "x", int: 1, BinaryIO: io.BytesIO(), Path: Path("nowhere")}[kind]

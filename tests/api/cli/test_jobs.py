@@ -303,6 +303,14 @@ def test_the_log_of_a_job_reads_the_same_both_ways_but_for_its_hosts(remote: Rem
     assert remote.run("jobs", "logs", job_id, "--csv").out.startswith("time,event,shard,kind,attempt,host,")
 
 
+def test_what_is_no_id_is_not_found_either_way(remote: Remote, clip) -> None:
+    uri = clip("cli/no-id.mp4")
+    for run in (remote.run, remote.run_direct):
+        for command in (["watch"], ["jobs", "show"], ["jobs", "cancel"]):
+            ran = run(*command, uri)
+            assert (ran.code, ran.err.split(": ")[1], uri in ran.err) == (1, "NOT_FOUND", True), command
+
+
 def test_a_job_tells_the_trace_that_workers_send(remote: Remote, clip) -> None:
     (job_id,) = submit(remote, clip("cli/traced.mp4"))
     wanted = f"{trace_id(job_id):032x}"
