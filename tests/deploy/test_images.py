@@ -67,3 +67,21 @@ def test_the_build_sees_what_the_wheel_is_made_of() -> None:
     )
     assert copied == needs
     assert all((ROOT / name).exists() for name in shown)
+
+
+def test_each_package_of_the_wheel_says_that_it_is_typed() -> None:
+    """Without the mark a checker takes all that is imported from a package for untyped."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert set(wheel) == {"packages"}  # nothing in these folders is left out
+    marks = [f"{package}/py.typed" for package in wheel["packages"]]
+    assert [mark for mark in marks if not (ROOT / mark).is_file()] == []
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", *marks],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert ignored.stdout == ""  # the build leaves out what git ignores
