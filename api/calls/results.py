@@ -1,10 +1,11 @@
 """Results: analyses by filter and one by one, their documents and maps, counts, and files of them."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import reduce
 from typing import Any, BinaryIO, cast
 
-from pydantic import JsonValue, RootModel
+from pydantic import BaseModel, JsonValue, RootModel
 
 from api.calls.bodies import write_body
 from api.calls.paths import fill_path
@@ -24,6 +25,7 @@ from fakesieve.reasons import Reason
 from fakesieve.values.files import FileFormat
 
 _BY = "verdict"
+_Place = tuple[str, ...]
 
 
 class Document(RootModel[dict[str, JsonValue]]):
@@ -121,6 +123,10 @@ class Results:
     ) -> Any:
         """Return a pandas DataFrame with a row for each analysis; nested names are joined by dots.
 
+        The columns are the same whatever is found, nothing too: those of a list, without the parts that only
+        ``view="full"`` has. ``create_time`` is a time in UTC; ``tags`` and what else has several values is
+        one column.
+
         Raises SetupRefused where pandas is not installed.
         """
         # Lazy: pandas is no dependency, whoever wants frames has it.
@@ -129,5 +135,31 @@ class Results:
         except ModuleNotFoundError as fault:
             hint = "pip install pandas, or use results.iter"
             raise SetupRefused(Reason.INVALID_SETTINGS, "pandas is not installed", hint) from fault
-        rows = [each.model_dump(mode="json") for each in self.iter(filter, order_by)]
-        return pandas.json_normalize(rows)
+        places = list(_list_places(AnalysisOut))
+        rows = [_read_row(each, places) for each in self.iter(filter, order_by)]
+        frame = pandas.DataFrame(rows, columns=[".".join(place) for place in places])
+        # The column of an empty frame holds no time that tells what it is.
+        frame["create_time"] = pandas.to_datetime(frame["create_time"], utc=True)
+        return frame
+
+
+def _list_places(shape: type[BaseModel]) -> Iterator[_Place]:
+    """Yield where the values of an answer are that a list has too; the rest is null there by default."""
+    for name, field in shape.model_fields.items():
+        if field.default is None:
+            continue
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from ((name, *place) for place in _list_places(inner))
+        else:
+            yield (name,)
+
+
+def _read_row(found: AnalysisOut, places: Iterable[_Place]) -> list[object]:
+    """Return the values at these places, as in JSON but for the time."""
+    form = found.model_dump(mode="json") | {"create_time": found.create_time}
+    return [reduce(_read_part, place, cast("object", form)) for place in places]
+
+
+def _read_part(whole: object, name: str) -> object:
+    return cast("dict[str, object]", whole)[name]

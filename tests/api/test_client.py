@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from types import ModuleType
 
 import httpx2
 import pytest
@@ -347,39 +346,6 @@ def test_importing_it_loads_nothing_of_the_fleet():
     heavy = ["sqlalchemy", "psycopg", "fastapi", "starlette", "numpy", "boto3", "celery", "typer", "uvicorn"]
     run = [sys.executable, "-c", TELL_LOADED, *heavy]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.split() == []
-
-
-def test_with_pandas_results_become_a_frame(client, acme, module_database, monkeypatch):
-    """pandas is no dependency: what stands in for it shows what it would be given."""
-    with module_database.transaction(tenant_id=acme.tenant_id) as session:
-        video_id = make_video(session, acme.tenant_id, "frame")
-        analysis_id, _ = store_analysis(session, make_record(acme.tenant_id, video_id))
-    pandas = ModuleType("pandas")
-    pandas.json_normalize = lambda rows: rows
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    (row,) = client.results.to_pandas(filter="score > 0.4")
-    assert (row["id"], row["score"]["raw"]) == (analysis_id, 0.9)
-
-
-def test_with_the_real_pandas_nested_names_are_columns(client, acme, module_database):
-    """Where pandas is installed, which no extra of this package does."""
-    pandas = pytest.importorskip("pandas")
-    with module_database.transaction(tenant_id=acme.tenant_id) as session:
-        for name in ("one", "two"):
-            record = make_record(acme.tenant_id, make_video(session, acme.tenant_id, f"pandas {name}"))
-            store_analysis(session, record)
-    frame = client.results.to_pandas(filter="score > 0.4")
-    assert isinstance(frame, pandas.DataFrame)
-    assert list(frame["score.raw"]) == [0.9, 0.9]
-    assert frame["id"].is_unique
-    assert {"verdict.value", "model.name", "coverage.ratio"} <= set(frame.columns)
-    assert client.results.to_pandas(filter="score < 0").empty
-
-
-def test_without_pandas_it_says_how_to_get_it(client, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(SetupRefused, match="pip install pandas"):
-        client.results.to_pandas()
 
 
 def test_fields_of_a_later_release_are_left_out():

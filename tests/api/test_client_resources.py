@@ -4,10 +4,12 @@ import ast
 import inspect
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, get_args, get_origin
 
 import httpx2
@@ -22,7 +24,7 @@ from api.schemas.exports import NewExportBody
 from api.schemas.reviews import ExportFormat, FeedbackBody, NewQueueBody
 from api.schemas.reviews_known import NewKnownBody
 from fakesieve.database import Database
-from fakesieve.errors import FleetError, RequestRefused
+from fakesieve.errors import FleetError, RequestRefused, SetupRefused
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.reasons import Reason
 from fakesieve.values.files import FileFormat
@@ -50,6 +52,37 @@ IS_NO_ID = (
     ".",
     "",
 )
+
+COLUMNS = [
+    "object",
+    "id",
+    "video_id",
+    "external_id",
+    "create_time",
+    "outcome",
+    "score.raw",
+    "score.calibrated",
+    "score.interval",
+    "verdict.value",
+    "verdict.policy",
+    "verdict.thresholds.low",
+    "verdict.thresholds.high",
+    "verdict.reasons",
+    "coverage.ratio",
+    "coverage.scored_us",
+    "coverage.total_us",
+    "coverage.faces_scored",
+    "duration_us",
+    "reasons",
+    "warnings",
+    "tags",
+    "model.id",
+    "model.name",
+    "model.weights_sha256",
+    "model.engine",
+    "model.precision",
+    "fingerprint",
+]
 
 
 @pytest.fixture
@@ -136,6 +169,49 @@ def test_a_change_that_lost_its_race_is_refused(client: Client, video_id: str) -
     found, etag = client.videos.get_with_etag(video_id)
     assert found.tags == {"by": "first"}
     assert client.videos.change(video_id, tags={"by": "third"}, if_match=etag).tags == {"by": "third"}
+
+
+def test_with_pandas_results_become_a_frame(
+    client: Client, analyses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pandas is no dependency: what stands in for it shows what it would be given."""
+    given = list[list[str]]()
+
+    def frame(rows, columns):
+        given.append(columns)
+        return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
+
+    pandas = ModuleType("pandas")
+    pandas.DataFrame = frame
+    pandas.to_datetime = lambda times, utc: [(utc, time) for time in times]
+    monkeypatch.setitem(sys.modules, "pandas", pandas)
+    shown = client.results.get(analyses["high"])
+    found = client.results.to_pandas(filter=f'id = "{shown.id}"')
+    assert (found["id"], found["score.raw"], found["tags"]) == ([shown.id], [shown.score.raw], [shown.tags])
+    assert (found["verdict.value"], found["outcome"]) == ([shown.verdict.value], [shown.outcome])
+    assert found["create_time"] == [(True, shown.create_time)]
+    assert client.results.to_pandas(filter="score < 0") == {name: [] for name in COLUMNS}
+    assert given == [COLUMNS, COLUMNS]
+
+
+def test_with_the_real_pandas_nested_names_are_columns(client: Client, analyses: dict[str, str]) -> None:
+    """Where pandas is installed, which no extra of this package does."""
+    pytest.importorskip("pandas")
+    shown = list(client.results.iter(filter="score > 0"))
+    frame = client.results.to_pandas(filter="score > 0")
+    assert list(frame["score.raw"]) == [each.score.raw for each in shown]
+    assert [each.to_pydatetime() for each in frame["create_time"]] == [each.create_time for each in shown]
+    assert len(frame) > 1
+    empty = client.results.to_pandas(filter="score < 0")
+    assert (empty.shape, list(empty["score.raw"])) == ((0, len(COLUMNS)), [])
+    assert [list(each.columns) for each in (frame, empty)] == [COLUMNS, COLUMNS]
+    assert [str(each["create_time"].dt.tz) for each in (frame, empty)] == ["UTC", "UTC"]
+
+
+def test_without_pandas_it_says_how_to_get_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SetupRefused, match="pip install pandas"):
+        client.results.to_pandas()
 
 
 @pytest.mark.parametrize("value", IS_NO_ID)
