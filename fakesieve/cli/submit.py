@@ -1,5 +1,6 @@
 """``fakesieve submit``: videos become jobs. Local files are uploaded first."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,9 @@ def submit(
     as_json: Annotated[bool, typer.Option("--json", "--jsonl", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Give videos to the fleet; prints a job id for each.
+
+    On a terminal the input stands beside the id; elsewhere the ids stand alone, one a line, as for
+    'fakesieve watch $(fakesieve submit clip.mp4)'. The batch of a prefix or manifest is named on stderr.
 
     The same file may be submitted again: it is then answered from what was found before. The same manifest
     goes on where it was cut off and is otherwise the batch that it was, unless with --again.
@@ -114,7 +118,12 @@ def _submit_listing(intake: Intake, listing: Listing, order: Order, *, dry_run: 
         line: dict[str, Json] = {"input": to_text(listing.name), "would_submit": size.videos}
         _print_count(line | {"size_bytes": size.size_bytes}, is_json=is_json)
         return
+    told: str | None = None
     for taken in intake.submit_listing(listing, order):
+        # The jobs of a batch come one after another; a long list over the API is several batches.
+        if not is_json and taken.batch_id is not None and taken.batch_id != told:
+            told = taken.batch_id
+            typer.echo(f"batch {told}", err=True)
         _print_taken(taken.source, taken, is_json=is_json)
 
 
@@ -126,6 +135,9 @@ def _print_count(line: dict[str, Json], *, is_json: bool) -> None:
 
 
 def _print_taken(given: str, taken: TakenJob, *, is_json: bool) -> None:
+    if not is_json and not sys.stdout.isatty():
+        typer.echo(taken.job_id)
+        return
     if not is_json:
         known = "  (submitted before)" if taken.is_new is False else ""
         typer.echo(f"{taken.job_id}  {escape_for_terminal(given)}{known}")

@@ -56,7 +56,10 @@ def test_a_file_is_uploaded_an_object_taken_where_it_lies(remote: Remote, clip, 
     assert (there["input"], there["source"]) == (uri, uri)
     shown = remote.run("jobs", "show", mine["job_id"], there["job_id"], "--json").lines()
     assert [job["lane"] for job in shown] == ["interactive"] * 2
-    assert remote.run("submit", uri).out.endswith(f"  {uri}\n")
+    alone = remote.run("submit", uri)
+    assert [line["id"] for line in remote.run("jobs", "ls", "--limit", "1", "--json").lines()] == [
+        alone.out.removesuffix("\n")
+    ]
 
 
 def test_a_manifest_of_this_machine_is_not_submitted_twice(remote: Remote, clip, tmp_path) -> None:

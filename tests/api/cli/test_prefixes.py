@@ -15,6 +15,16 @@ def test_a_prefix_is_one_batch_and_may_be_counted_first(remote: Remote, clip) ->
     assert len({line["batch_id"] for line in lines}) == 1
 
 
+def test_the_batch_of_a_prefix_is_named_beside_its_jobs_either_way(remote: Remote, clip) -> None:
+    for name in ("a", "b"):
+        clip(f"cli-named/{name}.mp4")
+    for run in (remote.run, remote.run_direct):
+        ran = run("submit", "s3://videos/cli-named/")
+        word, batch = ran.err.split()
+        jobs = remote.run("jobs", "ls", "--batch", batch, "--json").lines()
+        assert (word, ran.out.split()) == ("batch", [job["id"] for job in reversed(jobs)])
+
+
 def test_a_prefix_passes_over_what_tenants_keep_in_the_bucket_either_way(remote: Remote, clip) -> None:
     for folder in (
         f"uploads/{remote.caller.tenant_id}/",

@@ -43,11 +43,19 @@ def test_a_local_file_is_uploaded_and_becomes_a_job(fleet: Fleet, clip: Path) ->
         assert [row.job_id for row in session.query(Outbox)] == [job.id]
 
 
-def test_people_get_a_line_with_the_job_id(fleet: Fleet, clip: Path) -> None:
+def test_people_get_a_line_with_the_job_id(fleet: Fleet, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     ran = fleet.run("submit", str(clip))
     job_id, name = ran.out.split("  ", 1)
     assert fleet.read_job(job_id).state is JobState.QUEUED
     assert name == f"{clip}\n"
+
+
+def test_another_command_gets_the_job_ids_alone(fleet: Fleet, clip: Path) -> None:
+    ran = fleet.run("submit", str(clip))
+    assert (ran.out.split(), ran.err) == ([fleet.read_job(ran.out.strip()).id], "")
+    assert fleet.run("jobs", "cancel", *ran.out.split()).code == 0
+    assert fleet.run("watch", *ran.out.split()).out.startswith(f"{ran.out.strip()}  cancelled")
 
 
 def test_a_file_that_is_missing_stops_before_anything_is_submitted(fleet: Fleet, clip: Path) -> None:
