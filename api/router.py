@@ -1,8 +1,7 @@
 """The router of all resources: what holds for each of its routes before and after its own function.
 
-In this order: whose key it is, whether it asks too often, whether the body is JSON that can be read in one
-way only, whether it was asked before under the same ``Idempotency-Key``. After it, answers to GET get an
-``ETag`` and are not sent again to who has them.
+In this order: whose key it is, whether it asks too often, whether the body is JSON that can be read in one way only, whether it was asked before under the same
+``Idempotency-Key``. After it, answers to GET get an ``ETag`` and are not sent again to who has them.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from typing_extensions import override
 
@@ -57,7 +57,7 @@ class ApiRoute(APIRoute):
 
     @override
     def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
+        handle = _tell_cause(super().get_route_handler())
         work = _handle_waiting if self._is_waiting else _handle_in_turn
 
         async def guarded(request: Request) -> Response:
@@ -98,6 +98,20 @@ def _check_address(request: Request) -> None:
     texts = [request.url.path, *(part for pair in request.query_params.multi_items() for part in pair)]
     if not all(map(is_storable, texts)):
         raise Problem(Reason.INVALID_REQUEST, "the address holds NUL or half of a character")
+
+
+def _tell_cause(handle: Handler) -> Handler:
+    """Let what a body's reader refuses reach the caller: FastAPI hides it behind words of its own."""
+
+    async def handle_openly(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except HTTPException as fault:
+            if isinstance(fault.__cause__, Problem):
+                raise fault.__cause__ from None
+            raise
+
+    return handle_openly
 
 
 async def _handle_waiting(

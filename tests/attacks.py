@@ -77,20 +77,20 @@ ATTACKS = (
     Attack(
         "A11",
         "JSON 10,000 deep",
-        ("api/test_bad_calls.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",),
+        ("api/test_bodies.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",),
     ),
     Attack(
         "A12",
         "NaN, 1e999, 2^63",
         (
-            "api/test_bad_calls.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",
+            "api/test_bodies.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",
             "fakesieve/filters/test_parse.py::test_what_cannot_be_read_is_told_with_its_place",
         ),
     ),
     Attack(
         "A13",
         "a key twice in JSON",
-        ("api/test_bad_calls.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",),
+        ("api/test_bodies.py::test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused",),
     ),
     Attack("A14", "wrong content type", ("api/test_bad_calls.py::test_a14_another_content_type",)),
     Attack(
