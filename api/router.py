@@ -1,6 +1,7 @@
 """The router of all resources: what holds for each of its routes before and after its own function.
 
-In this order: whose key it is, whether it asks too often, whether the body is JSON that can be read in one way only, whether it was asked before under the same
+In this order: whose key it is, whether it asks too often, whether the route has what its query names, whether
+the body is JSON that can be read in one way only, whether it was asked before under the same
 ``Idempotency-Key``. After it, answers to GET get an ``ETag`` and are not sent again to who has them.
 """
 
@@ -26,6 +27,7 @@ from api.dependencies import get_services
 from api.endpoints import may_begin, run_in_one_thread, write_answer
 from api.idempotency import KeyedRequest, keep, read_key, replay
 from api.problems import COMMON_RESPONSES, Problem
+from api.query_names import check_names, list_names
 from api.services import Services
 from fakesieve.errors import FleetError, Unavailable
 from fakesieve.reasons import Reason
@@ -58,6 +60,7 @@ class ApiRoute(APIRoute):
     @override
     def get_route_handler(self) -> Handler:
         handle = _tell_cause(super().get_route_handler())
+        known = list_names(self.dependant)
         work = _handle_waiting if self._is_waiting else _handle_in_turn
 
         async def guarded(request: Request) -> Response:
@@ -65,6 +68,7 @@ class ApiRoute(APIRoute):
             caller = await admit(request, services, may_prove_later=self._may_begin)
             try:
                 _check_address(request)
+                check_names(request, known)
                 strict = StrictRequest(request.scope, request.receive)
                 body = await strict.body()
                 if body:

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from starlette.testclient import TestClient
 
 from api.bodies import read_json
 from api.problems import Problem
@@ -64,3 +65,30 @@ def test_a11_a12_a13_json_that_is_read_in_several_ways_is_refused(
     assert reason_of(answer) == (422, "INVALID_REQUEST")
     if seen is not None:  # else it is plain JSON of another shape
         assert answer.json()["detail"] == f"the body cannot be read: {seen}"
+
+
+MISSPELT = [
+    ("GET", "/v1/analyses:export?format=csv&filtr=score%3E0.9", "filtr", "did you mean filter?"),
+    ("GET", "/v1/analyses:count?by=verdict&filtr=score%3E0.9", "filtr", "did you mean filter?"),
+    ("GET", "/v1/analyses?view=full", "view", "there are fields, filter, order_by, page_size, page_token"),
+    ("GET", "/v1/jobs?batch=btc_1", "batch", "did you mean batch_id?"),
+    ("DELETE", "/v1/videos/vid_1?purge=60", "purge", "did you mean purge_s?"),
+    ("GET", "/v1/whoami?page=2", "page", "leave it out; this address has no parameters"),
+]
+
+
+@pytest.mark.parametrize(("method", "address", "name", "hint"), MISSPELT)
+def test_a_name_in_the_query_that_nobody_knows_is_refused(
+    acme: Caller, method: str, address: str, name: str, hint: str
+) -> None:
+    answer = acme.send(method, address)
+    assert reason_of(answer) == (422, "INVALID_REQUEST")
+    told = "there is no such parameter at this address"
+    assert answer.json()["errors"] == [
+        {"pointer": f"query:{name}", "code": "unknown_parameter", "detail": told}
+    ]
+    assert (answer.json()["detail"], answer.json()["hint"]) == (f"query:{name}: {told}", hint)
+
+
+def test_names_in_the_query_tell_nothing_to_who_has_no_key(app_client: TestClient) -> None:
+    assert reason_of(app_client.get("/v1/jobs?batch=x")) == (401, "UNAUTHENTICATED")
