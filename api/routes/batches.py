@@ -296,7 +296,11 @@ def retry_list(
     caller: CallerDep,
     body: RetryBatchBody | None = None,
 ) -> RetriedOut:
-    """Start jobs of a batch again that failed, expired or were cancelled, a few hundred at a call."""
+    """Start jobs of a batch again that failed, expired or were cancelled, a few hundred at a call.
+
+    A batch that has ended runs again, and ends once more, with another `batch.completed`. The failure rate
+    cuts none of these jobs off; it counts at that end.
+    """
     _find(session, batch_id)
     reasons = body.reasons if body else []
     found = find_retryable_jobs(session, batch_id, reasons, RETRIES_AT_ONCE + 1)

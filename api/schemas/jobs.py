@@ -101,7 +101,15 @@ class NewBatchBody(Request):
     deadline_s: DeadlineS = int(DEADLINE_S)
     max_failure_rate: Annotated[
         float,
-        Field(ge=0, le=1, description="Above it, once 20 jobs have ended, the rest is cancelled."),
+        Field(
+            ge=0,
+            le=1,
+            description=(
+                "Above it, once 20 jobs have ended, the rest is cancelled and the batch `failed` with "
+                "`failure_rate`. This is looked at about once a second, less often in batches of more than "
+                "10,000 jobs; a short list may be through by then. Jobs that were retried all run."
+            ),
+        ),
     ] = 1.0
 
     @model_validator(mode="after")
@@ -325,7 +333,12 @@ class BatchOut(Answer):
     end_time: Time | None
     end_reason: Annotated[
         BatchEnd | None,
-        Field(description="Why it ended; `submission_cut_off`: the rest of its list never came."),
+        Field(
+            description=(
+                "Why it ended; `submission_cut_off`: the rest of its list never came; `failure_rate`: more "
+                "of its jobs failed than `max_failure_rate` allows. Null again while it runs by a retry."
+            )
+        ),
     ] = None
     next_row: NextRow = None
     manifest_etag: ManifestEtag = None

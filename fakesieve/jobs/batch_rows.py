@@ -1,5 +1,6 @@
 """The part of a job store that is about lists of jobs."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow, UnsettledBatch
@@ -46,8 +47,8 @@ class BatchRows(Protocol):
     def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
         """Return batches behind that id, in the order of ids, that have not ended or whose end is unfinished.
 
-        It is while live jobs are left that were there before it or came late. A job that was retried after
-        the end goes on by itself.
+        It is while live jobs are left that were there before it or came late. Jobs that were retried after
+        the end have opened their batch again, but in releases before.
         """
         ...
 
@@ -58,6 +59,17 @@ class BatchRows(Protocol):
         """
         ...
 
+    def reopen_batches(self, job_ids: Sequence[str]) -> None:
+        """Have the batches of jobs that were begun again run, where they have ended.
+
+        One whose list never came whole is open again: it cannot end as if it were complete.
+        None of them ends until the transaction does: what judges them waits, and then sees the live jobs.
+        """
+        ...
+
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
-        """End live jobs of a batch as :meth:`end_job` does, in the order of their ids, and return them."""
+        """End live jobs of a batch that has ended as :meth:`end_job` does, by their ids, and return them.
+
+        Of a batch that goes on, or runs again, it ends none.
+        """
         ...

@@ -32,7 +32,10 @@ def cancel_batch(store: JobStore, batch_id: str, message: str = "") -> int:
 
 
 def end_all_jobs(store: JobStore, batch_id: str, end: JobEnd) -> int:
-    """End the live jobs of a batch in transactions of bounded size; return how many there were."""
+    """End the live jobs of an ended batch in transactions of bounded size; return how many there were.
+
+    It stops where the batch runs again meanwhile: whoever asked for that asked last.
+    """
 
     def work(tx: JobTransaction) -> int:
         jobs = tx.end_batch_jobs(batch_id, end, _ROWS_AT_ONCE)
@@ -49,7 +52,8 @@ def end_all_jobs(store: JobStore, batch_id: str, end: JobEnd) -> int:
 def retry_job(store: JobStore, job_id: str) -> bool:
     """Start a failed, cancelled or expired job again from the beginning; False in any other state.
 
-    The object may have changed since, so nothing found earlier is used. Its deadline starts again. Raises
+    The object may have changed since, so nothing found earlier is used. Its deadline starts again. A batch of
+    its that has ended runs again, and ends once more when its jobs have. Raises
     ``RequestRefused`` where the tenant has no place for one more live job.
     """
 
@@ -72,6 +76,7 @@ def _begin_again(tx: JobTransaction, tenant_id: str, job_ids: Sequence[str]) -> 
     begun = [job_id for job_id in job_ids if tx.reset_job(job_id)]
     if begun:
         tx.insert_doorbells([ShardKey(job_id, 0) for job_id in begun])
+        tx.reopen_batches(begun)
         # A live job again, which must not take the place that a list on its way has been promised.
         check_quota(tx, tenant_id)
     return len(begun)

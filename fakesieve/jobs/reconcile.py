@@ -229,8 +229,7 @@ def _end_batch(tx: JobTransaction, batch_id: str) -> BatchState | None:
     state = None if counted is None or counted.state.is_terminal else judge_batch(counted)
     if counted is None or state is None:
         return None
-    is_early = counted.live > 0 or counted.state is BatchState.OPEN
-    end = BatchEnd.FAILURE_RATE if is_early and state is BatchState.FAILED else BatchEnd.JOBS_ENDED
+    end = BatchEnd.FAILURE_RATE if _fails_too_often(counted) else BatchEnd.JOBS_ENDED
     return state if tx.set_batch_state(batch_id, state, end) else None
 
 
@@ -247,9 +246,7 @@ def _judge(store: JobStore, batch: UnsettledBatch, pace: BatchPace) -> BatchStat
 
 def judge_batch(batch: BatchRow) -> BatchState | None:
     """Say how a batch ends by its counts, or None while it goes on."""
-    failed = batch.counts.get(JobState.FAILED, 0) + batch.counts.get(JobState.EXPIRED, 0)
-    ended = batch.total - batch.live
-    if ended >= BATCH_SAMPLE_MIN and failed > ended * batch.max_failure_rate:
+    if _fails_too_often(batch):
         return BatchState.FAILED
     if batch.live or batch.state is BatchState.OPEN:
         return None
@@ -258,4 +255,19 @@ def judge_batch(batch: BatchRow) -> BatchState | None:
         return BatchState.SUCCEEDED
     if succeeded:
         return BatchState.SUCCEEDED_WITH_ERRORS
-    return BatchState.FAILED if failed else BatchState.CANCELLED
+    return BatchState.FAILED if _count_failed(batch) else BatchState.CANCELLED
+
+
+def _fails_too_often(batch: BatchRow) -> bool:
+    """Whether the failure rate ends a batch.
+
+    While it goes on with retried jobs alone it does not: their failures before would end them at once.
+    """
+    if batch.live and batch.live == batch.n_again:
+        return False
+    ended = batch.total - batch.live
+    return ended >= BATCH_SAMPLE_MIN and _count_failed(batch) > ended * batch.max_failure_rate
+
+
+def _count_failed(batch: BatchRow) -> int:
+    return batch.counts.get(JobState.FAILED, 0) + batch.counts.get(JobState.EXPIRED, 0)

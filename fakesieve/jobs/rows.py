@@ -313,6 +313,7 @@ class BatchRow:
     max_failure_rate: float
     counts: Mapping[JobState, int]
     n_reused: int = 0
+    n_again: int = 0  # of the live ones: those that were retried
 
     @property
     def total(self) -> int:

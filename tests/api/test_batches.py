@@ -141,7 +141,10 @@ def test_a_cancelled_batch_cancels_its_jobs_and_is_tried_again(acme):
     assert retried["count"] == 0
     retried = acme.post(f"/v1/batches/{batch['id']}:retry", {"reasons": ["CANCELLED_BY_CALLER"]})
     assert (retried.status_code, retried.json()["count"], retried.json()["has_more"]) == (202, 2, False)
-    assert acme.get(f"/v1/batches/{batch['id']}").json()["counts"]["queued"] == 2
+    again = acme.get(f"/v1/batches/{batch['id']}").json()
+    assert (again["state"], again["is_terminal"], again["counts"]["queued"]) == ("running", False, 2)
+    assert (again["end_time"], again["end_reason"]) == (None, None)
+    assert [each["id"] for each in acme.get("/v1/batches", state="running").json()["data"]] == [batch["id"]]
 
 
 def test_a_long_poll_of_a_batch_tells_of_its_end(acme):

@@ -106,6 +106,21 @@ def test_a_batch_that_was_cut_off_waits_for_the_jobs_that_it_has(case: JobCase) 
     assert read_end(case, batch_id) == (BatchState.FAILED, BatchEnd.SUBMISSION_CUT_OFF)
 
 
+def test_a_batch_whose_list_never_came_whole_is_open_again_by_a_retry(case: JobCase) -> None:
+    batch_id = cut_off(case)
+    jobs = [job_id for job_id, _, _ in list_jobs(case)]
+    for job_id in jobs:
+        fail_job(case.store, job_id, Reason.CORRUPT, "broken")
+    case.pass_time(IDLE_S + 1)
+    reconcile(case.store, LIMITS)
+    assert retry_jobs(case.store, case.tenants[0], jobs) == 2
+    assert read_end(case, batch_id) == (BatchState.OPEN, None)
+    for job_id in jobs:
+        case.finish(job_id, content=job_id)
+    reconcile(case.store, LIMITS)
+    assert read_end(case, batch_id) == (BatchState.FAILED, BatchEnd.SUBMISSION_CUT_OFF)  # 2 of 6
+
+
 def test_how_long_is_waited_is_set(case: JobCase) -> None:
     with pytest.raises(ConnectionError):
         send(case, 4, runs=1)
@@ -172,6 +187,15 @@ def test_a_batch_that_failed_too_often_says_so(case: JobCase) -> None:
     jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(BATCH_SAMPLE_MIN + 2)]
     done = submit_batch(case.store, NewBatch(case.tenants[0], "list", max_failure_rate=0.5), jobs)
     for each in done.jobs[:BATCH_SAMPLE_MIN]:
+        fail_job(case.store, each.job_id, Reason.NOT_VIDEO, "seen")
+    reconcile(case.store, LIMITS)
+    assert read_end(case, done.batch_id) == (BatchState.FAILED, BatchEnd.FAILURE_RATE)
+
+
+def test_a_batch_whose_jobs_failed_too_often_before_it_was_looked_at_says_so_too(case: JobCase) -> None:
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(BATCH_SAMPLE_MIN)]
+    done = submit_batch(case.store, NewBatch(case.tenants[0], "list", max_failure_rate=0.5), jobs)
+    for each in done.jobs:
         fail_job(case.store, each.job_id, Reason.NOT_VIDEO, "seen")
     reconcile(case.store, LIMITS)
     assert read_end(case, done.batch_id) == (BatchState.FAILED, BatchEnd.FAILURE_RATE)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_job
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, end_all_jobs, retry_job, retry_jobs
 from fakesieve.jobs.claim import extend_claims, recall_claim, release_shard
 from fakesieve.jobs.fan_out import reject_job
 from fakesieve.jobs.finish import fail_job, finish_job
 from fakesieve.jobs.limits import JobLimits
-from fakesieve.jobs.reconcile import SHARD_AGE_S, reconcile
+from fakesieve.jobs.reconcile import BATCH_SAMPLE_MIN, SHARD_AGE_S, reconcile
 from fakesieve.jobs.replan import is_pipeline_gone, replan_job
-from fakesieve.jobs.rows import Claim, EndedJob, HostBeat, HostModel, ShardKey
+from fakesieve.jobs.rows import Claim, EndedJob, HostBeat, HostModel, JobEnd, ShardKey
 from fakesieve.jobs.states import BatchState, JobState, ShardState
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
 from fakesieve.objects import VideoRef
@@ -44,6 +44,53 @@ def test_a_retried_job_of_a_failed_batch_goes_on(case: JobCase) -> None:
     assert retry_job(case.store, jobs[0])
     reconcile(case.store, LIMITS)
     assert case.read_job(jobs[0]).state is JobState.QUEUED
+
+
+def read_batch_state(case: JobCase, batch_id: str) -> BatchState:
+    return case.store.run(lambda tx: tx.read_batch(batch_id)).state
+
+
+def test_a_batch_that_is_retried_runs_until_its_jobs_have_ended_again(case: JobCase) -> None:
+    batch_id, jobs = submit_list(case, 2)
+    cancel_batch(case.store, batch_id)
+    case.pass_time(60)
+    assert retry_jobs(case.store, case.tenants[0], jobs) == 2
+    assert read_batch_state(case, batch_id) is BatchState.RUNNING
+    assert reconcile(case.store, LIMITS).settled == 0
+    for job_id in jobs:
+        case.finish(job_id, content=job_id)
+    assert reconcile(case.store, LIMITS).settled == 1
+    assert read_batch_state(case, batch_id) is BatchState.SUCCEEDED
+    assert not retry_job(case.store, jobs[0])  # what is left as it was opens no batch
+    assert read_batch_state(case, batch_id) is BatchState.SUCCEEDED
+
+
+def test_failures_before_a_retry_do_not_end_it(case: JobCase) -> None:
+    jobs = [NewJob(case.tenants[0], VideoRef("videos", f"{n}.mp4")) for n in range(BATCH_SAMPLE_MIN + 2)]
+    done = submit_batch(case.store, NewBatch(case.tenants[0], "list", max_failure_rate=0.5), jobs)
+    for each in done.jobs[:BATCH_SAMPLE_MIN]:
+        fail_job(case.store, each.job_id, Reason.NOT_VIDEO, "seen")
+    reconcile(case.store, LIMITS)
+    assert read_batch_state(case, done.batch_id) is BatchState.FAILED
+    case.pass_time(60)
+    rest = [each.job_id for each in done.jobs[BATCH_SAMPLE_MIN:]]
+    assert retry_jobs(case.store, case.tenants[0], rest) == 2
+    reconcile(case.store, LIMITS)
+    assert [case.read_job(job_id).state for job_id in rest] == [JobState.QUEUED] * 2
+    assert read_batch_state(case, done.batch_id) is BatchState.RUNNING
+    for job_id in rest:
+        case.finish(job_id, content=job_id)
+    reconcile(case.store, LIMITS)
+    assert read_batch_state(case, done.batch_id) is BatchState.FAILED  # 20 of 22
+
+
+def test_what_still_cancels_an_ended_batch_spares_jobs_that_were_retried(case: JobCase) -> None:
+    batch_id, jobs = submit_list(case, 2)
+    cancel_batch(case.store, batch_id)
+    assert retry_jobs(case.store, case.tenants[0], jobs) == 2
+    late = JobEnd(JobState.CANCELLED, Reason.CANCELLED_BY_CALLER)
+    assert end_all_jobs(case.store, batch_id, late) == 0
+    assert cancel_batch(case.store, batch_id) == 2  # asked for anew
 
 
 def test_batches_that_were_cut_off_hide_no_other(case: JobCase) -> None:

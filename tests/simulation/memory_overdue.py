@@ -220,7 +220,10 @@ class MemoryTransaction(MemoryWork):
         for job in jobs:
             counts[job.state] = counts.get(job.state, 0) + 1
         draft, n_reused = batch.draft, sum(job.reused_analysis for job in jobs)
-        return BatchRow(draft.id, draft.tenant_id, batch.state, draft.max_failure_rate, counts, n_reused)
+        n_again = sum(job.is_live and job.begin_s > job.create_s for job in jobs)
+        return BatchRow(
+            draft.id, draft.tenant_id, batch.state, draft.max_failure_rate, counts, n_reused, n_again
+        )
 
     def find_batch_tenant(self, batch_id: str) -> str | None:
         batch = self.store.batches.get(batch_id)
@@ -282,7 +285,18 @@ class MemoryTransaction(MemoryWork):
             self.journal.append((self.store.events, None, None))
         return True
 
+    def reopen_batches(self, job_ids: Sequence[str]) -> None:
+        ids = {self.store.jobs[job_id].draft.batch_id for job_id in job_ids} - {None}
+        for batch in (self.store.batches[batch_id] for batch_id in sorted(ids)):
+            if batch.state.is_terminal:
+                self._touch(batch)
+                is_cut_off = batch.end_reason is BatchEnd.SUBMISSION_CUT_OFF
+                batch.state = BatchState.OPEN if is_cut_off else BatchState.RUNNING
+                batch.end_reason, batch.end_s = None, 0.0
+
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
+        if not self.store.batches[batch_id].state.is_terminal:
+            return []
         live = [job for job in self._batch_jobs(batch_id) if job.is_live]
         ended = [self.end_job(job.id, end) for job in sorted(live, key=lambda job: job.id)[:limit]]
         return [row for row in ended if row is not None]

@@ -1,8 +1,8 @@
 """Lists of jobs as one thing: their counts are queries, so that no row is written by every job."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, func, literal, or_, select, update
 
 from fakesieve.jobs.rows import BatchRow, JobEnd, JobRow, UnsettledBatch
 from fakesieve.jobs.sql.finishing import end_values
@@ -25,6 +25,9 @@ from fakesieve.webhooks.events import record_event
 _BATCH_COLUMNS = (Batch.id, Batch.tenant_id, Batch.state, Batch.max_failure_rate)
 # A batch that was cut off while its jobs were being cancelled is looked at again for this long.
 _ENDED_WITHIN_S = 86_400.0
+# A retry moves the deadline, so it tells when the job was begun last.
+_begin_time = Job.deadline - TIME_LIMIT
+_is_retried = _begin_time > Job.create_time + seconds(1.0)
 
 
 class SqlBatches(SqlRows):
@@ -69,11 +72,8 @@ class SqlBatches(SqlRows):
         return bool(self.session.scalar(select(is_idle).where(Job.batch_id == batch_id)))
 
     def list_unsettled_batches(self, limit: int, after: str = "") -> list[UnsettledBatch]:
-        # A retry moves the deadline, so it tells when the job was begun last.
-        begin_time = Job.deadline - TIME_LIMIT
-        is_retried = begin_time > Job.create_time + seconds(1.0)
         has_live_jobs = exists().where(
-            Job.batch_id == Batch.id, IS_LIVE, or_(begin_time <= Batch.end_time, ~is_retried)
+            Job.batch_id == Batch.id, IS_LIVE, or_(_begin_time <= Batch.end_time, ~_is_retried)
         )
         recent = Batch.end_time > func.now() - seconds(_ENDED_WITHIN_S)
         # One look into the index a batch, however many jobs it has.
@@ -93,6 +93,7 @@ class SqlBatches(SqlRows):
                 Job.state,
                 func.count().label("jobs"),
                 func.count().filter(Job.reused_analysis).label("reused"),
+                func.count().filter(IS_LIVE, _is_retried).label("again"),
             )
             .where(Job.batch_id.in_(batch_ids))
             .group_by(Job.batch_id, Job.state)
@@ -115,10 +116,26 @@ class SqlBatches(SqlRows):
             record_event(self.session, row.tenant_id, EventType.BATCH_COMPLETED, data)
         return row is not None
 
+    def reopen_batches(self, job_ids: Sequence[str]) -> None:
+        of_jobs = select(Job.batch_id).where(Job.id.in_(job_ids), Job.batch_id.is_not(None))
+        # Held first: a batch that is being ended now is seen as ended below.
+        held = select(Batch.id).where(Batch.id.in_(of_jobs)).order_by(Batch.id)
+        batch_ids = self.session.scalars(held.with_for_update(key_share=True)).all()
+        is_cut_off = Batch.end_reason == BatchEnd.SUBMISSION_CUT_OFF
+        state = case(
+            (is_cut_off, literal(BatchState.OPEN, Batch.state.type)),
+            else_=literal(BatchState.RUNNING, Batch.state.type),
+        )
+        opened = update(Batch).where(Batch.id.in_(batch_ids), Batch.end_time.is_not(None))
+        self.session.execute(
+            opened.values(state=state, end_reason=None, end_time=None), execution_options=PLAIN
+        )
+
     def end_batch_jobs(self, batch_id: str, end: JobEnd, limit: int) -> list[JobRow]:
+        has_ended = exists().where(Batch.id == batch_id, Batch.end_time.is_not(None))
         live = (
             select(Job.id)
-            .where(Job.batch_id == batch_id, IS_LIVE)
+            .where(Job.batch_id == batch_id, IS_LIVE, has_ended)
             .order_by(Job.id)
             .limit(limit)
             .with_for_update(key_share=True)
@@ -133,4 +150,5 @@ class SqlBatches(SqlRows):
 def _read_batch_row(row: AnyRow, counts: Mapping[str, list[AnyRow]]) -> BatchRow:
     jobs: dict[JobState, int] = {each.state: each.jobs for each in counts[row.id]}
     n_reused = sum(each.reused for each in counts[row.id])
-    return BatchRow(row.id, row.tenant_id, row.state, row.max_failure_rate, jobs, n_reused)
+    n_again = sum(each.again for each in counts[row.id])
+    return BatchRow(row.id, row.tenant_id, row.state, row.max_failure_rate, jobs, n_reused, n_again)

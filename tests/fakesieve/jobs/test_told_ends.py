@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from fakesieve.database import Database
-from fakesieve.jobs.cancel import cancel_batch, cancel_job
+from fakesieve.jobs.cancel import cancel_batch, cancel_job, retry_jobs
 from fakesieve.jobs.finish import fail_job
 from fakesieve.jobs.reconcile import reconcile
 from fakesieve.jobs.submit import NewBatch, NewJob, submit_batch
@@ -111,3 +111,18 @@ def test_the_end_of_a_batch_is_told_once(case: JobCase, job_database: Database, 
         assert [(kind, data["batch_id"]) for kind, data in told if kind != "batch.completed"] == [
             ("job.cancelled", batch_id)
         ] * 2
+
+
+def test_the_end_of_a_batch_that_was_retried_is_told_again(case: JobCase, job_database: Database) -> None:
+    batch_id, jobs = submit(case, "one", "two")
+    cancel_batch(case.store, batch_id)
+    retry_jobs(case.store, case.tenants[0], jobs)
+    for job_id in jobs:
+        case.finish(job_id, content=job_id)
+    for _ in range(2):
+        reconcile(case.store, LIMITS)
+    told = [data for kind, data in list_told(job_database) if kind == "batch.completed"]
+    assert told == [
+        {"batch_id": batch_id, "state": "cancelled", "end_reason": "cancelled"},
+        {"batch_id": batch_id, "state": "succeeded", "end_reason": "jobs_ended"},
+    ]
