@@ -19,6 +19,7 @@ from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import ReviewKind, ReviewState
 
 Who = str | ScalarSelect[Any]
+_GIVEN = aliased(ReviewItem)  # made once: to make it takes longer than to ask the database
 
 
 def is_item_for(who: Who, item: type[ReviewItem] = ReviewItem) -> ColumnElement[bool]:
@@ -76,6 +77,5 @@ def is_given(
     analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any], who: Who = VIEWER
 ) -> ColumnElement[bool]:
     """Return the condition that somebody was given an analysis as a known one."""
-    given = aliased(ReviewItem)
-    wanted = select(given.analysis_id).where(given.made_for == who, given.kind == ReviewKind.FIRST)
+    wanted = select(_GIVEN.analysis_id).where(_GIVEN.made_for == who, _GIVEN.kind == ReviewKind.FIRST)
     return analysis_id.in_(wanted)

@@ -108,6 +108,8 @@ def is_offered_to(reviewer: str) -> ColumnElement[bool]:
 
 def find_free(session: Session, item_ids: Sequence[str], reviewer: str) -> set[str]:
     """Return those of the items that this person may claim now, skipped ones too."""
+    if not item_ids:
+        return set()
     may_take = and_(_IS_FREE, _is_independent(reviewer), is_item_for(reviewer))
     return set(session.scalars(select(ReviewItem.id).where(ReviewItem.id.in_(item_ids), may_take)))
 
