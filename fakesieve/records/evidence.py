@@ -1,34 +1,27 @@
-"""What a page shows of one analysis: its head at once, its samples in pieces. Nothing here changes a row."""
+"""What a page shows of one analysis: its head at once, places and maps in pieces. It changes no row."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVarTuple
+from typing import Any
 
-from sqlalchemy import Row, Select, cast, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session, defer
-from sqlalchemy.types import BigInteger, Double, Text
 
-from engine.results import EvidenceReason, FaceRegion, SegmentKind, VerdictValue
+from engine.results import SegmentKind, VerdictValue
 from fakesieve.records.analysis_tables import Analysis, FaceTrack, FrameScore, PatchMap, Segment
 from fakesieve.records.judgements import Judgement, load_judgement
 from fakesieve.records.models import Model, ModelCard
+from fakesieve.records.score_series import only_shown
 from fakesieve.records.standings import Standing
 from fakesieve.records.table import JsonObject
 from fakesieve.records.videos import Source, Video, list_sources
-
-Columns = TypeVarTuple("Columns")
 
 TRACKS_MAX = 100
 SPANS_MAX = 2000
 EARLIER_MAX = 20
 _LEAST = 64 << 10  # bytes of packed cells that are asked for, of whatever piece
-_REASONS: dict[str | None, EvidenceReason | None] = {
-    None: None,
-    **{each.value: each for each in EvidenceReason},
-}
 
 
 @dataclass(frozen=True)
@@ -63,32 +56,6 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Lane:
-    """Scores over time. Of a single face each sample without a score has a reason."""
-
-    pts_us: Sequence[int]
-    scores: Sequence[float | None]
-    reasons: Sequence[EvidenceReason | None] = ()
-
-    def __post_init__(self) -> None:
-        if not len(self.pts_us) == len(self.scores) == len(self.reasons or self.pts_us):
-            raise ValueError(
-                f"{len(self.scores)} scores and {len(self.reasons)} reasons for {len(self.pts_us)} samples"
-            )
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """The highest score of each sample, None where none is kept, and the scores of each face by its number.
-
-    There are no faces where their rows have aged out: what is highest stays with the analysis.
-    """
-
-    highest: Lane | None
-    faces: Mapping[int, Lane]
-
-
-@dataclass(frozen=True)
 class PlacedFace:
     """One face in one sample. ``box`` is x, y, width, height as fractions of the displayed picture."""
 
@@ -115,19 +82,6 @@ class MapFacts:
 
     grid: int
     crop_size: int
-
-
-@dataclass(frozen=True)
-class RegionSeries:
-    """Shares of hot cells by part of the face: 7 bytes for each time, 255 * the share, as ``FaceRegion``."""
-
-    ordinal: int
-    pts_us: Sequence[int]
-    shares: bytes
-
-    def __post_init__(self) -> None:
-        if len(self.shares) != len(self.pts_us) * len(FaceRegion):
-            raise ValueError(f"{len(self.shares)} shares for {len(self.pts_us)} samples")
 
 
 # The scores over time, which hold as many numbers as the video has samples.
@@ -164,39 +118,11 @@ def load_evidence(session: Session, analysis_id: str) -> Evidence | None:
     )
 
 
-def load_lanes(session: Session, analysis_id: str) -> Lanes | None:
-    """Return the scores over time of an analysis; None as ``load_evidence``."""
-    wanted = select(Analysis.create_time, Analysis.series_pts_us, Analysis.series_score)
-    found = session.execute(_only_shown(wanted, analysis_id)).one_or_none()
-    if found is None:
-        return None
-    time, times, scores = found
-    # The server joins the samples of a face: hours of video have tens of thousands of rows, and each costs
-    # more on its way through the driver than all numbers of a face as one array.
-    face = FrameScore
-    reason = cast(face.exclude_reason, Text())
-    rows = session.execute(
-        select(
-            face.ordinal,
-            func.array_agg(aggregate_order_by(face.pts_us, face.pts_us), type_=ARRAY(BigInteger())),
-            func.array_agg(aggregate_order_by(face.score, face.pts_us), type_=ARRAY(Double[float]())),
-            func.array_agg(aggregate_order_by(reason, face.pts_us), type_=ARRAY(Text())),
-        )
-        .where(face.analysis_id == analysis_id, face.analysis_time == time)
-        .group_by(face.ordinal)
-        .order_by(face.ordinal)
-    )
-    highest = None if times is None else Lane(times, scores or [])
-    return Lanes(
-        highest, {row[0]: Lane(row[1], row[2], [_REASONS[reason] for reason in row[3]]) for row in rows}
-    )
-
-
 def load_faces(
     session: Session, analysis_id: str, start_us: int, end_us: int
 ) -> tuple[list[PlacedFace], list[MapSpan]] | None:
-    """Return the faces of a span with their places, and their patch maps; None as ``load_lanes``."""
-    time = session.scalar(_only_shown(select(Analysis.create_time), analysis_id))
+    """Return the faces of a span with their places, and their patch maps; None as ``load_evidence``."""
+    time = session.scalar(only_shown(select(Analysis.create_time), analysis_id))
     if time is None:
         return None
     face = FrameScore
@@ -250,19 +176,6 @@ def _read_maps(session: Session, analysis_id: str, row: Row[Any]) -> MapSpan:
     return MapSpan(row.ordinal, row.grid, row.crop_size, row.pts_us, row.to_frame, cells[start:])
 
 
-def load_regions(session: Session, analysis_id: str) -> Sequence[RegionSeries]:
-    """Return where in each face it was over time; faces of which nothing is kept are missing."""
-    rows = session.execute(
-        select(PatchMap.ordinal, PatchMap.pts_us, PatchMap.regions)
-        .join(Analysis, Analysis.id == PatchMap.analysis_id)
-        .join(Video, Video.id == Analysis.video_id)
-        .where(PatchMap.analysis_id == analysis_id, PatchMap.regions.is_not(None))
-        .where(Video.delete_time.is_(None))
-        .order_by(PatchMap.ordinal)
-    )
-    return [RegionSeries(row.ordinal, row.pts_us, zlib.decompress(row.regions)) for row in rows]
-
-
 def describe_maps(session: Session, analysis_id: str) -> Sequence[MapFacts]:
     """Return what the patch maps of an analysis are like, without the maps."""
     rows = session.execute(
@@ -275,13 +188,6 @@ def list_ordinals(session: Session, analysis_id: str) -> list[int]:
     """Return the numbers of the faces of an analysis."""
     wanted = select(FaceTrack.ordinal).where(FaceTrack.analysis_id == analysis_id)
     return list(session.scalars(wanted.order_by(FaceTrack.ordinal).limit(TRACKS_MAX)))
-
-
-def _only_shown(wanted: Select[*Columns], analysis_id: str) -> Select[*Columns]:
-    """Return what is asked of an analysis, of this one and where its video is not deleted."""
-    return wanted.join(Video, Video.id == Analysis.video_id).where(
-        Analysis.id == analysis_id, Video.delete_time.is_(None)
-    )
 
 
 def _list_others(session: Session, analysis: Analysis) -> list[EarlierAnalysis]:

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.dependencies import ServicesDep
@@ -34,6 +35,8 @@ from fakesieve.reviews.sightings import Sighting, keep_sighting, list_sightings
 SEGMENT_US = 120_000_000
 """Boxes and maps are sent in pieces of so much video."""
 ENTRIES_MAX = 50
+MEASURED_MAX = 5000
+"""Samples of faces that are measured before the page is sent; of more, what they were like is asked for."""
 _DISPOSITIONS = tuple(
     (value.value, text, str(key)) for key, (value, text) in enumerate(review_words.DISPOSITIONS.items(), 1)
 )
@@ -73,13 +76,18 @@ def show_review(
     session: PageTransaction,
     services: ServicesDep,
     done: DoneDep,
+    quality: Annotated[bool, Query()] = False,  # noqa: FBT002 - of the address
 ) -> Response:
-    """Show one analysis. ``t`` and ``track`` of the address are for the browser alone."""
+    """Show one analysis. ``t`` and ``track`` of the address are for the browser alone.
+
+    What the samples of very many faces were like is told with ``quality`` only, and else by ``send_quality``.
+    """
     evidence = load_evidence(session, analysis_id)
     if evidence is None:
         raise not_found("analysis", analysis_id)
     before = find_item(session, analysis_id, person)
     hidden = before.is_hidden
+    is_measured = quality or sum(track.frame_count for track in evidence.tracks) <= MEASURED_MAX
     spans = review_words.list_spans(evidence.segments)
     said = _list_said(session, person, analysis_id, before)
     refs = find_places(session, services.settings.bucket, person.tenant_id, evidence.video.id)
@@ -95,7 +103,7 @@ def show_review(
         hidden=hidden,
         spans=[] if hidden else spans,
         tracks=review_words.list_tracks(evidence.tracks, is_hidden=hidden),
-        quality={} if hidden else _say_quality(session, evidence),
+        quality=say_quality(session, evidence) if is_measured and not hidden else None,
         why=review_words.say_why(evidence),
         warnings=review_words.list_warnings(evidence.analysis),
         card=review_words.list_card(evidence.card),
@@ -179,7 +187,8 @@ def find_frame(evidence: Evidence) -> int | None:
     return round(find_duration(evidence) / frames) if frames else None
 
 
-def _say_quality(session: Session, evidence: Evidence) -> Mapping[int, str]:
+def say_quality(session: Session, evidence: Evidence) -> Mapping[int, str]:
+    """Return what the samples of each face were like, by its number."""
     found = measure_faces(session, evidence.analysis, evidence.video)
     return {each.ordinal: review_words.say_quality(found.get(each.ordinal)) for each in evidence.tracks}
 

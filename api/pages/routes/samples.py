@@ -11,13 +11,14 @@ from api.pages.items import find_item
 from api.pages.packing import MEDIA_TYPE, pack_faces, pack_lanes, pack_regions
 from api.pages.people import PersonDep
 from api.pages.router import PageRouter, PageTransaction
-from api.pages.routes.review import SEGMENT_US
+from api.pages.routes.review import SEGMENT_US, say_quality
 from api.problems import Problem, not_found
 from api.video_links import LINK_S, find_places, link_video
 from fakesieve.people.accounts import Preferences, store_preferences
 from fakesieve.reasons import Reason
 from fakesieve.records.analysis_lists import find_video_id
-from fakesieve.records.evidence import load_faces, load_lanes, load_regions
+from fakesieve.records.evidence import load_evidence, load_faces
+from fakesieve.records.score_series import load_lanes, load_regions
 from fakesieve.reviews.notes import find_noted
 
 SEGMENTS_MAX = 100_000
@@ -43,6 +44,17 @@ def send_regions(analysis_id: str, person: PersonDep, session: PageTransaction) 
     if find_item(session, analysis_id, person).is_hidden:
         raise Problem(Reason.STATE_CONFLICT, "it is hidden until you have said what you see")
     return Response(pack_regions(load_regions(session, analysis_id)), media_type=MEDIA_TYPE)
+
+
+@router.get("/r/{analysis_id}/quality")
+def send_quality(analysis_id: str, person: PersonDep, session: PageTransaction) -> JSONResponse:
+    """Send a sentence for each face on what its samples were like, where they are too many for the page."""
+    evidence = load_evidence(session, analysis_id)
+    if evidence is None:
+        raise not_found("analysis", analysis_id)
+    if find_item(session, analysis_id, person).is_hidden:
+        raise Problem(Reason.STATE_CONFLICT, "it is hidden until you have said what you see")
+    return JSONResponse({str(ordinal): text for ordinal, text in say_quality(session, evidence).items()})
 
 
 @router.get("/r/{analysis_id}/faces/{segment}")

@@ -1,7 +1,8 @@
 // Reads the packed arrays of api/pages/packing.py, which says how they lie. All numbers are little-endian.
 
-const VERSION = 1;
+const VERSION = 2;
 export const WORST = 0xffffffff;
+const [SCATTERED, SHORT, REASONED] = [1, 2, 4];
 
 const IS_LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
@@ -16,6 +17,7 @@ class Reader {
       throw new Error("the server sent samples of another version: load the page again");
     }
     this.count = this.view.getUint32(8, true);
+    this.times = this.take(Float64Array, this.view.getUint32(12, true));
   }
 
   words(count) {
@@ -38,19 +40,27 @@ class Reader {
   }
 }
 
-// Map from ordinal to {pts, score, reason}: times in microseconds, NaN where there is no score.
+// What is known of a block of samples: its face, their count, their form and their times.
+function readTimes(reader) {
+  const [ordinal, n, first, form] = reader.words(4);
+  if (!(form & SCATTERED)) return { ordinal, n, form, pts: reader.times.subarray(first, first + n) };
+  return { ordinal, n, form, pts: Float64Array.from(reader.take(Uint32Array, n), (place) => reader.times[place]) };
+}
+
+// All times, each once and rising, and a map from ordinal to {pts, score, reason}: times in microseconds, NaN
+// where there is no score.
 export function readLanes(buffer) {
   const reader = new Reader(buffer, "FSVL");
   const lanes = new Map();
   for (let block = 0; block < reader.count; block += 1) {
-    const [ordinal, n] = reader.words(2);
+    const { ordinal, n, form, pts } = readTimes(reader);
     lanes.set(ordinal, {
-      pts: reader.take(Float64Array, n),
-      score: reader.take(Float64Array, n),
-      reason: reader.take(Uint8Array, n),
+      pts,
+      score: reader.take(form & SHORT ? Float32Array : Float64Array, n),
+      reason: form & REASONED ? reader.take(Uint8Array, n) : new Uint8Array(n),
     });
   }
-  return lanes;
+  return { times: reader.times, lanes };
 }
 
 // List of {ordinal, pts, boxes, index, grid, crop, matrices, cells}, one for each face of a piece.
@@ -78,22 +88,10 @@ export function readRegions(buffer, count) {
   const reader = new Reader(buffer, "FSVR");
   const series = new Map();
   for (let block = 0; block < reader.count; block += 1) {
-    const [ordinal, n] = reader.words(2);
-    series.set(ordinal, { pts: reader.take(Float64Array, n), shares: reader.take(Uint8Array, count * n) });
+    const { ordinal, n, pts } = readTimes(reader);
+    series.set(ordinal, { pts, shares: reader.take(Uint8Array, count * n) });
   }
   return series;
-}
-
-// All times of many lanes, each once, rising.
-export function joinTimes(lanes) {
-  const all = new Float64Array(lanes.reduce((sum, lane) => sum + lane.pts.length, 0));
-  let end = 0;
-  for (const lane of lanes) {
-    all.set(lane.pts, end);
-    end += lane.pts.length;
-  }
-  all.sort();
-  return all.filter((time, place) => place === 0 || time !== all[place - 1]);
 }
 
 // Place of the first number at or behind a value, in numbers that rise.

@@ -7,7 +7,7 @@ import { bindKeys } from "./keys.js";
 import { getBuffer, getJson, postForm } from "./net.js";
 import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
-import { WORST, findNearest, joinTimes, readLanes, readRegions } from "./packed.js";
+import { WORST, findNearest, readLanes, readRegions } from "./packed.js";
 import { Player } from "./player.js";
 import { Stripe, nameHottest } from "./stripe.js";
 import { Thumbs } from "./thumbs.js";
@@ -75,14 +75,15 @@ async function openLanes() {
     player.setSamples(new Float64Array(0));
     return;
   }
+  let times;
   try {
-    lanes = readLanes(await getBuffer(`/r/${facts.analysis}/lanes`));
+    ({ times, lanes } = readLanes(await getBuffer(`/r/${facts.analysis}/lanes`)));
   } catch (fault) {
     sayLanes(`The scores over time cannot be shown. ${fault.message}`);
     player.setSamples(new Float64Array(0));
     return;
   }
-  player.setSamples(joinTimes([...lanes.values()]));
+  player.setSamples(times);
   if (!lanes.size) {
     sayLanes("No timeline is stored for this analysis: no sample could be judged.");
     find("lanes").hidden = true;
@@ -121,6 +122,18 @@ async function openRegions() {
     const track = facts.tracks.find((each) => String(each.ordinal) === box.dataset.stripe);
     const series = regions.get(track.ordinal);
     if (series) new Stripe(box, facts, track, series, (us) => { pick(track.ordinal); player.seek(us); });
+  }
+}
+
+// What the samples of very many faces were like takes the server a while to say: not before the page is there.
+async function openQuality() {
+  const places = [...document.querySelectorAll("[data-quality]")];
+  if (!places.length) return;
+  try {
+    const said = await getJson(`/r/${facts.analysis}/quality`);
+    for (const place of places) place.textContent = said[place.dataset.quality];
+  } catch (fault) {
+    for (const place of places) place.textContent = `What its samples were like cannot be shown. ${fault.message}`;
   }
 }
 
@@ -289,7 +302,9 @@ async function begin() {
   const track = asked.get("track");
   const wanted = facts.tracks.find((each) => String(each.ordinal) === track || each.id === track);
   if (wanted) picked = wanted.ordinal;
-  await Promise.all([openLanes(), player.open(chooseStart())]);
+  const drawn = openLanes();
+  drawn.then(openQuality);
+  await Promise.all([drawn, player.open(chooseStart())]);
   pick(picked);
   new Thumbs(document.querySelectorAll("[data-thumb]"), {
     getSource: () => player.video.currentSrc || player.video.src,

@@ -127,10 +127,10 @@ def test_the_parts_of_a_face_over_time_are_packed(client: TestClient, own: Scene
     enter(client, own, UserRole.VIEWER)
     found = client.get(f"/r/{own.analysis_id}/regions", headers=OCTETS).content
     assert found[:4] == b"FSVR"
-    assert struct.unpack_from("<III", found, 4) == (1, 1, 0)
-    assert struct.unpack_from("<II", found, 16) == (0, 2)
-    assert struct.unpack_from("<dd", found, 24) == (0.0, 1_000_000.0)
-    assert found[40:54] == bytes((0, 0, 0, 255, 51, 0, 0)) * 2
+    assert struct.unpack_from("<III", found, 4) == (2, 1, 2)
+    assert struct.unpack_from("<dd", found, 16) == (0.0, 1_000_000.0)
+    assert struct.unpack_from("<IIII", found, 32) == (0, 2, 0, 0)
+    assert found[48:62] == bytes((0, 0, 0, 255, 51, 0, 0)) * 2
 
 
 def test_boxes_and_maps_come_in_pieces_of_the_video(client: TestClient, own: Scene):

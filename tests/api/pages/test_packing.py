@@ -1,34 +1,71 @@
 import math
 import struct
 import zlib
+from array import array
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.pages.packing import WORST, pack_faces, pack_lanes
+from api.pages.packing import WORST, pack_faces, pack_lanes, pack_regions
 from engine.results import EvidenceReason
 from fakesieve.records.analyses import TrackMaps
-from fakesieve.records.evidence import Lane, Lanes, MapSpan, PlacedFace
+from fakesieve.records.evidence import MapSpan, PlacedFace
+from fakesieve.records.score_series import Lane, Lanes, RegionSeries
 from tests.factories import make_maps, make_track
 
 ReadLane = tuple[list[float], list[float], bytes]
+Row = tuple[int, float | None, EvidenceReason]
+
+
+def sorted_by_time(rows: list[Row]) -> list[Row]:
+    """Return rows in the order of their times, as they are stored."""
+    return sorted(rows, key=lambda row: row[0])
+
+
+def read_times(content: bytes, letters: str) -> tuple[int, list[float], int]:
+    """Return the count of blocks, all times, and where the first block begins."""
+    seen, version, blocks, count = struct.unpack_from("<4sIII", content)
+    assert (seen.decode(), version) == (letters, 2)
+    return blocks, list(struct.unpack_from(f"<{count}d", content, 16)), 16 + 8 * count
+
+
+def read_block(content: bytes, place: int, times: list[float]) -> tuple[int, int, list[float], int]:
+    """Return ordinal, form and times of a block, and where its samples begin."""
+    assert place % 8 == 0
+    ordinal, n, first, form = struct.unpack_from("<IIII", content, place)
+    place += 16
+    if not form & 1:
+        return ordinal, form, times[first : first + n], place
+    places = struct.unpack_from(f"<{n}I", content, place)
+    return ordinal, form, [times[each] for each in places], place + 4 * n + (-4 * n % 8)
 
 
 def read_lanes(content: bytes) -> dict[int, ReadLane]:
     """Read lanes as the browser's module does."""
-    letters, version, blocks, _ = struct.unpack_from("<4sIII", content)
-    assert (letters, version) == (b"FSVL", 1)
-    place, lanes = 16, dict[int, ReadLane]()
+    blocks, times, place = read_times(content, "FSVL")
+    lanes = dict[int, ReadLane]()
     for _ in range(blocks):
-        assert place % 8 == 0
-        ordinal, n = struct.unpack_from("<II", content, place)
-        times = struct.unpack_from(f"<{n}d", content, place + 8)
-        scores = struct.unpack_from(f"<{n}d", content, place + 8 + 8 * n)
-        start = place + 8 + 16 * n
-        lanes[ordinal] = (list(times), list(scores), content[start : start + n])
-        place = start + n + (-n % 8)
+        ordinal, form, own, place = read_block(content, place, times)
+        n, (letter, size) = len(own), ("f", 4) if form & 2 else ("d", 8)
+        scores = struct.unpack_from(f"<{n}{letter}", content, place)
+        place += size * n + (-size * n % 8)
+        reasons = content[place : place + n] if form & 4 else bytes(n)
+        lanes[ordinal] = (own, list(scores), reasons)
+        place += n + (-n % 8) if form & 4 else 0
     assert place == len(content)
     return lanes
+
+
+def make_lane(
+    times: Sequence[int],
+    scores: Sequence[float | None],
+    reasons: Sequence[EvidenceReason | None] = (),
+) -> Lane:
+    """Return a lane of plain numbers."""
+    return Lane(
+        array("q", times), array("d", (math.nan if each is None else each for each in scores)), reasons
+    )
 
 
 @given(
@@ -38,10 +75,10 @@ def read_lanes(content: bytes) -> dict[int, ReadLane]:
         ),
         max_size=20,
         unique_by=lambda row: row[0],
-    )
+    ).map(sorted_by_time)
 )
-def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float | None, EvidenceReason]]):
-    lane = Lane(
+def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[Row]):
+    lane = make_lane(
         [time for time, _, _ in rows],
         [score for _, score, _ in rows],
         [None if score is not None else reason for _, score, reason in rows],
@@ -54,11 +91,52 @@ def test_lanes_hold_times_and_scores_to_the_last_bit(rows: list[tuple[int, float
 
 
 def test_the_highest_face_of_each_sample_is_a_lane_of_its_own():
-    lanes = read_lanes(pack_lanes(Lanes(Lane([0, 5], [0.25, None]), {0: Lane([0], [0.25], [None])})))
+    lanes = read_lanes(
+        pack_lanes(Lanes(make_lane([0, 5], [0.25, None]), {0: make_lane([0], [0.25], [None])}))
+    )
     assert list(lanes) == [WORST, 0]
     assert lanes[WORST][0] == [0.0, 5.0]
     assert lanes[WORST][1][0] == 0.25
     assert math.isnan(lanes[WORST][1][1])
+
+
+rising = st.sets(st.integers(0, 50), max_size=20).map(sorted)
+
+
+@given(st.dictionaries(st.integers(0, 5), rising), st.none() | rising)
+def test_faces_that_come_and_go_keep_their_own_times(faces: dict[int, list[int]], highest: list[int] | None):
+    lanes = {ordinal: make_lane(times, [time / 64 for time in times]) for ordinal, times in faces.items()}
+    top = None if highest is None else make_lane(highest, [None] * len(highest))
+    content = pack_lanes(Lanes(top, lanes))
+    found = {ordinal: (own, scores) for ordinal, (own, scores, _) in read_lanes(content).items()}
+    if highest is not None:
+        assert found.pop(WORST)[0] == highest
+    assert found == {ordinal: (times, [time / 64 for time in times]) for ordinal, times in faces.items()}
+    every = set[int]().union(highest or (), *faces.values())
+    assert read_times(content, "FSVL")[1] == sorted(every)
+
+
+def test_times_that_faces_share_are_sent_once_and_short_scores_as_they_are():
+    times = range(0, 1000 * 500_000, 500_000)
+    half = make_lane(times[250:750], [0.5] * 500)
+    whole = pack_lanes(Lanes(make_lane(times, [0.5] * 1000), dict.fromkeys(range(4), half)))
+    assert len(whole) == 16 + 8 * 1000 + (16 + 4 * 1000) + 4 * (16 + 4 * 500)
+    fine = 0.1  # which no number of 32 bits is
+    assert read_lanes(pack_lanes(Lanes(None, {0: make_lane([7], [fine])})))[0][1] == [fine]
+
+
+def test_regions_share_their_times_too():
+    series = [
+        RegionSeries(0, array("q", [5, 7, 9]), bytes(range(21))),
+        RegionSeries(2, array("q", [5, 9]), b"z" * 14),
+    ]
+    content = pack_regions(series)
+    blocks, times, place = read_times(content, "FSVR")
+    assert (blocks, times) == (2, [5, 7, 9])
+    ordinal, _, own, place = read_block(content, place, times)
+    assert (ordinal, own, content[place : place + 21]) == (0, [5, 7, 9], bytes(range(21)))
+    ordinal, _, own, place = read_block(content, place + 24, times)
+    assert (ordinal, own, content[place : place + 14]) == (2, [5, 9], b"z" * 14)
 
 
 def cut_maps(maps: TrackMaps, first: int) -> MapSpan:

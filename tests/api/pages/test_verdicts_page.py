@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from api.pages.routes import review
 from api.pages.templates import PLACES
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
@@ -90,6 +91,20 @@ def test_the_strip_says_how_large_a_face_was_and_why_samples_were_left_out(clien
     assert "Median of 3 samples: about 80 px, found with 0.75. Left out: 1 face too small." in page
 
 
+def test_what_very_many_samples_were_like_is_told_when_asked_for(
+    client: TestClient, own: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(review, "MEASURED_MAX", 2)
+    enter(client, own, UserRole.VIEWER)
+    said = "Median of 3 samples: about 80 px, found with 0.75. Left out: 1 face too small."
+    page = client.get(f"/r/{own.analysis_id}").text
+    assert "Median of" not in page
+    assert '<a href="?quality=true">What its samples were like' in page
+    assert said in client.get(f"/r/{own.analysis_id}?quality=true").text
+    assert client.get(f"/r/{own.analysis_id}/quality").json() == {"0": said}
+    assert client.get("/r/ana_nothing/quality").status_code == 404
+
+
 def test_a_size_that_is_not_stored_is_not_made_up(client: TestClient, module_database: Database):
     own = make_scene(
         module_database, f"tenant-{secrets.token_hex(4)}", media={"kind": "video", "duration_us": 3_000_000}
@@ -110,6 +125,9 @@ def test_the_hidden_page_says_nothing_of_a_faces_samples(client: TestClient, mod
     page = client.get(f"/r/{blind.analysis_id}").text
     assert "Score hidden" in page
     assert "Median of" not in page
+    assert "/lanes" not in page
+    assert client.get(f"/r/{blind.analysis_id}/quality").status_code == 409
+    assert "Median of" not in client.get(f"/r/{blind.analysis_id}?quality=true").text
 
 
 def test_health_says_why_seconds_of_accelerators_are_missing(client: TestClient, own: Scene):

@@ -1,5 +1,6 @@
 """What a review page reads of a long video: scores over time whole, places and maps in pieces."""
 
+import math
 import random
 import zlib
 from dataclasses import replace
@@ -9,7 +10,8 @@ import pytest
 from engine.results import EvidenceReason
 from fakesieve.database import Database
 from fakesieve.records.analyses import store_analysis
-from fakesieve.records.evidence import load_faces, load_lanes
+from fakesieve.records.evidence import load_faces
+from fakesieve.records.score_series import Lane, load_lanes
 from tests.factories import SECOND_US, make_maps, make_record, make_score, make_tenant, make_track, make_video
 
 SECONDS, RESTLESS = 4000, 1000
@@ -49,6 +51,11 @@ def test_a_piece_has_the_maps_of_its_samples_however_they_pack(
     assert maps.cells == cells[start * size : last * size]
 
 
+def read(lane: Lane) -> tuple[list[int], list[float | None]]:
+    """Return times and scores, None where there is no score."""
+    return list(lane.pts_us), [None if math.isnan(score) else score for score in lane.scores]
+
+
 def test_lanes_have_each_sample_of_each_face(
     module_database: Database, stored: tuple[str, str, bytes]
 ) -> None:
@@ -57,10 +64,10 @@ def test_lanes_have_each_sample_of_each_face(
         lanes = load_lanes(session, analysis_id)
     assert lanes is not None
     assert lanes.highest is not None
-    assert (lanes.highest.pts_us, lanes.highest.scores) == ([0, SECOND_US, 2 * SECOND_US], [0.9, 0.95, None])
+    assert read(lanes.highest) == ([0, SECOND_US, 2 * SECOND_US], [0.9, 0.95, None])
     assert list(lanes.faces) == [0]
-    assert lanes.faces[0].pts_us == [at * SECOND_US for at in range(SECONDS)]
-    assert lanes.faces[0].scores == [0.9] * (SECONDS - 1) + [None]
+    times = [at * SECOND_US for at in range(SECONDS)]
+    assert read(lanes.faces[0]) == (times, [0.9] * (SECONDS - 1) + [None])
     assert lanes.faces[0].reasons == [None] * (SECONDS - 1) + [EvidenceReason.FACE_TOO_SMALL]
 
 
