@@ -1,6 +1,7 @@
 """Style and modules of the pages, at addresses that change with their content: browsers may keep them."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _YEAR_S = 31_536_000
+_IMPORT = re.compile(r'^import .* from "\./([a-z]+\.js)";$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class StaticFiles:
         if name not in self.contents:
             raise KeyError(name)
         return f"/static/{self.digest}/{name}"
+
+    def list_imports(self, name: str) -> list[str]:
+        """Return the modules that a module needs, by name, those that others of them need too."""
+        found, new = set[str](), {name}
+        while new:
+            found |= new
+            new = {each for one in new for each in _IMPORT.findall(self.contents[one].decode())} - found
+        return sorted(found - {name})
 
 
 def read_files(folder: Path = _FOLDER) -> StaticFiles:

@@ -114,7 +114,9 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
     )
     shared = cast("dict[str, object]", environment.globals)
-    shared.update({"static": FILES.name_address, "words": words, "role": UserRole})
+    shared.update(
+        {"static": FILES.name_address, "imports": FILES.list_imports, "words": words, "role": UserRole}
+    )
     environment.filters.update(
         time=format_time,
         code=format_code,
