@@ -231,12 +231,14 @@ export class Timeline {
     pen.rect(LABEL, 0, this.width - LABEL - RIGHT, this.base.height);
     pen.clip();
     pen.beginPath();
-    const isDense = last - first > 3 * this.width;
+    const { start, end, width } = this; // read once: to ask the page for its width costs more than to draw a sample
+    const isDense = last - first > 3 * width;
     let column = null;
     for (let i = first; i < last; i += 1) {
       if (Number.isNaN(score[i])) continue;
       const joins = i > first && !Number.isNaN(score[i - 1]) && pts[i] - pts[i - 1] <= gap;
-      const [x, y] = [this.toX(pts[i]), toY(score[i])];
+      const x = LABEL + ((pts[i] - start) / (end - start)) * (width - LABEL - RIGHT);
+      const y = toY(score[i]);
       if (!isDense) {
         if (joins) pen.lineTo(x, y);
         else pen.moveTo(x, y);
