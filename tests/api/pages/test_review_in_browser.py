@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import func, select
 
+from api.pages.routes import review
 from engine.results import TrackScore
 from fakesieve.database import Database
 from fakesieve.records.analyses import AnalysisRecord
@@ -347,3 +349,33 @@ def test_a_frame_without_a_stored_place_says_so_and_the_others_are_drawn(
     expect(face.locator("[data-why-undrawn]")).to_have_text(
         "Not drawn: where the face is in it is no longer stored."
     )
+
+
+def test_what_very_many_samples_were_like_comes_after_the_scores(
+    page: Page, module_database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    own = make_scene(module_database, f"tenant-{secrets.token_hex(4)}", media=MEDIA)
+    monkeypatch.setattr(review, "MEASURED_MAX", 2)
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}")
+    said = page.locator("[data-quality]")
+    expect(said).to_have_text(
+        "Median of 3 samples: about 80 px, found with 0.75. Left out: 1 face too small."
+    )
+    page.route("**/quality", lambda route: route.abort())
+    page.reload()
+    expect(page.locator("[data-quality='0']")).to_have_text(
+        "What its samples were like cannot be shown. UNREACHABLE: the server cannot be reached"
+    )
+
+
+def test_scores_and_modules_are_asked_for_once_each(page: Page, crowd: Scene):
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path.rpartition("/")[2]))
+    enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}")
+    expect(page.locator("[data-stripe='0'] canvas")).to_be_visible()
+    assert asked.count("lanes") == 1
+    ahead = page.locator("link[rel=modulepreload]").evaluate_all("(all) => all.map((each) => each.href)")
+    loaded = page.evaluate("() => performance.getEntriesByType('resource').map((each) => each.name)")
+    modules = {each for each in loaded if each.endswith(".js")}
+    assert {each.rpartition("/")[2] for each in modules - set(ahead)} == {"menu.js", "review.js"}
+    assert set(ahead) <= modules
