@@ -59,6 +59,16 @@ function redraw() {
   if (timeline) timeline.show(us, picked);
 }
 
+// The clock is silent for readers of screens, as it runs with the video. Where a step or a stop has led to is said.
+function sayPlace() {
+  say("place-said", [formatClock(player.now), find("sample").textContent].filter(Boolean).join(", "));
+}
+
+async function step(go) {
+  await go();
+  sayPlace();
+}
+
 function pick(ordinal) {
   picked = ordinal;
   for (const row of document.querySelectorAll(".face")) {
@@ -241,13 +251,13 @@ function bindSliders() {
 
 function setKeys() {
   const all = new Map([
-    [",", () => player.previous()],
-    [".", () => player.next()],
+    [",", () => step(() => player.previous())],
+    [".", () => step(() => player.next())],
     [" ", () => player.toggle()],
-    ["ArrowLeft", () => player.stepFrame(-1)],
-    ["ArrowRight", () => player.stepFrame(1)],
-    ["[", () => jump(-1)],
-    ["]", () => jump(1)],
+    ["ArrowLeft", () => step(() => player.stepFrame(-1))],
+    ["ArrowRight", () => step(() => player.stepFrame(1))],
+    ["[", () => step(() => jump(-1))],
+    ["]", () => step(() => jump(1))],
     ["f", () => {
       const known = facts.tracks.map((track) => track.ordinal);
       if (known.length) pick(known[(known.indexOf(picked) + 1) % known.length]);
@@ -258,13 +268,13 @@ function setKeys() {
 
 function bindPage() {
   find("play").addEventListener("click", () => player.toggle());
-  find("previous").addEventListener("click", () => player.previous());
-  find("next").addEventListener("click", () => player.next());
-  find("frame-back").addEventListener("click", () => player.stepFrame(-1));
-  find("frame-on").addEventListener("click", () => player.stepFrame(1));
+  find("previous").addEventListener("click", () => step(() => player.previous()));
+  find("next").addEventListener("click", () => step(() => player.next()));
+  find("frame-back").addEventListener("click", () => step(() => player.stepFrame(-1)));
+  find("frame-on").addEventListener("click", () => step(() => player.stepFrame(1)));
   for (const id of ["frame-back", "frame-on"]) find(id).disabled = !player.canStepFrames;
   find("seek").addEventListener("input", () => player.seek(Number(find("seek").value)));
-  player.video.addEventListener("pause", redraw);
+  player.video.addEventListener("pause", () => { redraw(); sayPlace(); });
   toggle("boxes", "b", (isOn) => { overlay.shows.boxes = isOn; });
   toggle("map", "h", (isOn) => { overlay.shows.map = isOn; });
   toggle("smooth", null, (isOn) => { overlay.shows.smooth = isOn; });

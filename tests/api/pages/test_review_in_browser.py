@@ -269,6 +269,35 @@ def test_a_store_that_sends_no_video_is_told(page: Page, own: Scene):
     )
 
 
+# Counts what readers of screens are told from now on.
+HEAR = """() => {
+  window.heard = 0;
+  const hear = new MutationObserver((changes) => { window.heard += changes.length; });
+  for (const each of document.querySelectorAll('output, [role=status], [aria-live]')) {
+    hear.observe(each, { childList: true, characterData: true, subtree: true });
+  }
+}"""
+
+
+def test_readers_of_screens_hear_where_it_stops_and_not_the_running_clock(page: Page, own: Scene):
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    page.keyboard.press(".")
+    said = page.locator("#place-said")
+    expect(said).to_have_text("0:01.000, sample 2 of 3")
+    page.wait_for_function(IS_VIDEO_THERE)
+    expect(page.locator("#stage-message")).to_be_empty()
+    expect(page.locator("#samples-place")).to_have_text("1 to 3 of 3")  # the page has come whole
+    page.evaluate(HEAR)
+    page.evaluate("document.querySelector('video').playbackRate = 0.1")  # does not end meanwhile
+    page.keyboard.press("Space")
+    page.wait_for_function("() => document.querySelector('video').currentTime > 1.05")
+    assert page.evaluate("window.heard") == 0
+    page.keyboard.press("Space")
+    expect(page.locator("#play")).to_have_text("Play")
+    expect(said).to_have_text(re.compile(rf"^{page.locator('#time').inner_text()}, "))
+
+
 @pytest.fixture
 def crowd(module_database: Database) -> Scene:
     return make_crowd(module_database, PEAKS)
