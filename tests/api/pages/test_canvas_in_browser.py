@@ -135,6 +135,17 @@ def test_lanes_are_drawn_anew_for_a_dark_page(page: Page):
     wait_until(lambda: read_lane(page, 2.4 * SECOND_US, FACE + 23) == [RAISED])
 
 
+def test_pressed_buttons_look_pressed_where_colours_are_forced(page: Page):
+    def read_fill(name: str) -> str:
+        return page.locator(name).evaluate("button => getComputedStyle(button).backgroundColor")
+
+    page.emulate_media(forced_colors="active")
+    expect(page.locator("#boxes")).to_have_attribute("aria-pressed", "true")
+    assert read_fill("#boxes") != read_fill("#smooth")
+    assert read_fill("#map") == read_fill("#boxes")
+    page.emulate_media(forced_colors="none")
+
+
 def read_cells(page: Page, row: int, share: float) -> list[Colour]:
     """Return the colours of a row of cells on the picture, each at a share of its width and height."""
     width, height = (
