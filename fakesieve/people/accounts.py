@@ -36,11 +36,12 @@ class Account:
 
 @dataclass(frozen=True)
 class Preferences:
-    """How the pictures of a review look and sound until the person changes it for a while."""
+    """How a review looks and sounds and whether its keys act, until the person changes it for a while."""
 
     is_blurred: bool = False
     is_grey: bool = False
     is_muted: bool = True
+    has_keys: bool = True
 
 
 def create_user(
@@ -160,6 +161,7 @@ def load_preferences(session: Session, user_id: str) -> Preferences:
         is_blurred=_read_flag(kept, "is_blurred", fallback=first.is_blurred),
         is_grey=_read_flag(kept, "is_grey", fallback=first.is_grey),
         is_muted=_read_flag(kept, "is_muted", fallback=first.is_muted),
+        has_keys=_read_flag(kept, "has_keys", fallback=first.has_keys),
     )
 
 
@@ -169,6 +171,7 @@ def store_preferences(session: Session, user_id: str, preferences: Preferences) 
         "is_blurred": preferences.is_blurred,
         "is_grey": preferences.is_grey,
         "is_muted": preferences.is_muted,
+        "has_keys": preferences.has_keys,
     }
     session.execute(update(AppUser).where(AppUser.id == user_id).values(preferences=kept))
 

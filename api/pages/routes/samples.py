@@ -88,11 +88,12 @@ def send_link(analysis_id: str, person: PersonDep, services: ServicesDep) -> JSO
 
 @router.post("/preferences")
 def take_preferences(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
-    """Keep how pictures and sound are to be given to this person."""
+    """Keep how pictures and sound are to be given to this person, and whether keys act for them."""
     wanted = Preferences(
         is_blurred=form.read("blur") == "true",
         is_grey=form.read("grey") == "true",
         is_muted=form.read("mute") == "true",
+        has_keys=form.read("keys") != "false",  # a page from before this could be said leaves them on
     )
     store_preferences(session, person.id, wanted)
     return Response(status_code=204)

@@ -18,10 +18,20 @@ function belongsToFocus(target, key) {
   return target.matches(WRITES) && !(key === "Enter" && target.matches("select, input"));
 }
 
-// Acts on the keys of a map, by the name of each.
-export function bindKeys(keys) {
+// Keys are named where they act, to readers of screens too, and nowhere while they are off.
+export function showKeys(areOn) {
+  document.querySelector(".review").classList.toggle("is-keyless", !areOn);
+  for (const each of document.querySelectorAll("[data-shown-key]")) {
+    if (areOn) each.setAttribute("aria-keyshortcuts", each.dataset.shownKey);
+    else each.removeAttribute("aria-keyshortcuts");
+  }
+}
+
+// Acts on the keys of a map, by the name of each, while they are on. People who speak their text, or whose hands
+// tremble, press single letters without wanting anything.
+export function bindKeys(keys, areOn) {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || !areOn()) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const act = keys.get(key);
     if (!act || belongsToFocus(event.target, key)) return;

@@ -3,7 +3,7 @@
 import { formatClock } from "./clock.js";
 import { bindDecision } from "./decide.js";
 import { Faces } from "./faces.js";
-import { bindKeys } from "./keys.js";
+import { bindKeys, showKeys } from "./keys.js";
 import { getBuffer, getJson, postForm } from "./net.js";
 import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
@@ -218,6 +218,7 @@ function bindWellness() {
     stage.closest(".review").classList.toggle("is-blurred", isOn("blur"));
     stage.closest(".review").classList.toggle("is-grey", isOn("grey"));
     player.video.muted = isOn("mute");
+    showKeys(isOn("shortcuts"));
   };
   // One after the other, so that of two quick presses the later one is kept.
   let last = Promise.resolve();
@@ -231,10 +232,10 @@ function bindWellness() {
   };
   const keep = () => {
     apply();
-    const wanted = { blur: isOn("blur"), grey: isOn("grey"), mute: isOn("mute") };
+    const wanted = { blur: isOn("blur"), grey: isOn("grey"), mute: isOn("mute"), keys: isOn("shortcuts") };
     last = last.then(() => store(wanted));
   };
-  for (const id of ["blur", "grey", "mute"]) toggle(id, null, keep);
+  for (const id of ["blur", "grey", "mute", "shortcuts"]) toggle(id, null, keep);
   apply();
 }
 
@@ -308,7 +309,7 @@ async function begin() {
   bindWellness();
   bindDecision(keys);
   setKeys();
-  bindKeys(keys);
+  bindKeys(keys, () => find("shortcuts").getAttribute("aria-pressed") === "true");
   const track = asked.get("track");
   const wanted = facts.tracks.find((each) => String(each.ordinal) === track || each.id === track);
   if (wanted) picked = wanted.ordinal;

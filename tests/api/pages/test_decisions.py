@@ -303,3 +303,4 @@ def test_what_a_person_prefers_comes_back(reviewer: TestClient, own: Scene):
     page = reviewer.get(f"/r/{own.analysis_id}").text
     assert 'id="blur" aria-pressed="true"' in page
     assert 'id="mute" aria-pressed="false"' in page
+    assert 'id="shortcuts" aria-pressed="true"' in page  # as a page that does not name it leaves it

@@ -298,6 +298,28 @@ def test_readers_of_screens_hear_where_it_stops_and_not_the_running_clock(page: 
     expect(said).to_have_text(re.compile(rf"^{page.locator('#time').inner_text()}, "))
 
 
+def test_keys_that_are_turned_off_stay_off(page: Page, own: Scene):
+    take_next(page, own)
+    skip, answer = page.locator("#skip"), page.locator("[name=disposition]").first
+    expect(skip).to_have_attribute("aria-keyshortcuts", "S")
+    with page.expect_response("**/preferences"):
+        page.locator("#shortcuts").click()
+    page.reload()
+    expect(page.locator("#sample")).to_have_text(re.compile("^sample"))
+    expect(page.locator("#shortcuts")).to_have_attribute("aria-pressed", "false")
+    expect(skip).not_to_have_attribute("aria-keyshortcuts", "S")
+    expect(skip).to_have_text("Skip", use_inner_text=True)  # and no key beside it
+    boxes = page.locator("#boxes")
+    for key in ("1", "b", "Enter"):
+        page.keyboard.press(key)
+    expect(boxes).to_have_attribute("aria-pressed", "true")
+    expect(answer).not_to_be_checked()
+    expect(page.locator("#decision-message")).to_be_empty()
+    page.locator("#shortcuts").click()
+    page.keyboard.press("1")
+    expect(answer).to_be_checked()
+
+
 @pytest.fixture
 def crowd(module_database: Database) -> Scene:
     return make_crowd(module_database, PEAKS)

@@ -266,11 +266,10 @@ def test_preferences_are_kept(database: Database, tenant: str):
     with database.transaction(tenant_id=tenant) as session:
         user_id = list_users(session, tenant)[0].id
         assert load_preferences(session, user_id) == Preferences(is_muted=True)
-        store_preferences(session, user_id, Preferences(is_blurred=True, is_grey=True, is_muted=False))
+        wanted = Preferences(is_blurred=True, is_grey=True, is_muted=False, has_keys=False)
+        store_preferences(session, user_id, wanted)
     with database.transaction(tenant_id=tenant) as session:
-        assert load_preferences(session, user_id) == Preferences(
-            is_blurred=True, is_grey=True, is_muted=False
-        )
+        assert load_preferences(session, user_id) == wanted
 
 
 def test_a_password_is_kept_as_argon2id():
