@@ -19,6 +19,7 @@ from api.dependencies import ServicesDep, get_services
 from api.pages.forms import read_form
 from api.pages.headers import guard
 from api.pages.people import FORM_FIELD, FORM_HEADER, Person, PersonDep, is_own_form, read_cookie
+from api.pages.refusals import find_form_page, list_typed
 from api.pages.templates import render
 from api.problems import RETRY_S, Problem, find_status, write_problem
 from api.services import Services
@@ -177,7 +178,16 @@ def show_fault(request: Request, fault: Exception) -> Response:
     request.state.reason = problem.reason
     if "text/html" not in request.headers.get("accept", ""):
         return write_problem(request, problem)
-    page = render(request, "fault.html", status=problem.status, problem=problem)
+    is_act = request.method not in _SAFE
+    page = render(
+        request,
+        "fault.html",
+        status=problem.status,
+        problem=problem,
+        is_act=is_act,
+        form_page=find_form_page(request) if is_act else None,
+        typed=list_typed(request) if is_act else (),
+    )
     if problem.status == find_status(Reason.DATABASE_UNAVAILABLE):
         page.headers["Retry-After"] = str(RETRY_S)
     page.headers.update(problem.headers)

@@ -91,6 +91,43 @@ def test_half_a_decision_is_refused_and_nothing_is_kept(
     assert list_kinds(module_database, own) == []
 
 
+def test_a_refused_decision_leads_back_and_keeps_what_was_typed(
+    reviewer: TestClient, own: Scene, module_database: Database
+):
+    page = reviewer.get(f"/r/{own.analysis_id}").text
+    item = page.split('name="item" value="', 1)[1].split('"', 1)[0]
+    form = {"form_token": find_token(page), "item": item} | DECISION
+    act(reviewer, own, "release", {})  # in another tab
+    came_from = {"Referer": f"http://testserver/r/{own.analysis_id}?done=claimed&proof=1.2&t=3"}
+    refused = reviewer.post(f"/r/{own.analysis_id}/decide", data=form, headers=came_from)
+    assert refused.status_code == 409
+    assert "<h1>This was not done</h1>" in refused.text
+    assert f'href="/r/{own.analysis_id}?t=3">Back to the form</a>' in refused.text
+    assert "<td>the lips &lt;b&gt;slip&lt;/b&gt;</td>" in refused.text
+    typed = refused.text.split('id="typed"', 1)[1]
+    assert form["form_token"] not in typed
+    assert list_kinds(module_database, own) == []
+
+
+@pytest.mark.parametrize(
+    "referer", ["https://elsewhere.example/r/1", "http://testserver.example/", "", "http://["]
+)
+def test_a_refusal_leads_to_no_page_but_ours(reviewer: TestClient, own: Scene, referer: str):
+    token = find_token(reviewer.get("/queue").text)
+    form = {"form_token": token, "item": "rev_none"}
+    refused = reviewer.post(f"/r/{own.analysis_id}/decide", data=form, headers={"Referer": referer})
+    assert refused.status_code == 404
+    assert "Back to the form" not in refused.text
+    assert '<a href="/">To the first page</a>' in refused.text
+
+
+def test_a_form_of_another_site_is_not_repeated(reviewer: TestClient, own: Scene):
+    form = {"form_token": "guessed", "comment": "call this number"}
+    refused = reviewer.post(f"/r/{own.analysis_id}/decide", data=form)
+    assert refused.status_code == 403
+    assert "call this number" not in refused.text
+
+
 def test_a_decision_can_be_taken_back_and_made_anew(
     reviewer: TestClient, own: Scene, module_database: Database, long_undo: None
 ):

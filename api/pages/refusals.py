@@ -1,0 +1,43 @@
+"""What a page of a refused act gives back: the way to the form it came from, and what was typed into that."""
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from fastapi import Request
+
+from api.pages.forms import get_form
+
+FIELDS_SHOWN = 60
+_HIDDEN = frozenset({"form_token", "once", "item"})
+_SECRET = ("password", "secret", "token")
+_NOTICE = frozenset({"done", "proof"})
+
+
+def find_form_page(request: Request) -> str | None:
+    """Return the path and query of the page of ours that a form was sent from; None where it is not told.
+
+    What that page said of an earlier act is left out: it is not said again.
+    """
+    try:
+        told = urlsplit(request.headers.get("referer", ""))
+    except ValueError:  # no address at all, such as "http://["
+        return None
+    if (told.scheme, told.netloc) != (request.url.scheme, request.url.netloc):
+        return None
+    # One slash at its beginning: two would name another host.
+    path = "/" + told.path.lstrip("/")
+    kept = [pair for pair in parse_qsl(told.query, keep_blank_values=True) if pair[0] not in _NOTICE]
+    return path + (f"?{urlencode(kept)}" if kept else "")
+
+
+def list_typed(request: Request) -> Sequence[tuple[str, str]]:
+    """Return the fields of a refused form that people fill in, by name, without secrets.
+
+    A form that did not come from a page of ours has none: what it holds nobody has typed here.
+    """
+    typed = [
+        (name.replace("_", " "), ", ".join(value for value in values if value.strip()))
+        for name, values in get_form(request).fields.items()
+        if name not in _HIDDEN and not any(word in name for word in _SECRET)
+    ]
+    return [(name, text) for name, text in typed if text][:FIELDS_SHOWN]
