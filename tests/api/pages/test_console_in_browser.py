@@ -378,3 +378,23 @@ def test_on_a_narrow_screen_policies_are_applied_without_moving_the_table(
     page.get_by_role("link", name="Apply … press-desk@1").click()
     page.get_by_role("button", name="Apply press-desk@1").click()
     expect(page.locator("main")).to_contain_text("Judging now: press-desk@1.")
+
+
+# Boxes of fieldsets that do not lie on the first line of the words of their labels.
+ASTRAY = """() => [...document.querySelectorAll('fieldset label')].filter((label) => {
+  const box = label.querySelector('input').getBoundingClientRect();
+  const words = document.createRange();
+  words.selectNodeContents(label);
+  const first = [...words.getClientRects()].find((each) => each.left >= box.right && each.width > 4);
+  return !first || first.top > box.bottom || first.bottom < box.top;
+}).map((label) => label.textContent.trim())"""
+
+
+def test_on_a_narrow_screen_boxes_stand_beside_their_labels(page: Page, own: Scene):
+    page.set_viewport_size({"width": 390, "height": 844})
+    enter(page, own, UserRole.ADMIN, "/webhooks")
+    for address in ("/webhooks", "/keys", "/queue"):
+        page.goto(address)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+        assert page.locator("fieldset label").count() > 1
+        assert page.evaluate(ASTRAY) == [], address
