@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from api.cli.connect import open_client
 from api.cli.shown import DryRun, show_one, show_whole
 from api.client import Client
 from api.schemas.erasure import ErasureOut
+from api.schemas.videos import VideoOut
 from engine.output.names import escape_for_terminal
 from fakesieve.cli.lists import AsJson
 from fakesieve.cli.printing import dump_line, open_output
@@ -74,18 +76,26 @@ def _begin(
 
 def _announce(client: Client, ids: list[str], *, with_sources: bool) -> None:
     """Say on stderr what is about to go; refuses a video that is not there before any is erased."""
-    also = "and its objects" if with_sources else "but not its objects"
     for video in [client.videos.get(each) for each in ids]:
-        places = {True: list[str](), False: list[str]()}
-        for source in video.sources or []:
-            places[source.kind is SourceKind.UPLOAD].append(source.uri)
-        parts = [f"{video.id}  {video.size_bytes} bytes"]
-        parts += [
-            f"{says} {', '.join(places[own])}"
-            for says, own in (("with its uploads", True), (also, False))
-            if places[own]
-        ]
-        typer.echo(escape_for_terminal(", ".join(parts)), err=True)
+        typer.echo(escape_for_terminal(_describe(video, with_sources=with_sources)), err=True)
+
+
+def _describe(video: VideoOut, *, with_sources: bool) -> str:
+    """Say what would go with a video, or that a legal hold keeps all of it."""
+    if video.hold_time is not None:
+        since = f"{video.hold_time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{video.id}  stays: it is under a legal hold since {since}"
+    also = "and its objects" if with_sources else "but not its objects"
+    places = {True: list[str](), False: list[str]()}
+    for source in video.sources or []:
+        places[source.kind is SourceKind.UPLOAD].append(source.uri)
+    parts = [f"{video.id}  {video.size_bytes} bytes"]
+    parts += [
+        f"{says} {', '.join(places[own])}"
+        for says, own in (("with its uploads", True), (also, False))
+        if places[own]
+    ]
+    return ", ".join(parts)
 
 
 def _ask(count: int) -> None:

@@ -160,7 +160,10 @@ def test_an_erasure_leaves_its_receipt_in_a_file(remote: Remote, video: str, tmp
 
 def test_what_may_be_erased_is_erased_and_told_beside_what_may_not(remote: Remote, video: str) -> None:
     held = remote.caller.get("/v1/videos", external_id="middle").json()["data"][0]["id"]
-    assert remote.caller.post(f"/v1/videos/{held}:hold").status_code == 200
+    since = remote.caller.post(f"/v1/videos/{held}:hold").json()["hold_time"]
+    looked = remote.run("erase", held, video, "--dry-run").err.splitlines()
+    assert looked[0] == f"{held}  stays: it is under a legal hold since {since[:19].replace('T', ' ')} UTC"
+    assert looked[1].startswith(f"{video}  10 bytes")
     ran = remote.run("erase", held, video, "--yes", "--json")
     assert ran.code == 1
     assert [line["video_id"] for line in ran.lines()] == [video]
