@@ -110,6 +110,7 @@ def redeliver(
     with open_client() as client:
         found = [client.webhooks.delivery(each) for each in ids or []]
         if failed is not None:
+            client.webhooks.get(failed)  # a list of deliveries is empty where there is no such webhook
             found += islice(client.webhooks.deliveries(failed, DeliveryState.FAILED), limit)
         for each in found:
             if dry_run:

@@ -112,6 +112,9 @@ def test_a_webhook_is_made_tried_and_removed(remote: Remote) -> None:
     assert remote.run("webhooks", "remove", made["id"], "--dry-run").code == 0
     assert remote.run("webhooks", "remove", made["id"]).out == f"{made['id']}  removed  {url}\n"
     assert remote.run("webhooks", "list", "--json").out == ""
+    for command in (["redeliver", "--dry-run", "--failed"], ["redeliver", "--failed"], ["remove"]):
+        ran = remote.run("webhooks", *command, made["id"])
+        assert (ran.code, ran.err.split(": ")[1], made["id"] in ran.err) == (1, "NOT_FOUND", True), command
 
 
 @pytest.fixture
