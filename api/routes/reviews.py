@@ -280,7 +280,7 @@ def write_entries_csv(entries: Iterator[EntryOut]) -> Iterator[str]:
     writer.writerow([*names, "tracks"])
     for entry in entries:
         form = entry.model_dump(mode="json")
-        tracks = ";".join(f"{track.ordinal}={track.disposition}" for track in entry.tracks)
+        tracks = ";".join(f"{each.ordinal}={each.disposition}/{each.reason_code}" for each in entry.tracks)
         writer.writerow([_make_plain(form[name]) for name in names] + [tracks])
         yield buffer.getvalue()
         buffer.seek(0)

@@ -68,7 +68,7 @@ def test_a63_no_cell_of_the_export_is_a_formula(acme: Caller, analyses: tuple[st
     answer = acme.get("/v1/review-entries:export", format="csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     (row,) = csv.DictReader(io.StringIO(answer.text))
-    assert (row["comment"], row["tracks"]) == ("'=cmd()", "0=confirmed_manipulated")
+    assert (row["comment"], row["tracks"]) == ("'=cmd()", "0=confirmed_manipulated/visible_artefacts")
     lines = acme.get("/v1/review-entries:export", format="jsonl").text.splitlines()
     assert [json.loads(line)["comment"] for line in lines] == ["=cmd()"]
 
