@@ -12,9 +12,9 @@ from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import has_said
 from fakesieve.records.review_known import is_item_for
-from fakesieve.records.reviews import ReviewDecision, ReviewItem
+from fakesieve.records.reviews import ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.videos import Video
-from fakesieve.reviews.fill import fill_queue
+from fakesieve.reviews.fill import fill_queue, wait_for_fill
 from fakesieve.reviews.items import lock_item
 from fakesieve.reviews.known import make_known_item
 from fakesieve.reviews.queues import load_queue
@@ -33,7 +33,8 @@ def claim_next(
 ) -> str | None:
     """Give the reviewer the first item of a queue that is free for them; None when there is none.
 
-    Whoever holds one already gets that one again, with a new lease. Nobody gets what they have skipped, nor
+    Raises ``Unavailable`` where nothing is found while somebody else takes long to fill the queue. Whoever
+    holds one already gets that one again, with a new lease. Nobody gets what they have skipped, nor
     a second look at what they decided themselves; what they gave back comes after all others. Two who ask at
     once never get the same item. ``draw`` gives a number from 0 to 1: below the queue's ``known_share`` they
     get a known analysis in the place of the item.
@@ -56,22 +57,31 @@ def claim_next(
         return held.id
     if not queue.is_active:
         raise RequestRefused(Reason.STATE_CONFLICT, f"the queue {queue_id} is closed")
-    fill_queue(session, queue)
-    offered = (
-        select(ReviewItem)
-        .where(ReviewItem.queue_id == queue_id, is_offered_to(reviewer))
-        .order_by(ReviewItem.rank, ReviewItem.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    item = session.scalar(offered.where(ReviewItem.released_by.is_distinct_from(reviewer)))
-    item = session.scalar(offered) if item is None else item
+    item = _find_offered(session, queue, reviewer)
+    if item is None:
+        # Of two who fill a queue at once one passes, and sees nothing of what the other adds before its end.
+        wait_for_fill(session, queue_id)
+        item = _find_offered(session, queue, reviewer)
     if item is None:
         return None
     if draw() < queue.known_share:
         item = make_known_item(session, queue, item, reviewer) or item
     _lease(session, item, reviewer, queue.lease_s)
     return item.id
+
+
+def _find_offered(session: Session, queue: ReviewQueue, reviewer: str) -> ReviewItem | None:
+    """Fill the queue, and lock the first item that is offered to the reviewer."""
+    fill_queue(session, queue)
+    offered = (
+        select(ReviewItem)
+        .where(ReviewItem.queue_id == queue.id, is_offered_to(reviewer))
+        .order_by(ReviewItem.rank, ReviewItem.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    item = session.scalar(offered.where(ReviewItem.released_by.is_distinct_from(reviewer)))
+    return session.scalar(offered) if item is None else item
 
 
 def claim_item(session: Session, item_id: str, reviewer: str) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, literal, select, text, union_all, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Double
 
+from fakesieve.errors import Unavailable
 from fakesieve.ids import IdPrefix, new_id
+from fakesieve.reasons import Reason
 from fakesieve.records.reviews import KnownAnalysis, ReviewItem, ReviewQueue
 from fakesieve.records.standings import NO_SCORE, Standing
 from fakesieve.reviews.rules import match_rule
@@ -22,9 +25,13 @@ from fakesieve.values.reviews import QueueOrder, QueueRule, ReviewKind, ReviewSt
 
 FILL_S = 5.0
 """A queue looks for new matches when somebody asks it for work, but not more often than this."""
+FILL_WAIT_S = 1.0
+"""How long somebody who found nothing waits for one who fills the queue at that moment."""
 FILL_ROWS = 500
 FILL_BELOW = 100
 """While so many items wait, none is added behind them: who works on them would not get to it."""
+_LOCK_NOT_AVAILABLE = "55P03"
+_SET_LOCK_TIMEOUT = text("SELECT set_config('lock_timeout', :value, true)")  # for the transaction at hand
 _LAST = 1.0
 """Rank of an analysis without a score in an order by score: behind all that have one."""
 _MIDDLE = 0.5
@@ -45,6 +52,31 @@ def fill_queue(session: Session, queue: ReviewQueue) -> int:
     if bound is not None and tells_scores(queue):
         return 0
     return _add(session, queue, session.execute(_select_first(queue, bound)).all())
+
+
+def wait_for_fill(session: Session, queue_id: str) -> None:
+    """Wait until nobody else fills the queue, and keep others from it until this transaction ends.
+
+    Raises ``Unavailable`` for a fill that takes longer than a second.
+    """
+    before = session.scalar(select(func.current_setting("lock_timeout")))
+    _set_lock_timeout(session, f"{round(1000 * FILL_WAIT_S)}ms")
+    held = select(ReviewQueue.id).where(ReviewQueue.id == queue_id).with_for_update(key_share=True)
+    try:
+        session.execute(held)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise Unavailable(
+            Reason.DATABASE_UNAVAILABLE,
+            f"somebody else fills the queue {queue_id}, and that takes longer than usual",
+            "ask again in a moment",
+        ) from error
+    _set_lock_timeout(session, str(before))
+
+
+def _set_lock_timeout(session: Session, value: str) -> None:
+    session.execute(_SET_LOCK_TIMEOUT, {"value": value})
 
 
 def tells_scores(queue: ReviewQueue) -> bool:

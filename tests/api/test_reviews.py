@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from fakesieve.database import Database
+from fakesieve.reviews import fill
+from fakesieve.reviews.queues import load_queue
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.decided import decide_many
 from tests.fakesieve.reviews.conftest import make_analyses
@@ -34,6 +36,22 @@ def make_queue(caller: Caller, **options: object) -> str:
 
 def claim(caller: Caller, queue: str) -> dict[str, object]:
     return caller.post(f"/v1/review-queues/{queue}:claim").json()["review"]
+
+
+def test_nobody_is_told_that_nothing_waits_while_a_queue_is_filled(
+    acme: Caller,
+    analyses: tuple[str, ...],
+    module_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fill, "FILL_WAIT_S", 0.05)
+    queue = make_queue(acme, order="oldest")
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        assert fill.fill_queue(session, load_queue(session, queue)) == len(analyses)
+        refused = acme.post(f"/v1/review-queues/{queue}:claim")
+    assert reason_of(refused) == (503, "DATABASE_UNAVAILABLE")
+    assert (refused.headers["retry-after"], refused.json()["hint"]) == ("5", "ask again in a moment")
+    assert claim(acme, queue)["analysis_id"] == analyses[0]
 
 
 def test_a_review_from_the_queue_to_the_export(acme: Caller, analyses: tuple[str, ...]) -> None:

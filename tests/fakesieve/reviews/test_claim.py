@@ -10,6 +10,7 @@ from engine.results import FaceRegion, Outcome, VerdictValue
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.tags import set_tags
+from fakesieve.reviews import fill
 from fakesieve.reviews.again import ask_second_opinion
 from fakesieve.reviews.claim import claim_item, claim_next, release_item
 from fakesieve.reviews.decide import decide_item, reopen_item, skip_item
@@ -26,6 +27,7 @@ from fakesieve.values.reviews import (
 )
 from tests.factories import make_tenant, make_video
 from tests.fakesieve.reviews.conftest import Desk, make_queue
+from tests.waiting import PATIENCE_S, wait_until
 
 REAL = DecisionDraft(Disposition.CONFIRMED_AUTHENTIC, ReasonCode.NO_SIGN_FOUND)
 
@@ -66,6 +68,29 @@ def test_of_many_who_ask_at_once_no_two_get_the_same(desk: Desk) -> None:
         got = list(people.map(lambda number: claim(desk, f"usr_{number}"), range(8)))
     taken = [item for item in got if item is not None]
     assert len(taken) == len(set(taken)) == 3
+
+
+WAITS_FOR_A_ROW = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+
+
+def test_who_asks_while_somebody_else_fills_the_queue_gets_what_was_filled(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "FILL_WAIT_S", PATIENCE_S)
+
+    def is_waited_for() -> bool:
+        with desk.database.transaction(tenant_id=None) as session:
+            return session.scalar(WAITS_FOR_A_ROW) == 2
+
+    with ThreadPoolExecutor(2) as people:
+        with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+            assert fill_queue(session, load_queue(session, desk.queue_id)) == 3
+            asked = [people.submit(claim, desk, f"usr_{number}") for number in range(2)]
+            wait_until(is_waited_for)
+        got = {analysis_of(desk, each.result()) for each in asked}
+    assert got == set(desk.analyses[:2])
 
 
 def test_an_item_is_free_again_when_its_lease_is_over(desk: Desk) -> None:
