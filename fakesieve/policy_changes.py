@@ -13,10 +13,19 @@ from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.policies import Judge, activate_policy, begin_judging, ensure_policy, hold_policy
+from fakesieve.records.model_policies import OwnPolicies, load_own_policies
+from fakesieve.records.policies import (
+    Judge,
+    activate_policy,
+    begin_judging,
+    ensure_policy,
+    hold_policy,
+    write_label,
+)
 from fakesieve.records.policy_apply import FOUND_AT_ONCE, ToJudge, find_to_judge, write_verdicts
 from fakesieve.records.policy_sql import Moved
 from fakesieve.records.rulings import rule
+from fakesieve.values.policies import OWN
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_events
 
@@ -39,14 +48,14 @@ class Change:
 def change_policy(
     database: Database,
     tenant_id: str,
-    policy: Policy,
+    policy: Policy | None,
     wanted: Filter = EVERYTHING,
     *,
     actor: str,
     is_activated: bool = True,
     step: int = WRITTEN_AT_ONCE,
 ) -> Change:
-    """Judge a tenant's analyses with a policy; nothing is scored again.
+    """Judge a tenant's analyses with a policy, None each with that of its model; nothing is scored again.
 
     Each step is a transaction of its own. A change that was cut off is completed by making it again. With
     ``is_activated`` new analyses are judged so from before the first step on, so that none is missed. Each
@@ -80,10 +89,15 @@ class _Asked:
     """What a change is, the same in each of its steps."""
 
     tenant_id: str
-    policy: Policy
+    policy: Policy | None
     wanted: Filter
     actor: str
     is_activated: bool
+
+    @property
+    def label(self) -> str:
+        """What judges, as people call it."""
+        return OWN if self.policy is None else write_label(self.policy)
 
 
 def _begin(asked: _Asked, session: Session) -> Judge:
@@ -91,8 +105,14 @@ def _begin(asked: _Asked, session: Session) -> Judge:
         use_id = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
     else:
         use_id = begin_judging(session, asked.tenant_id, actor=asked.actor)
-    _note(session, asked, "policy.apply_begun", {})
-    return Judge(ensure_policy(session, asked.policy), asked.policy, use_id)
+    if asked.policy is None:
+        own = load_own_policies(session, asked.tenant_id)
+    else:
+        own = OwnPolicies(asked.policy, ())
+    others = {ensure_policy(session, each.policy): each for each in own.others}
+    judge = Judge(ensure_policy(session, own.policy), own.policy, use_id, others=others)
+    _note(session, asked, judge, "policy.apply_begun", {})
+    return judge
 
 
 def _hold(asked: _Asked, judge: Judge, session: Session) -> None:
@@ -100,7 +120,7 @@ def _hold(asked: _Asked, judge: Judge, session: Session) -> None:
     if hold_policy(session, asked.tenant_id) != judge.use_id:
         raise RequestRefused(
             Reason.STATE_CONFLICT,
-            f"another change began while {asked.policy.name}@{asked.policy.version} was applied",
+            f"another change began while {asked.label} was applied",
             "look which one is active; apply again what shall hold",
         )
 
@@ -114,27 +134,32 @@ def _write(asked: _Asked, judge: Judge, ids: Sequence[str], session: Session, *,
     """Judge some analyses and tell whose verdict moves; return how many do. ``behind`` did so far."""
     _hold(asked, judge, session)
     moved = write_verdicts(session, asked.tenant_id, judge, ids)
-    events = [_describe(each, asked.policy) for each in moved]
+    events = [_describe(each, judge.find_policy(each.model_id)) for each in moved]
     record_events(session, asked.tenant_id, EventType.VERDICT_CHANGED, events, behind=behind)
     return len(moved)
 
 
 def _end(asked: _Asked, judge: Judge, change: Change, session: Session) -> None:
-    """Have what agrees with the policy stand by it, where all of history was looked at, and note the end."""
+    """Have what agrees with the policy stand by it, where all of history was looked at, and note the end.
+
+    What another policy than the first judges was written, each of it, and is not ruled.
+    """
     _hold(asked, judge, session)
     if asked.wanted == EVERYTHING:
         rule(session, asked.tenant_id, judge.policy_id, judge.use_id)
-    _note(session, asked, "policy.applied", asdict(change))
+    _note(session, asked, judge, "policy.applied", asdict(change))
 
 
-def _note(session: Session, asked: _Asked, action: str, details: Mapping[str, object]) -> None:
+def _note(session: Session, asked: _Asked, judge: Judge, action: str, details: Mapping[str, object]) -> None:
+    policies = [judge.policy, *(each.policy for each in judge.others.values())]
+    named = {"policies": [write_label(each) for each in policies]} if asked.policy is None else {}
     record_audit(
         session,
         tenant_id=asked.tenant_id,
         actor=asked.actor,
         action=action,
-        subject=f"{asked.policy.name}@{asked.policy.version}",
-        details={**details, "is_active": asked.is_activated},
+        subject=asked.label,
+        details={**details, **named, "is_active": asked.is_activated},
     )
 
 
@@ -144,5 +169,5 @@ def _describe(moved: Moved, policy: Policy) -> dict[str, object]:
         "video_id": moved.video_id,
         "before": None if moved.before is None else moved.before.value,
         "after": None if moved.after is None else moved.after.value,
-        "policy": f"{policy.name}@{policy.version}",
+        "policy": write_label(policy),
     }

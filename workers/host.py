@@ -123,7 +123,7 @@ class WorkerHost:
             name=os.uname().nodename,
             version=self._version,
             rss_bytes=rss_bytes,
-            model=HostModel(by.model_facts, by.fingerprint, place.screener.card),
+            model=HostModel(by.model_facts, by.fingerprint, place.screener.card, by.policy),
         )
         try:
             place.metrics.leases_lost.inc(place.leases.extend())

@@ -19,13 +19,16 @@ from fakesieve.values.models import ModelAlias
 
 
 class Policies:
-    """Thresholds, by id, by name (its newest version) or by ``name@version``."""
+    """Thresholds, by id, by name (its newest version) or by ``name@version``.
+
+    To preview and apply, ``-`` (``fakesieve.values.policies.OWN``) is each model's own policy.
+    """
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
 
     def iter(self) -> Iterator[PolicyOut]:
-        """Yield the presets and all versions of the tenant's own policies."""
+        """Yield the presets, the models' own policies and all versions of the tenant's."""
         return self._sender.pages("/v1/policies", PolicyOut)
 
     def get(self, policy: str) -> PolicyOut:

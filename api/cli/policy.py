@@ -23,13 +23,18 @@ policy = typer.Typer(
     no_args_is_help=True,
     help="List, make, preview and apply policies.",
 )
-Name = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Or its id.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME[@VERSION]", help="Or its id; - is each model's own policy.", show_default=False
+    ),
+]
 Threshold = Annotated[float | None, typer.Option(min=0.0, max=1.0, show_default=False)]
 
 
 @policy.command("list")
 def list_(*, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
-    """List the presets and all versions of your own policies; one is active, or the models' own are."""
+    """List the presets, the models' own policies and all versions of yours."""
     form = read_form(as_json=as_json, as_csv=as_csv)
     with open_client() as client:
         show_answers(client.policies.iter(), _COLUMNS, form)
@@ -68,7 +73,10 @@ def create(
 @policy.command()
 def preview(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME[@VERSION]]", help="Without it --low and --high.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME[@VERSION]]", help="- is each model's own. Without it --low and --high."
+        ),
     ] = None,
     *,
     low: Threshold = None,
@@ -133,6 +141,12 @@ def _label(found: PolicyOut) -> str:
     return f"{found.name}@{found.version}"
 
 
+def _note(found: PolicyOut) -> str | None:
+    if found.is_preset:
+        return "preset"
+    return found.note if found.create_time else "of a model"
+
+
 _COLUMNS: Columns[PolicyOut] = {
     "policy": _label,
     "low": lambda each: each.low,
@@ -140,7 +154,7 @@ _COLUMNS: Columns[PolicyOut] = {
     "coverage": lambda each: each.min_coverage,
     "frames": lambda each: each.min_peak_frames,
     "active": lambda each: each.is_active,
-    "note": lambda each: "preset" if each.is_preset else each.note,
+    "note": _note,
 }
 _MOVED: Columns[MovedOut] = {
     "analysis": lambda each: each.analysis_id,

@@ -1,5 +1,6 @@
 """Policies: thresholds of a tenant, tried over history and applied without scoring anything again."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -24,7 +25,9 @@ from api.schemas.policies import (
 from engine.policy import Policy
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
+from fakesieve.records.model_policies import load_own_policies
 from fakesieve.records.policies import (
+    OfModels,
     PolicyLine,
     create_policy,
     find_policy_line,
@@ -34,6 +37,7 @@ from fakesieve.records.policies import (
 from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.records.tenants import Caller
 from fakesieve.scopes import Scope
+from fakesieve.values.policies import OWN
 
 router = ApiRouter(tags=["policies"])
 _READ, _WRITE = [require_scope(Scope.RESULTS_READ)], [require_scope(Scope.POLICIES_WRITE)]
@@ -43,11 +47,18 @@ _MINUTES_AN_HOUR = 60.0
 PolicyName = Annotated[
     str, Path(max_length=200, description="Id, name (its newest version) or `name@version`; presets by name.")
 ]
+JudgeName = Annotated[
+    str,
+    Path(
+        max_length=200,
+        description="Id, name (its newest version) or `name@version`. `-` is each model's own.",
+    ),
+]
 
 
 @router.get("/v1/policies", dependencies=_READ)
 def list_all_policies(caller: CallerDep, session: Transaction) -> Page[PolicyOut]:
-    """List the presets and all versions of the tenant's own policies, all on one page."""
+    """List the presets, the models' own policies and all versions of the tenant's, all on one page."""
     active = show_active_policy(session, caller.tenant_id)
     return Page[PolicyOut](data=[_write(line, active) for line in list_policies(session)])
 
@@ -76,16 +87,23 @@ def try_rules(body: TryRulesBody, caller: CallerDep, session: Transaction) -> Pr
 
 @router.post("/v1/policies/{policy}:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
 def preview_one_policy(
-    policy: PolicyName, caller: CallerDep, session: Transaction, body: PreviewAsk | None = None
+    policy: JudgeName, caller: CallerDep, session: Transaction, body: PreviewAsk | None = None
 ) -> PreviewOut:
-    """Say what a policy would change: how many verdicts move, which, and what it asks of reviewers."""
+    """Say what a policy would change: how many verdicts move, which, and what it asks of reviewers.
+
+    `-` is each model's own policy for the analyses of its model.
+    """
+    asked = body or PreviewAsk()
+    if policy == OWN:
+        own = load_own_policies(session, caller.tenant_id)
+        return _preview(session, caller, own.policy, OWN, asked, own.others)
     line = _find(session, policy)
-    return _preview(session, caller, line.policy, line.label, body or PreviewAsk())
+    return _preview(session, caller, line.policy, line.label, asked)
 
 
 @router.post("/v1/policies/{policy}:apply", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
 def apply_one_policy(
-    policy: PolicyName,
+    policy: JudgeName,
     caller: CallerDep,
     services: ServicesDep,
     begin: Transactions,
@@ -93,21 +111,25 @@ def apply_one_policy(
 ) -> AppliedOut:
     """Judge history again, and what comes from now on. Scores stay; earlier verdicts stay on record.
 
-    Long histories are judged in steps; a call that was cut off is completed by making it again.
+    Long histories are judged in steps; a call that was cut off is completed by making it again. `-` goes back
+    to where no policy is chosen: the policy of each model judges what its model has scored and will score.
     """
     asked = body or ApplyBody()
     wanted = read_caller_filter(asked.filter, caller)
-    with begin() as session:
-        line = _find(session, policy)
+    line = None
+    if policy != OWN:
+        with begin() as session:
+            line = _find(session, policy)
     change = change_policy(
         services.database,
         caller.tenant_id,
-        line.policy,
+        None if line is None else line.policy,
         wanted,
         actor=caller.key_id,
         is_activated=asked.activate,
     )
-    return AppliedOut(policy=line.label, is_active=asked.activate, judged=change.judged, moved=change.moved)
+    label = OWN if line is None else line.label
+    return AppliedOut(policy=label, is_active=asked.activate, judged=change.judged, moved=change.moved)
 
 
 def _find(session: Transaction, name: str) -> PolicyLine:
@@ -128,18 +150,26 @@ def _write(line: PolicyLine, active: Policy | None) -> PolicyOut:
         min_coverage=policy.min_coverage,
         min_peak_frames=policy.min_peak_frames,
         extrapolated=policy.extrapolated,
-        is_preset=line.id is None,
-        is_active=policy == active,
+        is_preset=line.is_preset,
+        is_active=line.is_judging(active),
+        model_ids=list(line.models),
         note=line.note,
         create_time=line.create_time,
     )
 
 
 def _preview(
-    session: Transaction, caller: Caller, policy: Policy, label: str, asked: PreviewAsk
+    session: Transaction,
+    caller: Caller,
+    policy: Policy,
+    label: str,
+    asked: PreviewAsk,
+    others: Sequence[OfModels] = (),
 ) -> PreviewOut:
     wanted = read_caller_filter(asked.filter, caller)
-    found = preview_policy(session, caller.tenant_id, policy, wanted, moved_max=asked.moved_max)
+    found = preview_policy(
+        session, caller.tenant_id, policy, wanted, others=others, moved_max=asked.moved_max
+    )
     return PreviewOut(
         policy=label,
         analyses=found.analysis_count,

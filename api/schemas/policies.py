@@ -76,7 +76,7 @@ class ApplyBody(Request):
 
 
 class PolicyOut(Answer):
-    """A policy. A preset belongs to everybody and has no id."""
+    """A policy. A preset belongs to everybody and has no id; what a model brings has no time and no note."""
 
     object: Literal["policy"] = "policy"
     id: str | None
@@ -88,7 +88,12 @@ class PolicyOut(Answer):
     min_peak_frames: int
     extrapolated: bool
     is_preset: bool
-    is_active: bool
+    is_active: Annotated[
+        bool, Field(description="Judges new analyses: all, or those of its models where none is chosen.")
+    ]
+    model_ids: Annotated[
+        list[str], Field(description="Models that bring it: it judges what they score where none is chosen.")
+    ]
     note: str | None
     create_time: Time | None
 

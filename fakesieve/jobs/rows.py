@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from engine.policy import Policy
 from fakesieve.jobs.states import BatchState, JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
@@ -252,11 +253,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class HostModel:
-    """What a host scores with: the model, the fingerprint of the pipeline, what is known of the model."""
+    """What a host scores with: the model, the fingerprint of the pipeline, what is known of the model.
+
+    ``policy`` judges its scores where a tenant has chosen none.
+    """
 
     facts: ModelFacts
     fingerprint: str
     card: Mapping[str, str] = field(default_factory=dict[str, str])
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,18 @@ class ModelCard(Base):
     update_time: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class ModelPolicy(Base):
+    """The policy that a model brings, as the last host that runs it has said: it judges where a tenant has
+    chosen none.
+    """
+
+    __tablename__ = "model_policy"
+
+    model_id: Mapped[Id] = mapped_column(ForeignKey("model.id", ondelete="CASCADE"), primary_key=True)
+    policy_id: Mapped[Id] = mapped_column(ForeignKey("policy.id", ondelete="RESTRICT"))
+    update_time: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class AliasChange(TenantOwned, CreateTime, Base):
     """One change of an alias; the newest holds. A roll-back names the change that it undoes."""
 
@@ -92,5 +104,17 @@ def store_card(session: Session, model_id: str, card: Mapping[str, object]) -> N
             index_elements=["model_id"],
             set_={"card": row.excluded.card, "update_time": func.now()},
             where=ModelCard.card != row.excluded.card,
+        )
+    )
+
+
+def store_model_policy(session: Session, model_id: str, policy_id: str) -> None:
+    """Keep which policy a model brings; another one replaces it, the same one writes nothing."""
+    row = insert(ModelPolicy).values(model_id=model_id, policy_id=policy_id)
+    session.execute(
+        row.on_conflict_do_update(
+            index_elements=["model_id"],
+            set_={"policy_id": policy_id, "update_time": func.now()},
+            where=ModelPolicy.policy_id != policy_id,
         )
     )

@@ -1,6 +1,7 @@
 """Policies that have made a verdict, as rows that never change, and what a tenant makes of them."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import (
@@ -19,11 +20,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from engine.policy import PRESETS, Policy
+from engine.policy import DEFAULT_POLICY, PRESETS, Policy
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
+from fakesieve.records.models import Model, ModelPolicy
 from fakesieve.records.table import Base, CreateTime, Id, TenantOwned, public_id, tenant_key
 from fakesieve.values.policies import NAME_LENGTH_MAX
 
@@ -122,17 +124,36 @@ class PolicyUse(TenantOwned, CreateTime, Base):
 
 @dataclass(frozen=True)
 class PolicyLine:
-    """A policy as a tenant sees it. A preset has no id, time or note: its name is enough to find it."""
+    """A policy as a tenant sees it. A preset has no id, time or note: its name is enough to find it.
+
+    ``models`` are the ids of those that bring it, newest first. One that is no preset has time and note only
+    where the tenant has made it.
+    """
 
     id: str | None
     policy: Policy
     note: str | None = None
     create_time: datetime | None = None
+    models: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """Name and version, as verdicts show them."""
-        return f"{self.policy.name}@{self.policy.version}"
+        return write_label(self.policy)
+
+    @property
+    def is_preset(self) -> bool:
+        """Whether it is one of those that every release has."""
+        return self.id is None
+
+    def is_judging(self, active: Policy | None) -> bool:
+        """Whether new analyses are judged by it, be it those of some models, with that choice of a tenant."""
+        return bool(self.models) if active is None else self.policy == active
+
+
+def write_label(policy: Policy) -> str:
+    """Return name and version, as verdicts show them."""
+    return f"{policy.name}@{policy.version}"
 
 
 def create_policy(
@@ -140,14 +161,10 @@ def create_policy(
 ) -> PolicyLine:
     """Keep thresholds under a tenant's own name; the version given is replaced by the next of that name.
 
-    Raises RequestRefused for the name of a preset, and for a second version made at the same moment.
+    Raises RequestRefused for the name of a preset or a model, and for a second version made at the same
+    moment.
     """
-    if policy.name in PRESETS:
-        raise RequestRefused(
-            Reason.INVALID_REQUEST,
-            f"{policy.name!r} is a preset",
-            "choose another name; presets stay as they are",
-        )
+    _check_name(session, policy.name)
     newest = session.scalar(
         select(func.max(TenantPolicy.version)).where(
             TenantPolicy.tenant_id == tenant_id, TenantPolicy.name == policy.name
@@ -175,19 +192,67 @@ def create_policy(
     return line
 
 
+def _check_name(session: Session, name: str) -> None:
+    """Refuse names that verdicts already show for another rule."""
+    if name in PRESETS:
+        raise RequestRefused(
+            Reason.INVALID_REQUEST,
+            f"{name!r} is a preset",
+            "choose another name; presets stay as they are",
+        )
+    if session.scalar(select(Model.id).where(Model.name == name).limit(1)) is not None:
+        raise RequestRefused(
+            Reason.INVALID_REQUEST,
+            f"{name!r} is a model, and its own policy is called so",
+            "choose another name",
+        )
+
+
+def find_model_policies(session: Session) -> Mapping[Policy, tuple[str, ...]]:
+    """Return the policies that models bring, each with the ids of its models, newest model first.
+
+    Of a model that no host has spoken of it is the default preset, as of one without fitted thresholds.
+    """
+    said = session.execute(
+        select(ModelPolicy.model_id, PolicyVersion).join(
+            PolicyVersion, PolicyVersion.id == ModelPolicy.policy_id
+        )
+    )
+    brought = {model_id: version.to_policy() for model_id, version in said}
+    found: dict[Policy, tuple[str, ...]] = {}
+    for model_id in session.scalars(select(Model.id).order_by(Model.create_time.desc(), Model.id.desc())):
+        policy = brought.get(model_id, PRESETS[DEFAULT_POLICY])
+        found[policy] = (*found.get(policy, ()), model_id)
+    return found
+
+
 def list_policies(session: Session) -> list[PolicyLine]:
-    """Return the presets and all versions of the tenant at hand, by name, newest version first."""
+    """Return the presets, the models' own, and all versions of the tenant at hand, by name, newest first."""
+    brought = find_model_policies(session)
     rows = session.execute(
         select(TenantPolicy, PolicyVersion)
         .join(PolicyVersion, PolicyVersion.id == TenantPolicy.policy_id)
         .order_by(TenantPolicy.name, TenantPolicy.version.desc())
     )
+    presets = [PolicyLine(None, preset, models=brought.get(preset, ())) for preset in PRESETS.values()]
+    models = [
+        PolicyLine(ensured, policy, models=of)
+        for policy, of in brought.items()
+        if policy not in PRESETS.values() and (ensured := _find_id(session, policy)) is not None
+    ]
     own = [PolicyLine(row.id, version.to_policy(), row.note, row.create_time) for row, version in rows]
-    return [PolicyLine(None, preset) for preset in PRESETS.values()] + own
+    return [*presets, *models, *own]
+
+
+def _find_id(session: Session, policy: Policy) -> str | None:
+    return session.scalar(select(PolicyVersion.id).filter_by(**_read_content(policy)))
 
 
 def find_policy_line(session: Session, name: str) -> PolicyLine | None:
-    """Return a policy of the tenant at hand by its id, or by ``name``, which is the newest, or ``name@2``."""
+    """Return a policy of the tenant at hand by its id, or by ``name``, which is the newest, or ``name@2``.
+
+    Where a tenant's own has the name of a model, the name is the model's policy and the id finds the other.
+    """
     bare, mark, version = name.partition("@")
     fits = [line for line in list_policies(session) if name == line.id or bare == line.policy.name]
     if mark:
@@ -222,16 +287,31 @@ def show_active_policy(session: Session, tenant_id: str) -> Policy | None:
 
 
 @dataclass(frozen=True)
+class OfModels:
+    """A policy for the analyses of some models, in place of the one that judges all others."""
+
+    policy: Policy
+    model_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Judge:
     """By which policy a verdict is given, and in which use of one by its tenant; 0 is before the first.
 
-    ``is_chosen`` where the tenant has chosen it, and not the model brought it.
+    ``is_chosen`` where the tenant has chosen it, and not the model brought it. ``others`` judge analyses of
+    some models in its place, by the ids of these policies.
     """
 
     policy_id: str
     policy: Policy
     use_id: int
     is_chosen: bool = True
+    others: Mapping[str, OfModels] = field(default_factory=dict[str, OfModels])
+
+    def find_policy(self, model_id: str) -> Policy:
+        """Return the policy that judges the analyses of a model."""
+        named = (each.policy for each in self.others.values() if model_id in each.model_ids)
+        return next(named, self.policy)
 
 
 def choose_policy(session: Session, tenant_id: str, given: Policy) -> Judge:

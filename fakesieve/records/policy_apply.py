@@ -24,20 +24,25 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import String
 
-from engine.policy import Policy
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import select_deleted, select_standing
 from fakesieve.records.analysis_tables import Verdict
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.policies import Judge
-from fakesieve.records.policy_sql import Moved, decide_reasons, decide_value, read_moved
+from fakesieve.records.policy_sql import (
+    Moved,
+    choose_by_model,
+    decide_reasons,
+    decide_value,
+    read_moved,
+)
 from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import Standing
 from fakesieve.records.statement_bounds import give_memory
 from fakesieve.records.table import ID_TYPE
 
 FOUND_AT_ONCE = 200_000  # ids of 30 bytes
-_MOVED = ("analysis_id", "video_id", "before", "after", "score")
+_MOVED = ("analysis_id", "video_id", "model_id", "before", "after", "score")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def find_to_judge(
     What was judged since the change began (``judge.use_id``) is passed over. With a filter all are to be
     written that fit and stand by another policy; without one only those of which the policy says something
     else than holds, and those of deleted videos too. None that is found later lies before one found earlier.
+    Without a filter those of models are written too that another policy than the judge's first one judges
+    (``judge.others``): a ruling names one policy, and they stand by theirs.
     """
     found = (
         _select_whole(tenant_id, judge) if wanted == EVERYTHING else _select_part(tenant_id, judge, wanted)
@@ -91,7 +98,7 @@ def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence
         bindparam("ids", list(ids), type_=ARRAY(ID_TYPE))
     )
     chosen = (
-        select(Standing.analysis_id, *_say(judge.policy), _is_deleted(tenant_id))
+        select(Standing.analysis_id, *_say(judge), _is_deleted(tenant_id))
         .where(is_given, _is_earlier(judge))
         .order_by(Standing.analysis_id)  # in which rows are locked
         .with_for_update(of=Standing, key_share=True)
@@ -100,13 +107,13 @@ def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence
     )
     said = {
         "verdict": chosen.c.after,
-        "policy_id": judge.policy_id,
+        "policy_id": chosen.c.policy_id,
         "use_id": judge.use_id,
         "verdict_reasons": chosen.c.reasons,
     }
     shown: list[ColumnElement[Any]] = [chosen.c[name] for name in (*_MOVED, "is_deleted")]
     written = update(Standing).where(is_given, Standing.analysis_id == chosen.c.analysis_id).values(said)
-    written = written.returning(*shown).add_cte(_keep_verdicts(chosen, tenant_id, judge.policy_id))
+    written = written.returning(*shown).add_cte(_keep_verdicts(chosen, tenant_id))
     rows = session.execute(written, execution_options={"synchronize_session": False}).all()
     told = (read_moved(*each) for *each, is_deleted in rows if not is_deleted)
     return tuple(sorted((each for each in told if each.before is not each.after), key=_read_id))
@@ -125,15 +132,24 @@ def _is_deleted(tenant_id: str) -> ColumnElement[bool]:
     return Standing.analysis_id.in_(select_deleted(tenant_id)).label("is_deleted")
 
 
-def _say(policy: Policy) -> list[ColumnElement[Any]]:
+def _say(judge: Judge) -> list[ColumnElement[Any]]:
     """Return what is written and told of an analysis beside its id: what holds, and what the policy says."""
+    others = tuple(judge.others.values())
     return [
+        _name_judging(judge).label("policy_id"),
         Standing.video_id.label("video_id"),
+        Standing.model_id.label("model_id"),
         cast(Standing.verdict, String()).label("before"),
         Standing.score.label("score"),
-        decide_value(policy).label("after"),
-        decide_reasons(policy).label("reasons"),
+        decide_value(judge.policy, others).label("after"),
+        decide_reasons(judge.policy, others).label("reasons"),
     ]
+
+
+def _name_judging(judge: Judge) -> ColumnElement[str]:
+    """Return the id of the policy that judges a row."""
+    others = [(each.model_ids, literal(policy_id, ID_TYPE)) for policy_id, each in judge.others.items()]
+    return choose_by_model(literal(judge.policy_id, ID_TYPE), others)
 
 
 def _select_part(tenant_id: str, judge: Judge, wanted: Filter) -> Select[Any]:
@@ -141,28 +157,31 @@ def _select_part(tenant_id: str, judge: Judge, wanted: Filter) -> Select[Any]:
     in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id)
     labels = true().label("is_other"), false().label("is_deleted")
     fitting = select_standing(compile_filter(wanted, tenant_id), tenant_id, *labels)
-    return fitting.where(in_force != judge.policy_id)
+    return fitting.where(in_force != _name_judging(judge))
 
 
 def _select_whole(tenant_id: str, judge: Judge) -> Select[Any]:
     """Return all analyses of a tenant; those that the policy judges otherwise are to be written.
 
-    So are those that do not say since when they stand as they do.
+    So are those that do not say since when they stand as they do, and those that stand by another policy than
+    a ruling of this judge says.
     """
+    others = tuple(judge.others.values())
     is_other = or_(
         Standing.use_id.is_(None),
-        Standing.verdict.is_distinct_from(decide_value(judge.policy)),
-        Standing.verdict_reasons != cast(decide_reasons(judge.policy), ARRAY(Text())),
+        Standing.verdict.is_distinct_from(decide_value(judge.policy, others)),
+        Standing.verdict_reasons != cast(decide_reasons(judge.policy, others), ARRAY(Text())),
+        *(Standing.model_id.in_(each.model_ids) for each in others),
     )
     labels = is_other.label("is_other"), _is_deleted(tenant_id)
     columns: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *labels]
     return select(*columns).where(Standing.tenant_id == tenant_id)
 
 
-def _keep_verdicts(chosen: CTE, tenant_id: str, policy_id: str) -> CTE:
+def _keep_verdicts(chosen: CTE, tenant_id: str) -> CTE:
     """Return the statement that keeps what the policy says, beside what other policies have said."""
     lines = select(
-        literal(tenant_id), chosen.c.analysis_id, literal(policy_id),
+        literal(tenant_id), chosen.c.analysis_id, chosen.c.policy_id,
         chosen.c.after, chosen.c.score, chosen.c.reasons,
     )  # fmt: skip
     columns = ["tenant_id", "analysis_id", "policy_id", "value", "score_used", "reasons"]

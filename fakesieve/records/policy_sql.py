@@ -4,7 +4,7 @@ The rule is ``engine.policy.decide``; a test holds this against it on random sco
 track or a frame: ``standing`` has what the rule asks for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.orm import Session
-from sqlalchemy.types import String
+from sqlalchemy.types import Double, String
 
 from engine.policy import Policy
 from engine.results import EvidenceReason, Outcome, VerdictReason, VerdictValue
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.policies import OfModels
 from fakesieve.records.standings import Standing
 from fakesieve.records.statement_bounds import bounded
 from fakesieve.values.policies import MOVED_MAX
@@ -45,6 +46,7 @@ class Moved:
 
     analysis_id: str
     video_id: str
+    model_id: str
     before: VerdictValue | None
     after: VerdictValue | None
     score: float | None
@@ -82,10 +84,19 @@ class Preview:
 
 
 def preview_policy(
-    session: Session, tenant_id: str, policy: Policy, wanted: Filter = EVERYTHING, *, moved_max: int = 100
+    session: Session,
+    tenant_id: str,
+    policy: Policy,
+    wanted: Filter = EVERYTHING,
+    *,
+    others: Sequence[OfModels] = (),
+    moved_max: int = 100,
 ) -> Preview:
-    """Say what a policy would make of a tenant's analyses. Nothing is changed and nothing scored again."""
-    after = decide_value(policy).label("after")
+    """Say what a policy would make of a tenant's analyses. Nothing is changed and nothing scored again.
+
+    ``others`` judge those of some models in its place.
+    """
+    after = decide_value(policy, others).label("after")
     before = cast(Standing.verdict, String()).label("before")
     # LEAST passes over null, so an analysis without a score is left out here.
     place = func.least(cast(func.floor(Standing.score * BINS), Integer()), BINS - 1)
@@ -98,11 +109,12 @@ def preview_policy(
             found,
             tenant_id,
             Standing.video_id.expression,
+            Standing.model_id.expression,
             before,
             after,
             Standing.score.expression,
         )
-        .where(Standing.verdict.is_distinct_from(decide_value(policy)))
+        .where(Standing.verdict.is_distinct_from(decide_value(policy, others)))
         .order_by(Standing.score.desc().nulls_last(), Standing.analysis_id)
         .limit(min(moved_max, MOVED_MAX))
     )
@@ -128,41 +140,46 @@ def _read_value(value: str | None) -> VerdictValue | None:
     return None if value is None else VerdictValue(value)
 
 
-def read_moved(analysis_id: str, video_id: str, before: str | None, after: str | None, score: float) -> Moved:
+def read_moved(
+    analysis_id: str, video_id: str, model_id: str, before: str | None, after: str | None, score: float
+) -> Moved:
     """Return what became of one analysis, from the columns of a row."""
-    return Moved(analysis_id, video_id, _read_value(before), _read_value(after), score)
+    return Moved(analysis_id, video_id, model_id, _read_value(before), _read_value(after), score)
 
 
-def decide_value(policy: Policy) -> ColumnElement[Any]:
+def decide_value(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnElement[Any]:
     """Return ``engine.policy.decide``'s value as an expression over ``standing``; null without a score."""
+    rules = _Rules.of(policy, others)
+    is_high = Standing.score >= rules.high
     return case(
         (Standing.score.is_(None), null()),
-        (and_(Standing.score >= policy.high, _is_single_peak(policy)), _text(VerdictValue.INCONCLUSIVE)),
-        (Standing.score >= policy.high, _text(VerdictValue.LIKELY_MANIPULATED)),
-        (Standing.score >= policy.low, _text(VerdictValue.INCONCLUSIVE)),
-        (or_(_is_low_coverage(policy), _is_partial), _text(VerdictValue.INCONCLUSIVE)),
+        (and_(is_high, _is_single_peak(rules)), _text(VerdictValue.INCONCLUSIVE)),
+        (is_high, _text(VerdictValue.LIKELY_MANIPULATED)),
+        (Standing.score >= rules.low, _text(VerdictValue.INCONCLUSIVE)),
+        (or_(_is_low_coverage(rules), _is_partial), _text(VerdictValue.INCONCLUSIVE)),
         else_=_text(VerdictValue.NO_MANIPULATION_FOUND),
     )
 
 
-def decide_reasons(policy: Policy) -> ColumnElement[Any]:
+def decide_reasons(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnElement[Any]:
     """Return the reasons of the same verdict in the rule's order, over ``standing`` too."""
-    is_high = Standing.score >= policy.high
+    rules = _Rules.of(policy, others)
+    is_high = Standing.score >= rules.high
     lead = case(
         (is_high, _text(VerdictReason.HIGH_TRACK_SCORE)),
-        (Standing.score >= policy.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
+        (Standing.score >= rules.low, _text(VerdictReason.SCORE_BETWEEN_THRESHOLDS)),
         else_=_text(VerdictReason.LOW_TRACK_SCORES),
     )
     is_picture = or_(Standing.total_us == 0, Standing.reasons.contains([EvidenceReason.STATIC_IMAGE.value]))
     reasons = array(
         [
             lead,
-            _when(_is_low_coverage(policy), VerdictReason.LOW_COVERAGE),
+            _when(_is_low_coverage(rules), VerdictReason.LOW_COVERAGE),
             _when(_is_partial, VerdictReason.PARTIAL_EVIDENCE),
-            _when(and_(is_high, _is_single_peak(policy)), VerdictReason.SINGLE_FRAME_PEAK),
+            _when(and_(is_high, _is_single_peak(rules)), VerdictReason.SINGLE_FRAME_PEAK),
             _when(is_picture, VerdictReason.SINGLE_PICTURE),
             _when(Standing.score_calibrated.is_(None), VerdictReason.UNCALIBRATED),
-            _when(literal(policy.extrapolated, Boolean()), VerdictReason.EXTRAPOLATED_THRESHOLD),
+            _when(rules.extrapolated, VerdictReason.EXTRAPOLATED_THRESHOLD),
         ]
     )
     none = array([_text(VerdictReason.NO_EVIDENCE)])
@@ -172,12 +189,47 @@ def decide_reasons(policy: Policy) -> ColumnElement[Any]:
 _is_partial = Standing.outcome == Outcome.PARTIALLY_SCORED
 
 
-def _is_low_coverage(policy: Policy) -> ColumnElement[bool]:
-    return Standing.coverage < policy.min_coverage
+@dataclass(frozen=True)
+class _Rules:
+    """What is asked of a row of ``standing``; by its model, where other policies judge some models."""
+
+    low: ColumnElement[float]
+    high: ColumnElement[float]
+    min_coverage: ColumnElement[float]
+    min_peak_frames: ColumnElement[int]
+    extrapolated: ColumnElement[bool]
+
+    @classmethod
+    def of(cls, policy: Policy, others: Sequence[OfModels]) -> "_Rules":
+        """Return the rules of a policy and of those that judge the analyses of some models in its place."""
+
+        def choose(read: Callable[[Policy], ColumnElement[Any]]) -> ColumnElement[Any]:
+            return choose_by_model(read(policy), [(each.model_ids, read(each.policy)) for each in others])
+
+        return cls(
+            low=choose(lambda each: literal(each.low, Double())),
+            high=choose(lambda each: literal(each.high, Double())),
+            min_coverage=choose(lambda each: literal(each.min_coverage, Double())),
+            min_peak_frames=choose(lambda each: literal(each.min_peak_frames, Integer())),
+            extrapolated=choose(lambda each: literal(each.extrapolated, Boolean())),
+        )
 
 
-def _is_single_peak(policy: Policy) -> ColumnElement[bool]:
-    return and_(Standing.peak_frames.is_not(None), Standing.peak_frames < policy.min_peak_frames)
+def choose_by_model(
+    usual: ColumnElement[Any], others: Sequence[tuple[Sequence[str], ColumnElement[Any]]]
+) -> ColumnElement[Any]:
+    """Return what holds of a row of ``standing``: the usual, and something else of some models."""
+    if not others:
+        return usual
+    return case(*((Standing.model_id.in_(model_ids), other) for model_ids, other in others), else_=usual)
+
+
+def _is_low_coverage(rules: _Rules) -> ColumnElement[bool]:
+    return Standing.coverage < rules.min_coverage
+
+
+def _is_single_peak(rules: _Rules) -> ColumnElement[bool]:
+    return and_(Standing.peak_frames.is_not(None), Standing.peak_frames < rules.min_peak_frames)
 
 
 def _when(condition: ColumnElement[bool], reason: VerdictReason) -> ColumnElement[Any]:

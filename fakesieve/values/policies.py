@@ -2,3 +2,5 @@
 
 NAME_LENGTH_MAX = 64
 MOVED_MAX = 1000
+OWN = "-"
+"""In place of a policy: those that models bring, each judging what its model has scored."""

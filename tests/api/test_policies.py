@@ -1,19 +1,23 @@
 """Policies over HTTP: kept in versions, tried over history, applied without a score made again."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import select
 
-from engine.policy import PRESETS
+from engine.policy import PRESETS, Policy
 from fakesieve.database import Database
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import AuditSearch, list_audit
-from fakesieve.records.policies import activate_policy
+from fakesieve.records.models import ensure_model, store_model_policy
+from fakesieve.records.policies import activate_policy, ensure_policy
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
-from tests.factories import make_score
+from tests.factories import MODEL, make_score
 
 Ids = dict[str, str]
+COMPACT = Policy("lv-compact", 1, low=0.4, high=0.47, min_peak_frames=1)
 LOOSE = {"name": "mine", "low": 0.2, "high": 0.45, "min_peak_frames": 1}
 
 
@@ -21,6 +25,17 @@ LOOSE = {"name": "mine", "low": 0.2, "high": 0.45, "min_peak_frames": 1}
 def ids(module_database: Database, acme: Caller) -> Ids:
     """Analyses of the caller by label: calibrated scores 0.49 and 0.45, and one without."""
     return store_results(module_database, acme.tenant_id)
+
+
+@pytest.fixture
+def model_id(module_database: Database) -> Iterator[str]:
+    """A model whose hosts say that it brings ``COMPACT``; behind the test they say ``balanced``."""
+    with module_database.transaction(tenant_id=None) as session:
+        model_id = ensure_model(session, MODEL)
+        store_model_policy(session, model_id, ensure_policy(session, COMPACT))
+    yield model_id
+    with module_database.transaction(tenant_id=None) as session:
+        store_model_policy(session, model_id, ensure_policy(session, PRESETS["balanced"]))
 
 
 def test_the_same_name_is_the_next_version(acme: Caller, other: Caller) -> None:
@@ -146,3 +161,63 @@ def test_a_policy_is_shown_while_another_one_is_taken_up(
         assert acme.get("/v1/policies/strict").json()["is_active"] is False
         assert acme.post("/v1/policies/strict:preview").json()["analyses"] == len(ids)
     assert acme.get("/v1/policies/strict").json()["is_active"] is True
+
+
+def test_the_policy_of_a_model_is_shown_tried_and_applied_like_a_preset(
+    module_database: Database, acme: Caller, model_id: str
+) -> None:
+    ids = store_results(module_database, acme.tenant_id)
+    listed = acme.get("/v1/policies").json()["data"]
+    (own,) = [each for each in listed if model_id in each["model_ids"]]
+    assert (own["name"], own["version"], own["low"], own["high"]) == ("lv-compact", 1, 0.4, 0.47)
+    assert (own["is_active"], own["is_preset"], own["create_time"], own["note"]) == (True, False, None, None)
+    for name in ("lv-compact", "lv-compact@1", own["id"]):
+        assert acme.get(f"/v1/policies/{name}").json() == own
+    foreseen = acme.post("/v1/policies/lv-compact@1:preview").json()
+    assert (foreseen["policy"], foreseen["analyses"], foreseen["moved_count"]) == ("lv-compact@1", 3, 1)
+    applied = acme.post("/v1/policies/lv-compact@1:apply").json()
+    assert applied == {
+        "object": "policy_applied", "policy": "lv-compact@1", "is_active": True, "judged": 3, "moved": 1,
+    }  # fmt: skip
+    shown = acme.get(f"/v1/analyses/{ids['high']}").json()["verdict"]
+    assert (shown["value"], shown["policy"]) == ("likely_manipulated", "lv-compact@1")
+    acme.post("/v1/policies/strict:apply")
+    assert acme.get("/v1/policies/lv-compact").json()["is_active"] is False
+
+
+def test_a_tenant_goes_back_to_the_policies_of_its_models(
+    module_database: Database, acme: Caller, other: Caller, model_id: str
+) -> None:
+    ids = store_results(module_database, acme.tenant_id)
+    acme.post("/v1/policies/strict:apply")
+    foreseen = acme.post("/v1/policies/-:preview", {"moved_max": 10}).json()
+    assert (foreseen["policy"], foreseen["analyses"], foreseen["moved_count"]) == ("-", 3, 1)
+    back = acme.post("/v1/policies/-:apply").json()
+    assert (back["policy"], back["is_active"], back["judged"], back["moved"]) == ("-", True, 3, 1)
+    verdicts = {each["id"]: each["verdict"] for each in acme.get("/v1/analyses").json()["data"]}
+    assert {each["policy"] for each in verdicts.values()} == {"lv-compact@1"}
+    assert verdicts[ids["high"]]["value"] == "likely_manipulated"
+    assert verdicts[ids["middle"]]["value"] == "inconclusive"
+    active = [each["model_ids"] for each in acme.get("/v1/policies").json()["data"] if each["is_active"]]
+    assert [model_id] in active
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        entries = [
+            (line.action, line.details.get("policies")) for line in list_audit(session, AuditSearch("-"))
+        ]
+        new = store_result(session, acme.tenant_id, "new", make_score())  # its host brings ``balanced``
+    assert [action for action, _ in entries] == ["policy.applied", "policy.apply_begun"]
+    assert "lv-compact@1" in str(entries[0][1])
+    assert acme.get(f"/v1/analyses/{new}").json()["verdict"]["policy"] == "balanced@1"
+    assert reason_of(acme.get("/v1/policies/-")) == (404, "NOT_FOUND")
+    assert acme.get("/v1/analyses?filter=policy%20%3D%20lv-compact").json()["data"]
+    reader = make_caller(
+        acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"results:read"})
+    )
+    assert reason_of(reader.post("/v1/policies/-:apply")) == (403, "MISSING_SCOPE")
+    assert other.post("/v1/policies/-:apply").json()["judged"] == 0
+
+
+def test_the_name_of_a_model_is_no_name_for_a_policy(acme: Caller, model_id: str) -> None:
+    refused = acme.post("/v1/policies", {"name": "lv-compact", "low": 0.5223, "high": 0.9312})
+    assert reason_of(refused) == (422, "INVALID_REQUEST")
+    assert "is a model" in refused.json()["detail"]

@@ -20,13 +20,21 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.analysis_tables import Verdict
 from fakesieve.records.audit import list_audit
-from fakesieve.records.policies import PolicyVersion, show_active_policy
+from fakesieve.records.model_policies import load_own_policies
+from fakesieve.records.models import ModelFacts, ensure_model, store_model_policy
+from fakesieve.records.policies import PolicyVersion, ensure_policy, list_policies, show_active_policy
+from fakesieve.records.policy_sql import preview_policy
 from fakesieve.records.rulings import POLICY_IN_FORCE
 from fakesieve.records.standings import Standing
-from tests.factories import make_empty_score, make_record, make_score, make_tenant, make_video
+from tests.factories import MODEL, make_empty_score, make_record, make_score, make_tenant, make_video
 
 STRICT = PRESETS["strict"]
 LOOSE = Policy("loose", 1, low=0.1, high=0.2, min_peak_frames=1)
+# Calibrated scores of the tests are 0.45: below, between and over the thresholds of these.
+COMPACT = Policy("lv-compact", 1, low=0.5223, high=0.9312)
+COMPACT_LABEL = "lv-compact@1"
+LARGE = Policy("lv-large", 1, low=0.3, high=0.6, extrapolated=True)
+LARGE_MODEL = ModelFacts("lv-large", "cd" * 32, "onnxruntime-cpu", "f32")
 
 
 class Watched(Database):
@@ -156,3 +164,93 @@ def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
                 changing.result(timeout=0.5)
         assert changing.result(timeout=30).judged == 5
     assert list_policies_used(database, tenant_id) == {"loose"}
+
+
+def bring_policies(database: Database) -> None:
+    """Have a host of each of two models say which policy it brings."""
+    with database.transaction(tenant_id=None) as session:
+        for facts, policy in ((MODEL, COMPACT), (LARGE_MODEL, LARGE)):
+            store_model_policy(session, ensure_model(session, facts), ensure_policy(session, policy))
+
+
+@pytest.fixture
+def mixed_id(database: Database) -> str:
+    """A tenant with three analyses by one model and one by another, each judged by its model's policy."""
+    bring_policies(database)
+    tenant_id = make_tenant(database, "mixed")
+    scorers = ((MODEL, COMPACT), (MODEL, COMPACT), (LARGE_MODEL, LARGE), (MODEL, COMPACT))
+    for number, (model, policy) in enumerate(scorers):
+        with database.transaction(tenant_id=tenant_id) as session:
+            video_id = make_video(session, tenant_id, f"clip {number}")
+            record = make_record(tenant_id, video_id, score=make_score(0.9), model=model, policy=policy)
+            store_analysis(session, record)
+    return tenant_id
+
+
+def read_standings(
+    database: Database, tenant_id: str
+) -> list[tuple[str, VerdictValue | None, tuple[str, ...]]]:
+    """Return policy, verdict and its reasons of each analysis, in the order of analyses."""
+    with database.transaction(tenant_id=tenant_id) as session:
+        named = select(Standing, PolicyVersion).join(PolicyVersion, PolicyVersion.id == POLICY_IN_FORCE)
+        rows = session.execute(named.order_by(Standing.analysis_id))
+        return [
+            (f"{policy.name}@{policy.version}", row.verdict, tuple(row.verdict_reasons))
+            for row, policy in rows
+        ]
+
+
+def test_each_models_own_policy_judges_again_what_its_model_has_scored(
+    database: Database, mixed_id: str
+) -> None:
+    before = read_standings(database, mixed_id)
+    assert [policy for policy, _, _ in before] == [COMPACT_LABEL, COMPACT_LABEL, "lv-large@1", COMPACT_LABEL]
+    change_policy(database, mixed_id, LOOSE, actor="key_a")
+    assert list_policies_used(database, mixed_id) == {"loose"}
+    with database.transaction(tenant_id=mixed_id) as session:
+        own = load_own_policies(session, mixed_id)
+        foreseen = preview_policy(session, mixed_id, own.policy, others=own.others)
+    assert own.policy == COMPACT  # it judges three of the four, which a ruling stands for where none moves
+    assert change_policy(database, mixed_id, None, actor="key_a", step=2) == Change(4, foreseen.moved_count)
+    assert read_standings(database, mixed_id) == before
+    assert foreseen.moved_count == 4
+    with database.transaction(tenant_id=mixed_id) as session:
+        assert show_active_policy(session, mixed_id) is None
+        subjects = [(line.action, line.subject) for line in list_audit(session)][:2]
+        (ended, *_) = list_audit(session)
+        late = make_record(mixed_id, make_video(session, mixed_id, "late"), policy=COMPACT)
+        store_analysis(session, late)
+    assert subjects == [("policy.applied", "-"), ("policy.apply_begun", "-")]
+    assert ended.details["policies"] == ["lv-compact@1", "lv-large@1"]
+    assert read_standings(database, mixed_id)[4][0] == "lv-compact@1"
+    assert change_policy(database, mixed_id, None, actor="key_a") == Change(5, 0)
+
+
+def test_after_the_way_back_the_next_policy_holds_for_all_models(database: Database, mixed_id: str) -> None:
+    change_policy(database, mixed_id, None, actor="key_a")
+    change_policy(database, mixed_id, COMPACT, actor="key_a")
+    assert [policy for policy, _, _ in read_standings(database, mixed_id)] == ["lv-compact@1"] * 4
+    change_policy(database, mixed_id, None, read_filter('model = "lv-large"'), actor="key_a")
+    used = [policy for policy, _, _ in read_standings(database, mixed_id)]
+    assert used == [COMPACT_LABEL, COMPACT_LABEL, "lv-large@1", COMPACT_LABEL]
+
+
+def test_the_policies_of_models_are_listed_with_the_models_that_bring_them(
+    database: Database, mixed_id: str
+) -> None:
+    with database.transaction(tenant_id=mixed_id) as session:
+        lines = list_policies(session)
+        ids = [ensure_model(session, facts) for facts in (MODEL, LARGE_MODEL)]
+    brought = {line.label: (line.policy, line.models) for line in lines if line.models}
+    assert brought == {"lv-compact@1": (COMPACT, (ids[0],)), "lv-large@1": (LARGE, (ids[1],))}
+    assert {line.label for line in lines if line.is_judging(None)} == {"lv-compact@1", "lv-large@1"}
+    assert {line.label for line in lines if line.is_judging(LARGE)} == {"lv-large@1"}
+    assert not any(line.is_preset for line in lines if line.models)
+
+
+def test_a_model_of_which_no_host_has_spoken_is_judged_by_the_default(
+    database: Database, tenant_id: str
+) -> None:
+    change_policy(database, tenant_id, STRICT, actor="key_a")
+    change_policy(database, tenant_id, None, actor="key_a")
+    assert {policy for policy, _, _ in read_standings(database, tenant_id)} == {"balanced@1"}

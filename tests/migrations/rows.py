@@ -101,6 +101,7 @@ INSERT INTO tenant_policy (id, tenant_id, name, version, policy_id)
 VALUES ('tpo_a', 'ten_a', 'own', 1, 'pol_a');
 INSERT INTO policy_use (tenant_id, policy_id, actor) VALUES ('ten_a', 'pol_a', 'key_a');
 INSERT INTO model_card (model_id, card) VALUES ('mod_a', '{}');
+INSERT INTO model_policy (model_id, policy_id) VALUES ('mod_a', 'pol_a');
 INSERT INTO model_alias_change (tenant_id, alias, model_id, actor)
 VALUES ('ten_a', 'champion', 'mod_a', 'key_a');
 INSERT INTO standing (tenant_id, analysis_id, create_time, outcome, score, verdict, policy_id, coverage,

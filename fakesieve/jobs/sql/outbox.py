@@ -29,7 +29,8 @@ from fakesieve.jobs.sql.reading import (
 )
 from fakesieve.jobs.states import Lane, ShardState
 from fakesieve.records.jobs import IS_DOORBELL, Job, Outbox, Shard, WorkerHost
-from fakesieve.records.models import ensure_model, store_card
+from fakesieve.records.models import ensure_model, store_card, store_model_policy
+from fakesieve.records.policies import ensure_policy
 
 # The first rows of each queue without reading the others: the recursion jumps from one pair of lane and
 # tenant to the next along the index, so a backlog of a million costs as much as one of ten.
@@ -179,6 +180,8 @@ class SqlOutbox(SqlRows):
         model_id = ensure_model(self.session, model.facts)
         if model.card:
             store_card(self.session, model_id, model.card)
+        if model.policy is not None:
+            store_model_policy(self.session, model_id, ensure_policy(self.session, model.policy))
         return model_id
 
     def remove_host(self, owner: str) -> None:

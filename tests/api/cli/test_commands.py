@@ -33,6 +33,11 @@ def test_a_policy_is_made_previewed_and_applied(remote: Remote) -> None:
     done = remote.run("policy", "apply", "newsroom", "--json").lines()[0]
     assert (done["judged"], done["moved"]) == (3, named["moved_count"])
     assert "newsroom@1,0.25,0.6,0.1,2,true," in remote.run("policy", "list", "--csv").out.splitlines()
+    foreseen = remote.run("policy", "apply", "-", "--dry-run", "--json").lines()[0]
+    back = remote.run("policy", "apply", "-", "--json").lines()[0]
+    assert (back["policy"], back["judged"], back["moved"]) == ("-", 3, foreseen["moved_count"])
+    assert back["moved"] == named["moved_count"]
+    assert "newsroom@1,0.25,0.6,0.1,2,false," in remote.run("policy", "list", "--csv").out.splitlines()
 
 
 def test_rules_that_cannot_be_are_refused_before_they_are_sent(remote: Remote) -> None:
