@@ -18,6 +18,7 @@ from engine.policy import DEFAULT_POLICY, find_policy
 from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
+from fakesieve.records.model_policies import OwnPolicies, load_own_policies
 from fakesieve.records.own_policies import list_own_policies
 from fakesieve.records.policies import (
     PolicyLine,
@@ -29,7 +30,7 @@ from fakesieve.records.policies import (
 from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.records.review_known import count_left_out
 from fakesieve.values.people import UserRole
-from fakesieve.values.policies import NAME_LENGTH_MAX
+from fakesieve.values.policies import NAME_LENGTH_MAX, OWN
 
 MOVED_SHOWN = 20
 MINUTES_EACH = 4.0
@@ -42,6 +43,7 @@ router = PageRouter()
 
 _NOTICES = {
     "kept": "The policy is kept. It judges nothing before it is applied.",
+    "own": "Each model's own policy judges from now on. Verdicts that have moved: {count:,}.",
     "applied": "The policy judges from now on. Verdicts that have moved: {count:,}.",
 }
 
@@ -55,11 +57,14 @@ def show_policies(request: Request, person: PersonDep, session: PageTransaction,
     judging = active or (own[0].policy if len(own) == 1 else None)
     rules = read_rules(request.query_params, like=judging or find_policy(DEFAULT_POLICY))
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
+    lines = list_policies(session)
     return render(
         request,
         "policies.html",
-        lines=list_policies(session),
+        lines=lines,
         own=own,
+        unlisted=[each for each in own if all(each.policy != line.policy for line in lines if line.models)],
+        own_name=OWN,
         active=active,
         rules=rules,
         texts=write_rules(rules),
@@ -92,13 +97,18 @@ def keep_policy(form: FormDep, person: PersonDep, session: PageTransaction) -> R
 
 @router.get("/policies/{policy}/apply", dependencies=_ADMIN)
 def ask_apply(policy: str, request: Request, person: PersonDep, session: PageTransaction) -> Response:
-    """Ask whether a policy is to judge, and say which verdicts it moves."""
-    line = _find(session, policy)
-    found = preview_policy(session, person.tenant_id, line.policy, read_filter(None), moved_max=0)
+    """Ask whether a policy is to judge, or each model's own, and say which verdicts it moves."""
+    line = None if policy == OWN else _find(session, policy)
+    own = load_own_policies(session, person.tenant_id) if line is None else OwnPolicies(line.policy, ())
+    found = preview_policy(
+        session, person.tenant_id, own.policy, read_filter(None), others=own.others, moved_max=0
+    )
     return render(
         request,
         "apply.html",
         line=line,
+        own=own,
+        own_name=OWN,
         active=show_active_policy(session, person.tenant_id),
         preview=found,
         told=tell_preview(found),
@@ -111,9 +121,9 @@ def apply_from_page(policy: str, person: PersonDep, services: ServicesDep) -> Re
     """Judge what is stored again by a policy, and from now on what comes."""
     # A transaction of its own: the change has many, and this one would wait idle beside them.
     with services.database.transaction(tenant_id=person.tenant_id) as session:
-        line = _find(session, policy)
-    change = change_policy(services.database, person.tenant_id, line.policy, actor=person.id)
-    return go_back(person, "/policies", "applied", change.moved)
+        chosen = None if policy == OWN else _find(session, policy).policy
+    change = change_policy(services.database, person.tenant_id, chosen, actor=person.id)
+    return go_back(person, "/policies", "own" if chosen is None else "applied", change.moved)
 
 
 def tell_preview(found: Preview) -> Mapping[str, float]:

@@ -162,8 +162,7 @@ def test_another_tenants_policy_that_bears_a_models_name_is_not_shown(
     client: TestClient, own: Scene, module_database: Database
 ):
     other = make_scene(module_database, f"tenant-{secrets.token_hex(4)}")
-    named = Policy("lv-compact", 1, low=0.1234, high=0.5)
-    keep(module_database, other, named)
+    named = Policy("lv-compact", 1, low=0.1234, high=0.5)  # as an earlier release let it be kept
     change_policy(module_database, other.tenant_id, named, actor="usr_ana")
     enter(client, own, UserRole.VIEWER)
     assert "0.1234" not in client.get("/policies").text
@@ -196,6 +195,29 @@ def test_the_asking_page_counts_what_applying_then_moves(
     again = client.get("/policies/desk@1/apply").text
     assert "It judges already." in again
     assert "None of the 2 stored verdicts moves." in again
+
+
+def test_an_admin_goes_back_to_each_models_own_policy(
+    client: TestClient, own: Scene, module_database: Database
+):
+    before = count_verdicts(module_database, own)
+    desk = Policy("desk", 1, low=0.425, high=0.44, min_coverage=0, min_peak_frames=1)
+    change_policy(module_database, own.tenant_id, desk, actor="usr_ana")
+    assert count_verdicts(module_database, own) != before
+    enter(client, own, UserRole.ADMIN)
+    assert '<a class="button quiet" href="/policies/-/apply">' in client.get("/policies").text
+    asked = client.get("/policies/-/apply").text
+    assert "Judge by each model's own policy?" in html.unescape(asked)
+    assert "Judging now: desk@1." in asked
+    assert "1 of 2 stored verdicts moves" in asked
+    applied = client.post("/policies/-/apply", data={"form_token": find_token(asked)}).text
+    assert "Verdicts that have moved: 1." in applied
+    assert "/policies/-/apply" not in applied  # there is nothing to go back from
+    assert count_verdicts(module_database, own) == before
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        assert show_active_policy(session, own.tenant_id) is None
+    enter(client, own, UserRole.REVIEWER)
+    assert client.get("/policies/-/apply").status_code == 403
 
 
 def test_only_admins_are_asked(client: TestClient, own: Scene):
