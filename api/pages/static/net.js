@@ -1,6 +1,7 @@
 // Requests to our own pages. A failure carries what the server says of it, to be shown as it is.
 
-const SILENCE_MS = 30_000; // a request is given up when nothing of its answer has come for so long
+const ANSWER_MS = 30_000; // a request is given up when no answer has begun
+const WHOLE_MS = 120_000; // and when it has not ended, as over a slow line
 
 export class Refused extends Error {
   constructor(status, reason, detail) {
@@ -24,40 +25,26 @@ async function check(answer) {
   throw new Refused(answer.status, reason, `${reason}: ${detail}`);
 }
 
-// The answer itself, with a word to us for each part of it that comes.
-function watch(answer, onPart) {
-  if (!answer.body || answer.status === 204) return answer; // none may be made with a body
-  const parts = new TransformStream({
-    transform(part, control) {
-      onPart();
-      control.enqueue(part);
-    },
-  });
-  return new Response(answer.body.pipeThrough(parts), { status: answer.status, headers: answer.headers });
-}
-
 // What browsers say of answers that cannot be read is for those who write pages.
-function explain(fault, isSilent) {
+function explain(fault, signal) {
+  if (signal.aborted) return signal.reason;
   if (fault instanceof Refused) return fault;
-  if (isSilent) return new Refused(0, "TIMEOUT", `TIMEOUT: nothing has come from the server for ${SILENCE_MS / 1000} s`);
   if (fault instanceof SyntaxError) return new Refused(0, "UNREADABLE", "UNREADABLE: the server gave no answer that can be read");
   return new Refused(0, "UNREACHABLE", "UNREACHABLE: the server cannot be reached");
 }
 
 async function send(address, options, read) {
   const ending = new AbortController();
-  let timer = null;
-  const wait = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => ending.abort(), SILENCE_MS);
-  };
-  wait();
+  const { signal } = ending;
+  const end = (detail) => ending.abort(new Refused(0, "TIMEOUT", `TIMEOUT: ${detail}`));
+  let timer = setTimeout(end, ANSWER_MS, `nothing has come from the server for ${ANSWER_MS / 1000} s`);
   try {
-    const { signal } = ending;
     const answer = await fetch(address, { credentials: "same-origin", redirect: "error", signal, ...options });
-    return await read(await check(watch(answer, wait)));
+    clearTimeout(timer);
+    timer = setTimeout(end, WHOLE_MS, `the answer has not come whole within ${WHOLE_MS / 1000} s`);
+    return await read(await check(answer));
   } catch (fault) {
-    throw explain(fault, ending.signal.aborted);
+    throw explain(fault, signal);
   } finally {
     clearTimeout(timer);
   }
