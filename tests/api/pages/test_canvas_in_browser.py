@@ -178,3 +178,16 @@ def test_a_map_has_the_value_of_each_cell_in_its_place(page: Page):
     wait_until(lambda: read_cells(page, 0, 0.5) == wanted, lambda: read_cells(page, 0, 0.5))
     page.keyboard.press("h")
     wait_until(lambda: read_cells(page, 0, 0.5) == [(0, 0, 0, 0)] * GRID)
+
+
+def test_what_one_decides_by_and_the_decision_are_on_one_screen(browser: Browser, address: str, own: Scene):
+    with open_page(browser, address) as found:
+        enter(found, own, UserRole.REVIEWER, "/queue")
+        found.get_by_role("button", name="Review the next").click()
+        expect(found.locator("#sample")).to_contain_text("sample")
+        expect(found.locator("[data-stripe='0'] canvas")).to_be_visible()
+        lanes, bar = found.locator("#timeline").bounding_box(), found.locator("#decision").bounding_box()
+    assert lanes is not None
+    assert bar is not None
+    assert bar["y"] + bar["height"] <= 900
+    assert lanes["y"] + lanes["height"] <= bar["y"]
