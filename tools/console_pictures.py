@@ -38,7 +38,7 @@ from fakesieve.values.people import UserRole
 PASSWORD = "correct horse battery"
 PEOPLE = {UserRole.ADMIN: "Ada", UserRole.REVIEWER: "Ravi"}
 SIZES = {1440: 900, 390: 844}
-HEIGHT_MAX, QUALITY = 2600, 60
+QUALITY = 60
 NETWORKS = "127.0.0.0/8"
 # Whether every frame of the strips of faces is drawn or says why not; a page without one is ready too.
 DRAWN = "() => !document.querySelector('[data-thumb]:not([data-drawn], [data-undrawn])')"
@@ -210,6 +210,7 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     add_key(page)
     model, other = promote(page)
     add_classes(page)
+    video = find_video(page, forged)
     page.goto("/jobs")
     job = page.locator("a[href^='/jobs/job_']").first.get_attribute("href") or ""
     batch = page.locator("a[href^='/batches/']").first
@@ -219,7 +220,8 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
         "jobs": "/jobs", "job": job, "policies": "/policies", "apply": apply,
         "models": "/models", "model": model, "compare": "/models/compare", "promote": other,
         "rescore": f"/models/rescore?model={model.rpartition('/')[2]}",
-        "calibrations": "/models/calibrations",
+        "calibrations": "/models/calibrations", "rollback": "/models/rollback?alias=champion",
+        "classify": f"{video}/classify?retention_class=short",
         "retention": "/videos/retention",
         "retain": f"/videos/retention/set?{urlencode({'name': 'default', 'keep': 1, 'unit': 'seconds'})}",
         "upload": "/upload", "webhooks": "/webhooks", "webhook": webhook, "keys": "/keys",
@@ -380,7 +382,7 @@ def take(page: Page, address: str, name: str, folder: Path, png: Path | None) ->
     page.wait_for_timeout(300)
     page.add_style_tag(content=".decision { position: static !important; }")
     shot = page.screenshot(full_page=True)
-    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)[:HEIGHT_MAX]
+    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
     folder.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(folder / f"{name}.webp"), picture, [cv2.IMWRITE_WEBP_QUALITY, QUALITY]):
         raise OSError(f"{name} cannot be written")
