@@ -7,10 +7,12 @@ from sqlalchemy import select
 
 from engine.policy import PRESETS, Policy
 from fakesieve.database import Database
+from fakesieve.jobs.rows import HostBeat, HostModel
+from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import AuditSearch, list_audit
-from fakesieve.records.models import ensure_model, store_model_policy
-from fakesieve.records.policies import activate_policy, ensure_policy
+from fakesieve.records.models import ensure_model
+from fakesieve.records.policies import activate_policy
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
 from tests.api.results import store_result, store_results
@@ -30,12 +32,18 @@ def ids(module_database: Database, acme: Caller) -> Ids:
 @pytest.fixture
 def model_id(module_database: Database) -> Iterator[str]:
     """A model whose hosts say that it brings ``COMPACT``; behind the test they say ``balanced``."""
+    store = SqlJobStore(module_database, None)
+
+    def beat(policy: Policy) -> None:
+        model = HostModel(MODEL, "pipeline", policy=policy)
+        store.run(lambda tx: tx.beat_host(HostBeat("hst_brings", 1, model=model)))
+
+    beat(COMPACT)
     with module_database.transaction(tenant_id=None) as session:
         model_id = ensure_model(session, MODEL)
-        store_model_policy(session, model_id, ensure_policy(session, COMPACT))
     yield model_id
-    with module_database.transaction(tenant_id=None) as session:
-        store_model_policy(session, model_id, ensure_policy(session, PRESETS["balanced"]))
+    beat(PRESETS["balanced"])
+    store.run(lambda tx: tx.remove_host("hst_brings"))
 
 
 def test_the_same_name_is_the_next_version(acme: Caller, other: Caller) -> None:
