@@ -97,7 +97,7 @@ _MAY_BE_UNCOUNTED = frozenset({"429", "500", "503"})
 
 
 def declare_headers(document: Json, routes: Iterable[BaseRoute]) -> Json:
-    """Put the headers of all routes into a document, and 304 and 409 where they come of these; return it."""
+    """Put the headers of all routes into a document, with 304, 409 and 413 where they may come; return it."""
     components = document["components"]
     components["parameters"] = {name: _write_parameter(name) for name in _READ}
     components["headers"] = {}
@@ -121,6 +121,9 @@ def _declare(components: Json, operation: Json, route: APIRoute) -> None:
     if is_kept:  # another request under the same key is being done
         [conflict] = describe_responses(Reason.REQUEST_IN_PROGRESS).values()
         responses.setdefault("409", conflict)
+    if "requestBody" in operation:  # no route reads a body of any length
+        [too_large] = describe_responses(Reason.REQUEST_TOO_LARGE).values()
+        responses.setdefault("413", too_large)
     for status, response in responses.items():
         sure, at_times = _find_sent(status, has_key=has_key, is_kept=is_kept)
         if status.startswith("2"):

@@ -1,6 +1,6 @@
 """``fields=id,score.raw``: a part of an answer. Names are those of the answer's shape and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -26,6 +26,15 @@ def read_mask(text: str | None, shape: type[BaseModel]) -> Mask | None:
     for path in paths:
         _add(mask, path.split("."), shape, path)
     return mask
+
+
+def check_has(mask: Mask | None, absent: Sequence[str], hint: str) -> None:
+    """Raise ``Problem`` for names of what an answer does not look at: null would say that there is none."""
+    named = [each for each in absent if mask is not None and each in mask]
+    if named:
+        raise Problem(
+            Reason.INVALID_REQUEST, f"fields: {', '.join(named)} is not looked at for this answer", hint=hint
+        )
 
 
 def _add(mask: Mask, names: list[str], shape: type[BaseModel] | None, path: str) -> None:

@@ -182,7 +182,10 @@ async def _answer_validation(request: Request, fault: Exception) -> JSONResponse
     detail = f"{first.pointer}: {first.detail}" if first.pointer else first.detail
     if len(faults) > 1:
         detail += f"; and {len(faults) - 1} more"
-    return write_problem(request, Problem(Reason.INVALID_REQUEST, detail, errors=faults))
+    code = first.code
+    reason = Reason.URL_NOT_ALLOWED if code == Reason.URL_NOT_ALLOWED else Reason.INVALID_REQUEST
+    hint = "name an object, as s3://bucket/key" if reason is Reason.URL_NOT_ALLOWED else None
+    return write_problem(request, Problem(reason, detail, hint=hint, errors=faults))
 
 
 def _read_fault(error: Mapping[str, object]) -> FieldFault:

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from api.caller_filters import read_caller_filter
 from api.dependencies import CallerDep, LookUp, LookUps, ServicesDep, Transaction, require_scope
 from api.masks import LETTERS_MAX as FIELDS_LETTERS_MAX
-from api.masks import apply_mask, read_mask
+from api.masks import apply_mask, check_has, read_mask
 from api.pagination import BoundPage, Page, PageQuery
 from api.problems import Problem, not_found
 from api.router import NO_STORE, ApiRouter
 from api.schemas.analyses import (
+    FULL_ONLY,
     AnalysisOut,
     ArtifactKind,
     ArtifactOut,
@@ -79,7 +80,7 @@ OrderText = Annotated[
 ]
 FieldsText = Annotated[
     str | None,
-    Query(max_length=FIELDS_LETTERS_MAX, description="Only these fields, as `id,score.raw,tracks.score`."),
+    Query(max_length=FIELDS_LETTERS_MAX, description="Only these fields, as `id,score.raw`."),
 ]
 
 
@@ -104,6 +105,7 @@ def list_all_analyses(
     """List analyses by filter, newest first or as asked. Those of deleted videos are not in it."""
     read, order = read_caller_filter(wanted, caller), read_order(order_by)
     mask = read_mask(fields, AnalysisOut)
+    check_has(mask, FULL_ONLY, "ask for a single analysis with view=full")
     bound = page.bind(caller, "analyses", {"filter": wanted, "order_by": order.text})
     query = AnalysisQuery(caller.tenant_id, read, order, _read_after(bound, order), page.limit)
     lines = list_analyses(session, query)
@@ -128,6 +130,8 @@ def show_analysis(
 ) -> AnalysisOut | Response:
     """Show one analysis, in short or with all but its frames."""
     mask = read_mask(fields, AnalysisOut)
+    if view is View.BASIC:
+        check_has(mask, FULL_ONLY, "ask with view=full")
     line = _find_line(session, caller, analysis_id)
     found = write_line(line)
     if view is View.FULL:

@@ -22,6 +22,7 @@ from api.writing_reviews import write_audit, write_calibration, write_feedback
 from fakesieve.calibration.fits import fit_model, list_fits, load_fit
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import AuditSearch, check_chain, list_audit
+from fakesieve.records.model_lists import find_model_line
 from fakesieve.reviews.entries import give_feedback, load_feedback
 from fakesieve.scopes import Scope
 
@@ -61,9 +62,9 @@ def fit_calibration(
     body: NewCalibrationBody, response: Response, caller: CallerDep, session: Transaction
 ) -> CalibrationOut:
     """Fit a calibration of a model from what reviewers decided. It is kept and shown, and moves no score."""
-    fit = fit_model(
-        session, caller.tenant_id, caller.key_id, body.model_id, method=body.method, prior=body.prior
-    )
+    line = find_model_line(session, caller.tenant_id, body.model_id)
+    model_id = body.model_id if line is None else line.id
+    fit = fit_model(session, caller.tenant_id, caller.key_id, model_id, method=body.method, prior=body.prior)
     response.headers["Location"] = f"/v1/calibrations/{fit.id}"
     return write_calibration(fit)
 

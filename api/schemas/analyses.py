@@ -169,8 +169,11 @@ class SeriesOut(Answer):
     excluded: list[ExcludedOut]
 
 
+_FULL = "Null unless `view=full`."
+
+
 class AnalysisOut(Answer):
-    """What one pipeline found in one video. The last five fields are null in ``view=basic``."""
+    """What one pipeline found in one video. The last five fields are null unless ``view=full``."""
 
     object: Literal["analysis"] = "analysis"
     id: str
@@ -187,13 +190,24 @@ class AnalysisOut(Answer):
     tags: dict[str, str]
     model: ModelUsed
     fingerprint: str
-    tracks: list[TrackOut] | None = None
-    segments: list[SegmentOut] | None = None
-    time_series: SeriesOut | None = None
-    timings_ms: dict[str, int] | None = None
-    peak_track: Annotated[
-        int | None, Field(description="Ordinal of the track with the highest score; null without a score.")
+    tracks: Annotated[list[TrackOut] | None, Field(description=_FULL)] = None
+    segments: Annotated[list[SegmentOut] | None, Field(description=_FULL)] = None
+    time_series: Annotated[
+        SeriesOut | None, Field(description="Null unless `view=full`, and where none was kept.")
     ] = None
+    timings_ms: Annotated[dict[str, int] | None, Field(description=_FULL)] = None
+    peak_track: Annotated[
+        int | None,
+        Field(
+            description=(
+                "Ordinal of the track with the highest score. Null unless `view=full`, and without a score."
+            )
+        ),
+    ] = None
+
+
+FULL_ONLY = ("tracks", "segments", "time_series", "timings_ms", "peak_track")
+"""What an analysis has in ``view=full`` alone."""
 
 
 class PartialAnalysis(Answer):

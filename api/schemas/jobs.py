@@ -5,30 +5,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from api.schemas.addresses import URI_LETTERS_MAX, Uri
 from api.schemas.shape import Answer, Int, Request, Time
 from engine.results import Outcome
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState, WorkKind
-from fakesieve.objects import KEY_BYTES_MAX, VideoRef
+from fakesieve.objects import VideoRef
 from fakesieve.places import parse_place
 from fakesieve.reasons import Reason
 from fakesieve.values.jobs import DEADLINE_S, DEADLINE_S_MAX, KEY_LENGTH_MAX, AttemptEnd
-
-_URI_LETTERS_MAX = KEY_BYTES_MAX + 300
 
 ExternalId = Annotated[
     str, Field(min_length=1, max_length=KEY_LENGTH_MAX, description="The caller's own name for the video.")
 ]
 DeadlineS = Annotated[
     Int, Field(ge=1, le=DEADLINE_S_MAX, description="Seconds after which a job that has not ended expires.")
-]
-Uri = Annotated[
-    str,
-    Field(
-        min_length=6,
-        max_length=_URI_LETTERS_MAX,
-        description="An object, as s3://bucket/key; the key stands without escapes.",
-        examples=["s3://videos/clips/one.mp4"],
-    ),
 ]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -77,11 +67,11 @@ class NewBatchBody(Request):
     items: list[JobSource] | None = None
     manifest: Annotated[
         str | None,
-        Field(max_length=_URI_LETTERS_MAX, description="A CSV or JSONL file, as s3://bucket/list.csv."),
+        Field(max_length=URI_LETTERS_MAX, description="A CSV or JSONL file, as s3://bucket/list.csv."),
     ] = None
     prefix: Annotated[
         str | None,
-        Field(max_length=_URI_LETTERS_MAX, description="All objects under it, as s3://bucket/clips/."),
+        Field(max_length=URI_LETTERS_MAX, description="All objects under it, as s3://bucket/clips/."),
     ] = None
     first_row: Annotated[
         Int | None,

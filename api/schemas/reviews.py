@@ -312,7 +312,7 @@ class FeedbackOut(Answer):
 
 
 class NewCalibrationBody(Request):
-    """What to fit."""
+    """What to fit. ``model_id`` is the id of a model, or what it is called: `champion`."""
 
     model_id: IdText
     method: Method | None = None

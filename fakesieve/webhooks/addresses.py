@@ -26,6 +26,7 @@ _URL = re.compile(
     r"(?P<target>/[A-Za-z0-9._~%!$&'()*+,;=:@/-]*)?(?P<query>\?[A-Za-z0-9._~%!$&'()*+,;=:@/?-]*)?"
 )
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LOCAL_NAME = re.compile(r"(.+\.)?localhost")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 # IPv4 addresses travel inside these: NAT64, 6to4, Teredo and the old compatible form.
 _CARRIERS = tuple(
@@ -74,6 +75,8 @@ def read_url(url: str, rules: AddressRules) -> Target:
     host = match["host"].strip("[]").lower().rstrip(".")
     port = int(match["port"] or (443 if is_https else 80))
     address = _read_literal(host, is_bracketed=match["host"].startswith("["))
+    if address is None and _LOCAL_NAME.fullmatch(host):
+        address = ipaddress.IPv4Address("127.0.0.1")  # as every machine reads it: no name server is asked
     if address is not None:
         check_address(address, rules)
     if port not in rules.ports and not rules.networks:

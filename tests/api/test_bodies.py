@@ -92,3 +92,23 @@ def test_a_name_in_the_query_that_nobody_knows_is_refused(
 
 def test_names_in_the_query_tell_nothing_to_who_has_no_key(app_client: TestClient) -> None:
     assert reason_of(app_client.get("/v1/jobs?batch=x")) == (401, "UNAUTHENTICATED")
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://169.254.169.254/", "https://example.com/a.mp4", "file:///etc/passwd"]
+)
+def test_a21_a27_an_address_of_another_kind_is_not_allowed(acme: Caller, uri: str) -> None:
+    answer = acme.post("/v1/jobs", {"uri": uri})
+    assert reason_of(answer) == (422, "URL_NOT_ALLOWED")
+    assert answer.json()["errors"] == [
+        {
+            "pointer": "/uri",
+            "code": "URL_NOT_ALLOWED",
+            "detail": "not the address of an object; it looks like s3://bucket/clip.mp4",
+        }
+    ]
+    listed = acme.post("/v1/batches", {"name": "x", "items": [{"uri": "s3://videos/a"}, {"uri": uri}]})
+    assert (reason_of(listed), listed.json()["errors"][0]["pointer"]) == (
+        (422, "URL_NOT_ALLOWED"),
+        "/items/1/uri",
+    )

@@ -164,7 +164,6 @@ def test_events_of_no_job_are_a_problem_and_no_stream(acme):
     [
         ({}, ""),
         ({"uri": "s3://videos/a", "upload_id": "upl_1"}, ""),
-        ({"uri": "https://example.org/a.mp4"}, ""),
         ({"uri": "s3://videos/a", "lane": "express"}, "/lane"),
         ({"uri": "s3://videos/a", "deadline_s": "60"}, "/deadline_s"),
         ({"uri": "s3://videos/a", "deadline_s": 0}, "/deadline_s"),

@@ -346,6 +346,10 @@ def test_a_calibration_is_fitted_from_what_people_decided(
     few = acme.post("/v1/calibrations", {"model_id": model})
     assert reason_of(few) == (409, "TOO_FEW_DECISIONS")
     assert "0 manipulated and 0 authentic" in few.json()["detail"]
+    assert reason_of(acme.post("/v1/calibrations", {"model_id": "champion"})) == (404, "NOT_FOUND")
+    assert acme.post(f"/v1/models/{model}:promote").status_code == 200
+    called = acme.post("/v1/calibrations", {"model_id": "champion"})
+    assert (reason_of(called), called.json()["detail"]) == (reason_of(few), few.json()["detail"])
     decide_many(module_database, acme.tenant_id, analyses[0], queue)
     made = acme.post("/v1/calibrations", {"model_id": model, "method": "platt"})
     fit = made.json()

@@ -45,6 +45,8 @@ REFUSED = {
     "A64 at": "https://ok.example/@\\127.0.0.1",
     "nat64": "https://[64:ff9b::7f00:1]/",
     "6to4": "https://[2002:7f00:1::]/",
+    "local name": "https://localhost/",
+    "name below the local one": "https://hook.LOCALHOST./",
     "private": "https://10.0.0.1/",
     "shared": "https://100.64.0.1/",
     "unique local": "https://[fd00::1]/",
