@@ -30,6 +30,8 @@ class Asked:
     body: object = None
     headers: Mapping[str, str] | None = None
     route: str | None = None
+    query: str = "tenant_id"
+    """The name under which the secret stands in the query; this one is refused nowhere."""
 
 
 UPLOAD = {"content_type": "video/mp4", "size_bytes": 5}
@@ -46,6 +48,7 @@ REFUSALS = (
     Asked(413, "REQUEST_TOO_LARGE", "POST", "/v1/jobs", {"uri": SECRET * 400_000}),
     Asked(415, "UNSUPPORTED_MEDIA_TYPE", "POST", "/v1/jobs", {}, {"Content-Type": "text/plain"}),
     Asked(422, "INVALID_REQUEST", "POST", "/v1/jobs", {"uri": "s3://videos/x", SECRET[:6]: SECRET}),
+    Asked(422, "INVALID_REQUEST", "GET", "/v1/jobs/{key}", query="signature", route="/v1/jobs/{job_id}"),
     Asked(422, "INVALID_REQUEST", "POST", "/v1/webhooks", {"url": f"https://u:{SECRET}@127.0.0.1/", "a": 1}),
 )
 
@@ -62,7 +65,7 @@ def send(caller: Caller, asked: Asked) -> None:
     upload = caller.post("/v1/uploads", UPLOAD).json().get("id") if "{upload}" in asked.path else None
     path = asked.path.format(key=caller.secret, upload=upload)
     headers = {"X-Request-Id": REQUEST_ID, "Cookie": f"session={SECRET}", **(asked.headers or {})}
-    answer = caller.send(asked.method, path, asked.body, headers, signature=SECRET)
+    answer = caller.send(asked.method, path, asked.body, headers, **{asked.query: SECRET})
     assert reason_of(answer) == (asked.status, asked.reason)
     assert answer.headers["x-request-id"] == REQUEST_ID
 
