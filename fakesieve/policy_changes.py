@@ -101,14 +101,14 @@ class _Asked:
 
 
 def _begin(asked: _Asked, session: Session) -> Judge:
+    # Before what follows has new verdicts wait: with several policies it counts all of history.
+    own = (
+        load_own_policies(session, asked.tenant_id) if asked.policy is None else OwnPolicies(asked.policy, ())
+    )
     if asked.is_activated:
         use_id = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
     else:
         use_id = begin_judging(session, asked.tenant_id, actor=asked.actor)
-    if asked.policy is None:
-        own = load_own_policies(session, asked.tenant_id)
-    else:
-        own = OwnPolicies(asked.policy, ())
     others = {ensure_policy(session, each.policy): each for each in own.others}
     judge = Judge(ensure_policy(session, own.policy), own.policy, use_id, others=others)
     _note(session, asked, judge, "policy.apply_begun", {})

@@ -299,7 +299,7 @@ def retry_list(
     """Start jobs of a batch again that failed, expired or were cancelled, a few hundred at a call.
 
     A batch that has ended runs again, and ends once more, with another `batch.completed`. The failure rate
-    cuts none of these jobs off; it counts at that end.
+    cuts nothing off while all jobs that are left were retried; it counts at that end.
     """
     _find(session, batch_id)
     reasons = body.reasons if body else []

@@ -41,7 +41,7 @@ class RetentionOut(Answer):
     name: str
     keep_s: int
     create_time: Time
-    remove_time: Time | None
+    remove_time: Time | None = None
 
 
 class VideoFateOut(Answer):

@@ -97,7 +97,8 @@ class NewBatchBody(Request):
             description=(
                 "Above it, once 20 jobs have ended, the rest is cancelled and the batch `failed` with "
                 "`failure_rate`. This is looked at about once a second, less often in batches of more than "
-                "10,000 jobs; a short list may be through by then. Jobs that were retried all run."
+                "10,000 jobs; a short list may be through by then. It cuts nothing off "
+                "while all jobs that are left were retried."
             ),
         ),
     ] = 1.0

@@ -92,7 +92,11 @@ class PolicyOut(Answer):
         bool, Field(description="Judges new analyses: all, or those of its models where none is chosen.")
     ]
     model_ids: Annotated[
-        list[str], Field(description="Models that bring it: it judges what they score where none is chosen.")
+        list[str],
+        Field(
+            default_factory=list,
+            description="Models that bring it: it judges what they score where none is chosen.",
+        ),
     ]
     note: str | None
     create_time: Time | None

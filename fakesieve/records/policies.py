@@ -251,12 +251,26 @@ def _find_id(session: Session, policy: Policy) -> str | None:
 def find_policy_line(session: Session, name: str) -> PolicyLine | None:
     """Return a policy of the tenant at hand by its id, or by ``name``, which is the newest, or ``name@2``.
 
-    Where a tenant's own has the name of a model, the name is the model's policy and the id finds the other.
+    Raises RequestRefused (STATE_CONFLICT) for a label that two rules bear, as where weights of one name bring
+    others each, or a model came later under the name of a tenant's policy: only their ids tell them apart.
     """
+    lines = list_policies(session)
+    by_id = next((line for line in lines if line.id == name), None)
+    if by_id is not None:
+        return by_id
     bare, mark, version = name.partition("@")
-    fits = [line for line in list_policies(session) if name == line.id or bare == line.policy.name]
-    if mark:
-        fits = [line for line in fits if str(line.policy.version) == version]
+    fits = [line for line in lines if line.policy.name == bare]
+    wanted = int(version) if mark and version.isdecimal() and len(version) < 10 else None
+    if not fits or (mark and wanted is None):
+        return None
+    newest = max(line.policy.version for line in fits) if wanted is None else wanted
+    fits = [line for line in fits if line.policy.version == newest]
+    if len(fits) > 1:
+        raise RequestRefused(
+            Reason.STATE_CONFLICT,
+            f"{len(fits)} policies are called {bare}@{newest}",
+            f"name the one that is meant by its id: {', '.join(str(line.id) for line in fits)}",
+        )
     return fits[0] if fits else None
 
 

@@ -20,8 +20,8 @@ DELETE FROM retention_class WHERE remove_time IS NOT NULL
 def upgrade() -> None:
     """Add the column. A process of the release before keeps the videos of such a class without an end.
 
-    It erases nothing by it, as the class is then given the longest time; that process may still give the
-    class to a video or change it, which the removal takes back.
+    It erases nothing by it, as the class is then given the longest time. That process may still give the
+    class to a video, which the removal takes back, or a shorter time: then it erases by that until it ends.
     """
     op.execute(UPGRADE)
 

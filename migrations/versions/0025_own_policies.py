@@ -19,13 +19,18 @@ CREATE TABLE model_policy (
     CONSTRAINT fk_model_policy_policy_id FOREIGN KEY(policy_id) REFERENCES policy (id) ON DELETE RESTRICT
 );
 """
-# A model's own policy has its name. Where a tenant took the name for one of its own, that is not it. A host
-# that runs says it again with its next beat; this is for models that no host runs any more.
+# A model's own policy has its name, and its newest verdicts say which of that name: weights of one name bring
+# others each. Where a tenant took the name for one of its own, that is not it. A host that runs says it again
+# with its next beat; this is for models that no host runs any more.
 FILL = """
 INSERT INTO model_policy (model_id, policy_id)
-SELECT DISTINCT ON (model.id) model.id, policy.id FROM model JOIN policy ON policy.name = model.name
+SELECT DISTINCT ON (model.id) model.id, policy.id
+FROM policy
+    JOIN model ON model.name = policy.name
+    JOIN verdict ON verdict.policy_id = policy.id
+    JOIN analysis ON analysis.id = verdict.analysis_id AND analysis.model_id = model.id
 WHERE NOT EXISTS (SELECT FROM tenant_policy WHERE tenant_policy.policy_id = policy.id)
-ORDER BY model.id, policy.create_time DESC, policy.id DESC
+ORDER BY model.id, analysis.create_time DESC, analysis.id DESC
 """
 
 

@@ -1,6 +1,7 @@
 """Policies over HTTP: kept in versions, tried over history, applied without a score made again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from fakesieve.jobs.rows import HostBeat, HostModel
 from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import AuditSearch, list_audit
-from fakesieve.records.models import ensure_model
+from fakesieve.records.models import ModelFacts, ensure_model
 from fakesieve.records.policies import activate_policy
 from fakesieve.records.webhooks import Event
 from tests.api.callers import Caller, make_caller, reason_of
@@ -29,21 +30,37 @@ def ids(module_database: Database, acme: Caller) -> Ids:
     return store_results(module_database, acme.tenant_id)
 
 
+def say_brings(database: Database, model: ModelFacts, policy: Policy) -> None:
+    """Have a host come that says which policy its model brings, and go again."""
+    store, beat = SqlJobStore(database, None), HostModel(model, "pipeline", policy=policy)
+    store.run(lambda tx: tx.beat_host(HostBeat("hst_brings", 1, model=beat)))
+    store.run(lambda tx: tx.remove_host("hst_brings"))
+
+
 @pytest.fixture
 def model_id(module_database: Database) -> Iterator[str]:
     """A model whose hosts say that it brings ``COMPACT``; behind the test they say ``balanced``."""
-    store = SqlJobStore(module_database, None)
-
-    def beat(policy: Policy) -> None:
-        model = HostModel(MODEL, "pipeline", policy=policy)
-        store.run(lambda tx: tx.beat_host(HostBeat("hst_brings", 1, model=model)))
-
-    beat(COMPACT)
+    say_brings(module_database, MODEL, COMPACT)
     with module_database.transaction(tenant_id=None) as session:
         model_id = ensure_model(session, MODEL)
     yield model_id
-    beat(PRESETS["balanced"])
-    store.run(lambda tx: tx.remove_host("hst_brings"))
+    say_brings(module_database, MODEL, PRESETS["balanced"])
+
+
+def test_a_label_that_two_rules_bear_finds_neither_and_each_is_found_by_its_id(
+    acme: Caller, module_database: Database
+) -> None:
+    made = acme.post("/v1/policies", {"name": "late", "low": 0.11, "high": 0.12}).json()
+    model = replace(MODEL, name="late", weights_sha256="1a" * 32)
+    say_brings(module_database, model, Policy("late", 1, low=0.7, high=0.8))
+    listed = [each for each in acme.get("/v1/policies").json()["data"] if each["name"] == "late"]
+    for label in ("late", "late@1"):
+        for answer in (acme.get(f"/v1/policies/{label}"), acme.post(f"/v1/policies/{label}:apply", {})):
+            assert reason_of(answer) == (409, "STATE_CONFLICT")
+            assert all(each["id"] in answer.json()["hint"] for each in listed)
+    assert {acme.get(f"/v1/policies/{each['id']}").json()["low"] for each in listed} == {0.11, 0.7}
+    assert made["id"] in {each["id"] for each in listed}
+    say_brings(module_database, model, PRESETS["balanced"])
 
 
 def test_the_same_name_is_the_next_version(acme: Caller, other: Caller) -> None:

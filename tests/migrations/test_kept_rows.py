@@ -161,16 +161,23 @@ def test_0024_classes_stay_and_one_that_is_being_removed_is_gone_after_the_way_b
 def test_0025_what_a_model_brings_is_known_and_no_tenants_policy_is_called_like_it(kept: Kept) -> None:
     taken = """
 INSERT INTO policy (id, name, version, low, high, min_coverage, min_peak_frames, extrapolated)
-VALUES ('pol_m', 'lv', 1, 0.5, 0.9, 0.1, 2, true), ('pol_t', 'lv', 1, 0.5, 0.9, 0.1, 2, false);
+VALUES ('pol_m', 'lv', 1, 0.5, 0.9, 0.1, 2, true), ('pol_n', 'lv', 1, 0.6, 0.95, 0.1, 2, true),
+  ('pol_t', 'lv', 1, 0.5, 0.9, 0.1, 2, false);
+INSERT INTO model (id, name, weights_sha256) VALUES ('mod_b', 'lv', repeat('b', 64));
+UPDATE analysis SET model_id = 'mod_b' WHERE id = 'ana_b';
+INSERT INTO verdict (tenant_id, analysis_id, policy_id, value, score_used, reasons)
+VALUES ('ten_a', 'ana_a', 'pol_m', 'inconclusive', 0.7, '{}'), ('ten_a', 'ana_b', 'pol_n', NULL, NULL, '{}'),
+  ('ten_a', 'ana_b', 'pol_t', NULL, NULL, '{}');
 INSERT INTO tenant_policy (id, tenant_id, name, version, policy_id)
 VALUES ('tpo_o', 'ten_a', 'own', 1, 'pol_a'), ('tpo_t', 'ten_a', 'lv', 1, 'pol_t');
 """
-    kept.fill("0024", GROUND, taken)
+    kept.fill("0024", GROUND, RESULTS, taken)
     new = """
 SELECT p.id, p.version, t.version, m.model_id FROM policy p LEFT JOIN tenant_policy t ON t.policy_id = p.id
 LEFT JOIN model_policy m ON m.policy_id = p.id ORDER BY 1
 """
     old = "SELECT id, name, policy_id FROM tenant_policy ORDER BY id"
     assert walk(kept, "0024", "0025", new, old) == [
-        ("pol_a", 1, 1, None), ("pol_b", 2, None, None), ("pol_m", 1, None, "mod_a"), ("pol_t", 2, 2, None)
+        ("pol_a", 1, 1, None), ("pol_b", 2, None, None), ("pol_m", 1, None, "mod_a"),
+        ("pol_n", 1, None, "mod_b"), ("pol_t", 2, 2, None),
     ]  # fmt: skip

@@ -14,12 +14,10 @@ from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.rules import RULES, read_new_policy, read_rules, write_rules
 from api.pages.templates import render
 from api.problems import not_found
-from engine.policy import DEFAULT_POLICY, find_policy
 from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.records.model_policies import OwnPolicies, load_own_policies
-from fakesieve.records.own_policies import list_own_policies
 from fakesieve.records.policies import (
     PolicyLine,
     create_policy,
@@ -52,18 +50,15 @@ _NOTICES = {
 def show_policies(request: Request, person: PersonDep, session: PageTransaction, done: DoneDep) -> Response:
     """Show the policies, and what rules would change over all that is stored: ``RULES`` of the address."""
     active = show_active_policy(session, person.tenant_id)
-    own = list_own_policies(session, person.tenant_id, active)
-    # Of several models each has its own rules, and the fields hold one set: a preset, and the page says so.
-    judging = active or (own[0].policy if len(own) == 1 else None)
-    rules = read_rules(request.query_params, like=judging or find_policy(DEFAULT_POLICY))
+    own = load_own_policies(session, person.tenant_id) if active is None else None
+    judging = active if own is None else own.policy
+    rules = read_rules(request.query_params, like=judging)
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
-    lines = list_policies(session)
     return render(
         request,
         "policies.html",
-        lines=lines,
+        lines=list_policies(session),
         own=own,
-        unlisted=[each for each in own if all(each.policy != line.policy for line in lines if line.models)],
         own_name=OWN,
         active=active,
         rules=rules,

@@ -4,26 +4,27 @@ import html
 import re
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from engine.policy import Policy, decide
+from engine.policy import PRESETS, Policy, decide
 from fakesieve.database import Database
 from fakesieve.policy_changes import change_policy
 from fakesieve.records.analyses import AnalysisRecord, store_analysis
-from fakesieve.records.models import ModelFacts
-from fakesieve.records.policies import create_policy, find_policy_line, show_active_policy
+from fakesieve.records.models import ModelFacts, ensure_model, store_model_policy
+from fakesieve.records.policies import create_policy, ensure_policy, find_policy_line, show_active_policy
 from fakesieve.records.standings import Standing
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
-from tests.factories import make_record, make_score, make_track, make_video
+from tests.factories import MODEL, make_record, make_score, make_track, make_video
 
 PEAKED = {"low": "0.30", "high": "0.447", "min_coverage": "0.05", "min_peak_frames": "1"}
 """Rules under which one frame is enough. The scores of the scene are 0.45 and 0.4."""
+COMPACT = Policy("lv-compact", 1, low=0.52, high=0.93, extrapolated=True)
 
 
 @pytest.fixture
@@ -116,43 +117,67 @@ def test_a_listed_policy_is_tried_by_its_own_rules(client: TestClient, own: Scen
     assert {name: f"{count:,}" for name, count in live.items()} == read_told(tried)
 
 
-def test_the_page_begins_with_the_rules_of_the_only_model_that_judges(
-    client: TestClient, module_database: Database
+@pytest.fixture
+def bring(module_database: Database) -> Iterator[Callable[[ModelFacts, Policy], str]]:
+    """Says, as a host does, which policy a model brings, and returns its id; taken back behind the test."""
+    said = list[str]()
+
+    def say(model: ModelFacts, policy: Policy) -> str:
+        with module_database.transaction(tenant_id=None) as session:
+            said.append(ensure_model(session, model))
+            store_model_policy(session, said[-1], ensure_policy(session, policy))
+        return said[-1]
+
+    yield say
+    with module_database.transaction(tenant_id=None) as session:
+        for model_id in said:
+            store_model_policy(session, model_id, ensure_policy(session, PRESETS["balanced"]))
+
+
+def test_the_page_begins_with_the_rules_that_a_model_brings_before_and_after_others_judge(
+    client: TestClient, module_database: Database, bring: Callable[[ModelFacts, Policy], str]
 ):
-    brought = Policy("lv-compact", 1, low=0.52, high=0.93, extrapolated=True)
+    bring(MODEL, COMPACT)
     own = make_scene(
-        module_database, f"tenant-{secrets.token_hex(4)}", change=lambda each: judge(each, brought)
+        module_database, f"tenant-{secrets.token_hex(4)}", change=lambda each: judge(each, COMPACT)
     )
     enter(client, own, UserRole.VIEWER)
     page = client.get("/policies").text
-    assert read_fields(page)["low"] == "0.52"
-    assert read_fields(page)["high"] == "0.93"
+    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.52", "0.93")
     assert read_told(page)["moved"] == "0"
     (row,) = re.findall(r"<tr><td>lv-compact@1.*", page)
     assert row.startswith(
         '<tr><td>lv-compact@1 <span class="badge">judges now</span></td><td class="number">0.52<'
     )
-    change_policy(module_database, own.tenant_id, Policy("balanced", 1, 0.3, 0.7), actor="usr_ana")
+    change_policy(module_database, own.tenant_id, PRESETS["balanced"], actor="usr_ana")
     page = client.get("/policies").text
     assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.30", "0.70")
     (row,) = re.findall(r"<tr><td>lv-compact@1.*", page)  # what the model brings can still be tried
     assert row.startswith('<tr><td>lv-compact@1</td><td class="number">0.52</td><td class="number">0.93</td>')
+    change_policy(module_database, own.tenant_id, None, actor="usr_ana")
+    page = client.get("/policies").text
+    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.52", "0.93")
+    assert "There are several" not in page
 
 
-def test_of_several_models_each_is_listed_with_its_own_rules(
-    client: TestClient, own: Scene, module_database: Database
+def test_of_several_models_the_page_begins_with_the_rules_that_judge_most(
+    client: TestClient,
+    own: Scene,
+    module_database: Database,
+    bring: Callable[[ModelFacts, Policy], str],
 ):
-    brought = Policy("other", 1, low=0.2, high=0.6)
+    brought, model = Policy("other", 1, low=0.2, high=0.6), ModelFacts("other", "f" * 64, "onnx", "fp32")
+    bring(MODEL, COMPACT)
+    bring(model, brought)
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         video_id = make_video(session, own.tenant_id, "third")
-        model = ModelFacts("other", "f" * 64, "onnx", "fp32")
         record = make_record(own.tenant_id, video_id, policy=brought, model=model, fingerprint="pipeline-2")
         store_analysis(session, record)
     enter(client, own, UserRole.VIEWER)
     page = client.get("/policies").text
-    assert "There are several, so the fields above begin with a preset" in page
-    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.30", "0.70")
-    link = re.search(r'href="([^"]*)">try<span class="unseen"> other@1, which other brings<', page)
+    assert "begin with the one by which most of what is stored is judged, lv-compact@1." in page
+    assert (read_fields(page)["low"], read_fields(page)["high"]) == ("0.52", "0.93")
+    link = re.search(r'href="([^"]*)">try<span class="unseen"> other@1<', page)
     assert link is not None
     tried = read_fields(client.get(html.unescape(link[1])).text)
     assert (tried["low"], tried["high"]) == ("0.20", "0.60")
@@ -180,8 +205,11 @@ def test_the_asking_page_counts_what_applying_then_moves(
     before = count_verdicts(module_database, own)
     enter(client, own, UserRole.ADMIN)
     page = client.get("/policies").text
-    assert '<a class="button quiet" href="/policies/desk%401/apply">' in page
-    asked = client.get("/policies/desk@1/apply").text
+    link = re.search(
+        r'<a class="button quiet" href="(/policies/pol_\w+/apply)">Apply …<span[^>]*> desk@1<', page
+    )
+    assert link is not None
+    asked = client.get(link[1]).text
     assert "1 of 2 stored verdicts moves" in asked
     assert '<td>inconclusive</td><td>likely manipulated</td><td class="number">1</td>' in asked
     assert "For people to look at, as likely manipulated or inconclusive: 2 now, then 2." in asked
