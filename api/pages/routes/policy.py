@@ -103,6 +103,7 @@ def ask_apply(policy: str, request: Request, person: PersonDep, session: PageTra
         "apply.html",
         line=line,
         own=own,
+        asked=policy,
         own_name=OWN,
         active=show_active_policy(session, person.tenant_id),
         preview=found,

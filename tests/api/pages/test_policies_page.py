@@ -183,6 +183,26 @@ def test_of_several_models_the_page_begins_with_the_rules_that_judge_most(
     assert (tried["low"], tried["high"]) == ("0.20", "0.60")
 
 
+def test_of_two_models_with_one_name_the_policy_of_that_row_is_applied(
+    client: TestClient, own: Scene, module_database: Database
+):
+    with module_database.transaction(tenant_id=None) as session:
+        for digit, low in (("1", 0.21), ("2", 0.22)):
+            model_id = ensure_model(session, ModelFacts("twin", digit * 64, "onnx", "fp32"))
+            policy_id = ensure_policy(session, Policy("twin", 1, low=low, high=0.6))
+            store_model_policy(session, model_id, policy_id)
+    enter(client, own, UserRole.ADMIN)
+    page = client.get("/policies").text
+    rows = dict(re.findall(r'<tr><td>twin@1.*?class="number">(0\.2\d)<.*\n.*href="([^"]*/apply)"', page))
+    assert sorted(rows) == ["0.21", "0.22"]
+    for low, link in rows.items():
+        asked = client.get(link).text
+        assert f"<dt>lower threshold</dt><dd>{low}</dd>" in asked
+        form = re.search(r'action="([^"]*/apply)"', asked)
+        assert form is not None
+        assert form[1] == link
+
+
 def test_another_tenants_policy_that_bears_a_models_name_is_not_shown(
     client: TestClient, own: Scene, module_database: Database
 ):
