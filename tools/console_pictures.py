@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -22,8 +21,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
 
-import cv2
-import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from engine.bundle import load_bundle
@@ -34,15 +31,11 @@ from fakesieve.embedded.run_folder import RunFolder
 from fakesieve.people.accounts import create_user
 from fakesieve.records.tenants import ensure_tenant
 from fakesieve.values.people import UserRole
+from tools.console_shots import READY, SIZES, Album, open_empty
 
 PASSWORD = "correct horse battery"
 PEOPLE = {UserRole.ADMIN: "Ada", UserRole.REVIEWER: "Ravi"}
-SIZES = {1440: 900, 390: 844}
-QUALITY = 60
 NETWORKS = "127.0.0.0/8"
-# Whether every frame of the strips of faces is drawn or says why not; a page without one is ready too.
-DRAWN = "() => !document.querySelector('[data-thumb]:not([data-drawn], [data-undrawn])')"
-READY = "() => /^sample|^between/.test(document.querySelector('#sample')?.textContent || '')"
 
 
 def main() -> None:
@@ -64,7 +57,7 @@ def main() -> None:
         with run_fleet(place, None) as environment, receive() as hook:
             submit_again(environment, screen(environment, clips), place / "again.jsonl")
             add_people(environment)
-            take_pictures(environment["FAKESIEVE_API_URL"], hook, given.folder, given.png)
+            take_pictures(environment["FAKESIEVE_API_URL"], hook, Album(given.folder, given.png))
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -136,19 +129,19 @@ def receive() -> Iterator[str]:
     server.shutdown()
 
 
-def take_pictures(address: str, hook: str, folder: Path, png: Path | None) -> None:
+def take_pictures(address: str, hook: str, album: Album) -> None:
     """Fill the console and take each page at each width."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=arguments)
         page = enter(browser, address, UserRole.ADMIN, 1440)
-        pages = fill_console(page, hook)
+        pages = fill_console(page, hook, album)
         for width in SIZES:
-            take(open_empty(browser, address, width), "/sign-in", f"sign-in-{width}", folder, png)
+            album.take(open_empty(browser, address, width), "/sign-in", f"sign-in-{width}")
             shown = enter(browser, address, UserRole.ADMIN, width)
             for name, path_of in pages.items():
-                take(shown, path_of, f"{name}-{width}", folder, png)
+                album.take(shown, path_of, f"{name}-{width}")
         kept, erased = (
             find_video(page, pages["review"]),
             find_video(page, find_result(page, "outcome=no_face")),
@@ -159,23 +152,13 @@ def take_pictures(address: str, hook: str, folder: Path, png: Path | None) -> No
         reviewer.wait_for_url("**/r/ana_**")
         blind = reviewer.url.partition("?")[0].removeprefix(address)
         for width in SIZES:
-            take(enter(browser, address, UserRole.REVIEWER, width), blind, f"blind-{width}", folder, png)
+            album.take(enter(browser, address, UserRole.REVIEWER, width), blind, f"blind-{width}")
         remove_videos(page, kept, erased)
         for width in SIZES:
             shown = enter(browser, address, UserRole.ADMIN, width)
             for name, path_of in {"videos": "/videos", "video": erased}.items():
-                take(shown, path_of, f"{name}-{width}", folder, png)
+                album.take(shown, path_of, f"{name}-{width}")
         browser.close()
-
-
-def open_empty(browser: Browser, address: str, width: int) -> Page:
-    """Return a page of nobody."""
-    size = {"width": width, "height": SIZES[width]}
-    # Style is added: the bar of decisions sticks to the window's edge, and would cover what is below it.
-    context = browser.new_context(base_url=address, viewport=size, color_scheme="light", bypass_csp=True)
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    return page
 
 
 def enter(browser: Browser, address: str, role: UserRole, width: int) -> Page:
@@ -190,7 +173,7 @@ def enter(browser: Browser, address: str, role: UserRole, width: int) -> Page:
     return page
 
 
-def fill_console(page: Page, hook: str) -> dict[str, str]:
+def fill_console(page: Page, hook: str, album: Album) -> dict[str, str]:
     """Do what people do, through the pages, and return each page's address by its name."""
     page.get_by_label("Name").fill("Flagged")
     page.get_by_label("likely manipulated").check()
@@ -207,12 +190,12 @@ def fill_console(page: Page, hook: str) -> dict[str, str]:
     keep_filter(page)
     apply = keep_policy(page)
     webhook = add_webhook(page, hook)
-    add_key(page)
+    add_key(page, album)
     model, other = promote(page)
     add_classes(page)
     video = find_video(page, forged)
     page.goto("/jobs")
-    job = page.locator("a[href^='/jobs/job_']").first.get_attribute("href") or ""
+    job = page.locator("a[href^='/jobs/job_']").last.get_attribute("href") or ""
     batch = page.locator("a[href^='/batches/']").first
     pages = {
         "queues": "/queue", "queue": flagged, "review": forged, "decisions": "/decisions",
@@ -327,8 +310,8 @@ def add_webhook(page: Page, hook: str) -> str:
     return "/webhooks/" + address.rpartition("/")[2]
 
 
-def add_key(page: Page) -> None:
-    """Make a key of a program."""
+def add_key(page: Page, album: Album) -> None:
+    """Make a key of a program, and take the page that shows it; the key ends with the fleet."""
     page.goto("/keys")
     if not page.locator("#name").is_visible():
         page.get_by_text("Make a key").click()
@@ -336,6 +319,8 @@ def add_key(page: Page) -> None:
     for scope in ("jobs:write", "jobs:read", "results:read"):
         page.locator(f"input[value='{scope}']").check()
     page.get_by_role("button", name="Make the key and show it").click()
+    page.get_by_role("link", name="I have kept it").wait_for()
+    album.take_at_each_width(page, "secret")
     page.get_by_role("link", name="I have kept it").click()
 
 
@@ -368,28 +353,6 @@ def add_classes(page: Page) -> None:
         page.get_by_role("button", name="See what that erases").click()
         page.get_by_role("button", name="Make it").click()
         page.wait_for_url("**done=set**")
-
-
-def take(page: Page, address: str, name: str, folder: Path, png: Path | None) -> None:
-    """Take one page, as it stands when its scripts are done."""
-    page.goto(address)
-    if address.startswith("/r/ana_") and address != "/r/ana_none" and page.locator("#timeline").count():
-        page.wait_for_function(READY)
-        for link in page.locator("[data-thumb]").all():
-            link.scroll_into_view_if_needed()  # frames are drawn when they are seen
-        page.wait_for_function(DRAWN)
-        page.evaluate("window.scrollTo(0, 0)")
-    page.wait_for_timeout(300)
-    page.add_style_tag(content=".decision { position: static !important; }")
-    shot = page.screenshot(full_page=True)
-    picture = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(folder / f"{name}.webp"), picture, [cv2.IMWRITE_WEBP_QUALITY, QUALITY]):
-        raise OSError(f"{name} cannot be written")
-    if png is not None:
-        png.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(png / f"{name}.png"), picture)
-    print(name, file=sys.stderr)
 
 
 if __name__ == "__main__":
