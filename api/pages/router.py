@@ -49,6 +49,7 @@ class OpenRoute(APIRoute):
                 # The transaction ends after the answer was made, so the turn ends with it.
                 stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
                 await stack.enter_async_context(self.take_turn(request))
+                request.state.has_begun = True
                 answer = await handle(request)
             except _Stranger:
                 answer = _ask_in(request)
@@ -96,6 +97,20 @@ class PageRoute(OpenRoute):
 
     @override
     async def admit(self, request: Request) -> None:
+        """Say who looks, hold them to their rate, and refuse a form that is not theirs, in this order.
+
+        The form is read before all of it: without a database, or above the rate, its text is given back.
+        """
+        fault = None
+        try:
+            await super().admit(request)
+        except Problem as refused:
+            fault = refused
+        await self._admit_person(request)
+        if fault is not None:
+            raise fault
+
+    async def _admit_person(self, request: Request) -> None:
         services = get_services(request)
         person = await services.slots.look(partial(find_person, request, services))
         if person is None:
@@ -105,7 +120,6 @@ class PageRoute(OpenRoute):
         if left.is_refused:
             seen = f"more than {left.rate.per_s:g} requests a second"
             raise Problem(Reason.RATE_LIMITED, seen, headers={"Retry-After": str(left.retry_s)})
-        await super().admit(request)
 
     @override
     def name_holder(self, request: Request) -> str:
@@ -185,6 +199,7 @@ def show_fault(request: Request, fault: Exception) -> Response:
         status=problem.status,
         problem=problem,
         is_act=is_act,
+        is_certain=problem.status < 500 or not getattr(request.state, "has_begun", False),
         form_page=find_form_page(request) if is_act else None,
         typed=list_typed(request) if is_act else (),
     )

@@ -5,7 +5,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
+from api.app import create_app
+from api.pages.people import sign_form
 from fakesieve.database import Database
+from fakesieve.embedded.postgres import APP_ROLE, PostgresServer
 from fakesieve.records.audit import AuditEntry
 from fakesieve.records.reviews import ReviewDecision, ReviewItem, TrackDecision
 from fakesieve.reviews.claim import claim_next
@@ -14,7 +17,7 @@ from fakesieve.reviews.items import find_dispositions
 from fakesieve.reviews.queues import create_queue
 from fakesieve.values.people import UserRole
 from fakesieve.values.reviews import EntryKind, QueueDraft, QueueRule, ReasonCode
-from tests.api.pages.stage import Scene, enter, find_token, make_scene
+from tests.api.pages.stage import Scene, enter, find_token, make_scene, make_settings
 
 DECISION = {
     "disposition": "confirmed_manipulated",
@@ -107,6 +110,37 @@ def test_a_refused_decision_leads_back_and_keeps_what_was_typed(
     typed = refused.text.split('id="typed"', 1)[1]
     assert form["form_token"] not in typed
     assert list_kinds(module_database, own) == []
+
+
+TYPED = "<td>the lips &lt;b&gt;slip&lt;/b&gt;</td>"
+
+
+def test_a_decision_without_a_database_was_not_begun_and_keeps_what_was_typed():
+    settings = make_settings("postgresql://nobody@127.0.0.1:1/none")
+    with TestClient(create_app(settings), headers={"Accept": "text/html"}) as client:
+        client.cookies.set("fakesieve", "a session")
+        refused = client.post("/r/an_1/decide", data=DECISION | {"form_token": sign_form("a session")})
+        guessed = client.post("/r/an_1/decide", data=DECISION | {"form_token": sign_form("another")})
+    assert refused.status_code == guessed.status_code == 503
+    assert "<h1>This was not done</h1>" in refused.text
+    assert TYPED in refused.text
+    assert "the lips" not in guessed.text
+
+
+def test_a_decision_above_the_rate_keeps_what_was_typed(
+    postgres: PostgresServer, module_database_name: str, own: Scene
+):
+    database_url = postgres.url(APP_ROLE, module_database_name)
+    settings = make_settings(database_url, api_burst=1, api_rate_per_s=0.001)
+    with TestClient(create_app(settings), headers={"Accept": "text/html"}) as client:
+        enter(client, own, UserRole.REVIEWER)
+        while client.get("/queue").status_code == 200:
+            pass
+        token = sign_form(client.cookies["fakesieve"])
+        refused = client.post(f"/r/{own.analysis_id}/decide", data=DECISION | {"form_token": token})
+    assert refused.status_code == 429
+    assert "<h1>This was not done</h1>" in refused.text
+    assert TYPED in refused.text
 
 
 @pytest.mark.parametrize(
