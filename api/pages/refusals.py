@@ -8,7 +8,23 @@ from fastapi import Request
 from api.pages.forms import get_form
 
 FIELDS_SHOWN = 60
-_HIDDEN = frozenset({"form_token", "once", "item"})
+# Fields that no form of ours shows: what they hold nobody has typed.
+_HIDDEN = frozenset(
+    {
+        "form_token",
+        "once",
+        "item",
+        "active",
+        "after",
+        "alias",
+        "batch",
+        "due",
+        "expected",
+        "next",
+        "page",
+        "queue",
+    }
+)
 _SECRET = ("password", "secret", "token")
 _NOTICE = frozenset({"done", "proof"})
 
@@ -24,14 +40,16 @@ def find_form_page(request: Request) -> str | None:
         return None
     if (told.scheme, told.netloc) != (request.url.scheme, request.url.netloc):
         return None
-    # One slash at its beginning: two would name another host.
-    path = "/" + told.path.lstrip("/")
+    # One slash at its beginning: two would name another host, and browsers read a backslash as one.
+    path = "/" + told.path.lstrip("/\\")
     kept = [pair for pair in parse_qsl(told.query, keep_blank_values=True) if pair[0] not in _NOTICE]
     return path + (f"?{urlencode(kept)}" if kept else "")
 
 
 def list_typed(request: Request) -> Sequence[tuple[str, str]]:
-    """Return the fields of a refused form that people fill in, by name, without secrets.
+    """Return the fields of a refused form by name, without secrets and what no form shows.
+
+    A field that is typed into one form and handed on by another is there: a filter, and the name of a tag.
 
     A form that did not come from a page of ours has none: what it holds nobody has typed here.
     """

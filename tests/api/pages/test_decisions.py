@@ -1,3 +1,4 @@
+import re
 import secrets
 from datetime import timedelta
 
@@ -153,6 +154,26 @@ def test_a_refusal_leads_to_no_page_but_ours(reviewer: TestClient, own: Scene, r
     assert refused.status_code == 404
     assert "Back to the form" not in refused.text
     assert '<a href="/">To the first page</a>' in refused.text
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example/x", "\\/\\evil.example/x"])
+def test_the_way_back_names_no_other_host(reviewer: TestClient, own: Scene, path: str):
+    form = {"form_token": find_token(reviewer.get("/queue").text), "item": "rev_none"}
+    came_from = {"Referer": f"http://testserver/{path}"}
+    refused = reviewer.post(f"/r/{own.analysis_id}/decide", data=form, headers=came_from)
+    assert 'href="/evil.example/x">Back to the form</a>' in refused.text
+
+
+def test_what_only_a_form_itself_fills_in_is_not_said_to_be_typed(reviewer: TestClient, own: Scene):
+    form = {
+        "form_token": find_token(reviewer.get("/queue").text),
+        "expected": "17",
+        "due": "1",
+        "next": "/r/9",
+    }
+    refused = reviewer.post(f"/r/{own.analysis_id}/decide", data=form | DECISION | {"item": "rev_none"})
+    typed = refused.text.split('id="typed"', 1)[1]
+    assert re.findall('<th scope="row">(.*?)</th>', typed) == list(DECISION)
 
 
 def test_a_form_of_another_site_is_not_repeated(reviewer: TestClient, own: Scene):
