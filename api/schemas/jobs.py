@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from api.schemas.addresses import URI_LETTERS_MAX, Uri
 from api.schemas.shape import Answer, Int, Request, Time
@@ -165,6 +165,13 @@ class ContentType(StrEnum):
     UNKNOWN = "application/octet-stream"
 
 
+def _trim_name(name: str | None) -> str | None:
+    """Return a name without spaces around it; None where nothing of it could be seen."""
+    if name is None or not any(letter.isprintable() and not letter.isspace() for letter in name):
+        return None
+    return name.strip()
+
+
 class NewUploadBody(Request):
     """A file that is to be uploaded."""
 
@@ -173,7 +180,15 @@ class NewUploadBody(Request):
     sha256: Annotated[
         Sha256 | None, Field(description="With it the store refuses other bytes than these.")
     ] = None
-    name: Annotated[str | None, Field(min_length=1, max_length=255)] = None
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="What people call it, without spaces around it; one that shows no letter is none.",
+        ),
+        AfterValidator(_trim_name),
+    ] = None
 
 
 class Stage(StrEnum):

@@ -24,8 +24,9 @@ def name_uploads(session: Session, places: Iterable[Place]) -> Mapping[Place, st
     keys = {key for _, key in places if _may_be_upload(key)}
     if not keys:
         return {}
-    wanted = select(Upload.bucket, Upload.key, Upload.name).where(
-        Upload.key.in_(keys), Upload.name.is_not(None)
+    name = _write_name()
+    wanted = select(Upload.bucket, Upload.key, name.label("name")).where(
+        Upload.key.in_(keys), name.is_not(None)
     )
     return {(row.bucket, row.key): str(row.name) for row in session.execute(wanted)}
 
@@ -46,7 +47,7 @@ def write_file_name(
     """
     file = func.substring(key, literal_column("'[^/]*$'"), type_=Text())
     name = (
-        select(Upload.name)
+        select(_write_name())
         .where(Upload.key == key, Upload.bucket == bucket, Upload.tenant_id == tenant_id)
         .correlate(table)
         .scalar_subquery()
@@ -57,6 +58,12 @@ def write_file_name(
         func.starts_with(file, literal_column(f"'{_HEAD}'")),
     )
     return case((is_upload, func.coalesce(name, file)), else_=file)
+
+
+def _write_name() -> ColumnElement[str | None]:
+    """Return the name of an upload as SQL; one of spaces alone, of which nothing can be seen, is none."""
+    empty = literal_column("''", type_=Text())
+    return func.nullif(func.btrim(Upload.name, type_=Text()), empty, type_=Text())
 
 
 def _may_be_upload(key: str) -> bool:

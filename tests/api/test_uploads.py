@@ -64,6 +64,16 @@ def test_a_file_goes_to_the_store_and_becomes_a_job(store, acme):
     assert job["source"]["etag"] == hashlib.md5(CLIP).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("given", "called"), [(" ", None), ("\t\u200b", None), ("  clip 2.mp4 ", "clip 2.mp4")]
+)
+def test_a_name_that_shows_no_letter_is_none(store, acme, given: str, called: str | None):
+    upload = begin(acme, name=given)
+    assert post_file(upload["form"]) == 204
+    acme.post(f"/v1/uploads/{upload['id']}:complete")
+    assert acme.post("/v1/jobs", {"upload_id": upload["id"]}).json()["source"]["name"] == called
+
+
 def test_an_upload_says_until_when_it_waits_for_a_job(store, acme):
     def wait_s(upload: dict) -> float:
         until, since = (datetime.fromisoformat(upload[name]) for name in ("purge_time", "create_time"))

@@ -127,6 +127,15 @@ def test_an_upload_without_a_name_is_called_by_its_key(client: TestClient, modul
     assert f"/r/{analysis_id}" in client.get("/results", params={"filter": 'jobs.file = "upl_*"'}).text
 
 
+def test_an_upload_named_by_spaces_alone_is_called_by_its_key(client: TestClient, module_database: Database):
+    blank = make_scene(module_database, "blank")
+    job_id, analysis_id, video_id = add_upload(module_database, blank, "  ")
+    enter(client, blank, UserRole.ADMIN)
+    assert f'<a href="/jobs/{job_id}"><bdi>upl_' in client.get("/jobs").text
+    assert "<h1><bdi>upl_" in client.get(f"/videos/{video_id}").text
+    assert f"/r/{analysis_id}" in client.get("/results", params={"filter": 'jobs.file = "upl_*"'}).text
+
+
 def test_an_upload_gets_a_form_for_this_file_alone(client: TestClient, scene: Scene):
     enter(client, scene, UserRole.REVIEWER)
     page = client.get("/upload")
