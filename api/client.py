@@ -33,8 +33,9 @@ from api.calls.reviews import Reviews
 from api.calls.sender import ApiProblem, ApiUnreachable, Sender, StillRunning
 from api.calls.videos import Videos
 from api.calls.webhooks import Webhooks
-from api.schemas.jobs import BatchOut, JobOut, JobSource, NewBatchBody, NewJobBody, UploadOut
+from api.schemas.jobs import BatchOut, JobOut, JobSource, NewBatchBody, NewJobBody
 from api.schemas.keys import LimitsOut, UsageOut, WhoAmI
+from api.schemas.uploads import UploadOut
 from fakesieve.errors import SetupRefused
 from fakesieve.jobs.states import Lane
 from fakesieve.reasons import Reason

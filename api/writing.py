@@ -10,7 +10,6 @@ from api.schemas.job_logs import LogLineOut
 from api.schemas.jobs import (
     AttemptOut,
     BatchOut,
-    FormOut,
     JobCounts,
     JobError,
     JobOut,
@@ -18,10 +17,9 @@ from api.schemas.jobs import (
     ShardOut,
     SourceOut,
     Stage,
-    UploadOut,
-    UploadState,
     WorkOut,
 )
+from api.schemas.uploads import FormOut, UploadOut, UploadState
 from api.schemas.videos import VideoOut, VideoSourceOut
 from fakesieve.erasure.retention import Kept
 from fakesieve.jobs.states import JobState

@@ -12,17 +12,8 @@ from api.calls.bodies import write_body
 from api.calls.paths import fill_path
 from api.calls.sender import ApiProblem, Sender, unreachable
 from api.schemas.job_logs import JobLogOut
-from api.schemas.jobs import (
-    BatchOut,
-    BatchPreviewOut,
-    ContentType,
-    JobOut,
-    NewBatchBody,
-    NewUploadBody,
-    RetriedOut,
-    RetryBatchBody,
-    UploadOut,
-)
+from api.schemas.jobs import BatchOut, BatchPreviewOut, JobOut, NewBatchBody, RetriedOut, RetryBatchBody
+from api.schemas.uploads import ContentType, NewUploadBody, UploadOut
 from fakesieve.errors import RequestRefused
 from fakesieve.jobs.states import BatchState, JobState
 from fakesieve.reasons import Reason

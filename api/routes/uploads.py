@@ -10,7 +10,7 @@ from api.idempotency import keep_instead
 from api.problems import Problem, describe_responses, not_found
 from api.request_jobs import no_links
 from api.router import ApiRouter
-from api.schemas.jobs import NewUploadBody, UploadOut
+from api.schemas.uploads import NewUploadBody, UploadOut
 from api.services import Services
 from api.writing import write_upload
 from fakesieve.errors import SourceRefused

@@ -17,7 +17,8 @@ from api.pages.templates import render
 from api.problems import Problem
 from api.routes.jobs import submit_job
 from api.routes.uploads import begin_upload, finish_upload
-from api.schemas.jobs import ContentType, NewJobBody, NewUploadBody
+from api.schemas.jobs import NewJobBody
+from api.schemas.uploads import ContentType, NewUploadBody
 from api.services import Services
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
