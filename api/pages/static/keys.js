@@ -24,6 +24,7 @@ export function showKeys(areOn) {
   for (const each of document.querySelectorAll("[data-shown-key]")) {
     if (areOn) each.setAttribute("aria-keyshortcuts", each.dataset.shownKey);
     else each.removeAttribute("aria-keyshortcuts");
+    if (each.dataset.titleKey) each.title = areOn ? `${each.dataset.title} (${each.dataset.titleKey})` : each.dataset.title;
   }
 }
 
