@@ -1,6 +1,6 @@
 // Boxes and maps of the video, fetched in pieces when they are needed and kept while they are near.
 
-import { getBuffer } from "./net.js";
+import { getBuffer, mayPass } from "./net.js";
 import { findNearest, readFaces } from "./packed.js";
 
 const KEPT_MAX = 12;
@@ -67,11 +67,14 @@ export class Faces {
     } catch (fault) {
       this.failures += 1;
       this.faults.set(piece, fault);
-      // Whoever shows the moment asks again when told of the change; a piece that nobody looks at is left.
-      setTimeout(() => {
-        this.pieces.delete(piece);
-        this.onChange();
-      }, this.restMs);
+      // Whoever shows the moment asks again when told of the change; a piece that nobody looks at is left, and so is
+      // one that was refused for good.
+      if (mayPass(fault)) {
+        setTimeout(() => {
+          this.pieces.delete(piece);
+          this.onChange();
+        }, this.restMs);
+      }
       this.onChange();
       throw fault;
     }

@@ -11,6 +11,11 @@ export class Refused extends Error {
   }
 }
 
+// Whether a request that was refused may be answered when it is sent again: no answer, too many, or a server at fault.
+export function mayPass(fault) {
+  return fault instanceof Refused && (fault.status === 0 || fault.status === 429 || fault.status >= 500);
+}
+
 async function check(answer) {
   if (answer.ok) return answer;
   let reason = `HTTP ${answer.status}`;

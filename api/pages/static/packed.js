@@ -29,7 +29,21 @@ class Reader {
   }
 
   need(bytes) {
-    if (this.place + bytes > this.buffer.byteLength) throw new Error("the server sent less than it has announced: load the page again");
+    this.check(this.place + bytes <= this.buffer.byteLength);
+  }
+
+  check(isWhole) {
+    if (!isWhole) throw new Error("the server sent less than it has announced: load the page again");
+  }
+
+  timesFrom(first, n) {
+    this.check(first + n <= this.times.length);
+    return this.times.subarray(first, first + n);
+  }
+
+  timeAt(place) {
+    this.check(place < this.times.length);
+    return this.times[place];
   }
 
   take(Kind, length) {
@@ -43,8 +57,8 @@ class Reader {
 // What is known of a block of samples: its face, their count, their form and their times.
 function readTimes(reader) {
   const [ordinal, n, first, form] = reader.words(4);
-  if (!(form & SCATTERED)) return { ordinal, n, form, pts: reader.times.subarray(first, first + n) };
-  return { ordinal, n, form, pts: Float64Array.from(reader.take(Uint32Array, n), (place) => reader.times[place]) };
+  if (!(form & SCATTERED)) return { ordinal, n, form, pts: reader.timesFrom(first, n) };
+  return { ordinal, n, form, pts: Float64Array.from(reader.take(Uint32Array, n), (place) => reader.timeAt(place)) };
 }
 
 // All times, each once and rising, and a map from ordinal to {pts, score, reason}: times in microseconds, NaN

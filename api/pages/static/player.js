@@ -72,7 +72,9 @@ export class Player {
   }
 
   saySlow() {
-    if (this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA || this.video.error) return;
+    const { readyState, networkState } = this.video;
+    // A browser that asks for nothing more, as one that saves data, does not wait for the store.
+    if (readyState >= HTMLMediaElement.HAVE_CURRENT_DATA || networkState !== HTMLMediaElement.NETWORK_LOADING) return;
     this.say(`Nothing of the video has come from the object store for ${SLOW_MS / 1000} s. It is still waited for.`);
   }
 

@@ -143,7 +143,9 @@ async function openQuality() {
     const said = await getJson(`/r/${facts.analysis}/quality`);
     for (const place of places) place.textContent = said[place.dataset.quality];
   } catch (fault) {
-    for (const place of places) place.textContent = `What its samples were like cannot be shown. ${fault.message}`;
+    // The link to the same without scripts stays behind it.
+    const why = `What its samples were like cannot be shown. ${fault.message}`;
+    for (const place of places) place.prepend(why, document.createElement("br"));
   }
 }
 

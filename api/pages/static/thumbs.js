@@ -1,7 +1,7 @@
 // The frames with the highest scores, cut out of the video by the browser: no picture of a face is stored.
 
 import { takeFace } from "./faces.js";
-import { Refused } from "./net.js";
+import { mayPass } from "./net.js";
 import { paintCells } from "./overlay.js";
 import { findNearest } from "./packed.js";
 
@@ -50,7 +50,7 @@ export class Thumbs {
         this.trouble = null;
         link.dataset.drawn = "";
       } catch (fault) {
-        if (mayPass(fault) && fault !== this.fault && !this.again.has(link)) {
+        if (mayBeDrawn(fault) && fault !== this.fault && !this.again.has(link)) {
           if (fault instanceof VideoFault) this.trouble = fault;
           this.tryAgain(link);
         } else {
@@ -139,9 +139,8 @@ function once(video, name) {
 }
 
 // Browsers say of a store that is away the same as of a video that they cannot read.
-function mayPass(fault) {
-  if (fault instanceof Refused) return fault.status === 0 || fault.status === 429 || fault.status >= 500;
-  return fault instanceof VideoFault;
+function mayBeDrawn(fault) {
+  return fault instanceof VideoFault || mayPass(fault);
 }
 
 function findFace(piece, us, ordinal) {

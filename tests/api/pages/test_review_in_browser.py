@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import struct
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -145,6 +146,28 @@ def test_missing_boxes_are_told_after_the_video_has_come_and_until_they_come(pag
     page.wait_for_function(IS_DRAWN)
 
 
+@pytest.mark.parametrize("status", [403, 404, 409])
+def test_boxes_that_are_refused_for_good_are_not_asked_for_again(page: Page, own: Scene, status: int):
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        body = '{"reason": "NOT_FOUND", "detail": "no boxes"}'
+        route.fulfill(status=status, content_type=PROBLEM, body=body)
+
+    page.clock.install()
+    page.route("**/faces/*", refuse)
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    told = page.locator("#faces-message")
+    expect(told).to_have_text("Boxes and maps cannot be shown. NOT_FOUND: no boxes")
+    expect(page.locator("#sample")).to_have_text("sample 1 of 3")
+    page.clock.fast_forward(60_000)
+    page.keyboard.press(".")  # draws the page anew
+    expect(page.locator("#place-said")).to_have_text("0:01.000, sample 2 of 3")
+    expect(told).to_have_text("Boxes and maps cannot be shown. NOT_FOUND: no boxes")
+    assert len(asked) == 1
+
+
 def test_a_video_that_is_missing_is_still_told_when_boxes_have_come(page: Page, own: Scene):
     page.clock.install()
     page.route("**/video", lambda route: route.fulfill(status=503, content_type=PROBLEM, body=UNANSWERED))
@@ -207,6 +230,21 @@ def test_answers_that_cannot_be_read_are_told_in_plain_words(page: Page, own: Sc
     )
 
 
+def test_scores_of_times_that_did_not_come_are_told(page: Page, own: Scene):
+    def shift(route: Route) -> None:
+        body = bytearray(route.fetch().body())
+        (times,) = struct.unpack_from("<I", body, 12)
+        struct.pack_into("<I", body, 16 + 8 * times + 8, times)  # the first block begins behind the last time
+        route.fulfill(content_type="application/octet-stream", body=bytes(body))
+
+    page.route("**/lanes", shift)
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    expect(page.locator("#timeline-message")).to_have_text(
+        "The scores over time cannot be shown. "
+        "the server sent less than it has announced: load the page again"
+    )
+
+
 def test_scripts_that_do_not_come_are_told(page: Page, own: Scene):
     page.route("**/net.js", lambda route: route.abort())
     enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
@@ -238,6 +276,26 @@ def test_a_store_that_sends_no_video_is_told(page: Page, own: Scene):
     expect(page.locator("#stage-message")).to_have_text(
         "Nothing of the video has come from the object store for 30 s. It is still waited for."
     )
+
+
+# As browsers that save data do: nothing of a video is loaded before it is played.
+LOAD_NOTHING = """document.addEventListener('readystatechange', () => {
+  for (const video of document.querySelectorAll('video')) video.preload = 'none';
+})"""
+
+
+def test_a_store_that_was_asked_for_nothing_is_not_said_to_be_silent(page: Page, own: Scene):
+    page.clock.install()
+    page.add_init_script(LOAD_NOTHING)
+    enter(page, own, UserRole.REVIEWER, f"/r/{own.analysis_id}?t=0")
+    page.wait_for_function(
+        """() => {
+          const video = document.querySelector('video');
+          return video.src && video.networkState === HTMLMediaElement.NETWORK_IDLE;
+        }"""
+    )
+    page.clock.fast_forward(30_000)
+    expect(page.locator("#stage-message")).not_to_contain_text("Nothing of the video has come")
 
 
 # Counts what readers of screens are told from now on.
@@ -273,6 +331,7 @@ def test_keys_that_are_turned_off_stay_off(page: Page, own: Scene):
     take_next(page, own)
     skip, answer = page.locator("#skip"), page.locator("[name=disposition]").first
     expect(skip).to_have_attribute("aria-keyshortcuts", "S")
+    expect(page.locator("#previous")).to_have_attribute("title", "Previous sample (comma)")
     with page.expect_response("**/preferences"):
         page.locator("#shortcuts").click()
     page.reload()
@@ -281,6 +340,8 @@ def test_keys_that_are_turned_off_stay_off(page: Page, own: Scene):
     expect(skip).not_to_have_attribute("aria-keyshortcuts", "S")
     expect(skip).to_have_text("Skip", use_inner_text=True)  # and no key beside it
     boxes = page.locator("#boxes")
+    expect(page.locator("#previous")).to_have_attribute("title", "Previous sample")
+    expect(boxes).to_have_attribute("title", "Face boxes")
     for key in ("1", "b", "Enter"):
         page.keyboard.press(key)
     expect(boxes).to_have_attribute("aria-pressed", "true")

@@ -137,9 +137,13 @@ def test_what_very_many_samples_were_like_comes_after_the_scores(
     )
     page.route("**/quality", lambda route: route.abort())
     page.reload()
-    expect(page.locator("[data-quality='0']")).to_have_text(
+    face = page.locator("[data-quality='0']")
+    expect(face).to_contain_text(
         "What its samples were like cannot be shown. UNREACHABLE: the server cannot be reached"
     )
+    face.get_by_role("link", name="What its samples were like, face 0").click()
+    page.wait_for_url("**?quality=true")
+    expect(page.get_by_text("Median of 3 samples: about 80 px, found with 0.75.")).to_be_visible()
 
 
 def test_scores_and_modules_are_asked_for_once_each(page: Page, crowd: Scene):
