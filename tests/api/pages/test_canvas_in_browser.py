@@ -140,10 +140,12 @@ def test_pressed_buttons_look_pressed_where_colours_are_forced(page: Page):
         return page.locator(name).evaluate("button => getComputedStyle(button).backgroundColor")
 
     page.emulate_media(forced_colors="active")
-    expect(page.locator("#boxes")).to_have_attribute("aria-pressed", "true")
-    assert read_fill("#boxes") != read_fill("#smooth")
-    assert read_fill("#map") == read_fill("#boxes")
-    page.emulate_media(forced_colors="none")
+    try:
+        expect(page.locator("#boxes")).to_have_attribute("aria-pressed", "true")
+        assert read_fill("#boxes") != read_fill("#smooth")
+        assert read_fill("#map") == read_fill("#boxes")
+    finally:
+        page.emulate_media(forced_colors="none")
 
 
 def read_cells(page: Page, row: int, share: float) -> list[Colour]:
@@ -186,8 +188,12 @@ def test_what_one_decides_by_and_the_decision_are_on_one_screen(browser: Browser
         found.get_by_role("button", name="Review the next").click()
         expect(found.locator("#sample")).to_contain_text("sample")
         expect(found.locator("[data-stripe='0'] canvas")).to_be_visible()
-        lanes, bar = found.locator("#timeline").bounding_box(), found.locator("#decision").bounding_box()
+        names = ("#stage", "#timeline", "#decision")
+        picture, lanes, bar = (found.locator(name).bounding_box() for name in names)
+    assert picture is not None
     assert lanes is not None
     assert bar is not None
+    assert picture["y"] >= 0
+    assert picture["y"] + picture["height"] <= lanes["y"]
     assert bar["y"] + bar["height"] <= 900
     assert lanes["y"] + lanes["height"] <= bar["y"]
