@@ -87,7 +87,8 @@ def show_review(
         raise not_found("analysis", analysis_id)
     before = find_item(session, analysis_id, person)
     hidden = before.is_hidden
-    is_measured = quality or sum(track.frame_count for track in evidence.tracks) <= MEASURED_MAX
+    # Of the whole video: the page shows no more than some of its faces, and all of them are measured.
+    is_measured = quality or evidence.analysis.faces_detected <= MEASURED_MAX
     spans = review_words.list_spans(evidence.segments)
     said = _list_said(session, person, analysis_id, before)
     refs = find_places(session, services.settings.bucket, person.tenant_id, evidence.video.id)
