@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from sqlalchemy.orm import Session
@@ -96,23 +96,15 @@ def show_review(
         request,
         "review.html",
         policy=write_policy(media=find_origins(services, refs)),
+        **_word_evidence(evidence),
         evidence=evidence,
         facts=json.dumps(write_facts(evidence, spans, before, said.notes)),
-        headline=review_words.say_headline(evidence),
-        tone=review_words.TONES[evidence.judgement.verdict.value],
         name=name_video(session, evidence.video),
         hidden=hidden,
         spans=[] if hidden else spans,
         tracks=review_words.list_tracks(evidence.tracks, is_hidden=hidden),
         quality=say_quality(session, evidence) if is_measured and not hidden else None,
-        why=review_words.say_why(evidence),
-        warnings=review_words.list_warnings(evidence.analysis),
-        card=review_words.list_card(evidence.card),
-        missing=review_words.list_missing(evidence.card),
-        video_facts=review_words.list_video_facts(evidence.video, evidence.sources),
         map_note=review_words.say_maps(describe_maps(session, analysis_id)),
-        base_rates=review_words.make_base_rates(),
-        colours=review_words.TRACK_COLOURS,
         said=said,
         preferences=load_preferences(session, person.id),
         duration_us=find_duration(evidence),
@@ -125,6 +117,21 @@ def show_review(
     )
     _keep_sighting(services, person, analysis_id, is_hidden=hidden)
     return page
+
+
+def _word_evidence(evidence: Evidence) -> dict[str, Any]:
+    """Return what the page says of an analysis, the same to whoever looks."""
+    return {
+        "headline": review_words.say_headline(evidence),
+        "tone": review_words.TONES[evidence.judgement.verdict.value],
+        "why": review_words.say_why(evidence),
+        "warnings": review_words.list_warnings(evidence.analysis),
+        "card": review_words.list_card(evidence.card),
+        "missing": review_words.list_missing(evidence.card),
+        "video_facts": review_words.list_video_facts(evidence.video, evidence.sources),
+        "base_rates": review_words.make_base_rates(),
+        "colours": review_words.TRACK_COLOURS,
+    }
 
 
 def write_facts(
