@@ -61,8 +61,9 @@ def spares_of(pid: int) -> list[psutil.Process]:
 
 
 def wait_for_spare(pid: int) -> psutil.Process:
-    """The child that waits for a call, once it is the only one."""
+    """The child that waits for a call, once it is the only one and the zygote that forked it sleeps."""
     wait_until(lambda: list(children_of(pid).values()) == [SPARE_NAME])
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_SLEEPING)
     return spares_of(pid)[0]
 
 
