@@ -36,7 +36,9 @@ _CONFLICTS = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
 _UNAVAILABLE_CODES = frozenset({"55P03", "25006"})
 _PAUSE_S = 0.02
-_CONNECT_TIMEOUT_S = 5
+CONNECT_S = 15
+"""For a server to take a connection: on a busy machine it may need seconds to start the process of one."""
+_CONNECT_SHARE, _CONNECT_LEAST_S = 1 / 3, 5
 SILENCE_S = 65.0
 _STATEMENT_SHARE = (
     0.9  # of the silence, so that a server that works says itself that a statement took too long
@@ -173,7 +175,7 @@ def open_database(
         connections_max: at most so many at once.
         wait_s: how long who needs one more waits for it.
         silence_s: how long an answer is waited for, whatever has become of the server. A statement has nine
-            tenths of it.
+            tenths of it, a new connection a third, but from 5 to 15 seconds.
         application: shown in pg_stat_activity.
         is_fleet: for a process that serves all tenants. Its connections see all rows from their start, which
             saves a statement in each transaction; one that names a tenant sees those of the tenant alone.
@@ -184,7 +186,7 @@ def open_database(
         max_overflow=0,
         pool_timeout=wait_s,
         connect_args={
-            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "connect_timeout": choose_connect_s(silence_s),
             "application_name": application,
             "options": _session_options(silence_s, _FLEET_VALUES if is_fleet else _CALLER_VALUES),
             **_DEAD_PEER,
@@ -206,6 +208,11 @@ def open_database(
     event.listen(pool, "do_connect", connect)
     event.listen(pool, "checkout", look_at)
     return Database(pool, sessionmaker(pool, expire_on_commit=False), is_fleet)
+
+
+def choose_connect_s(silence_s: float) -> int:
+    """Return how long a new connection is waited for, in seconds, by whoever waits so long for an answer."""
+    return round(min(CONNECT_S, max(_CONNECT_LEAST_S, silence_s * _CONNECT_SHARE)))
 
 
 def _is_alive(pool: Engine, connection: Any) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from fakesieve.database import Database, parse_url, translate_errors
+from fakesieve.database import CONNECT_S, Database, parse_url, translate_errors
 from fakesieve.errors import RequestRefused, SetupRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.partitions import make_partitions
@@ -111,7 +111,7 @@ def _is_back(before: str | None, target: str) -> bool:
 
 @contextmanager
 def _connect(url: str) -> Generator[Connection]:
-    pool = create_engine(parse_url(url), poolclass=NullPool, connect_args={"connect_timeout": 5})
+    pool = create_engine(parse_url(url), poolclass=NullPool, connect_args={"connect_timeout": CONNECT_S})
     try:
         with translate_errors(), pool.connect() as connection:
             yield connection

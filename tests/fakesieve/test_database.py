@@ -8,7 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from fakesieve.database import RUNS_MAX, Database, is_unavailable, open_database
+from fakesieve.database import (
+    RUNS_MAX,
+    SILENCE_S,
+    Database,
+    choose_connect_s,
+    is_unavailable,
+    open_database,
+)
 from fakesieve.embedded.ports import find_ports
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import SetupRefused, TransactionConflict, Unavailable
@@ -192,6 +199,13 @@ def test_a_server_that_vanishes_is_found_out_within_a_lease(database: Database) 
         asked["keepalives_interval"]
     )
     assert silent_s <= 30
+
+
+@pytest.mark.parametrize(("silence_s", "connect_s"), [(SILENCE_S, 15), (30.0, 10), (6.0, 5)])
+def test_a_command_waits_longer_for_a_connection_than_a_host_that_holds_leases(
+    silence_s: float, connect_s: int
+) -> None:
+    assert choose_connect_s(silence_s) == connect_s
 
 
 @pytest.fixture
