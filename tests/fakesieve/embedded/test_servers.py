@@ -15,6 +15,7 @@ from redis.retry import Retry
 from fakesieve.embedded.postgres import APP_ROLE, FLEET_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.embedded.valkey import ValkeyServer
+from tests.waiting import wait_until
 
 
 def listens(port: int) -> bool:
@@ -55,6 +56,17 @@ def test_postgres_times_are_utc_and_its_order_is_of_code_points(postgres: Postgr
         rows = connection.execute("SELECT x FROM (VALUES ('a'), ('B'), ('é')) AS t(x) ORDER BY x").fetchall()
     assert zone == "UTC"
     assert [row[0] for row in rows] == ["B", "a", "é"]
+
+
+def test_a_statement_that_took_long_is_logged_without_what_it_was_about(postgres: PostgresServer) -> None:
+    log = postgres.folder / "postgres.log"
+    with postgres.connect() as connection:
+        connection.execute("SET log_min_duration_statement = 0")  # from now on any time is long
+        connection.execute("SELECT length(%s) AS first_of_two", ("holiday.mp4",))
+        connection.execute("SELECT 2 AS second_of_two")
+    wait_until(lambda: "second_of_two" in log.read_text())
+    assert "first_of_two" in log.read_text()
+    assert "holiday.mp4" not in log.read_text()
 
 
 def test_postgres_keeps_its_data_its_address_and_its_passwords(servers_folder: Path) -> None:
