@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer import Exit
 
+from engine.result_forms import round_number
 from fakesieve.__main__ import main
-from fakesieve.cli.demo_fleet import compare, start_fleet
+from fakesieve.cli.demo_fleet import TOLERANCE, compare, start_fleet
 from fakesieve.embedded.run_folder import RunFolder, is_alive
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -35,6 +36,13 @@ def test_documents_are_compared_down_to_each_face(
     one: dict[str, object], other: dict[str, object], difference: float
 ) -> None:
     assert compare(one, other) == difference
+
+
+def test_a_score_may_be_rounded_up_here_and_down_there_and_no_more() -> None:
+    raws = [0.1234565 + shift for shift in (-1e-7, 1e-7)]
+    one, other = (document(round_number(raw)) for raw in raws)
+    assert 0 < compare(one, other) <= TOLERANCE
+    assert compare(document(0.123456), document(0.123458)) > TOLERANCE
 
 
 def test_without_clips_it_says_how_to_make_them(
