@@ -21,7 +21,8 @@ from fakesieve.reasons import Reason
 from fakesieve.supervise import Supervisor
 
 _LOOK_S = 0.2
-_DETACH_S = 180.0
+# More than the starts of all parts may take together. One that does not get there ends the fleet by itself.
+_DETACH_S = 600.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
