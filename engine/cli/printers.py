@@ -50,20 +50,25 @@ def _put(text: str) -> None:
 
 
 class JsonPrinter:
-    """An array of documents, also of one or none: a reader need not know how many there are."""
+    """An array of documents, also of one or none: a reader need not know how many there are.
+
+    It is opened at once. So it can be ended at any moment: an interruption may come after a document was
+    printed and before that could be noted.
+    """
 
     def __init__(self, *, with_patches: bool) -> None:
-        self._with_patches, self._count = with_patches, 0
+        self._with_patches, self._between = with_patches, ""
+        _put("[")
 
     def add(self, result: ScanResult) -> None:
         """Print one document."""
         document = dump_document(build_document(result, with_patches=self._with_patches), indent=1)
-        _put(("," if self._count else "[") + "\n" + document)
-        self._count += 1
+        _put(self._between + "\n" + document)
+        self._between = ","
 
     def close(self) -> None:
         """End the array."""
-        _put("\n]\n" if self._count else "[]\n")
+        _put("\n]\n")
 
 
 class JsonLinesPrinter:

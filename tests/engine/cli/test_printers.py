@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -47,6 +48,29 @@ def test_a_reader_that_went_away_is_no_fault_of_ours(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "stdout", FullStdout(errno.EPIPE))
     with pytest.raises(BrokenPipeError):
         print_nothing("csv")
+
+
+class InterruptedStdout(io.StringIO):
+    """Somebody presses Ctrl-C when the first document has just been written."""
+
+    is_over = False
+
+    def flush(self) -> None:
+        if "{" in self.getvalue() and not self.is_over:
+            self.is_over = True
+            raise KeyboardInterrupt
+
+
+def test_an_array_that_is_interrupted_right_behind_a_document_can_be_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = InterruptedStdout()
+    monkeypatch.setattr(sys, "stdout", written)
+    printer = JsonPrinter(with_patches=False)
+    with pytest.raises(KeyboardInterrupt):
+        printer.add(make_failed_result())
+    printer.close()
+    assert len(json.loads(written.getvalue())) == 1
 
 
 @pytest.mark.parametrize("make_printer", [CsvPrinter, lambda: TablePrinter("made")], ids=["csv", "table"])
