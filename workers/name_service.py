@@ -42,9 +42,16 @@ class NameService:
 
     def _find(self, host: str, port: int, answer: Future[Sequence[str]]) -> None:
         try:
-            answer.set_result(self._ask(host, port))
+            found = self._ask_system(host, port)
         except (OSError, ValueError) as fault:  # of which UnicodeError is one
             answer.set_exception(fault)
+        else:
+            answer.set_result(found)
+
+    def _ask_system(self, host: str, port: int) -> Sequence[str]:
+        """Look a name up, and make its place free for another one before anybody hears the answer."""
+        try:
+            return self._ask(host, port)
         finally:
             with self._lock:
                 del self._asked[host, port]
