@@ -34,6 +34,7 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.records.revision import migrate_database
 from tests.chaos.fault_proxy import FaultProxy
+from tests.chaos.points import Points
 from tests.flaky_s3 import FlakyS3
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -58,8 +59,6 @@ TIMES = {
     "FAKESIEVE_LOG_LEVEL": "debug",
     "CHAOS_VISIBILITY_S": "3",
 }
-HOOKS = Path(__file__).resolve().parent / "hooks"
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -99,7 +98,8 @@ class Stack:
         self.folder = Path(tempfile.mkdtemp(prefix="fakesieve-chaos-"))
         self.folder.chmod(0o755)
         self._exits.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        for name in ("armed", "met", "modes", "saw", "logs", "scratch"):
+        self._points = Points(self.folder)
+        for name in ("logs", "scratch"):
             (self.folder / name).mkdir()
         self._keeper = _Keeper(self.roles)
         self._exits.callback(self._keeper.end)
@@ -178,6 +178,7 @@ class Stack:
         return (
             inherited
             | TIMES
+            | self._points.environment
             | {
                 "FAKESIEVE_DATABASE_URL": database.render_as_string(hide_password=False),
                 "FAKESIEVE_BROKER_URL": broker,
@@ -186,8 +187,6 @@ class Stack:
                 "FAKESIEVE_S3_SECRET_KEY": self.seaweed.secret_key,
                 "FAKESIEVE_BUCKET": BUCKET,
                 "FAKESIEVE_SCRATCH_DIR": str(self.folder / "scratch"),
-                "CHAOS_FOLDER": str(self.folder),
-                "PYTHONPATH": f"{HOOKS}{os.pathsep}{CHECKOUT}",  # this code, whatever is installed
             }
         )
 
@@ -271,21 +270,15 @@ class Stack:
 
     def arm(self, point: str, action: str, job_id: str = "") -> None:
         """Have the next process that comes to a point (with this job) do something."""
-        name = f"{point}@{job_id}" if job_id else point
-        draft = self.folder / f".{name}"
-        draft.write_text(action)
-        draft.rename(self.folder / "armed" / name)
+        self._points.arm(point, action, job_id)
 
     def find_met(self, point: str, job_id: str = "") -> list[int]:
         """Process ids that have met what was armed."""
-        name = f"{point}@{job_id}" if job_id else point
-        return [int(path.name.rsplit(".", 2)[1]) for path in (self.folder / "met").glob(f"{name}.*")]
+        return self._points.find_met(point, job_id)
 
     def release(self, point: str, job_id: str = "") -> None:
         """Let go of who is held at a point, and disarm it."""
-        name = f"{point}@{job_id}" if job_id else point
-        for path in ((self.folder / "armed" / name), *(self.folder / "met").glob(f"{name}.*")):
-            path.unlink(missing_ok=True)
+        self._points.release(point, job_id)
 
     def set_mode(self, name: str, *, is_on: bool) -> None:
         """Switch a mode on or off."""

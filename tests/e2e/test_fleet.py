@@ -22,6 +22,7 @@ from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import load_analysis
+from tests.chaos.points import Points
 from tests.collectors import Collector, SeenSpan, collecting
 from tests.e2e.fleet import FleetProcesses, find_descendants, find_inference, still_running
 from tests.tolerance import FLEET_SCORE
@@ -29,7 +30,7 @@ from tests.waiting import PATIENCE_S
 from tests.workers.conftest import draw_face
 from workers.trace_ids import root_span_id, trace_id
 
-LEASE_S = 12  # a busy machine may pause a host for some seconds, which must not cost it its lease here
+LEASE_S = 40  # a busy machine may pause a host for ten seconds, which must not cost it its lease here
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +41,26 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
+def all_points(tmp_path_factory: pytest.TempPathFactory) -> Points:
+    """Where the processes of this fleet look for what is armed."""
+    return Points(tmp_path_factory.mktemp("points"))
+
+
+@pytest.fixture
+def points(all_points: Points) -> Iterator[Points]:
+    """By them a worker is held in the middle of a video, however slow the test is. It is let go after it."""
+    yield all_points
+    all_points.release("decoding")
+
+
+@pytest.fixture(scope="module")
 def fleet(
     postgres: PostgresServer,
     migrated_database: str,
     valkey: ValkeyServer,
     s3: SeaweedServer,
     collector: Collector,
+    all_points: Points,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[FleetProcesses]:
     """A database, a broker's numbered part and a bucket of our own; a relay and a reconciler."""
@@ -54,7 +69,7 @@ def fleet(
     database = open_database(postgres.url(database=name))
     objects = S3Objects(S3Options(s3.endpoint, s3.access_key, s3.secret_key))
     objects.make_bucket(bucket)
-    environment = {
+    environment = all_points.environment | {
         "FAKESIEVE_DATABASE_URL": postgres.url(database=name),
         "FAKESIEVE_BROKER_URL": valkey.url.removesuffix("/0") + "/7",
         "FAKESIEVE_S3_ENDPOINT": s3.endpoint,
@@ -86,14 +101,16 @@ def fleet(
 
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A minute of one face, 60 samples: long enough to be caught in the middle."""
+    """A minute of one face, 60 samples: several groups of them."""
     return draw_face(tmp_path_factory.mktemp("long") / "long.mp4", seed=5, frames=240, rate=4)
 
 
-def screening(fleet: FleetProcesses, job_id: str) -> bool:
-    """Whether a worker has the job's first shard."""
-    shard = fleet.read_shard(job_id, 1)
-    return shard is not None and shard.state is ShardState.LEASED
+def catch(fleet: FleetProcesses, points: Points, clip: Path) -> str:
+    """Submit a video and return its job once a worker is held in the middle of it."""
+    points.arm("decoding", "hold")
+    job_id = fleet.submit(clip)
+    fleet.wait(lambda: points.find_met("decoding"))
+    return job_id
 
 
 def count_rows(fleet: FleetProcesses, job_id: str) -> tuple[int, int]:
@@ -165,34 +182,43 @@ def test_submitted_clip_ends_with_the_verdict_of_a_scan(
     assert root.attributes["fakesieve.reason"] == "NOT_VIDEO"
 
 
-def test_killed_worker_costs_an_attempt_and_no_record(fleet: FleetProcesses, long_clip: Path) -> None:
+def test_killed_worker_costs_an_attempt_and_no_record(
+    fleet: FleetProcesses, points: Points, long_clip: Path
+) -> None:
     worker = fleet.ensure_worker()
-    job_id = fleet.submit(long_clip)
-    fleet.wait(lambda: screening(fleet, job_id))
+    job_id = catch(fleet, points, long_clip)
     children = find_descendants(worker)
     assert len(children) >= 2  # the sandbox and the inference process at least
     fleet.kill(worker)
     assert fleet.read(job_id).state is JobState.RUNNING
     fleet.wait(lambda: not still_running(children))
 
+    points.release("decoding")
+    points.arm("decoding", "hold")
     other = fleet.ensure_worker()
     # It ends the leases of the dead one.
     fleet.wait(lambda: any("host.buried" in log.read_text() for log in fleet.logs.iterdir()))
-    fleet.wait(lambda: screening(fleet, job_id) and fleet.read_shard(job_id, 1).fence == 2)
+    fleet.wait(lambda: points.find_met("decoding"))
+    assert fleet.read_shard(job_id, 1).fence == 2
     os.kill(find_inference(other), signal.SIGKILL)  # costs neither the shard nor an attempt
+    points.release("decoding")
     job = fleet.wait_ended(job_id)
     assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
     assert count_rows(fleet, job_id) == (1, 1)
     assert fleet.read_shard(job_id, 1).attempts == 2, fleet.read_logs()
 
 
-def test_stopped_worker_gives_back_and_costs_no_attempt(fleet: FleetProcesses, tmp_path: Path) -> None:
+def test_stopped_worker_gives_back_and_costs_no_attempt(
+    fleet: FleetProcesses, points: Points, tmp_path: Path
+) -> None:
     clip = draw_face(tmp_path / "drained.mp4", seed=9, frames=240, rate=4)
     worker = fleet.ensure_worker()
-    job_id = fleet.submit(clip)
-    fleet.wait(lambda: screening(fleet, job_id))
+    job_id = catch(fleet, points, clip)
     children = find_descendants(worker)
     worker.send_signal(signal.SIGTERM)
+    # It has told its work to end at its next step.
+    fleet.wait(lambda: any("host.giving_back" in log.read_text() for log in fleet.logs.iterdir()))
+    points.release("decoding")
     assert worker.wait(PATIENCE_S) == 0, fleet.read_logs()
     shard = fleet.read_shard(job_id, 1)
     assert (shard.state, shard.attempts, shard.deliveries) == (ShardState.PENDING, 0, 1), fleet.read_logs()
