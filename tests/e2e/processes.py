@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from tests.waiting import PATIENCE_S
 
@@ -31,11 +32,11 @@ def run(
 _SET_SIGNAL = signal.signal  # tests that run commands in their own process replace it
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
+def start(*arguments: object, stdout: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start a command in a session of its own, so that signals reach it alone."""
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

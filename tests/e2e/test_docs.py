@@ -36,6 +36,7 @@ from tests.e2e.blocks import (
     read_blocks,
     read_lines,
 )
+from tests.waiting import PATIENCE_S
 from workers.input_limits import SETTINGS
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<picture>[^)\s]+)\)")
@@ -211,7 +212,7 @@ def help_texts() -> dict[str, str]:
         [sys.executable, "-c", TELL_HELP],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         check=False,
         env={"PATH": "", "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
     )

@@ -75,17 +75,20 @@ def test_names_of_every_kind_are_answered_and_shown_harmless(model: Path, tmp_pa
 def test_a_stopped_scan_leaves_no_process_and_no_half_file(
     model: Path, clip: Path, tmp_path: Path, number: int, code: int
 ) -> None:
-    arguments = ("scan", *[clip] * 6, "--model", model, "--overlay", "--out", tmp_path, "--jobs", 2, "--json")
-    process = start(*arguments)
-    wait_until(lambda: (tmp_path / "clip.mp4.json").exists() or process.poll() is not None)
+    out, count = tmp_path / "out", 60  # enough for a minute and more: it is at work when the signal comes
+    arguments = ("scan", *[clip] * count, "--model", model, "--overlay", "--out", out, "--jobs", 2, "--json")
+    # Not to a pipe: it would wait for a reader in the middle of a document.
+    with (tmp_path / "stdout").open("w") as stdout:
+        process = start(*arguments, stdout=stdout)
+    wait_until(lambda: (out / "clip.mp4.json").exists() or process.poll() is not None)
     children = descendants(process.pid)
     assert children
     process.send_signal(number)
-    out, _ = process.communicate(timeout=PATIENCE_S)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code
-    assert len(json.loads(out)) < 6
+    assert len(json.loads((tmp_path / "stdout").read_text())) < count
     wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()])
-    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    assert [path.name for path in out.iterdir() if "partial" in path.name] == []
 
 
 def test_a_scan_that_is_stopped_while_it_loads_says_nothing(model: Path, clip: Path) -> None:
@@ -98,7 +101,8 @@ def test_a_scan_that_is_stopped_while_it_loads_says_nothing(model: Path, clip: P
 
 
 def test_a_reader_that_goes_away_does_not_leave_children(model: Path, clip: Path) -> None:
-    process = start("scan", *[clip] * 3, "--model", model, "--jsonl", "--max-samples", 8)
+    # More than a pipe takes, so that it cannot have ended before its reader goes.
+    process = start("scan", *[clip] * 100, "--model", model, "--jsonl", "--max-samples", 8)
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
