@@ -273,5 +273,8 @@ def find_inference(host_pid: int) -> int | None:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped by SIGSTOP."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it was killed, and its keeper has seen its end
+        return False
+    return stat.rpartition(")")[2].split()[0] == "T"

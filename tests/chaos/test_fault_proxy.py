@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.fault_proxy import COMMIT, FaultProxy
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -75,6 +75,7 @@ def test_swallowed_connection_stays_half_open_after_the_fault(proxy: FaultProxy)
         old.settimeout(0.3)
         with pytest.raises(TimeoutError):
             ask(old, b"b")
+        wait_until(lambda: proxy.counts.swallowed == 1)  # or it would come to the proxy after the fault
         proxy.heal()
         with pytest.raises(TimeoutError):
             ask(old, b"c")
