@@ -10,6 +10,7 @@ from fakesieve.jobs.rows import Refusal
 from fakesieve.jobs.states import Lane
 from fakesieve.metrics_server import serve_metrics
 from fakesieve.reasons import Reason
+from tests.waiting import PATIENCE_S
 from workers.inference_wire import Answer
 from workers.metrics import FleetMetrics
 from workers.retry import Action, RetryDecision
@@ -88,10 +89,10 @@ def test_figures_are_served_over_http():
     with (
         capture_logs() as logs,
         serve_metrics(metrics.registry, 0, "127.0.0.1") as port,
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer,
     ):
         assert b"fakesieve_running 0.0" in answer.read()
     (told,) = logs
     assert (told["event"], told["port"]) == ("metrics.served", port)  # which nobody else knows, of 0
     with pytest.raises(OSError):  # noqa: PT011 - whatever the system says of a closed port
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S)

@@ -142,6 +142,7 @@ def test_the_role_of_the_fleet_may_make_the_months(database):
         )
 
     with database.transaction(tenant_id=None) as session:
+        make_partitions(session, MONTHS_AHEAD)  # the tables may have been made in the month before
         before = session.scalar(MONTHS)
     Reconciler(SqlJobStore(database), JobLimits(), upkeep=upkeep).take_turn()
     with database.transaction(tenant_id=None) as session:

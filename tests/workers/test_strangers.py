@@ -17,7 +17,7 @@ from fakesieve.embedded.valkey import ValkeyServer
 from fakesieve.ids import IdPrefix, new_id
 from fakesieve.jobs.rows import ShardKey
 from fakesieve.jobs.states import Lane
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from workers.app import make_app
 from workers.doorbell import CeleryDoorbell
 from workers.strangers import find_fault
@@ -181,7 +181,7 @@ def test_worker_outlives_whatever_lies_in_its_queue(
             assert worker.poll() is None
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(PATIENCE_S)
     lines = [
         line for line in (tmp_path / "out").read_text().splitlines() if line.startswith(("refused", "rung"))
     ]
