@@ -31,6 +31,8 @@ METRICS_PORT = "FAKESIEVE_METRICS_PORT"
 # The tenant of a machine of one's own may name whatever lies in its bucket.
 PLACES = (f"s3://{BUCKET}/",)
 _DRAIN = "FAKESIEVE_DRAIN_S"
+# Nobody waits behind a start. What has a table locked then is upkeep of the server, which lets go of it soon.
+_LOCK_MS = 60_000
 # For a worker that has given everything back, or has not and ends all the same, to end its other processes.
 _MARGIN_S = 20.0
 
@@ -53,7 +55,7 @@ class Fleet:
         for server in (postgres, valkey, seaweed):
             self._start_server(supervisor, server)
             tell(f"{server.name} listens on {server.address}")
-        migrate_database(postgres.url(OWNER_ROLE))
+        migrate_database(postgres.url(OWNER_ROLE), lock_timeout_ms=_LOCK_MS)
         make_bucket(seaweed)
         values = {
             "FAKESIEVE_DATABASE_URL": postgres.url(),
