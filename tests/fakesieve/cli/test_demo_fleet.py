@@ -121,9 +121,12 @@ def test_what_ends_the_fleet_is_not_ended_by_an_interruption(calls: Path) -> Non
     assert [line.split()[0] for line in calls.read_text().splitlines()] == ["up", "down"]
 
 
-# The real commands over a fleet without servers: one program, which gets ready only when it is told to.
+# The real commands over a fleet without servers: one program, which gets ready only when it is told to. What
+# ends the fleet waits for the second interruption, which would meet another program if it came later.
 BARE = """
-import sys, time
+import pathlib, sys, time
+while "down" in sys.argv and not pathlib.Path(__file__).with_name("interrupted").exists():
+    time.sleep(0.02)
 from fakesieve.__main__ import main
 from fakesieve.cli import up
 from fakesieve.cli.demo_fleet import start_fleet
@@ -178,7 +181,8 @@ def test_an_interruption_ends_the_fleet_whenever_it_comes(tmp_path: Path, moment
             os.killpg(process.pid, signal.SIGINT)
         wait_until(lambda: b"$ fakesieve down" in log.read_bytes(), log.read_text)
         os.killpg(process.pid, signal.SIGINT)
+        (tmp_path / "interrupted").touch()
         process.wait(PATIENCE_S)
     assert process.returncode == (143 if moment == "starting" else 130), log.read_text()
     assert not [role for role, pid in pids.items() if is_alive(pid)]
-    assert {each.name for each in tmp_path.iterdir()} == {program.name, log.name}
+    assert {each.name for each in tmp_path.iterdir()} == {program.name, log.name, "interrupted"}
