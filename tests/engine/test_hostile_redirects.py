@@ -5,6 +5,7 @@ import io
 import os
 import py_compile
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -106,6 +107,25 @@ def test_watch_and_counter_would_have_noticed(corpus: Corpus, server: HitCounter
     assert watch.touched() == {corpus.outside.name}
     assert server.paths[-1] == "/control"
     watch.close()
+
+
+def test_threads_that_a_look_starts_are_watched_and_those_of_others_are_not(tmp_path: Path) -> None:
+    may_go, ours, theirs = threading.Event(), tmp_path / "ours", tmp_path / "theirs"
+
+    def write_theirs() -> None:
+        assert may_go.wait(PATIENCE_S)
+        theirs.write_bytes(b"x")
+
+    others = threading.Thread(target=write_theirs)
+    others.start()
+    with DeedsOfThisProcess().watch() as seen:
+        may_go.set()
+        others.join()
+        started = threading.Thread(target=ours.write_bytes, args=(b"x",))
+        started.start()
+        started.join()
+    assert theirs.exists()
+    assert seen == {("open", str(ours))}
 
 
 def test_what_is_written_beside_the_packages_would_be_seen_and_bytecode_is_not(

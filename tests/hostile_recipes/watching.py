@@ -97,10 +97,15 @@ class ReadWatch:
 
 
 class DeedsOfThisProcess:
-    """Files opened, connections made and programs started by Python code of this process while watched."""
+    """Files opened, connections made and programs started by Python code of this process while watched.
+
+    What threads do that ran before is their own business: servers and keepers of other tests live as long as
+    the process.
+    """
 
     def __init__(self) -> None:
         self._is_on = False
+        self._others: set[int | None] = set()
         self._seen: set[tuple[str, str]] = set()
         self._written: set[str] = set()
         sys.addaudithook(self._note)  # for good: a hook cannot be taken back
@@ -108,6 +113,8 @@ class DeedsOfThisProcess:
     def _note(self, event: str, arguments: tuple) -> None:
         # A number is a descriptor of what was opened before.
         if not self._is_on or event not in _DEEDS or isinstance(arguments[0], int):
+            return
+        if threading.get_native_id() in self._others:
             return
         if event != "open":
             self._seen.add((event, str(arguments[0])))
@@ -124,6 +131,7 @@ class DeedsOfThisProcess:
         Nor is told what the interpreter itself writes there, the bytecode of modules; other writes are. Nor
         ``/dev/null``: a child is given it while the sandbox tries its own doors.
         """
+        self._others = {each.native_id for each in threading.enumerate()} - {threading.get_native_id()}
         seen, written = self._seen, self._written = set[tuple[str, str]](), set[str]()
         self._is_on = True
         try:
