@@ -104,6 +104,15 @@ def test_every_page_is_reachable_from_the_readme() -> None:
     assert [str(p.relative_to(ROOT)) for p in PAGES if p not in seen] == []
 
 
+def test_each_decision_is_listed_under_its_title() -> None:
+    folder = ROOT / "docs/decisions"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", text, re.MULTILINE)
+    pages = sorted(folder.glob("[0-9]*.md"))
+    titles = [page.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for page in pages]
+    assert sorted(listed) == [(title, page.name) for title, page in zip(titles, pages, strict=True)]
+
+
 def test_the_reasons_page_lists_exactly_the_reasons_of_the_code() -> None:
     text = (ROOT / "docs/reference/reasons.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
