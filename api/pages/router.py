@@ -46,11 +46,7 @@ class OpenRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             try:
                 await self.admit(request)
-                # The transaction ends after the answer was made, so the turn ends with it.
-                stack = cast("AsyncExitStack", request.scope["fastapi_function_astack"])
-                await stack.enter_async_context(self.take_turn(request))
-                request.state.has_begun = True
-                answer = await handle(request)
+                answer = await self._do(request, handle)
             except _Stranger:
                 answer = _ask_in(request)
             except (Problem, FleetError, RequestValidationError, HTTPException) as fault:
@@ -58,6 +54,18 @@ class OpenRoute(APIRoute):
             return guard(request, answer)
 
         return guarded
+
+    async def _do(self, request: Request, handle: Handler) -> Response:
+        """Do what is asked for in a turn. A refusal on the way undoes what was written, as any error does.
+
+        The framework would end the transaction behind the page of the refusal, without knowing of one.
+        """
+        async with AsyncExitStack() as stack:
+            # The transaction ends after the answer was made, so the turn ends with it.
+            request.scope["fastapi_function_astack"] = stack
+            await stack.enter_async_context(self.take_turn(request))
+            request.state.has_begun = True
+            return await handle(request)
 
     async def admit(self, request: Request) -> None:
         """Read the form of a request that changes something, and refuse one that no page of ours sent."""

@@ -8,8 +8,13 @@ from fastapi.testclient import TestClient
 
 from api.pages.files import FILES
 from api.pages.pages import ROUTERS
+from api.pages.people import PersonDep
+from api.pages.router import PageRouter, PageTransaction
 from api.pages.templates import PLACES
+from api.problems import Problem
 from fakesieve.database import Database
+from fakesieve.reasons import Reason
+from fakesieve.records.audit import list_audit, record_audit
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import Scene, enter, find_token, make_scene
 
@@ -149,3 +154,21 @@ def test_a_page_that_is_not_there_says_so_in_words(client: TestClient, scene: Sc
     assert answer.status_code == 404
     assert "This page cannot be shown" in answer.text
     assert "there is no analysis ana_none" in answer.text
+
+
+def test_a_refusal_undoes_what_was_written_before_it(
+    client: TestClient, app: FastAPI, scene: Scene, module_database: Database
+):
+    router = PageRouter()
+
+    @router.get("/writes-and-refuses")
+    def write_and_refuse(person: PersonDep, session: PageTransaction) -> None:  # pyright: ignore[reportUnusedFunction] - the router has it
+        record_audit(session, tenant_id=person.tenant_id, actor=person.id, action="key.created", subject="x")
+        raise Problem(Reason.STATE_CONFLICT, "refused after all")
+
+    app.include_router(router)
+    enter(client, scene, UserRole.VIEWER)
+    refused = client.get("/writes-and-refuses")
+    assert (refused.status_code, "refused after all" in refused.text) == (409, True)
+    with module_database.transaction(tenant_id=scene.tenant_id) as session:
+        assert [each for each in list_audit(session) if each.subject == "x"] == []
