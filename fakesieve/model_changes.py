@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.model_lists import ModelLine, roll_back, set_alias
+from fakesieve.records.model_lists import ModelLine, WayBack, find_way_back, roll_back, set_alias
 from fakesieve.values.models import ModelAlias
 from fakesieve.values.webhooks import EventType
 from fakesieve.webhooks.events import record_event
@@ -20,13 +20,25 @@ def change_alias(session: Session, tenant_id: str, line: ModelLine, alias: Model
     return True
 
 
-def go_back(session: Session, tenant_id: str, alias: ModelAlias, *, actor: str) -> str:
-    """Use the model before again and return its id. Raises RequestRefused (STATE_CONFLICT) without one."""
-    model_id = roll_back(session, tenant_id, alias, actor=actor)
-    if model_id is None:
-        raise RequestRefused(Reason.STATE_CONFLICT, f"no model was {alias} before", "promote one")
-    _tell(session, tenant_id, model_id, alias, actor)
-    return model_id
+def foresee_back(session: Session, tenant_id: str, alias: ModelAlias) -> WayBack:
+    """Say what ``go_back`` would do, and do nothing. Raises RequestRefused (STATE_CONFLICT) as it does."""
+    way = find_way_back(session, tenant_id, alias)
+    if way is None:
+        raise _refuse_back(alias)
+    return way
+
+
+def go_back(session: Session, tenant_id: str, alias: ModelAlias, *, actor: str) -> WayBack:
+    """Use the model before again and say which. Raises RequestRefused (STATE_CONFLICT) without one."""
+    way = roll_back(session, tenant_id, alias, actor=actor)
+    if way is None:
+        raise _refuse_back(alias)
+    _tell(session, tenant_id, way.to_id, alias, actor)
+    return way
+
+
+def _refuse_back(alias: ModelAlias) -> RequestRefused:
+    return RequestRefused(Reason.STATE_CONFLICT, f"no model was {alias} before", "promote one")
 
 
 def _tell(session: Session, tenant_id: str, model_id: str, alias: ModelAlias, actor: str) -> None:

@@ -337,7 +337,8 @@ def promote(page: Page) -> tuple[str, str]:
     ]
     now = next(address for address, hosts in rows if hosts != "0")
     before = next(address for address, hosts in rows if hosts == "0")
-    for address, use in ((now, "champion"), (before, "challenger")):
+    # The earlier one is the champion first, so that there is one to go back to.
+    for address, use in ((before, "champion"), (now, "champion"), (before, "challenger")):
         page.goto(f"{address}/promote?alias={use}")
         page.get_by_role("button", name=f"Use it as {use}").click()
         page.wait_for_url("**done=promoted**")

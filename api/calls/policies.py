@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from api.calls.bodies import write_body
 from api.calls.paths import fill_path
 from api.calls.sender import Sender
-from api.schemas.models import ComparisonOut, ModelOut, PromoteBody, RescoreBody, RescoreOut, RollBackBody
+from api.schemas.models import (
+    ComparisonOut,
+    ModelOut,
+    PromoteBody,
+    RescoreBody,
+    RescoreOut,
+    RollBackBody,
+    RolledBackOut,
+)
 from api.schemas.policies import (
     AppliedOut,
     ApplyBody,
@@ -76,9 +84,10 @@ class Models:
             fill_path("/v1/models/{}:promote", model), ModelOut, write_body(PromoteBody(alias=alias))
         )
 
-    def roll_back(self, alias: ModelAlias = ModelAlias.CHAMPION) -> ModelOut:
-        """Give a use back to the model before."""
-        return self._sender.post("/v1/models:rollback", ModelOut, write_body(RollBackBody(alias=alias)))
+    def roll_back(self, alias: ModelAlias = ModelAlias.CHAMPION, *, dry_run: bool = False) -> RolledBackOut:
+        """Give a use back to the model before, or only say which one that is (``dry_run``)."""
+        body = RollBackBody(alias=alias, dry_run=dry_run)
+        return self._sender.post("/v1/models:rollback", RolledBackOut, write_body(body))
 
     def compare(
         self,

@@ -6,7 +6,7 @@ import typer
 
 from api.cli.connect import open_client
 from api.cli.shown import DryRun, show_answers, show_one
-from api.schemas.models import RESCORE_MAX, ComparisonOut, FlipOut, ModelOut, RescoreBody
+from api.schemas.models import RESCORE_MAX, ComparisonOut, FlipOut, ModelOut, RescoreBody, RolledBackOut
 from fakesieve.cli.lists import AsCsv, AsJson, Columns, Filter, Form, read_form, tell
 from fakesieve.cli.printing import EXIT_NOTHING
 from fakesieve.jobs.states import Lane
@@ -45,10 +45,12 @@ def shadow(name: Name, *, as_json: AsJson = False) -> None:
 
 
 @models.command()
-def rollback(*, alias: AliasOption = ModelAlias.CHAMPION, as_json: AsJson = False) -> None:
+def rollback(
+    *, alias: AliasOption = ModelAlias.CHAMPION, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
     """Give a name back to the model before; a second time goes back one more. Hosts go on with theirs."""
     with open_client() as client:
-        _show(client.models.roll_back(alias), as_json=as_json)
+        _show_way_back(client.models.roll_back(alias, dry_run=dry_run), as_json=as_json)
 
 
 @models.command()
@@ -97,6 +99,16 @@ def rescore(
 
 def _show(found: ModelOut, *, as_json: bool) -> None:
     lines = {"model": found.id, "name": found.name, "used as": _list_aliases(found), "hosts": found.hosts}
+    show_one(found, lines, as_json=as_json)
+
+
+def _show_way_back(found: RolledBackOut, *, as_json: bool) -> None:
+    left, verb = found.from_model, "goes" if found.is_done else "would go"
+    lines = {
+        f"{found.alias.value} {verb} back to": f"{found.name} {found.weights_sha256[:12]} {found.id}",
+        "from": f"{left.name} {left.weights_sha256[:12]} {left.id}",
+        "hosts": found.hosts,
+    }
     show_one(found, lines, as_json=as_json)
 
 

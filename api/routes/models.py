@@ -17,14 +17,16 @@ from api.routes.analyses import FilterText
 from api.schemas.models import (
     ComparisonOut,
     FlipOut,
+    LeftModelOut,
     ModelOut,
     PromoteBody,
     RescoreBody,
     RescoreOut,
     RollBackBody,
+    RolledBackOut,
 )
 from api.schemas.policies import MoveOut
-from fakesieve.model_changes import change_alias, go_back
+from fakesieve.model_changes import change_alias, foresee_back, go_back
 from fakesieve.reasons import Reason
 from fakesieve.records.model_comparisons import FLIPS_MAX, Comparison, compare_models
 from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
@@ -65,11 +67,25 @@ def compare_two_models(
 
 
 @router.post("/v1/models:rollback", dependencies=_ADMIN, responses=_CHANGE_RESPONSES)
-def roll_back_model(caller: CallerDep, session: Transaction, body: RollBackBody | None = None) -> ModelOut:
-    """Use the model before again. A second roll-back goes back one more."""
-    alias = (body or RollBackBody()).alias
-    model_id = go_back(session, caller.tenant_id, alias, actor=caller.key_id)
-    return _write(_find(session, caller, model_id))
+def roll_back_model(
+    caller: CallerDep, session: Transaction, body: RollBackBody | None = None
+) -> RolledBackOut:
+    """Use the model before again, and name both. A second roll-back goes back one more.
+
+    `dry_run` names them and changes nothing.
+    """
+    asked = body or RollBackBody()
+    if asked.dry_run:
+        way = foresee_back(session, caller.tenant_id, asked.alias)
+    else:
+        way = go_back(session, caller.tenant_id, asked.alias, actor=caller.key_id)
+    found, left = (_find(session, caller, model_id) for model_id in (way.to_id, way.from_id))
+    return RolledBackOut(
+        **dict(_write(found)),
+        alias=asked.alias,
+        from_model=LeftModelOut(id=left.id, name=left.name, weights_sha256=left.weights_sha256),
+        is_done=not asked.dry_run,
+    )
 
 
 @router.get("/v1/models/{model}", dependencies=_READ)

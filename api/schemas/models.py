@@ -40,6 +40,25 @@ class RollBackBody(Request):
     """Which use goes back to the model before."""
 
     alias: ModelAlias = ModelAlias.CHAMPION
+    dry_run: Annotated[Bool, Field(description="Only say from which model it would go back to which.")] = (
+        False
+    )
+
+
+class LeftModelOut(Answer):
+    """The model that a use leaves."""
+
+    id: str
+    name: str
+    weights_sha256: str
+
+
+class RolledBackOut(ModelOut):
+    """The model that a use goes back to, and the one that it leaves."""
+
+    alias: Annotated[ModelAlias, Field(description="The use that goes back.")]
+    from_model: Annotated[LeftModelOut, Field(description="The model that it leaves.")]
+    is_done: Annotated[bool, Field(description="False where `dry_run` only asked.")]
 
 
 class FlipOut(Answer):

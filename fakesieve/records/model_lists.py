@@ -29,6 +29,14 @@ class ModelLine:
     card: JsonObject | None
 
 
+@dataclass(frozen=True)
+class WayBack:
+    """What a roll-back of a use does: which model it leaves, and which one is used again; both by id."""
+
+    from_id: str
+    to_id: str
+
+
 def list_models(session: Session, tenant_id: str) -> list[ModelLine]:
     """Return all models, newest first, with what the tenant uses them for."""
     aliases = find_aliases(session, tenant_id)
@@ -88,8 +96,14 @@ def set_alias(session: Session, tenant_id: str, alias: ModelAlias, model_id: str
     session.execute(insert(AliasChange).values(**values))
 
 
-def roll_back(session: Session, tenant_id: str, alias: ModelAlias, *, actor: str) -> str | None:
-    """Use the model before again, and return its id; None where there was none before.
+def find_way_back(session: Session, tenant_id: str, alias: ModelAlias) -> WayBack | None:
+    """Return what a roll-back would do now; None where no model was used so before."""
+    stack = _replay(_list_changes(session, tenant_id, alias))
+    return WayBack(stack[-1][1], stack[-2][1]) if len(stack) > 1 else None
+
+
+def roll_back(session: Session, tenant_id: str, alias: ModelAlias, *, actor: str) -> WayBack | None:
+    """Use the model before again, and say which; None where there was none before.
 
     A second roll-back goes back one more, and never forward.
     """
@@ -97,10 +111,10 @@ def roll_back(session: Session, tenant_id: str, alias: ModelAlias, *, actor: str
     stack = _replay(_list_changes(session, tenant_id, alias))
     if len(stack) < 2:
         return None
-    undone, before = stack[-1][0], stack[-2][1]
-    values = {"tenant_id": tenant_id, "alias": alias, "model_id": before, "undoes": undone, "actor": actor}
+    undone, way = stack[-1][0], WayBack(stack[-1][1], stack[-2][1])
+    values = {"tenant_id": tenant_id, "alias": alias, "model_id": way.to_id, "undoes": undone, "actor": actor}
     session.execute(insert(AliasChange).values(**values))
-    return before
+    return way
 
 
 def _lock(session: Session, tenant_id: str) -> None:

@@ -44,6 +44,21 @@ def test_uses_are_the_tenants_own_and_go_back_step_by_step(acme: Caller, other: 
     assert reason_of(acme.get("/v1/models/shadow")) == (404, "NOT_FOUND")
 
 
+def test_a_roll_back_names_both_models_before_and_after(acme: Caller, models: Ids) -> None:
+    old, new = models["ab"], models["cd"]
+    acme.post(f"/v1/models/{old}:promote")
+    acme.post(f"/v1/models/{new}:promote")
+    asked = acme.post("/v1/models:rollback", {"dry_run": True}).json()
+    assert acme.get("/v1/models/champion").json()["id"] == new
+    done = acme.post("/v1/models:rollback").json()
+    assert [(each["id"], each["from_model"]["id"], each["is_done"]) for each in (asked, done)] == [
+        (old, new, False),
+        (old, new, True),
+    ]
+    assert (done["alias"], done["name"], done["from_model"]["name"]) == ("champion", MODEL.name, NEWER.name)
+    assert done["aliases"] == ["champion"]
+
+
 def test_a_host_tells_what_it_runs_and_its_card(hosts: Hosts, acme: Caller, models: Ids) -> None:
     assert acme.get(f"/v1/models/{models['cd']}").json()["card"] is None
     hosts("hst_1", NEWER)

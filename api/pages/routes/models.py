@@ -13,11 +13,12 @@ from api.pages.people import Person, PersonDep
 from api.pages.review_words import list_card, list_missing
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.templates import render
-from api.problems import not_found
+from api.problems import Problem, not_found
 from fakesieve.model_changes import change_alias
 from fakesieve.model_changes import go_back as go_back_to
+from fakesieve.reasons import Reason
 from fakesieve.records.model_comparisons import BINS, Comparison, PairCell, compare_models
-from fakesieve.records.model_lists import ModelLine, find_model_line, list_models
+from fakesieve.records.model_lists import ModelLine, WayBack, find_model_line, find_way_back, list_models
 from fakesieve.records.review_known import count_left_out
 from fakesieve.records.video_names import name_videos
 from fakesieve.values.models import ModelAlias
@@ -29,7 +30,6 @@ SIDE = 10
 _ADMIN = [require_role(UserRole.ADMIN)]
 _NOTICES = {
     "promoted": "It is used so from now on.",
-    "back": "The model before is used again.",
     "same": "It was used so already; nothing has changed.",
 }
 ModelName = Annotated[str, Path(max_length=100)]
@@ -50,17 +50,29 @@ class Square:
 
 
 @router.get("/models")
-def show_models(request: Request, person: PersonDep, session: PageTransaction, done: DoneDep) -> Response:
-    """Show all models and what the tenant uses them for."""
+def show_models(
+    request: Request,
+    person: PersonDep,
+    session: PageTransaction,
+    done: DoneDep,
+    back: Annotated[ModelAlias | None, Query()] = None,
+    left: ModelQuery = "",
+) -> Response:
+    """Show all models and what the tenant uses them for; behind a roll-back, which model ``left`` its use."""
     lines = list_models(session, person.tenant_id)
     used = {alias: line for line in lines for alias in line.aliases}
+    ways = ((alias, find_way_back(session, person.tenant_id, alias)) for alias in used)
+    by_id = {line.id: line for line in lines}
     return render(
         request,
         "models.html",
         lines=lines,
         uses=tuple(ModelAlias),
         used=used,
+        before={alias: by_id[way.to_id] for alias, way in ways if way is not None},
         notice=done.say(_NOTICES),
+        back=back if done.act == "back" and back in used else None,
+        left=by_id.get(left),
     )
 
 
@@ -97,16 +109,24 @@ def show_comparison(
 def ask_roll_back(
     request: Request, person: PersonDep, session: PageTransaction, alias: ModelAlias
 ) -> Response:
-    """Ask whether the model before is to be used again."""
-    line = find_model_line(session, person.tenant_id, alias.value)
-    return render(request, "promote.html", alias=alias, line=None, now=line, found=None, kept=0)
+    """Ask whether the model before is to be used again, and say which that is."""
+    way = find_way_back(session, person.tenant_id, alias)
+    line = None if way is None else _find(session, person, way.to_id)
+    return _ask(request, person, session, alias, line, way=way)
 
 
 @router.post("/models/rollback", dependencies=_ADMIN)
 def take_roll_back(form: FormDep, person: PersonDep, session: PageTransaction) -> Response:
-    """Use the model before again."""
-    go_back_to(session, person.tenant_id, form.read_choice("alias", ModelAlias), actor=person.id)
-    return go_back(person, "/models", "back")
+    """Use the model before again, if it is the one that the page has named."""
+    alias = form.read_choice("alias", ModelAlias)
+    way = go_back_to(session, person.tenant_id, alias, actor=person.id)
+    if form.read("expected") != _name_way(way):  # what was written is undone with the transaction
+        raise Problem(
+            Reason.STATE_CONFLICT,
+            f"the {alias.value} has changed since the page asked; nothing was done",
+            hint="load the page again, and look at what it says now",
+        )
+    return go_back(person, "/models", "back", query={"back": alias.value, "left": way.from_id})
 
 
 @router.get("/models/{model}")
@@ -128,13 +148,7 @@ def ask_promotion(
     model: ModelName, request: Request, person: PersonDep, session: PageTransaction, alias: ModelAlias
 ) -> Response:
     """Ask whether a model is to be used so, and say what it has judged otherwise than the one used now."""
-    line = _find(session, person, model)
-    now = find_model_line(session, person.tenant_id, alias.value)
-    found = None
-    if now is not None and now.id != line.id:
-        found = compare_models(session, person.tenant_id, now.id, line.id, flips_max=0)
-    kept = count_left_out(session)
-    return render(request, "promote.html", alias=alias, line=line, now=now, found=found, kept=kept)
+    return _ask(request, person, session, alias, _find(session, person, model), is_back=False)
 
 
 @router.post("/models/{model}/promote", dependencies=_ADMIN)
@@ -143,6 +157,38 @@ def take_promotion(model: ModelName, form: FormDep, person: PersonDep, session: 
     line, alias = _find(session, person, model), form.read_choice("alias", ModelAlias)
     is_new = change_alias(session, person.tenant_id, line, alias, actor=person.id)
     return go_back(person, "/models", "promoted" if is_new else "same")
+
+
+def _ask(
+    request: Request,
+    person: Person,
+    session: Session,
+    alias: ModelAlias,
+    line: ModelLine | None,
+    *,
+    way: WayBack | None = None,
+    is_back: bool = True,
+) -> Response:
+    """Ask whether a model is to be used so; None is one to go back to that is not there."""
+    now = find_model_line(session, person.tenant_id, alias.value)
+    found = None
+    if line is not None and now is not None and now.id != line.id:
+        found = compare_models(session, person.tenant_id, now.id, line.id, flips_max=0)
+    return render(
+        request,
+        "promote.html",
+        alias=alias,
+        line=line,
+        now=now,
+        found=found,
+        is_back=is_back,
+        expected="" if way is None else _name_way(way),
+        kept=count_left_out(session),
+    )
+
+
+def _name_way(way: WayBack) -> str:
+    return f"{way.from_id} {way.to_id}"
 
 
 def place_cells(cells: Sequence[PairCell]) -> list[Square]:

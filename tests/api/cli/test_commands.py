@@ -73,6 +73,9 @@ def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None
     ran = remote.run("rescore", "--model", "shadow")
     assert (ran.code, "ENGINE_UNAVAILABLE" in ran.err) == (1, True)
     assert remote.run("models", "promote", new).code == 0
+    would = remote.run("models", "rollback", "--dry-run").out
+    assert re.search(rf"champion would go back to +\S+ \w+ {old}\n", would)
+    assert re.search(rf"from +\S+ \w+ {new}\n", would)
     assert remote.run("models", "rollback", "--json").lines()[0]["id"] == old
 
 

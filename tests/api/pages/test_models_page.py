@@ -1,6 +1,7 @@
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from html import unescape
 
 import pytest
 from fastapi.testclient import TestClient
@@ -18,10 +19,12 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.audit import AuditSearch, list_audit
 from fakesieve.records.jobs import Job
 from fakesieve.records.model_comparisons import BINS, PairCell
+from fakesieve.records.model_lists import find_aliases
 from fakesieve.records.models import ModelFacts, ensure_model, store_card
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import record_source
 from fakesieve.records.webhooks import Event
+from fakesieve.values.models import ModelAlias
 from fakesieve.values.people import UserRole
 from tests.api.decided import decide_many
 from tests.api.pages.browsing import enter as enter_in_browser
@@ -49,6 +52,12 @@ def models(scene: Scene, module_database: Database) -> Mapping[str, str]:
 def promote(client: TestClient, model_id: str, alias: str):
     token = find_token(client.get(f"/models/{model_id}/promote?alias={alias}").text)
     return client.post(f"/models/{model_id}/promote", data={"form_token": token, "alias": alias})
+
+
+def find_notices(page: str) -> list[str]:
+    """What a page tells of an act, as text."""
+    notices = re.findall(r'<p class="notice" role="status">(.*?)</p>', page)
+    return [unescape(re.sub(r"<[^>]+>", "", notice)) for notice in notices]
 
 
 def test_a_card_is_shown_as_text(client: TestClient, scene: Scene, models: Mapping[str, str]):
@@ -90,15 +99,44 @@ def test_the_page_promises_nothing_of_a_name(client: TestClient, scene: Scene, m
     assert "results count" not in page
 
 
-def test_going_back_asks_first(client: TestClient, scene: Scene, models: Mapping[str, str]):
+def test_going_back_names_both_models_first_and_afterwards(
+    client: TestClient, scene: Scene, models: Mapping[str, str]
+):
+    enter(client, scene, UserRole.ADMIN)
+    promote(client, models["old"], "shadow")
+    assert "There is no shadow before" in client.get("/models/rollback?alias=shadow").text
+    promote(client, models["new"], "shadow")
+    assert f"Go back to <bdi>{MODEL.name}</bdi>" in client.get("/models").text
+    asked = client.get("/models/rollback?alias=shadow").text
+    assert f"Go back to <bdi>{MODEL.name}</bdi> as shadow?" in asked
+    assert "Both have judged 1 videos" in asked
+    form = {
+        "form_token": find_token(asked),
+        "alias": "shadow",
+        "expected": f"{models['new']} {models['old']}",
+    }
+    notices = find_notices(client.post("/models/rollback", data=form).text)
+    assert notices == [f"{MODEL.name} abababababab is the shadow again, in place of lv-next<b> cdcdcdcdcdcd."]
+    assert client.post("/models/rollback", data=form).status_code == 409
+
+
+def test_going_back_to_another_model_than_the_page_named_is_refused(
+    client: TestClient, scene: Scene, models: Mapping[str, str], module_database: Database
+):
     enter(client, scene, UserRole.ADMIN)
     promote(client, models["old"], "shadow")
     promote(client, models["new"], "shadow")
     asked = client.get("/models/rollback?alias=shadow").text
-    assert "Go back to the shadow before?" in asked
-    form = {"form_token": find_token(asked), "alias": "shadow"}
-    assert "The model before is used again." in client.post("/models/rollback", data=form).text
-    assert client.post("/models/rollback", data=form).status_code == 409
+    promote(client, models["old"], "shadow")
+    found = re.search(r'name="expected" value="([^"]+)"', asked)
+    form = {"form_token": find_token(asked), "alias": "shadow", "expected": found[1] if found else ""}
+    refused = client.post("/models/rollback", data=form)
+    assert (refused.status_code, "the shadow has changed since the page asked" in refused.text) == (
+        409,
+        True,
+    )
+    with module_database.transaction(tenant_id=scene.tenant_id) as session:
+        assert find_aliases(session, scene.tenant_id)[ModelAlias.SHADOW] == models["old"]
 
 
 def test_two_models_are_compared_by_what_is_stored(
