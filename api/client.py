@@ -30,7 +30,8 @@ from api.calls.paths import fill_path
 from api.calls.policies import Models, Policies
 from api.calls.results import Results
 from api.calls.reviews import Reviews
-from api.calls.sender import ApiProblem, ApiUnreachable, Sender, StillRunning
+from api.calls.sender import ApiProblem, Sender, StillRunning
+from api.calls.unreachable import ApiUnreachable
 from api.calls.videos import Videos
 from api.calls.webhooks import Webhooks
 from api.schemas.jobs import BatchOut, JobOut, JobSource, NewBatchBody, NewJobBody

@@ -48,6 +48,7 @@ _STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.DATABASE_UNAVAILABLE: 503,
         Reason.OBJECT_STORE_UNAVAILABLE: 503,
         Reason.BROKER_UNAVAILABLE: 503,
+        Reason.API_UNAVAILABLE: 503,
         Reason.ENGINE_UNAVAILABLE: 503,
         Reason.SANDBOX_UNAVAILABLE: 503,
         Reason.NO_SPACE: 503,

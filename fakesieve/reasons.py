@@ -39,6 +39,7 @@ class Reason(StrEnum):
     OBJECT_STORE_UNAVAILABLE = "OBJECT_STORE_UNAVAILABLE"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
+    API_UNAVAILABLE = "API_UNAVAILABLE"
     NO_SPACE = "NO_SPACE"
     # The work itself.
     LEASE_LOST = "LEASE_LOST"
@@ -85,6 +86,9 @@ class Reason(StrEnum):
         return _HINTS[self]
 
 
+OF_CALLERS = frozenset({Reason.API_UNAVAILABLE})
+"""What is told on the callers' side alone: the API answers with none of these, and no row holds one."""
+
 _RETRYABLE = frozenset(
     {
         Reason.DECODE_TIMEOUT,
@@ -96,6 +100,7 @@ _RETRYABLE = frozenset(
         Reason.OBJECT_STORE_UNAVAILABLE,
         Reason.DATABASE_UNAVAILABLE,
         Reason.BROKER_UNAVAILABLE,
+        Reason.API_UNAVAILABLE,
         Reason.NO_SPACE,
         Reason.LEASE_LOST,
         Reason.LIMIT_MEMORY,
@@ -135,6 +140,7 @@ _HINTS: dict[Reason, str] = {
     Reason.OBJECT_STORE_UNAVAILABLE: "check that FAKESIEVE_S3_ENDPOINT answers; work goes on when it does",
     Reason.DATABASE_UNAVAILABLE: "check that FAKESIEVE_DATABASE_URL answers; work goes on when it does",
     Reason.BROKER_UNAVAILABLE: "check that FAKESIEVE_BROKER_URL answers; work goes on when it does",
+    Reason.API_UNAVAILABLE: "check that FAKESIEVE_API_URL is the API's address, and that it answers",
     Reason.NO_SPACE: "free space on the disk of the worker or of the API, see FAKESIEVE_SCRATCH_DIR",
     Reason.LEASE_LOST: "another worker has taken the work over; nothing is to be done",
     Reason.ATTEMPTS_EXHAUSTED: "every attempt failed, see 'fakesieve jobs show'; then retry the job",

@@ -10,7 +10,8 @@ import httpx2
 
 from api.calls.bodies import write_body
 from api.calls.paths import fill_path
-from api.calls.sender import ApiProblem, Sender, unreachable
+from api.calls.sender import ApiProblem, Sender
+from api.calls.unreachable import ApiUnreachable
 from api.schemas.job_logs import JobLogOut
 from api.schemas.jobs import BatchOut, BatchPreviewOut, JobOut, NewBatchBody, RetriedOut, RetryBatchBody
 from api.schemas.uploads import ContentType, NewUploadBody, UploadOut
@@ -118,8 +119,8 @@ class Uploads:
         Under a key that was used for this file before, what lies there is not sent again.
 
         Raises RequestRefused where the store takes no such file, as one that was written to meanwhile,
-        ApiUnreachable where it takes none after every try, and ApiProblem (IDEMPOTENCY_CONFLICT) where the
-        key was used for a file of other bytes or of another name.
+        ApiUnreachable (OBJECT_STORE_UNAVAILABLE) where it takes none after every try, and ApiProblem
+        (IDEMPOTENCY_CONFLICT) where the key was used for a file of other bytes or of another name.
         """
         upload = self._sender.post("/v1/uploads", UploadOut, write_body(_describe(path)), idempotency_key)
         # Forms are secrets and are not kept: an answer without one is that to an earlier call.
@@ -132,7 +133,9 @@ class Uploads:
             if signed is None or self._send_file(signed, path):
                 return self._sender.post(fill_path("/v1/uploads/{}:complete", upload.id), UploadOut)
             self._sender.pause(trial)
-        raise unreachable(f"{path.name} could not be uploaded in {self._sender.tries} tries")
+        seen = f"{path.name} could not be uploaded in {self._sender.tries} tries"
+        hint = "check that this machine reaches the object store, whose address the API has given"
+        raise ApiUnreachable(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint)
 
     def _act(self, upload_id: str, act: str) -> UploadOut | None:
         """Return an upload after an act of the API; None where its state does not allow it."""

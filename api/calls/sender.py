@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 from typing_extensions import override
 
+from api.calls.unreachable import ApiUnreachable, foreign, lost, tell, unreachable
 from api.schemas.problems import ProblemDocument
 from fakesieve.errors import FleetError, Unavailable
 from fakesieve.reasons import Reason
@@ -25,7 +26,6 @@ _PAUSE_S, _PAUSE_S_MAX = 0.5, 30.0
 _PATIENCE_S = 120.0  # an API that asks for a longer pause than this is not waited for
 _RUNNING_SHARE, _RUNNING_PAUSE_S_MAX = 0.1, 10.0
 _GATEWAY = frozenset({502, 503, 504})
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
 class ApiProblem(FleetError):
@@ -44,16 +44,6 @@ class ApiProblem(FleetError):
     @override
     def __reduce__(self) -> tuple[type["ApiProblem"], tuple[object, ...]]:
         return (type(self), (self.problem, self.pause_s))
-
-
-class ApiUnreachable(Unavailable):
-    """There was no answer, or one that is not of this API, after every try. ``pause_s`` as ``ApiProblem``.
-
-    ``was_sent`` is false where no connection came about.
-    """
-
-    pause_s: float | None = None
-    was_sent = True
 
 
 class StillRunning(Unavailable):
@@ -186,9 +176,7 @@ class Sender:
             with closing(answer):
                 answer.read()
         except httpx2.TransportError as fault:
-            lost = unreachable(f"{self.url} cannot be reached: {_tell(fault)}", pause_s=0.0)
-            lost.was_sent = not isinstance(fault, _NOT_SENT)
-            return lost
+            return lost(self.url, fault)
         return foreign(answer) if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:
@@ -228,7 +216,7 @@ class Sender:
         try:
             yield
         except httpx2.TransportError as fault:
-            seen = f"the answer of {self.url} broke off: {_tell(fault)}"
+            seen = f"the answer of {self.url} broke off: {tell(fault)}"
             raise unreachable(seen, pause_s=0.0) from fault
         finally:
             answer.close()
@@ -282,30 +270,6 @@ def _may_be_done(fault: ApiProblem | ApiUnreachable) -> bool:
     if isinstance(fault, ApiProblem):
         return fault.problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return fault.was_sent
-
-
-def unreachable(seen: str, pause_s: float | None = None) -> ApiUnreachable:
-    """The error for no answer, or for one of somebody else."""
-    return _make_unreachable(seen, "check that FAKESIEVE_API_URL is the API's and answers", pause_s)
-
-
-def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreachable:
-    """The error for an answer that this API does not give, as a proxy's page for signing in."""
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
-    told = f"{answer.status_code} with {kind}" if kind else str(answer.status_code)
-    seen = f"{answer.request.url.host} answered {told}, which is no answer of the API"
-    hint = "check that FAKESIEVE_API_URL is the API's, and that no proxy answers in its place"
-    return _make_unreachable(seen, hint, pause_s)
-
-
-def _make_unreachable(seen: str, hint: str, pause_s: float | None) -> ApiUnreachable:
-    fault = ApiUnreachable(Reason.INTERNAL, seen, hint)
-    fault.pause_s = pause_s
-    return fault
-
-
-def _tell(fault: httpx2.TransportError) -> str:
-    return str(fault) or type(fault).__name__
 
 
 def _is_page(answer: httpx2.Response) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from api.calls.bodies import write_body
 from api.calls.paths import fill_path
-from api.calls.sender import Sender, read_json, read_shape, unreachable
+from api.calls.sender import Sender, read_json, read_shape
+from api.calls.unreachable import unreachable
 from api.schemas.erasure import EraseBody, ErasureOut, RetentionBody, RetentionOut, VideoFateOut
 from api.schemas.videos import ChangeVideoBody, VideoOut
 

@@ -23,13 +23,22 @@ from sqlalchemy.types import Double
 
 from fakesieve.ids import IdPrefix
 from fakesieve.jobs.states import BatchEnd, BatchState, JobState, Lane, ShardState, WorkKind
-from fakesieve.reasons import Reason
+from fakesieve.reasons import OF_CALLERS, Reason
 from fakesieve.records.table import Base, CreateTime, Id, JsonObject, TenantOwned, choice, public_id
 from fakesieve.values.jobs import AttemptEnd
 from fakesieve.values.videos import SourceKind
 
 DOORBELL_TOPIC = "doorbell"
 _OFTEN_WRITTEN = {"fillfactor": "70", "autovacuum_vacuum_scale_factor": "0.01"}
+
+
+def _stored_reason(column: str) -> Mapped[Reason | None]:
+    """Return the column of a reason that work ended for: any but those that callers alone are told."""
+    listed = ", ".join(f"'{reason.value}'" for reason in Reason if reason not in OF_CALLERS)
+    is_one = CheckConstraint(f"{column} IN ({listed})", name="reason")
+    return mapped_column(choice(Reason, is_checked=False), is_one)
+
+
 _LIVE = "state IN ('queued', 'running')"
 _HAS_REASON = "state IN ('failed', 'cancelled', 'expired')"
 
@@ -131,7 +140,7 @@ class Job(TenantOwned, CreateTime, Base):
     end_time: Mapped[datetime | None]
     analysis_id: Mapped[Id | None] = mapped_column(ForeignKey("analysis.id"))
     reused_analysis: Mapped[bool] = mapped_column(server_default=false())
-    error_reason: Mapped[Reason | None] = mapped_column(choice(Reason))
+    error_reason: Mapped[Reason | None] = _stored_reason("error_reason")
     error_message: Mapped[str | None]
     error_hint: Mapped[str | None]
     has_open_shards: Mapped[bool] = mapped_column(server_default=false(), sort_order=100)
@@ -177,7 +186,7 @@ class Shard(TenantOwned, CreateTime, Base):
     retry_time: Mapped[datetime | None]
     ring_time: Mapped[datetime | None]
     end_time: Mapped[datetime | None]
-    last_reason: Mapped[Reason | None] = mapped_column(choice(Reason))
+    last_reason: Mapped[Reason | None] = _stored_reason("last_reason")
     last_message: Mapped[str | None]
     evidence: Mapped[bytes | None]
 
@@ -243,7 +252,7 @@ class Attempt(TenantOwned, Base):
     start_time: Mapped[datetime] = mapped_column(server_default=func.now())
     end_time: Mapped[datetime | None]
     attempt_end: Mapped[AttemptEnd | None] = mapped_column(choice(AttemptEnd))
-    reason: Mapped[Reason | None] = mapped_column(choice(Reason))
+    reason: Mapped[Reason | None] = _stored_reason("reason")
     message: Mapped[str | None]
 
 

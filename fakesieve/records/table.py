@@ -89,10 +89,11 @@ def public_id(prefix: IdPrefix) -> Mapped[Id]:
     return mapped_column(primary_key=True, default=lambda: new_id(prefix), sort_order=-100)
 
 
-def choice(values: type[StrEnum], *, name: str | None = None) -> Enum:
+def choice(values: type[StrEnum], *, name: str | None = None, is_checked: bool = True) -> Enum:
     """Return the column type of a closed list: its text, checked by the database.
 
-    ``name`` names the constraint; it is needed when a table has two columns of the same list.
+    ``name`` names the constraint; it is needed when a table has two columns of the same list. A column that
+    is not checked here has a constraint of its own.
     """
     longest = max(len(value) for value in values)
     if longest > CHOICE_LENGTH_MAX:
@@ -101,7 +102,7 @@ def choice(values: type[StrEnum], *, name: str | None = None) -> Enum:
         values,
         name=name or re.sub(r"(?<!^)(?=[A-Z])", "_", values.__name__).lower(),
         native_enum=False,
-        create_constraint=True,
+        create_constraint=is_checked,
         length=CHOICE_LENGTH_MAX,
         values_callable=_list_values,
         validate_strings=True,

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 import httpx2
 import pytest
 
-from api.calls.sender import unreachable
+from api.calls.unreachable import unreachable
 from api.client import ApiProblem, ApiUnreachable, Client, StillRunning
 from api.schemas.keys import WhoAmI
 from api.schemas.problems import ProblemDocument

@@ -22,7 +22,14 @@ def test_every_reason_has_one_line_of_advice(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    "reason", [Reason.DATABASE_UNAVAILABLE, Reason.NO_SPACE, Reason.LEASE_LOST, Reason.DECODER_CRASHED]
+    "reason",
+    [
+        Reason.DATABASE_UNAVAILABLE,
+        Reason.API_UNAVAILABLE,
+        Reason.NO_SPACE,
+        Reason.LEASE_LOST,
+        Reason.DECODER_CRASHED,
+    ],
 )
 def test_what_the_machine_did_may_be_tried_again(reason: Reason) -> None:
     assert reason.is_retryable

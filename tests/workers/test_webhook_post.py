@@ -5,21 +5,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from socket import socket
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
 from fakesieve.values.webhooks import AttemptFault
 from fakesieve.webhooks.addresses import AddressRules
 from fakesieve.webhooks.deliveries import SendResult
+from tests.certificates import make_certificate
 from tests.receivers import LOCAL_NETWORKS, answering, listening, read_request, receiving
 from tests.waiting import PATIENCE_S
 from workers.webhook_post import PostRules, post_message
@@ -183,31 +179,6 @@ def test_a_busy_receiver_may_ask_for_time(status: int, header: str, expected: fl
     with receiving() as receiver:
         receiver.statuses, receiver.answer_headers = [status], {"Retry-After": header}
         assert post(receiver.url).retry_after_s == expected
-
-
-def make_certificate(folder: Path, name: str) -> Path:
-    """Write a key and a certificate that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "server.pem"
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 @pytest.mark.parametrize(("name", "is_fine"), [("hooks.example", True), ("other.example", False)])

@@ -283,8 +283,9 @@ def test_an_api_that_does_not_answer_is_an_error_with_a_hint(remote: Remote, mon
         ran = remote.run(*command)
         assert ran.code == 1
         assert ran.err == (
-            "error: INTERNAL: http://127.0.0.1:1 cannot be reached: [Errno 111] Connection refused\n"
-            "hint: check that FAKESIEVE_API_URL is the API's and answers\n"
+            "error: API_UNAVAILABLE: http://127.0.0.1:1 cannot be reached: the connection was refused:"
+            " [Errno 111] Connection refused\n"
+            "hint: start the API at http://127.0.0.1:1 ('fakesieve serve'), or correct FAKESIEVE_API_URL\n"
         )
 
 

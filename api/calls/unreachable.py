@@ -1,0 +1,102 @@
+"""An API that gives no answer, or one that is not its own: what was seen, and what to do about it."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import httpx2
+
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
+
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+
+
+class ApiUnreachable(Unavailable):
+    """There was no answer, or one that is not of this API, after every try (API_UNAVAILABLE).
+
+    ``pause_s`` is how long to wait at least before another try, None where none can help. ``was_sent`` is
+    false where no connection came about.
+    """
+
+    pause_s: float | None = None
+    was_sent = True
+
+
+def unreachable(seen: str, pause_s: float | None = None, hint: str | None = None) -> ApiUnreachable:
+    """Return the error for no answer, or for one of somebody else."""
+    fault = ApiUnreachable(Reason.API_UNAVAILABLE, seen, hint)
+    fault.pause_s = pause_s
+    return fault
+
+
+def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreachable:
+    """Return the error for an answer that this API does not give, as a proxy's page for signing in."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip()
+    told = f"{answer.status_code} with {kind}" if kind else str(answer.status_code)
+    seen = f"{answer.request.url.host} answered {told}, which is no answer of the API"
+    hint = "check that FAKESIEVE_API_URL is the API's, and that no proxy answers in its place"
+    return unreachable(seen, pause_s, hint)
+
+
+def lost(url: str, fault: httpx2.TransportError) -> ApiUnreachable:
+    """Return the error for a request that got no answer: by what it was lost, and what helps against that.
+
+    It may be tried again, unless it was refused for what stays as it is: the certificate, or the address.
+    """
+    address = _hide_password(url)
+    what, hint, can_pass = _explain(address, fault)
+    found = unreachable(f"{address} cannot be reached: {what}", 0.0 if can_pass else None, hint)
+    found.was_sent = not isinstance(fault, _NOT_SENT)
+    return found
+
+
+def tell(fault: httpx2.TransportError) -> str:
+    """Return what is known of a lost connection."""
+    return str(fault) or type(fault).__name__
+
+
+def _explain(address: str, fault: httpx2.TransportError) -> tuple[str, str, bool]:
+    """Return what was seen, what to do, and whether it may pass by itself."""
+    cause = next((each for each in _list_causes(fault) if isinstance(each, _CAUSES)), None)
+    match cause or fault:
+        case ssl.SSLCertVerificationError() as refused:
+            hint = (
+                f"have {address} show a certificate in force for that name; name the authority that signed it"
+                " in SSL_CERT_FILE if it is your own"
+            )
+            return f"its certificate is not trusted: {refused.verify_message}", hint, False
+        case ssl.SSLError() as refused:
+            hint = f"check that {address} speaks TLS at this port; else FAKESIEVE_API_URL begins with http://"
+            return f"TLS failed: {refused.reason or tell(fault)}", hint, True
+        case socket.gaierror():
+            hint = f"check the host name in FAKESIEVE_API_URL ({address}), and the DNS of this machine"
+            return f"its name cannot be resolved: {tell(fault)}", hint, True
+        case ConnectionRefusedError():
+            hint = f"start the API at {address} ('fakesieve serve'), or correct FAKESIEVE_API_URL"
+            return f"the connection was refused: {tell(fault)}", hint, True
+        case httpx2.TimeoutException():
+            hint = f"check the network and the firewalls between here and {address}, and the API's load"
+            return f"no answer in time: {tell(fault)}", hint, True
+        case httpx2.UnsupportedProtocol():
+            return tell(fault), "begin FAKESIEVE_API_URL with http:// or https://", False
+        case _:
+            return tell(fault), f"check that the API answers at {address}, and FAKESIEVE_API_URL", True
+
+
+_CAUSES = (ssl.SSLError, socket.gaierror, ConnectionRefusedError)
+
+
+def _list_causes(fault: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
+    found: BaseException | None = fault
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _hide_password(url: str) -> str:
+    """Return an address without the user and the password that may stand in it."""
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"

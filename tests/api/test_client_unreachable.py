@@ -1,0 +1,92 @@
+"""The client before an address where no API answers: what it says, and whether it tries again."""
+
+import socket
+import ssl
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.calls.unreachable import lost
+from api.client import ApiUnreachable, Client
+from fakesieve.reasons import Reason
+from tests.certificates import make_certificate
+from tests.receivers import listening
+from tests.waiting import PATIENCE_S
+
+
+def ask(url: str, timeout_s: float = PATIENCE_S) -> tuple[ApiUnreachable, int]:
+    """Ask who we are, in two tries; return the error and how often it was tried again."""
+    pauses = list[float]()
+    client = Client(url, "fsk_x", tries=2, timeout_s=timeout_s, sleep=pauses.append)
+    with client, pytest.raises(ApiUnreachable) as caught:
+        client.whoami()
+    return caught.value, len(pauses)
+
+
+def say_nothing(peer: socket.socket) -> None:
+    """Read until the caller leaves."""
+    while peer.recv(1000):
+        pass
+
+
+def test_a_connection_that_is_refused_names_the_address_and_may_be_tried_again() -> None:
+    with listening(say_nothing) as url:
+        pass
+    fault, again = ask(url)
+    assert (fault.reason, fault.reason.is_retryable, again) == (Reason.API_UNAVAILABLE, True, 1)
+    assert "the connection was refused" in fault.seen
+    assert fault.hint.startswith(f"start the API at {url.rstrip('/')} ")
+
+
+def test_a_name_that_is_not_known_is_told_apart() -> None:
+    """Names of other hosts are not looked up in tests, so the resolver's answer is made here."""
+    fault = httpx2.ConnectError("[Errno -2] Name or service not known")
+    fault.__cause__ = socket.gaierror(-2, "Name or service not known")
+    told = lost("https://user:secret@api.example", fault)
+    assert (told.reason, told.pause_s, told.was_sent) == (Reason.API_UNAVAILABLE, 0.0, False)
+    assert told.seen.startswith("https://api.example cannot be reached: its name cannot be resolved")
+    assert "(https://api.example), and the DNS" in told.hint
+
+
+def test_an_api_that_says_nothing_in_time_is_told_apart() -> None:
+    with listening(say_nothing) as url:
+        fault, again = ask(url, timeout_s=0.2)
+    assert (fault.reason, again) == (Reason.API_UNAVAILABLE, 1)
+    assert "no answer in time" in fault.seen
+    assert f"between here and {url.rstrip('/')}" in fault.hint
+
+
+def answer_plainly(peer: socket.socket) -> None:
+    """Answer whatever comes as a server without TLS does."""
+    peer.recv(1000)
+    peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_address_without_tls_is_told_apart() -> None:
+    with listening(answer_plainly) as url:
+        fault, _ = ask(url.replace("http:", "https:"))
+    assert fault.reason is Reason.API_UNAVAILABLE
+    assert "TLS failed: " in fault.seen
+    assert "else FAKESIEVE_API_URL begins with http://" in fault.hint
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(make_certificate(tmp_path, "localhost"))
+
+    def shake_hands(peer: socket.socket) -> None:
+        server.wrap_socket(peer, server_side=True).close()
+
+    with listening(shake_hands) as url:
+        fault, again = ask(url.replace("http://127.0.0.1", "https://localhost"))
+    assert (fault.reason, again) == (Reason.API_UNAVAILABLE, 0)
+    assert "its certificate is not trusted: self-signed certificate" in fault.seen
+    assert "SSL_CERT_FILE" in fault.hint
+
+
+@pytest.mark.parametrize("address", ["api.example", "ftp://api.example"])
+def test_an_address_without_a_scheme_that_is_spoken_is_said_to_lack_it(address: str) -> None:
+    fault, again = ask(address)
+    assert (fault.reason, again) == (Reason.API_UNAVAILABLE, 0)
+    assert fault.hint == "begin FAKESIEVE_API_URL with http:// or https://"
