@@ -78,4 +78,12 @@ def get_form(request: Request) -> Form:
     return cast("Form", getattr(request.state, "form", EMPTY))
 
 
+def get_sent(request: Request) -> Form:
+    """Return what was typed into a page of ours, to be shown again; empty where that is not sure.
+
+    It may be more than ``get_form`` gives: the session for which the form was made may have ended.
+    """
+    return cast("Form", getattr(request.state, "sent", EMPTY))
+
+
 FormDep = Annotated[Form, Depends(get_form)]

@@ -5,7 +5,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fastapi import Request
 
-from api.pages.forms import get_form
+from api.pages.forms import get_sent
+from api.pages.held import FIELD, read_held
 
 FIELDS_SHOWN = 60
 # Fields that no form of ours shows: what they hold nobody has typed.
@@ -20,6 +21,7 @@ _HIDDEN = frozenset(
         "batch",
         "due",
         "expected",
+        FIELD,
         "next",
         "page",
         "queue",
@@ -53,9 +55,10 @@ def list_typed(request: Request) -> Sequence[tuple[str, str]]:
 
     A form that did not come from a page of ours has none: what it holds nobody has typed here.
     """
+    form = get_sent(request)
     typed = [
         (name.replace("_", " "), ", ".join(value for value in values if value.strip()))
-        for name, values in get_form(request).fields.items()
+        for name, values in form.fields.items()
         if name not in _HIDDEN and not any(word in name for word in _SECRET)
     ]
-    return [(name, text) for name, text in typed if text][:FIELDS_SHOWN]
+    return [*read_held(form), *((name, text) for name, text in typed if text)][:FIELDS_SHOWN]

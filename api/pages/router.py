@@ -4,11 +4,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from typing import Annotated, Any, cast
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from sqlalchemy.orm import Session
@@ -18,8 +16,17 @@ from typing_extensions import override
 from api.dependencies import ServicesDep, get_services
 from api.pages.forms import read_form
 from api.pages.headers import guard
-from api.pages.people import FORM_FIELD, FORM_HEADER, Person, PersonDep, is_own_form, read_cookie
+from api.pages.people import (
+    FORM_FIELD,
+    FORM_HEADER,
+    Person,
+    PersonDep,
+    is_own_form,
+    is_own_origin,
+    read_cookie,
+)
 from api.pages.refusals import find_form_page, list_typed
+from api.pages.session_end import ask_in, refuse_session
 from api.pages.templates import render
 from api.problems import RETRY_S, Problem, find_status, write_problem
 from api.services import Services
@@ -48,7 +55,7 @@ class OpenRoute(APIRoute):
                 await self.admit(request)
                 answer = await self._do(request, handle)
             except _Stranger:
-                answer = _ask_in(request)
+                answer = ask_in(request)
             except (Problem, FleetError, RequestValidationError, HTTPException) as fault:
                 answer = show_fault(request, fault)
             return guard(request, answer)
@@ -74,7 +81,10 @@ class OpenRoute(APIRoute):
             return
         form = await read_form(request)
         given = request.headers.get(FORM_HEADER) or form.read(FORM_FIELD)
-        if not is_own_form(request, read_cookie(request) or "", given):
+        is_own = is_own_form(request, read_cookie(request) or "", given)
+        if is_own or is_own_origin(request):
+            request.state.sent = form
+        if not is_own:
             raise Problem(
                 Reason.MISSING_SCOPE,
                 "this form does not belong to your session",
@@ -160,7 +170,7 @@ def prove_person(request: Request, services: Services, person: Person) -> None:
     """Ask whether somebody is still signed in, in the same role. Raises ``Problem`` (UNAUTHENTICATED)."""
     found = find_person(request, services)
     if found is None or (found.id, found.role) != (person.id, person.role):
-        raise _refuse_session()
+        raise refuse_session()
 
 
 def open_transaction(person: PersonDep, services: ServicesDep) -> Generator[Session]:
@@ -230,18 +240,6 @@ def _read_fault(fault: Exception) -> Problem:
             return Problem(Reason.METHOD_NOT_ALLOWED, "this address does not take that method")
         case _:
             return Problem(Reason.NOT_FOUND, "there is nothing at this address")
-
-
-def _ask_in(request: Request) -> Response:
-    """Send whoever opens a page to the sign-in and back; tell a module that the session is over."""
-    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
-        return write_problem(request, _refuse_session())
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/sign-in?next={quote(back, safe='/')}", 303)
-
-
-def _refuse_session() -> Problem:
-    return Problem(Reason.UNAUTHENTICATED, "your session is over", hint="sign in again")
 
 
 def _check_address(request: Request) -> None:

@@ -9,15 +9,16 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.admission import find_address
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
+from api.pages.held import Typed, hold, read_held
 from api.pages.people import PersonDep, drop_cookie, make_token, read_cookie, set_cookie
 from api.pages.router import OpenRoute, PageRouter, PageTransaction, find_person
+from api.pages.session_end import FORM_S
 from api.pages.templates import PLACES, render
 from api.problems import Problem
 from api.services import Services
 from fakesieve.people.sessions import SESSION_S, NewSession, end_session, sign_in
 from fakesieve.reasons import Reason
 
-_FORM_S = 3600
 _GUESS_LETTERS_MAX = 500
 _REFUSAL = (
     "That is not right: check the organisation, the address and the password. "
@@ -43,7 +44,10 @@ def show_sign_in(
 
 @open_router.post("/sign-in")
 def take_sign_in(request: Request, form: FormDep, services: ServicesDep) -> Response:
-    """Begin a session, under a new token, and go where the person wanted to go."""
+    """Begin a session, under a new token, and go where the person wanted to go.
+
+    What was typed into a form behind the end of the session before is given back first.
+    """
     check_tries(request, services)
     organisation, email = form.read("organisation"), form.read("email")
     password = form.fields.get("password", ("",))[0]
@@ -57,14 +61,22 @@ def take_sign_in(request: Request, form: FormDep, services: ServicesDep) -> Resp
             headers={"Retry-After": "90"},
         )
     begun = sign_in(services.database, organisation, email, password, address)
+    held = read_held(form)
     if begun is None:
         services.limits.guesses.take(guess)
         page = show_form(
-            request, services, to=form.read("next"), organisation=organisation, email=email, refusal=_REFUSAL
+            request,
+            services,
+            to=form.read("next"),
+            organisation=organisation,
+            email=email,
+            refusal=_REFUSAL,
+            typed=held,
         )
         page.status_code = 401
         return page
-    return begin_session(request, services, begun, form.read("next"))
+    answer = begin_session(request, services, begun, form.read("next"))
+    return give_back(request, answer, held) if held else answer
 
 
 @router.post("/sign-out")
@@ -94,6 +106,13 @@ def begin_session(request: Request, services: Services, begun: NewSession, to: s
     return answer
 
 
+def give_back(request: Request, begun: Response, held: Typed) -> Response:
+    """Show what was typed before signing in, and the way to where ``begun`` leads, with its cookie."""
+    page = render(request, "given_back.html", typed=held, target=begun.headers["location"])
+    page.headers["Set-Cookie"] = begun.headers["set-cookie"]
+    return page
+
+
 def choose_target(wanted: str) -> str:
     """Return where to go after signing in: a path of this host, whatever the address has asked for."""
     is_path = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
@@ -119,6 +138,7 @@ def show_form(
     organisation: str = "",
     email: str = "",
     refusal: str = "",
+    typed: Typed = (),
 ) -> HTMLResponse:
     """Return the page with the form, and the way to the identity provider where there is one.
 
@@ -133,9 +153,11 @@ def show_form(
         organisation=organisation,
         email=email,
         refusal=refusal,
+        typed=typed,
+        held=hold(typed),
         provider=None if services.provider is None else services.provider.label,
-        provider_query=urlencode({"next": choose_target(to)}),
+        target_query=urlencode({"next": choose_target(to)}),
     )
     if find_person(request, services) is None:
-        set_cookie(request, page, token, _FORM_S)
+        set_cookie(request, page, token, FORM_S)
     return page

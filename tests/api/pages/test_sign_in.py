@@ -1,9 +1,14 @@
+import re
+from html import unescape
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.limits import GUESSES_BURST
 from api.pages.routes.sign_in import choose_target
+from fakesieve.database import Database
+from fakesieve.records.policies import list_policies
 from fakesieve.values.people import UserRole
 from tests.api.pages.stage import PASSWORD, Scene, enter, find_token
 
@@ -174,3 +179,84 @@ def test_every_form_field_is_read_in_one_way(client: TestClient, scene: Scene):
         "/preferences", content=b"{}", headers=headers | {"Content-Type": "application/json"}
     )
     assert strange.status_code == 415
+
+
+def send_late(client: TestClient, scene: Scene, fields: dict[str, str | list[str]], **headers: str):
+    """Send a form of a page whose session was ended meanwhile, as an admin of the scene."""
+    enter(client, scene, UserRole.ADMIN)
+    token, kept = find_token(client.get("/queue").text), client.cookies["fakesieve"]
+    client.post("/sign-out", data={"form_token": token}, follow_redirects=False)
+    client.cookies.set("fakesieve", kept, domain="testserver.local")
+    sent = {"Referer": "http://testserver/policies?low=0.4"} | headers
+    return client.post("/policies", data={"form_token": token} | fields, headers=sent, follow_redirects=False)
+
+
+TYPED = {
+    "name": "night",
+    "low": "0.4",
+    "note": "for <b>us</b>\r\nat \u201cnight\u201d",
+    "new_password": "hush",
+}
+
+
+def test_a_form_behind_the_end_of_its_session_is_given_back_after_signing_in(
+    client: TestClient, scene: Scene, module_database: Database
+):
+    late = send_late(client, scene, dict(TYPED))
+    assert (late.status_code, "<h1>Your session has ended</h1>" in late.text) == (401, True)
+    held = [unescape(each) for each in re.findall(r'name="held" value="([^"]*)"', late.text)]
+    assert held == ["name", "night", "low", "0.4", "note", TYPED["note"]]
+    form = {
+        "form_token": find_token(late.text),
+        "organisation": scene.tenant,
+        "email": scene.email(UserRole.ADMIN),
+        "next": unescape(re.findall(r'name="next" value="([^"]*)"', late.text)[0]),
+        "held": held,
+    }
+    wrong = client.post("/sign-in", data=form | {"password": "wrong password"})
+    assert (wrong.status_code, wrong.text.count('name="held"')) == (401, 6)
+    back = client.post("/sign-in", data=form | {"password": PASSWORD})
+    assert back.status_code == 200
+    assert '<a class="button main" href="/policies?low=0.4">Back to the form</a>' in back.text
+    assert "<td>for &lt;b&gt;us&lt;/b&gt;<br>at \u201cnight\u201d</td>" in back.text
+    assert "hush" not in late.text + back.text
+    assert client.get("/policies", follow_redirects=False).status_code == 200
+    with module_database.transaction(tenant_id=scene.tenant_id) as session:
+        assert "night" not in {line.policy.name for line in list_policies(session)}
+
+
+def test_a_module_is_told_that_the_session_of_its_form_has_ended(client: TestClient, scene: Scene):
+    late = send_late(client, scene, dict(TYPED), Accept="application/json")
+    assert (late.status_code, late.json()["reason"]) == (401, "UNAUTHENTICATED")
+
+
+def test_a_form_whose_cookie_the_browser_has_dropped_is_given_back_too(client: TestClient):
+    sent = {"Origin": "http://testserver", "Referer": "http://testserver/queue"}
+    late = client.post("/policies", data=TYPED | {"form_token": "of a session"}, headers=sent)
+    assert (late.status_code, late.text.count('name="held"')) == (401, 6)
+    assert client.cookies["fakesieve"] != ""
+
+
+@pytest.mark.parametrize("origin", [None, "https://elsewhere.example", "null"])
+def test_a_form_of_another_site_is_not_shown_and_replaces_no_cookie(client: TestClient, origin: str | None):
+    """Browsers send it without the cookie, which the person may well have."""
+    headers = {} if origin is None else {"Origin": origin}
+    late = client.post("/policies", data={"note": "call this number"}, headers=headers)
+    assert (late.status_code, "set-cookie" in late.headers, "call this number" in late.text) == (
+        401,
+        False,
+        False,
+    )
+    assert 'href="/sign-in?next=%2F">Sign in</a>' in late.text
+
+
+def test_more_than_can_be_sent_along_is_shown_and_not_sent(client: TestClient, scene: Scene):
+    late = send_late(client, scene, {"note": "\u00e9" * 8000})
+    assert (late.status_code, late.text.count('name="held"')) == (401, 0)
+    assert "copy what you need again before you sign in" in late.text
+    assert "\u00e9" * 8000 in late.text
+
+
+def test_signing_out_behind_the_end_of_a_session_is_no_failure(client: TestClient):
+    ended = client.post("/sign-out", data={"form_token": "x"}, follow_redirects=False)
+    assert (ended.status_code, ended.headers["location"]) == (303, "/sign-in")
