@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from api.schemas.analyses import (
     AnalysisOut,
@@ -28,11 +29,12 @@ from fakesieve.documents import unpack_maps
 from fakesieve.map_files import count_runs
 from fakesieve.records.analyses import AnalysisRecord, Matrix, TrackMaps
 from fakesieve.records.frame_lists import FrameLine
-from fakesieve.values.analysis_lines import AnalysisLine
+from fakesieve.values.analysis_lines import AnalysisLine, Untold
 
 
 def write_line(line: AnalysisLine) -> AnalysisOut:
-    """Return an analysis in short."""
+    """Return an analysis in short, with what people say of it if that was read."""
+    words: dict[str, Any] = {} if line.disposition is Untold.UNTOLD else {"disposition": line.disposition}
     low, high = line.score_low, line.score_high
     return AnalysisOut(
         id=line.id,
@@ -63,6 +65,7 @@ def write_line(line: AnalysisLine) -> AnalysisOut:
         tags=dict(line.tags),
         model=_write_model(line.model_id, line.model, line.weights_sha256, line.engine, line.precision),
         fingerprint=line.fingerprint,
+        **words,
     )
 
 

@@ -1,4 +1,8 @@
-"""Results as files: CSV, JSONL and Parquet, line by line, with the same columns in each."""
+"""Results as files: CSV, JSONL and Parquet, line by line, with the same columns in each.
+
+What people say of results is a column of files for who may know it, and else no column: an empty one would
+say that nobody has looked.
+"""
 
 import csv
 import io
@@ -13,7 +17,7 @@ from engine.output.names import defuse_cell
 from engine.result_forms import Json
 from fakesieve.errors import RequestRefused
 from fakesieve.reasons import Reason
-from fakesieve.values.analysis_lines import AnalysisLine
+from fakesieve.values.analysis_lines import AnalysisLine, Untold
 from fakesieve.values.files import FileFormat
 
 ROWS_AT_ONCE = 5_000
@@ -21,7 +25,7 @@ Cell = None | int | float | str | datetime | tuple[str, ...]
 
 
 def read_cells(line: AnalysisLine) -> dict[str, Cell]:
-    """Return a line as columns. ``tags`` is JSON."""
+    """Return a line as the columns that all files have. ``tags`` is JSON."""
     return {
         "id": line.id,
         "video_id": line.video_id,
@@ -60,6 +64,8 @@ COLUMNS = (
     *("coverage_ratio", "scored_us", "total_us", "faces_scored", "duration_us", "reasons", "warnings"),
     *("model", "model_id", "weights_sha256", "engine", "precision", "fingerprint", "tags"),
 )
+WORD = "disposition"
+"""The last column of files with what people say."""
 _INTEGERS = frozenset({"scored_us", "total_us", "faces_scored", "duration_us"})
 _LISTS = frozenset({"verdict_reasons", "reasons", "warnings"})
 _REALS = frozenset(
@@ -68,11 +74,23 @@ _REALS = frozenset(
 )
 
 
-def write_csv(lines: Iterable[AnalysisLine]) -> Iterator[bytes]:
+def write_csv(lines: Iterable[AnalysisLine], *, with_words: bool) -> Iterator[bytes]:
     """Yield a CSV file (RFC 4180). Text that a spreadsheet would run as a formula gets a quote before it."""
-    yield _write_row(COLUMNS)
+    yield _write_row(_list_columns(with_words=with_words))
     for line in lines:
-        yield _write_row([_write_cell(cell) for cell in read_cells(line).values()])
+        cells = _read_row(line) if with_words else read_cells(line)
+        yield _write_row([_write_cell(cell) for cell in cells.values()])
+
+
+def _list_columns(*, with_words: bool) -> tuple[str, ...]:
+    return (*COLUMNS, WORD) if with_words else COLUMNS
+
+
+def _read_row(line: AnalysisLine) -> dict[str, Cell]:
+    """Return a line as the columns of a file with what people say."""
+    if line.disposition is Untold.UNTOLD:
+        raise ValueError(f"{line.id} was read without what people say of it")
+    return read_cells(line) | {WORD: None if line.disposition is None else line.disposition.value}
 
 
 def _write_cell(cell: Cell) -> str:
@@ -96,43 +114,45 @@ def _write_time(time: datetime) -> str:
 
 
 def write_jsonl(lines: Iterable[AnalysisLine]) -> Iterator[bytes]:
-    """Yield one JSON object a line, with ``tags`` as an object."""
+    """Yield one JSON object a line, as ``read_json`` gives it."""
     for line in lines:
         yield json.dumps(read_json(line), ensure_ascii=True, allow_nan=False).encode() + b"\n"
 
 
 def read_json(line: AnalysisLine) -> dict[str, Json]:
-    """Return a line as JSON knows it, with ``tags`` as an object."""
+    """Return a line as JSON knows it, with ``tags`` as an object; what people say is there if it was read."""
     cells: dict[str, Json] = {
         name: _write_time(cell) if isinstance(cell, datetime) else cell
-        for name, cell in read_cells(line).items()
+        for name, cell in (read_cells(line) if line.disposition is Untold.UNTOLD else _read_row(line)).items()
     }
     return cells | {"tags": dict(line.tags)}
 
 
-def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO) -> int:
+def write_parquet(lines: Iterable[AnalysisLine], output: BinaryIO, *, with_words: bool) -> int:
     """Write a Parquet file and return how many rows it has. Raises as ``write_parquet_groups``."""
-    return sum(write_parquet_groups(lines, output))
+    return sum(write_parquet_groups(lines, output, with_words=with_words))
 
 
-def write_parquet_groups(lines: Iterable[AnalysisLine], output: BinaryIO) -> Iterator[int]:
+def write_parquet_groups(
+    lines: Iterable[AnalysisLine], output: BinaryIO, *, with_words: bool
+) -> Iterator[int]:
     """Write a Parquet file, 5,000 rows a group, and yield how many rows each has; it is whole at the end.
 
     Raises RequestRefused where pyarrow is not installed.
     """
     arrow, parquet = _load_arrow()
-    text = arrow.string()
+    text, columns = arrow.string(), _list_columns(with_words=with_words)
     kinds = {
-        **dict.fromkeys(COLUMNS, text),
+        **dict.fromkeys(columns, text),
         **dict.fromkeys(_INTEGERS, arrow.int64()),
         **dict.fromkeys(_REALS, arrow.float64()),
         **dict.fromkeys(_LISTS, arrow.list_(text)),
         "create_time": arrow.timestamp("us", tz="UTC"),
     }
-    schema = arrow.schema([(name, kinds[name]) for name in COLUMNS])
+    schema = arrow.schema([(name, kinds[name]) for name in columns])
     writer = parquet.ParquetWriter(output, schema, compression="zstd")
     for group in _group(lines):
-        rows = [_widen(read_cells(line)) for line in group]
+        rows = [_widen(_read_row(line) if with_words else read_cells(line)) for line in group]
         writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
         yield len(rows)
     writer.close()

@@ -26,6 +26,7 @@ from fakesieve.values.files import FileFormat
 
 _BY = "verdict"
 _Place = tuple[str, ...]
+_WORD: _Place = ("disposition",)
 
 
 class Document(RootModel[dict[str, JsonValue]]):
@@ -125,7 +126,8 @@ class Results:
 
         The columns are the same whatever is found, nothing too: those of a list, without the parts that only
         ``view="full"`` has. ``create_time`` is a time in UTC; ``tags`` and what else has several values is
-        one column.
+        one column. ``disposition`` is the last column, but not of what was read with a key that may not
+        read what people say.
 
         Raises SetupRefused where pandas is not installed.
         """
@@ -135,11 +137,15 @@ class Results:
         except ModuleNotFoundError as fault:
             hint = "pip install pandas, or use results.iter"
             raise SetupRefused(Reason.INVALID_SETTINGS, "pandas is not installed", hint) from fault
-        places = list(_list_places(AnalysisOut))
-        rows = [_read_row(each, places) for each in self.iter(filter, order_by)]
+        places, rows, is_told = [*_list_places(AnalysisOut), _WORD], list[list[object]](), True
+        for each in self.iter(filter, order_by):
+            rows.append(_read_row(each, places))
+            is_told = is_told and each.tells_words
         frame = pandas.DataFrame(rows, columns=[".".join(place) for place in places])
         # The column of an empty frame holds no time that tells what it is.
         frame["create_time"] = pandas.to_datetime(frame["create_time"], utc=True)
+        if not is_told:  # a column of nothing would say that nobody has looked
+            del frame["disposition"]
         return frame
 
 
@@ -157,7 +163,7 @@ def _list_places(shape: type[BaseModel]) -> Iterator[_Place]:
 
 def _read_row(found: AnalysisOut, places: Iterable[_Place]) -> list[object]:
     """Return the values at these places, as in JSON but for the time."""
-    form = found.model_dump(mode="json") | {"create_time": found.create_time}
+    form = {"disposition": None} | found.model_dump(mode="json") | {"create_time": found.create_time}
     return [reduce(_read_part, place, cast("object", form)) for place in places]
 
 

@@ -8,7 +8,7 @@ from fastapi import Query
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.orm import Session
 
-from api.caller_filters import read_caller_filter
+from api.caller_filters import read_caller_filter, reads_words
 from api.dependencies import CallerDep, LookUp, LookUps, ServicesDep, Transaction, require_scope
 from api.masks import LETTERS_MAX as FIELDS_LETTERS_MAX
 from api.masks import apply_mask, check_has, read_mask
@@ -107,7 +107,8 @@ def list_all_analyses(
     mask = read_mask(fields, AnalysisOut)
     check_has(mask, FULL_ONLY, "ask for a single analysis with view=full")
     bound = page.bind(caller, "analyses", {"filter": wanted, "order_by": order.text})
-    query = AnalysisQuery(caller.tenant_id, read, order, _read_after(bound, order), page.limit)
+    after, with_words = _read_after(bound, order), reads_words(mask, caller)
+    query = AnalysisQuery(caller.tenant_id, read, order, after, page.limit, with_words)
     lines = list_analyses(session, query)
     found = bound.make(Page[AnalysisOut], lines, write_line, lambda line: write_position(line.position))
     if mask is None:
@@ -132,7 +133,7 @@ def show_analysis(
     mask = read_mask(fields, AnalysisOut)
     if view is View.BASIC:
         check_has(mask, FULL_ONLY, "ask with view=full")
-    line = _find_line(session, caller, analysis_id)
+    line = _find_line(session, caller, analysis_id, with_words=reads_words(mask, caller))
     found = write_line(line)
     if view is View.FULL:
         record = _load(session, analysis_id)
@@ -278,8 +279,10 @@ def _link(services: Services, refs: Sequence[VideoRef]) -> list[ArtifactOut]:
     ]
 
 
-def _find_line(session: Session, caller: Caller, analysis_id: str) -> AnalysisLine:
-    line = find_line(session, caller.tenant_id, analysis_id)
+def _find_line(
+    session: Session, caller: Caller, analysis_id: str, *, with_words: bool = False
+) -> AnalysisLine:
+    line = find_line(session, caller.tenant_id, analysis_id, with_words=with_words)
     if line is None:
         raise refuse_absent(session, analysis_id)
     return line

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from api.acts import note_act
-from api.caller_filters import check_may_read_words, read_caller_filter
+from api.caller_filters import check_may_read_words, may_read_words, read_caller_filter
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, prove_key, require_scope
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
@@ -119,11 +119,11 @@ def export_results(
 ) -> StreamingResponse:
     """Stream analyses as CSV, JSONL or Parquet, a page of rows at a time.
 
-    A Parquet file is written here before it is sent, so it has at most 200,000 rows.
+    A Parquet file is written here before it is sent, so it has at most 200,000 rows. With `review:read`
+    the last column is `disposition`: what people say.
     """
-    query = AnalysisQuery(
-        caller.tenant_id, read_caller_filter(wanted, caller), read_order(order_by), limit=PAGE_MAX
-    )
+    read, order = read_caller_filter(wanted, caller), read_order(order_by)
+    query = AnalysisQuery(caller.tenant_id, read, order, limit=PAGE_MAX, with_words=may_read_words(caller))
     prove = partial(prove_key, request)
     return send_results(request, caller, services, query, form, viewer=caller.key_id, prove=prove)
 
@@ -149,7 +149,10 @@ def send_results(
     def begin() -> Iterator[bytes]:
         if form is FileFormat.PARQUET:
             _check_count(services, query, viewer)
-        return _write(_begin(walk_lines(services, query, viewer)), form, services.settings.scratch_dir)
+        lines = _begin(walk_lines(services, query, viewer))
+        if form is FileFormat.PARQUET:
+            return _write_parquet(lines, services.settings.scratch_dir, with_words=query.with_words)
+        return _write_text(lines, form, with_words=query.with_words)
 
     answer = send_file(
         request,
@@ -190,16 +193,14 @@ def _begin(lines: Iterator[AnalysisLine]) -> Iterator[AnalysisLine]:
     return chain([first for first in [next(lines, None)] if first is not None], lines)
 
 
-def _write(lines: Iterator[AnalysisLine], form: FileFormat, folder: Path) -> Iterator[bytes]:
-    if form is FileFormat.CSV:
-        return write_csv(lines)
-    return write_jsonl(lines) if form is FileFormat.JSONL else _write_parquet(lines, folder)
+def _write_text(lines: Iterator[AnalysisLine], form: FileFormat, *, with_words: bool) -> Iterator[bytes]:
+    return write_csv(lines, with_words=with_words) if form is FileFormat.CSV else write_jsonl(lines)
 
 
-def _write_parquet(lines: Iterator[AnalysisLine], folder: Path) -> Iterator[bytes]:
+def _write_parquet(lines: Iterator[AnalysisLine], folder: Path, *, with_words: bool) -> Iterator[bytes]:
     """Write the file first: its end says where its parts are."""
     with _open_file(folder) as file:
-        for _ in write_parquet_groups(lines, file):
+        for _ in write_parquet_groups(lines, file, with_words=with_words):
             yield PAUSE
         file.seek(0)
         while part := file.read(_COPY_BYTES):
@@ -232,7 +233,8 @@ def create_export(
     """Write up to 200,000 analyses to a file in the fleet's bucket, in the tenant's own folder.
 
     The place cannot be chosen: the fleet's key may write where the caller may not. More rows than that are
-    streamed by `GET /v1/analyses:export`.
+    streamed by `GET /v1/analyses:export`. Every key of the tenant that reads results may fetch the file, so
+    it does not say what people say.
     """
     query = AnalysisQuery(
         caller.tenant_id, read_caller_filter(body.filter, caller), read_order(body.order_by), limit=PAGE_MAX
@@ -259,9 +261,9 @@ def _write_export(
         lines = _Counter(walk_lines(services, query, caller.key_id, _PageKeeper(export)))
         with _open_file(services.settings.scratch_dir) as file:
             if form is FileFormat.PARQUET:
-                write_parquet(lines, file)
+                write_parquet(lines, file, with_words=query.with_words)
             else:
-                file.writelines(_write(lines, form, services.settings.scratch_dir))
+                file.writelines(_write_text(lines, form, with_words=query.with_words))
             file.flush()
             with begin() as session:
                 hold_export(session, export.id)

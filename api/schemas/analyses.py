@@ -1,9 +1,9 @@
 """Results on the wire. Scores are P(manipulated), 0 to 1; times in a video are integer microseconds."""
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from api.schemas.shape import Answer, Time
 from engine.results import (
@@ -15,6 +15,7 @@ from engine.results import (
     VerdictReason,
     VerdictValue,
 )
+from fakesieve.values.reviews import Disposition
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Micros = Annotated[int, Field(ge=0)]
@@ -173,7 +174,10 @@ _FULL = "Null unless `view=full`."
 
 
 class AnalysisOut(Answer):
-    """What one pipeline found in one video. The last five fields are null unless ``view=full``."""
+    """What one pipeline found in one video. The last five fields are null unless ``view=full``.
+
+    ``disposition`` is left out for a key without ``review:read``: null would say that nobody has looked.
+    """
 
     object: Literal["analysis"] = "analysis"
     id: str
@@ -190,6 +194,15 @@ class AnalysisOut(Answer):
     tags: dict[str, str]
     model: ModelUsed
     fingerprint: str
+    disposition: Annotated[
+        Disposition | None,
+        Field(
+            description=(
+                "What people say: the newest decision in a review that stands. Null where they say nothing;"
+                " left out for a key without `review:read`."
+            )
+        ),
+    ] = None
     tracks: Annotated[list[TrackOut] | None, Field(description=_FULL)] = None
     segments: Annotated[list[SegmentOut] | None, Field(description=_FULL)] = None
     time_series: Annotated[
@@ -204,6 +217,18 @@ class AnalysisOut(Answer):
             )
         ),
     ] = None
+
+    @property
+    def tells_words(self) -> bool:
+        """Whether ``disposition`` was told, so that None means that people say nothing."""
+        return "disposition" in self.model_fields_set
+
+    @model_serializer(mode="wrap")
+    def _leave_out_untold(self, write: SerializerFunctionWrapHandler) -> Any:
+        written: dict[str, JsonValue] = write(self)
+        if not self.tells_words:
+            written.pop("disposition", None)
+        return written
 
 
 FULL_ONLY = ("tracks", "segments", "time_series", "timings_ms", "peak_track")

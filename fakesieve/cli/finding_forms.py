@@ -17,6 +17,7 @@ from engine.results import Segment, SegmentKind
 from fakesieve.cli.fleet import Found
 from fakesieve.cli.job_columns import describe_fault
 from fakesieve.cli.lists import Columns
+from fakesieve.values.analysis_lines import Untold
 from fakesieve.values.findings import Face, Finding
 
 _TRIAGE = "This is triage for people to judge, no proof; docs/model-card.md has the measured error rates."
@@ -40,6 +41,8 @@ def _describe_finding(found: Finding) -> list[str]:
     said = OUTCOMES[found.outcome] if found.verdict is None else VERDICTS[found.verdict]
     lines = [f"  analysis  {found.analysis_id}", f"  verdict   {said}  {_tell_interval(found)}".rstrip()]
     lines += [f"            {VERDICT_REASONS[reason]}" for reason in found.verdict_reasons]
+    if found.disposition is not None and found.disposition is not Untold.UNTOLD:
+        lines.append(f"  people    say {found.disposition}")
     faces = f"{len(found.faces)} face{'' if len(found.faces) == 1 else 's'}"
     lines.append(f"  scored    {format_share(found.coverage_ratio)} of its time, {faces}")
     if found.reasons:

@@ -54,9 +54,13 @@ def walk_jobs(place: Place, choice: JobChoice, page_size: int) -> Iterator[Resul
 def walk_filtered(
     place: Place, wanted: str | None, order_by: str | None, page_size: int
 ) -> Iterator[AnalysisLine]:
-    """Yield the analyses that fit a filter, in one transaction. Raises FilterInvalid with what is wrong."""
+    """Yield the analyses that fit a filter, with what people say of them, in one transaction.
+
+    Raises FilterInvalid with what is wrong.
+    """
     limit = min(page_size, analysis_lists.PAGE_MAX)
-    query = AnalysisQuery(place.tenant_id, read_filter(wanted), read_order(order_by), limit=limit)
+    read, order = read_filter(wanted), read_order(order_by)
+    query = AnalysisQuery(place.tenant_id, read, order, limit=limit, with_words=True)
     with place.begin() as session:
         yield from walk_analyses(session, query)
 
@@ -79,6 +83,6 @@ def export_by_filter(
     """Write the analyses that fit a filter. Raises FilterInvalid with the place of what is wrong."""
     lines = walk_filtered(place, wanted, order_by, analysis_lists.PAGE_MAX)
     if form is FileFormat.PARQUET:
-        write_parquet(lines, output)
+        write_parquet(lines, output, with_words=True)
     else:
-        output.writelines(write_csv(lines) if form is FileFormat.CSV else write_jsonl(lines))
+        output.writelines(write_csv(lines, with_words=True) if form is FileFormat.CSV else write_jsonl(lines))

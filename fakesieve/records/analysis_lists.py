@@ -1,7 +1,7 @@
 """Analyses as people and programs list them: filtered, ordered, page by page. Nothing here changes a row."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -40,7 +40,8 @@ from fakesieve.records.statement_bounds import QUERY_MS_MAX, bounded
 from fakesieve.records.table import ID_TYPE
 from fakesieve.records.tags import VideoTag
 from fakesieve.records.videos import Video
-from fakesieve.values.analysis_lines import AnalysisLine, Position
+from fakesieve.records.words import find_word
+from fakesieve.values.analysis_lines import AnalysisLine, Position, Untold
 
 PAGE_MAX = 1000
 KEPT_TESTS_MAX = 8
@@ -50,13 +51,17 @@ _UNKEPT: Mapping[str, Any] = {"compiled_cache": None}
 
 @dataclass(frozen=True)
 class AnalysisQuery:
-    """Which analyses, in which order, behind which one."""
+    """Which analyses, in which order, behind which one.
+
+    ``with_words``: with what people say of them, for somebody who may know it.
+    """
 
     tenant_id: str
     wanted: Filter = EVERYTHING
     order: Order = NEWEST_FIRST
     after: Position | None = None
     limit: int = 50
+    with_words: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= PAGE_MAX:
@@ -80,24 +85,28 @@ def list_analyses(session: Session, query: AnalysisQuery) -> list[AnalysisLine]:
     shape, values = split_values(query.wanted)
     is_short = count_tests(shape) <= KEPT_TESTS_MAX
     build = _build_list if is_short else _build_list.__wrapped__
-    statement = build(shape, query.order, find_looker(session), query.after is not None)
+    kind = _ListKind(query.order, find_looker(session), query.after is not None, query.with_words)
+    statement = build(shape, kind)
     after = _name_position(query.order, query.after) if query.after is not None else {}
     asked = {"tenant": query.tenant_id, "lines": query.limit, **name_values(values), **after}
     with bounded(session):
         found = session.connection().execute(
             statement, asked, execution_options=None if is_short else _UNKEPT
         )
-        return [_read_line(row) for row in found]
+        return [_read_line(row, with_words=query.with_words) for row in found]
 
 
-def find_line(session: Session, tenant_id: str, analysis_id: str) -> AnalysisLine | None:
+def find_line(
+    session: Session, tenant_id: str, analysis_id: str, *, with_words: bool = False
+) -> AnalysisLine | None:
     """Return one analysis in short; None where the tenant has none such, or its video is deleted.
 
     So it is for one that is kept from the viewer, which ``is_kept`` tells apart.
     """
     asked = {"tenant": tenant_id, "analysis": analysis_id}
-    row = session.connection().execute(_build_line(find_looker(session)), asked).one_or_none()
-    return None if row is None else _read_line(row)
+    kind = _ListKind(NEWEST_FIRST, find_looker(session), is_behind=False, with_words=with_words)
+    row = session.connection().execute(_build_line(kind), asked).one_or_none()
+    return None if row is None else _read_line(row, with_words=with_words)
 
 
 def count_up_to(session: Session, query: AnalysisQuery, limit: int, limit_ms: int | None = None) -> int:
@@ -123,7 +132,7 @@ def walk_analyses(session: Session, query: AnalysisQuery) -> Generator[AnalysisL
         yield from page
         if len(page) < query.limit:
             return
-        query = AnalysisQuery(query.tenant_id, query.wanted, query.order, page[-1].position, query.limit)
+        query = replace(query, after=page[-1].position)
 
 
 _TENANT = bindparam("tenant", type_=ID_TYPE)
@@ -176,35 +185,40 @@ def select_deleted(tenant_id: SqlText) -> Select[Any]:
 _OF_DELETED = aliased(Analysis), aliased(Video)
 
 
+@dataclass(frozen=True)
+class _ListKind:
+    """What a list's statement depends on beside its filter."""
+
+    order: Order
+    looker: Looker
+    is_behind: bool
+    with_words: bool
+
+
 # Building a statement takes longer than most lists take the database. What people and programs ask for again
 # is built once; tenant, page, position and what a filter compares with are parameters. Not so what only a
 # program writes: 256 statements of 60 comparisons, the most there may be, take 72 MB, and of 8 they take 34.
 @lru_cache(maxsize=256)
-def _build_list(
-    shape: Filter,
-    order: Order,
-    looker: Looker,
-    is_behind: bool,  # noqa: FBT001 - a cache's key
-) -> Select[Any]:
+def _build_list(shape: Filter, kind: _ListKind) -> Select[Any]:
     """Return the statement of a page: its rows are found first and alone, then shown."""
+    order, found = kind.order, compile_filter(shape, _TENANT)
     keys = {_KEYS[term.name][0] for term in order.terms}
-    found = compile_filter(shape, _TENANT)
-    page = select_standing(found, _TENANT, *_COLUMNS, *_label_keys(order), needs=keys, looker=looker)
-    if is_behind:
+    page = select_standing(found, _TENANT, *_COLUMNS, *_label_keys(order), needs=keys, looker=kind.looker)
+    if kind.is_behind:
         page = page.where(_come_behind(order))
     lines = bindparam("lines", type_=Integer())
-    return _select_details(page.order_by(*_order_columns(order)).limit(lines), order)
+    return _select_details(page.order_by(*_order_columns(order)).limit(lines), kind)
 
 
 @lru_cache
-def _build_line(looker: Looker) -> Select[Any]:
-    shown: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *_COLUMNS, *_label_keys(NEWEST_FIRST)]
+def _build_line(kind: _ListKind) -> Select[Any]:
+    shown: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *_COLUMNS, *_label_keys(kind.order)]
     page = select(*shown).where(
         Standing.tenant_id == _TENANT,
         Standing.analysis_id == bindparam("analysis", type_=ID_TYPE),
-        keep_from_viewer(Standing.analysis_id, looker),
+        keep_from_viewer(Standing.analysis_id, kind.looker),
     )
-    return _select_details(page, NEWEST_FIRST).where(Video.delete_time.is_(None))
+    return _select_details(page, kind).where(Video.delete_time.is_(None))
 
 
 def _label_keys(order: Order) -> list[ColumnElement[Any]]:
@@ -243,8 +257,12 @@ def _come_behind(order: Order) -> ColumnElement[bool]:
     return or_(*steps)
 
 
-def _select_details(page: Select[Any], order: Order) -> Select[Any]:
-    """Return the statement of the lines of a page, which is found first and alone."""
+def _select_details(page: Select[Any], kind: _ListKind) -> Select[Any]:
+    """Return the statement of the lines of a page, which is found first and alone.
+
+    What people say is asked in it too, so that it is of the moment in which a filter has looked at it.
+    """
+    order = kind.order
     rows = page.cte("page").prefix_with("MATERIALIZED", dialect="postgresql")
     keys = [rows.c[f"key_{index}"] for index in range(len(order.terms))]
     falling = [term.is_descending for term in order.terms]
@@ -252,6 +270,7 @@ def _select_details(page: Select[Any], order: Order) -> Select[Any]:
     tags = select(func.jsonb_object_agg(VideoTag.name, VideoTag.value, type_=JSONB())).where(
         VideoTag.video_id == rows.c.video_id
     )
+    words = [find_word(rows.c.analysis_id).label("disposition")] if kind.with_words else []
     policy_id = name_policy_in_force(_TENANT, rows.c.use_id, rows.c.policy_id)
     shown: dict[str, ColumnElement[Any]] = {
         "id": rows.c.analysis_id.label("id"),
@@ -262,7 +281,7 @@ def _select_details(page: Select[Any], order: Order) -> Select[Any]:
         "tags": tags.scalar_subquery().label("tags"),
     }
     return (
-        select(*(shown[name] for name in _LINE), *keys)
+        select(*(shown[name] for name in _LINE), *words, *keys)
         .select_from(rows)
         .join(Video, Video.id == rows.c.video_id)
         .join(Model, Model.id == rows.c.model_id)
@@ -308,8 +327,8 @@ _BESIDE: Mapping[str, ColumnElement[Any]] = {
     "model": Model.name.label("model"),
     "weights_sha256": Model.weights_sha256.expression,
 }
-_LINE = tuple(each.name for each in fields(AnalysisLine) if each.name != "position")
-"""What a row holds, in the order of a line; the keys of its order come behind."""
+_LINE = tuple(each.name for each in fields(AnalysisLine) if each.name not in ("disposition", "position"))
+"""What a row holds, in the order of a line. What people say, if asked for, and the keys come behind."""
 _REASONS: Mapping[str, type[StrEnum]] = {
     "verdict_reasons": VerdictReason,
     "reasons": EvidenceReason,
@@ -319,13 +338,14 @@ _REASONS_AT = tuple((_LINE.index(name), kind) for name, kind in _REASONS.items()
 _TAGS_AT = _LINE.index("tags")
 
 
-def _read_line(row: Sequence[Any]) -> AnalysisLine:
-    values, keys = list(row[: len(_LINE)]), row[len(_LINE) :]
+def _read_line(row: Sequence[Any], *, with_words: bool) -> AnalysisLine:
+    values, keys = list(row[: len(_LINE)]), row[len(_LINE) + with_words :]
     for place, kind in _REASONS_AT:
         values[place] = _read_reasons(kind, tuple(values[place]))
     tags: dict[str, str] = values[_TAGS_AT] or {}
     values[_TAGS_AT] = tuple(sorted(tags.items()))
-    return AnalysisLine(*values, position=(*keys, values[0]))
+    disposition = row[len(_LINE)] if with_words else Untold.UNTOLD
+    return AnalysisLine(*values, disposition=disposition, position=(*keys, values[0]))
 
 
 @lru_cache(maxsize=1024)  # there are few of them, and many lines with the same

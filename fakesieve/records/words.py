@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, ScalarSelect, and_, exists, func, literal, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from fakesieve.records.blind import VIEWER
 from fakesieve.records.review_known import is_item_for
@@ -28,11 +28,12 @@ def is_newest_word() -> ColumnElement[bool]:
     )
 
 
-def find_word() -> ScalarSelect[Disposition | None]:
-    """Return what people say of an analysis, over ``standing``; null where they say nothing."""
-    of_analysis = ReviewItem.analysis_id == Standing.analysis_id
-    said = select(ReviewItem.disposition).where(of_analysis, is_newest_word())
-    return said.correlate(Standing).scalar_subquery()
+def find_word(
+    analysis_id: ColumnElement[Any] | InstrumentedAttribute[Any] = Standing.analysis_id,
+) -> ScalarSelect[Disposition | None]:
+    """Return what people say of the analysis that a column names; null where they say nothing."""
+    said = select(ReviewItem.disposition).where(ReviewItem.analysis_id == analysis_id, is_newest_word())
+    return said.correlate_except(ReviewItem).scalar_subquery()
 
 
 def is_spoken_of(

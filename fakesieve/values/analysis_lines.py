@@ -2,16 +2,27 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 from engine.results import EvidenceReason, MediaWarning, Outcome, VerdictReason, VerdictValue
+from fakesieve.values.reviews import Disposition
 
 Position = tuple[datetime | str | int | float, ...]
 """The keys of a line in the order of its list, its id last."""
 
 
+class Untold(Enum):
+    """Stands where a line was read for somebody who may not know what people say, or did not ask."""
+
+    UNTOLD = auto()
+
+
 @dataclass(frozen=True)
 class AnalysisLine:
-    """One analysis in short, with the verdict that holds. Scores are P(manipulated), 0 to 1."""
+    """One analysis in short, with the verdict that holds. Scores are P(manipulated), 0 to 1.
+
+    ``disposition`` is what people say now; None where they say nothing.
+    """
 
     id: str
     video_id: str
@@ -42,6 +53,7 @@ class AnalysisLine:
     precision: str
     fingerprint: str
     tags: tuple[tuple[str, str], ...]
+    disposition: Disposition | Untold | None
     position: Position
 
     @property

@@ -12,6 +12,8 @@ from engine.results import (
     VerdictReason,
     VerdictValue,
 )
+from fakesieve.values.analysis_lines import Untold
+from fakesieve.values.reviews import Disposition
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Finding:
     outcome: Outcome
     verdict: VerdictValue | None
     verdict_reasons: tuple[VerdictReason, ...]
+    disposition: Disposition | Untold | None  # what people say
     policy: str  # NAME@VERSION
     score: float | None
     interval: tuple[float, float] | None

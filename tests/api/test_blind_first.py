@@ -58,6 +58,11 @@ class Desk:
         query = AnalysisQuery(self.tenant_id, read_filter(wanted), read_order(order))
         return {line.id for line in self.as_(viewer, lambda session: list_analyses(session, query))}
 
+    def list_words(self, viewer: str | None) -> dict[str, object]:
+        query = AnalysisQuery(self.tenant_id, with_words=True)
+        lines = self.as_(viewer, lambda session: list_analyses(session, query))
+        return {line.id: line.disposition for line in lines}
+
 
 def make_desk(database: Database, tenant_id: str, score_min: float = 0.46) -> Desk:
     """Make one; by its lower score the second analysis is in the queue too."""
@@ -184,6 +189,9 @@ def test_a_decision_opens_it_to_all_but_to_who_is_to_give_the_second_opinion(des
     assert desk.list_ids(BEN) == {desk.free}
     assert [desk.list_ids(who, "disposition:*") for who in (ANA, BEN)] == [{desk.first}, set()]
     assert desk.list_ids(BEN, "disposition != confirmed_authentic") == {desk.free}
+    assert desk.list_words(BEN) == {desk.free: None}
+    words = {desk.first: Disposition.CONFIRMED_AUTHENTIC, desk.second: None, desk.free: None}
+    assert desk.list_words(ANA) == words
     assert desk.as_(BEN, lambda session: list_entries(session, analysis_id=desk.first)) == []
     views = desk.as_(BEN, lambda session: list_items(session, ItemFilter(analysis_id=desk.first)))
     assert {(view.finding, view.disposition) for view in views} == {(None, None)}

@@ -15,7 +15,6 @@ from typing import BinaryIO, get_args, get_origin
 import httpx2
 import pytest
 from pydantic import BaseModel
-from starlette.testclient import TestClient
 
 import api.client
 from api.calls.sender import Sender
@@ -30,7 +29,7 @@ from fakesieve.reasons import Reason
 from fakesieve.values.files import FileFormat
 from fakesieve.values.reviews import Disposition, FeedbackCategory
 from fakesieve.values.webhooks import EventType
-from tests.api.callers import Caller
+from tests.api.callers import Caller, make_caller
 from tests.api.results import store_results
 from tests.factories import make_video
 
@@ -82,12 +81,17 @@ COLUMNS = [
     "model.engine",
     "model.precision",
     "fingerprint",
+    "disposition",
 ]
 
 
 @pytest.fixture
-def client(acme: Caller, app_client: TestClient) -> Client:
-    return Client("http://testserver", acme.secret, http=app_client, sleep=lambda _: None)
+def client(acme: Caller) -> Client:
+    return make_client(acme)
+
+
+def make_client(caller: Caller) -> Client:
+    return Client("http://testserver", caller.secret, http=caller.client, sleep=lambda _: None)
 
 
 @pytest.fixture
@@ -172,7 +176,11 @@ def test_a_change_that_lost_its_race_is_refused(client: Client, video_id: str) -
 
 
 def test_with_pandas_results_become_a_frame(
-    client: Client, analyses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    acme: Caller,
+    client: Client,
+    analyses: dict[str, str],
+    module_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """pandas is no dependency: what stands in for it shows what it would be given."""
     given = list[list[str]]()
@@ -190,8 +198,13 @@ def test_with_pandas_results_become_a_frame(
     assert (found["id"], found["score.raw"], found["tags"]) == ([shown.id], [shown.score.raw], [shown.tags])
     assert (found["verdict.value"], found["outcome"]) == ([shown.verdict.value], [shown.outcome])
     assert found["create_time"] == [(True, shown.create_time)]
+    assert found["disposition"] == [None]
     assert client.results.to_pandas(filter="score < 0") == {name: [] for name in COLUMNS}
     assert given == [COLUMNS, COLUMNS]
+    weak = make_caller(
+        acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"results:read"})
+    )
+    assert list(make_client(weak).results.to_pandas()) == COLUMNS[:-1]
 
 
 def test_with_the_real_pandas_nested_names_are_columns(client: Client, analyses: dict[str, str]) -> None:

@@ -7,10 +7,11 @@ from api.schemas.job_logs import LogLineOut
 from api.schemas.jobs import AttemptOut, JobOut, ShardOut
 from engine.results import MissingSamples, Segment
 from fakesieve.objects import VideoRef
-from fakesieve.values.analysis_lines import AnalysisLine
+from fakesieve.values.analysis_lines import AnalysisLine, Untold
 from fakesieve.values.findings import Face, FaceMap, FaceMaps, Finding
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
 from fakesieve.values.job_log import LogLine
+from fakesieve.values.reviews import Disposition
 
 
 def read_job(job: JobOut) -> JobLine:
@@ -110,8 +111,13 @@ def read_analysis(found: AnalysisOut) -> AnalysisLine:
         precision=found.model.precision,
         fingerprint=found.fingerprint,
         tags=tuple(found.tags.items()),
+        disposition=_read_word(found),
         position=(),
     )
+
+
+def _read_word(found: AnalysisOut) -> Disposition | Untold | None:
+    return found.disposition if found.tells_words else Untold.UNTOLD
 
 
 def read_finding(found: AnalysisOut) -> Finding:
@@ -123,6 +129,7 @@ def read_finding(found: AnalysisOut) -> Finding:
         outcome=line.outcome,
         verdict=line.verdict,
         verdict_reasons=line.verdict_reasons,
+        disposition=line.disposition,
         policy=found.verdict.policy,
         score=line.score,
         interval=found.score.interval,

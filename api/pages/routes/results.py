@@ -29,9 +29,7 @@ from fakesieve.records.analysis_lists import (
 from fakesieve.records.review_known import count_left_out
 from fakesieve.records.saved_views import ViewPage
 from fakesieve.records.video_names import name_videos
-from fakesieve.reviews.items import find_dispositions
 from fakesieve.values.analysis_lines import AnalysisLine
-from fakesieve.values.reviews import Disposition
 
 LINES = 50
 FILTER_LETTERS_MAX = 4000
@@ -87,7 +85,6 @@ def show_results(
         status=200 if found.fault is None else 422,
         lines=found.lines,
         names=name_videos(session, [line.video_id for line in found.lines]),
-        dispositions=_find_dispositions(session, found.lines),
         fault=found.fault,
         asked=asked,
         order=order,
@@ -107,7 +104,8 @@ def _find(session: Session, tenant_id: str, asked: str, order: str, place: tuple
         wanted, by = read_filter(asked or None), read_order(order)
         after = read_position(by, read_token(key, token, binding)) if token else None
         with session.begin_nested():  # what is stopped leaves the transaction to the rest of the page
-            lines = list_analyses(session, AnalysisQuery(tenant_id, wanted, by, after, LINES + 1))
+            query = AnalysisQuery(tenant_id, wanted, by, after, LINES + 1, with_words=True)
+            lines = list_analyses(session, query)
     except FleetError as fault:
         if fault.reason is not Reason.INVALID_FILTER:
             raise
@@ -115,7 +113,3 @@ def _find(session: Session, tenant_id: str, asked: str, order: str, place: tuple
     shown = lines[:LINES]
     more = sign_token(key, write_position(shown[-1].position), binding) if len(lines) > LINES else None
     return Found(shown, more)
-
-
-def _find_dispositions(session: Session, lines: list[AnalysisLine]) -> Mapping[str, Disposition]:
-    return find_dispositions(session, [line.id for line in lines]) if lines else {}

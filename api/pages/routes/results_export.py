@@ -92,7 +92,11 @@ def take_results(form: FormDep, request: Request, person: PersonDep, services: S
 
 
 def read_query(person: Person, asked: str, order: str) -> AnalysisQuery:
-    """Return what an address asks for. Raises FilterInvalid, and ``Problem`` (INVALID_REQUEST)."""
+    """Return what an address asks for, with what people say, as the list shows it.
+
+    Raises FilterInvalid, and ``Problem`` (INVALID_REQUEST).
+    """
     if order not in ORDERS:
         raise Problem(Reason.INVALID_REQUEST, "there is no such order")
-    return AnalysisQuery(person.tenant_id, read_filter(asked or None), read_order(order), limit=PAGE_MAX)
+    wanted, by = read_filter(asked or None), read_order(order)
+    return AnalysisQuery(person.tenant_id, wanted, by, limit=PAGE_MAX, with_words=True)

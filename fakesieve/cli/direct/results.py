@@ -7,7 +7,9 @@ from fakesieve.cli.place import Place
 from fakesieve.documents import unpack_maps
 from fakesieve.records.analyses import AnalysisRecord, TrackMaps
 from fakesieve.result_documents import Result, build_form, read_result
+from fakesieve.reviews.items import find_dispositions
 from fakesieve.values.findings import Face, FaceMap, FaceMaps, Finding
+from fakesieve.values.reviews import Disposition
 
 
 class DirectResults:
@@ -22,10 +24,13 @@ class DirectResults:
 
     def load_result(self, name: str) -> Found:
         """Return a result as people read it."""
-        found = self._read(name)
-        return Found(
-            name, found.job.line, None if found.record is None else _read_finding(found, found.record)
-        )
+        with self._place.begin() as session:
+            found = read_result(session, name)
+            analysis_id = found.job.line.analysis_id
+            if found.record is None or analysis_id is None:
+                return Found(name, found.job.line, None)
+            said = find_dispositions(session, [analysis_id]).get(analysis_id)
+        return Found(name, found.job.line, _read_finding(found, found.record, said))
 
     def load_maps(self, found: Finding, ordinal: int, time_us: int | None) -> FaceMaps:
         """Return the patch maps of a face that has them: all, or that of the frame nearest to a time."""
@@ -39,7 +44,7 @@ class DirectResults:
             return read_result(session, name)
 
 
-def _read_finding(found: Result, record: AnalysisRecord) -> Finding:
+def _read_finding(found: Result, record: AnalysisRecord, said: Disposition | None) -> Finding:
     line, score, verdict = found.job.line, record.score, record.verdict
     assert line.analysis_id is not None  # there is a record
     mapped = {maps.ordinal for maps in record.maps}
@@ -49,6 +54,7 @@ def _read_finding(found: Result, record: AnalysisRecord) -> Finding:
         outcome=score.outcome,
         verdict=verdict.value,
         verdict_reasons=verdict.reasons,
+        disposition=said,
         policy=f"{record.policy.name}@{record.policy.version}",
         score=verdict.score_used,
         interval=score.interval,

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from fakesieve.result_files import COLUMNS
+from fakesieve.result_files import COLUMNS, WORD
 from tests.api.cli.conftest import Remote
 from tests.api.cli.test_jobs import finish, submit
 from tests.api.results import store_results
+from tests.api.test_caller_filters import decide_first
 
 
 @pytest.fixture
@@ -19,9 +20,19 @@ def done(remote: Remote, clip) -> tuple[str, str]:
 
 def test_a_list_by_filter_is_the_same_either_way(remote: Remote) -> None:
     store_results(remote.database, remote.tenant_id)
+    decided = decide_first(remote.caller)
     for form in ("--json", "--csv"):
         command = ["results", "ls", "--filter", "score > 0", "--order-by", "score desc", form]
         assert remote.run(*command).out == remote.run_direct(*command).out
+    command = ["results", "ls", "--filter", "disposition = confirmed_manipulated"]
+    assert [(each["id"], each["disposition"]) for each in remote.run(*command, "--json").lines()] == [
+        (decided, "confirmed_manipulated")
+    ]
+    for run in (remote.run, remote.run_direct):
+        table = run(*command).out
+        assert "people say" in table
+        assert "confirmed_manipulated" in table
+    assert "people    say confirmed_manipulated" in remote.run("results", "show", decided).out
     table = remote.run("results", "ls", "--verdict", "inconclusive").out
     assert ("high" in table, "none" in table) == (True, False)
     assert len(remote.run("results", "ls", "--limit", "1", "--json").lines()) == 1
@@ -79,7 +90,7 @@ def test_files_of_analyses_are_the_same_either_way(remote: Remote, tmp_path) -> 
     for form in ("csv", "jsonl"):
         command = ["results", "export", "--format", form, "--filter", "score > 0"]
         assert remote.run(*command).out == remote.run_direct(*command).out
-    assert remote.run("results", "export").out.splitlines()[0].split(",") == list(COLUMNS)
+    assert remote.run("results", "export").out.splitlines()[0].split(",") == [*COLUMNS, WORD]
     path = tmp_path / "found.parquet"
     assert remote.run("results", "export", "--format", "parquet", "--out", str(path)).code == 0
     assert path.read_bytes()[:4] == b"PAR1"

@@ -199,6 +199,8 @@ def test_all_that_was_said_is_listed_and_sent_as_a_file(reviewer: TestClient, ow
     assert "Nothing yet." in reviewer.get("/decisions?kind=skip").text
     rows = list(csv.DictReader(io.StringIO(reviewer.get("/decisions.csv").text)))
     assert [row["comment"] for row in rows] == ["'=1+1"] * 3
+    results = csv.DictReader(io.StringIO(export(reviewer).text))
+    assert [row["disposition"] for row in results] == ["inconclusive"] * 3
 
 
 def export(client: TestClient, **fields: str):

@@ -1,6 +1,7 @@
 """What people say of an analysis, the newest decision that stands: lists are filtered and counted by it."""
 
 import secrets
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 from fakesieve.database import Database
 from fakesieve.filters.check import read_filter
 from fakesieve.records.analysis_counts import CountBy, count_analyses
-from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
+from fakesieve.records.analysis_lists import AnalysisQuery, find_line, list_analyses
 from fakesieve.reviews.again import appeal_decision
 from fakesieve.reviews.claim import claim_item, claim_next
 from fakesieve.reviews.decide import decide_item, undo_decision
 from fakesieve.reviews.fill import fill_queue
 from fakesieve.reviews.items import ItemFilter, find_dispositions, list_items
 from fakesieve.reviews.queues import load_queue
+from fakesieve.values.analysis_lines import Untold
 from fakesieve.values.reviews import DecisionDraft, Disposition, ReasonCode
 from tests.factories import make_tenant
 from tests.fakesieve.reviews.bench import FAKE, REAL
@@ -31,9 +33,14 @@ def _make_desk(database: Database) -> Desk:
 
 def _find(desk: Desk, wanted: str) -> set[int]:
     """Return the places, among the desk's analyses, of those that fit a filter."""
-    query = AnalysisQuery(desk.tenant_id, read_filter(wanted))
+    return set(_show(desk, wanted))
+
+
+def _show(desk: Desk, wanted: str | None = None) -> dict[int, Disposition | Untold | None]:
+    """Return what is shown of analyses that fit a filter, by their places."""
+    query = AnalysisQuery(desk.tenant_id, read_filter(wanted), with_words=True)
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
-        return {desk.analyses.index(line.id) for line in list_analyses(session, query)}
+        return {desk.analyses.index(line.id): line.disposition for line in list_analyses(session, query)}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +84,16 @@ def test_a_filter_finds_what_people_say_now(spoken: Desk, wanted: str, found: se
     assert _find(spoken, wanted) == found
 
 
+def test_what_was_not_asked_for_is_not_told(spoken: Desk) -> None:
+    with spoken.database.transaction(tenant_id=spoken.tenant_id) as session:
+        listed = list_analyses(session, AnalysisQuery(spoken.tenant_id))
+        one = find_line(session, spoken.tenant_id, spoken.analyses[APPEALED])
+        told = find_line(session, spoken.tenant_id, spoken.analyses[APPEALED], with_words=True)
+    assert {line.disposition for line in listed} == {Untold.UNTOLD}
+    assert one is not None
+    assert told == replace(one, disposition=Disposition.CONFIRMED_AUTHENTIC)
+
+
 def test_analyses_are_counted_by_what_people_say(spoken: Desk) -> None:
     with spoken.database.transaction(tenant_id=spoken.tenant_id) as session:
         counts = count_analyses(session, spoken.tenant_id, [CountBy.OUTCOME, CountBy.DISPOSITION])
@@ -109,8 +126,10 @@ def test_a_filter_finds_what_the_page_shows(
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         shown = find_dispositions(session, desk.analyses)
     assert {desk.analyses.index(analysis_id): said for analysis_id, said in shown.items()} == last
+    assert _show(desk) == {0: None, 1: None, 2: None} | last
+    assert _show(desk, "disposition = null") == dict.fromkeys({0, 1, 2} - set(last))
     for each in Disposition:
         fitting = {place for place, said in last.items() if said is each}
-        assert _find(desk, f"disposition = {each}") == fitting
+        assert _show(desk, f"disposition = {each}") == dict.fromkeys(fitting, each)
         assert _find(desk, f"disposition != {each}") == {0, 1, 2} - fitting
     assert _find(desk, "disposition:*") == set(last)

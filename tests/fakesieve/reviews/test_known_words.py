@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fakesieve.calibration.fits import load_samples
 from fakesieve.filters.check import read_filter
-from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
+from fakesieve.records.analysis_lists import AnalysisQuery, find_line, list_analyses
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem
 from fakesieve.records.videos import Video
@@ -63,6 +63,9 @@ def test_a_decision_on_it_moves_nothing_that_others_see(bench: Bench) -> None:
         filed = {entry.id for entry in page_entries(desk.database, desk.tenant_id, who)}
         said = bench.as_(who, lambda s: find_dispositions(s, [bench.known]))
         listed = bench.as_(who, lambda s: list_analyses(s, AnalysisQuery(desk.tenant_id, SPOKEN_OF)))
+        shown = bench.as_(who, lambda s: find_line(s, desk.tenant_id, bench.known, with_words=True))
+        assert shown is not None
+        assert shown.disposition == (Disposition.CONFIRMED_MANIPULATED if seen else None), who
         assert (decision in told, decision in filed, bench.known in said) == (seen, seen, seen), who
         assert [line.id for line in listed] == ([bench.known] if seen else []), who
     assert [*page_entries(desk.database, desk.tenant_id, ANA, real_only=True)] == []
@@ -132,11 +135,14 @@ def test_second_looks_at_it_are_offered_to_nobody(desk: Desk) -> None:
 def test_of_what_others_did_with_it_the_reviewer_sees_nothing(desk: Desk) -> None:
     def look(session: Session) -> tuple[int, int, int, object]:
         ana = desk.analyses[0]
+        shown = list_analyses(session, AnalysisQuery(desk.tenant_id, with_words=True))
+        said = find_dispositions(session, [ana]).get(ana)
+        assert [line.disposition for line in shown if line.id == ana] == [said]
         return (
             len(list_entries(session, analysis_id=ana)),
             len(list_notes(session, ana)),
             len(list_sightings(session, desk.tenant_id, ana)),
-            find_dispositions(session, [ana]).get(ana),
+            said,
         )
 
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:

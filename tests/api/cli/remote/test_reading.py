@@ -12,10 +12,11 @@ from engine.results import EvidenceReason, MediaWarning, Outcome, VerdictReason,
 from fakesieve.jobs.states import JobState, Lane, ShardState, WorkKind
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
-from fakesieve.values.analysis_lines import AnalysisLine
+from fakesieve.values.analysis_lines import AnalysisLine, Untold
 from fakesieve.values.job_lines import AttemptLine, JobDetail, JobFault, JobLine, ShardLine
 from fakesieve.values.job_log import LogEvent, LogLine
 from fakesieve.values.jobs import AttemptEnd
+from fakesieve.values.reviews import Disposition
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 JOB = JobLine(
@@ -74,6 +75,7 @@ ANALYSIS = AnalysisLine(
     precision="f32",
     fingerprint="f" * 64,
     tags=(("case", "1"),),
+    disposition=Untold.UNTOLD,
     position=(),
 )
 
@@ -106,8 +108,13 @@ def test_a_job_comes_back_with_its_work_and_without_hosts() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [ANALYSIS, replace(ANALYSIS, score_low=None, score_high=None, external_id="case 1")],
-    ids=["interval", "no interval"],
+    [
+        ANALYSIS,
+        replace(ANALYSIS, score_low=None, score_high=None, external_id="case 1"),
+        replace(ANALYSIS, disposition=None),
+        replace(ANALYSIS, disposition=Disposition.ESCALATED),
+    ],
+    ids=["interval", "no interval", "nobody says anything", "people say something"],
 )
 def test_an_analysis_comes_back_whole(line: AnalysisLine) -> None:
     assert read_analysis(write_line(line)) == line
