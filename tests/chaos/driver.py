@@ -13,12 +13,13 @@ import psutil
 from sqlalchemy import text
 
 from engine.sandbox.lockdown import CHILD_NAME
+from fakesieve.database import Database
 from fakesieve.errors import Unavailable
 from fakesieve.jobs.limits import JobLimits
 from fakesieve.jobs.rows import JobRow, ShardKey, ShardRow
-from fakesieve.jobs.sql.store import SqlJobStore
+from fakesieve.jobs.sql.store import SqlJobStore, SqlJobTransaction
 from fakesieve.jobs.states import JobState, Lane
-from fakesieve.jobs.submit import NewJob, submit_video
+from fakesieve.jobs.submit import NewJob, Submitted, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
 from fakesieve.records.analyses import AnalysisRecord, load_analysis
@@ -34,6 +35,25 @@ WAIT_S = 480.0  # for anything to happen; beside a training and other test runs 
 # What one lane breaks may end in another, rightful way by what another lane breaks at that moment. So a
 # failure is tried again until it was met, but not for ever: a product that never shows it has a fault.
 TRIES = 5
+
+
+class _TellingStore(SqlJobStore):
+    """Tells of each new job before it is committed, so that no process of the fleet can know of it yet."""
+
+    def __init__(self, database: Database, tell: Callable[[str], None]) -> None:
+        super().__init__(database)
+        self._tell = tell
+
+    def run(self, work: Callable[[SqlJobTransaction], Answer]) -> Answer:
+        """Run ``work`` in a transaction, and tell of the job that it took in."""
+
+        def work_and_tell(tx: SqlJobTransaction) -> Answer:
+            done = work(tx)
+            if isinstance(done, Submitted) and done.is_new:
+                self._tell(done.job_id)
+            return done
+
+        return super().run(work_and_tell)
 
 
 class Driver:
@@ -79,11 +99,15 @@ class Driver:
         state: JobState = JobState.SUCCEEDED,
         reason: Reason | None = None,
         lane: Lane = Lane.STANDARD,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> str:
-        """Submit until it is acknowledged, always under the same key; return the job's id."""
+        """Submit until it is acknowledged, always under the same key; return the job's id.
+
+        ``tell`` gets the id before the fleet can know of the job.
+        """
         source = ref or self.upload(clip)
         new = NewJob(self.tenant_id, source, lane, idempotency_key=f"chaos/{source.key}")
-        job_id = self.insist(lambda: submit_video(self.store, new).job_id)
+        job_id = self.insist(lambda: submit_video(_TellingStore(self.stack.database, tell), new).job_id)
         self.promise(job_id, Expected(clip, state, reason))
         return job_id
 
@@ -184,12 +208,10 @@ class Driver:
     def meet(self, point: str, action: str, clip: str = "short") -> tuple[str, int]:
         """Have an action done at a point of a fresh job; return the job and the id of the process.
 
-        A job may be past the point before it is armed, as when the answer to its submission came late. Then
-        another one is submitted.
+        A job may end without it by what another lane breaks. Then another one is submitted.
         """
         for _ in range(TRIES):
-            job_id = self.submit(clip)
-            self.stack.arm(point, action, job_id)
+            job_id = self.submit(clip, tell=lambda new: self.stack.arm(point, action, new))
             self.wait(lambda job_id=job_id: self.was_met(point, job_id) or self.has_ended(job_id), point)
             if met := self.stack.find_met(point, job_id):
                 return job_id, met[0]
