@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.waiting import PATIENCE_S
+
 PIECE_BYTES = 16 << 10
 
 
@@ -208,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _forward(self, body: bytes, fault: Fault | None) -> None:
-        connection = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=30)
+        connection = http.client.HTTPConnection(*self.server.proxy.upstream, timeout=PATIENCE_S)
         try:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")}
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)

@@ -30,6 +30,12 @@ class Receiver:
     answer_headers: dict[str, str] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     pause: threading.Event | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_status(self) -> int:
+        """The status of the next answer; two answers at once never take the last one away."""
+        with self.lock:
+            return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
 
 @contextmanager
@@ -43,8 +49,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.messages.append(Message(self.path, dict(self.headers), body))
             if receiver.pause is not None:
                 receiver.pause.wait(PATIENCE_S)
-            status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
-            self.send_response(status)
+            self.send_response(receiver.next_status())
             for name, value in receiver.answer_headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "0")

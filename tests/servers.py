@@ -11,6 +11,7 @@ import pytest
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.embedded.valkey import ValkeyServer
+from tests.waiting import wait_until
 
 # Hundreds of databases are copied and dropped in a run: 20 MB/s to a disk that may be shared and slow.
 MEMORY = Path("/dev/shm")
@@ -32,7 +33,12 @@ def servers_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="fakesieve-servers-", dir=find_roomy_memory()))
     folder.chmod(0o755)
     yield folder
-    shutil.rmtree(folder)
+
+    def is_removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)  # a process that was killed may write a last file
+        return not folder.exists()
+
+    wait_until(is_removed, lambda: list(folder.rglob("*")))
 
 
 @pytest.fixture(scope="session")
