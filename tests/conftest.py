@@ -7,12 +7,15 @@ import os
 import random
 import shutil
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.constants_ast import Constants
 
 from fakesieve.embedded import ports
 from tests.databases import (
@@ -51,6 +54,9 @@ settings.register_profile(
     "fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fixed")
+# Hypothesis also draws numbers and texts that stand in our modules, in those that happen to be loaded: the
+# examples of a test would change with the tests that ran before it in its process.
+pytest.MonkeyPatch().setattr("hypothesis.internal.conjecture.providers._get_local_constants", Constants)
 
 
 # Two threads of one network wait for each other at each layer. On cores that another process of the tests
@@ -100,15 +106,39 @@ def _localhost_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
 
 
-@pytest.fixture(autouse=True)
-def _fixed_seeds() -> Iterator[None]:
-    """Start every test from the same random states and leave none of its own behind."""
+@contextmanager
+def fixed_states() -> Iterator[None]:
+    """Let libraries draw from the same random states in the block, and leave none of its own behind."""
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries draw from it
+    torch = sys.modules.get("torch")  # whoever has not loaded it draws nothing from it
+    torch_before = None if torch is None else torch.get_rng_state()
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002 - libraries draw from it
-    yield
-    random.setstate(before)
-    np.random.set_state(numpy_before)  # noqa: NPY002 - libraries draw from it
+    if torch is not None:
+        torch.default_generator.manual_seed(SEED)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpy_before)  # noqa: NPY002 - libraries draw from it
+        if torch is not None:
+            torch.set_rng_state(torch_before)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> Iterator[None]:
+    """Start every test from the same random states."""
+    with fixed_states():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+    """Make what several tests share from the same random states too, whichever of them asks first."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with fixed_states():
+        return (yield)
 
 
 def is_alone(file: Path) -> bool:

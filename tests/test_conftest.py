@@ -3,10 +3,15 @@
 import os
 import random
 import socket
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import NetworkForbidden
 from tests.hostile_recipes.drawing import Encoding, encode, pattern
@@ -26,8 +31,47 @@ def test_localhost_is_allowed() -> None:
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_every_test_starts_from_the_same_random_state(turn: int) -> None:
-    assert random.randrange(10**6) == 637_361
-    assert np.random.randint(10**6) == 991_970  # noqa: NPY002 - libraries draw from it
+    assert draw() == (637_361, 991_970, 596_194)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[int, int, int]:
+    return draw()
+
+
+def draw() -> tuple[int, int, int]:
+    """A number of each source that libraries draw from."""
+    shared = np.random.randint(10**6)  # noqa: NPY002 - libraries draw from it
+    return random.randrange(10**6), shared, int(torch.randint(10**6, ()).item())
+
+
+def test_what_tests_share_is_made_from_the_same_random_state(
+    drawn: tuple[int, int, int],
+) -> None:
+    assert drawn == draw()
+
+
+def examples() -> list[tuple[int, str]]:
+    """What Hypothesis tries for one strategy."""
+    tried: list[tuple[int, str]] = []
+
+    @given(st.integers(), st.text())
+    def note(number: int, text: str) -> None:
+        tried.append((number, text))
+
+    note()
+    return tried
+
+
+def test_examples_do_not_change_with_the_modules_that_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = examples()
+    module = ModuleType("of_ours")
+    module.__file__ = str(tmp_path / "of_ours.py")
+    Path(module.__file__).write_text("\n".join(f"n{n} = {10**9 + n}, 'text {n}'" for n in range(500)))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert examples() == before
 
 
 def test_encoding_av1_leaves_the_process_an_ordinary_one(tmp_path: Path) -> None:
