@@ -14,9 +14,16 @@ from psycopg.waiting import Ready, Wait
 
 Answer = TypeVar("Answer")
 
+# The driver looks ten times a second. What passes beyond this between two looks is time in which this
+# process, or the whole machine, stood still: an answer may lie there or be on its way.
+_LOOK_MAX_S = 1.0
+
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Closes itself and raises OperationalError when the server has said nothing for ``silence_s``."""
+    """Closes itself and raises OperationalError when the server has said nothing for ``silence_s``.
+
+    Time in which nobody could have heard it, as of a machine that was suspended, is no silence.
+    """
 
     silence_s = 60.0
 
@@ -41,15 +48,15 @@ class BoundedConnection(psycopg.Connection[Any]):
         return super().wait(self._bound(gen), *options, **named)
 
     def _bound(self, gen: Generator[Wait, Ready | int, Answer]) -> Generator[Wait, Ready | int, Answer]:
-        heard_s = time.monotonic()
+        silent_s, looked_s = 0.0, time.monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 now_s = time.monotonic()
-                if ready != Ready.NONE:
-                    heard_s = now_s
-                elif now_s - heard_s > self.silence_s:
+                silent_s = silent_s + min(now_s - looked_s, _LOOK_MAX_S) if ready == Ready.NONE else 0.0
+                looked_s = now_s
+                if silent_s > self.silence_s:
                     self._give_up()
                 wanted = gen.send(ready)
         except StopIteration as end:

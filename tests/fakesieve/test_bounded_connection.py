@@ -5,11 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
+from fakesieve import bounded_connection
+from fakesieve.bounded_connection import BoundedConnection
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import Unavailable
@@ -82,6 +86,12 @@ def ask(database: Database) -> int | None:
         return session.scalar(text("SELECT 7"))
 
 
+def find_driver(session: Session) -> BoundedConnection:
+    found = session.connection().connection.driver_connection
+    assert isinstance(found, BoundedConnection)
+    return found
+
+
 def test_a_statement_that_is_not_answered_ends_and_the_next_one_works(
     behind: Database, relay: FreezingRelay
 ) -> None:
@@ -129,11 +139,29 @@ def test_what_runs_alone_is_not_waited_for_for_ever_either(
 
 def test_a_slow_statement_is_ended_by_the_server_and_the_connection_is_kept(behind: Database) -> None:
     with behind.transaction(tenant_id=None) as session:
+        driver = find_driver(session)
+        limit = text("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'")  # milliseconds
+        assert 0 < (session.scalar(limit) or 0) < 1000 * driver.silence_s == 1000 * SILENCE_S
+        driver.silence_s = PATIENCE_S  # the server is first, however late its word comes on a busy machine
         backend = session.scalar(text("SELECT pg_backend_pid()"))
     with pytest.raises(Unavailable, match="QueryCanceled"), behind.transaction(tenant_id=None) as session:
         session.execute(text("SELECT pg_sleep(600)"))
     with behind.transaction(tenant_id=None) as session:
         assert session.scalar(text("SELECT pg_backend_pid()")) == backend
+
+
+def test_time_in_which_the_machine_stood_still_is_no_silence(
+    behind: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = iter([0.0])
+
+    def read_clock() -> float:
+        return time.monotonic() + next(begin, 3600.0)  # the first look that finds nothing is an hour late
+
+    with behind.transaction(tenant_id=None) as session:
+        find_driver(session).silence_s = PATIENCE_S
+        monkeypatch.setattr(bounded_connection, "time", SimpleNamespace(monotonic=read_clock))
+        assert session.scalar(text("SELECT 7 FROM pg_sleep(0.5)")) == 7
 
 
 def test_rows_that_keep_coming_are_no_silence(behind: Database) -> None:
