@@ -4,11 +4,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
+from sqlalchemy import event
 
+import fakesieve.database
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import FLEET_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.records.revision import migrate_database
+from tests.waiting import PATIENCE_S
+
+# A run makes thousands of connections, on a machine that may stand still for longer than a fleet waits for
+# one. Processes that tests start wait as they always do.
+fakesieve.database._CONNECT_TIMEOUT_S = round(PATIENCE_S)
 
 
 @contextmanager
@@ -28,6 +36,20 @@ def opened(
     database = open_database(postgres.url(role, name), is_fleet=is_fleet)
     yield database
     database.close()
+
+
+def wait_long_for_locks(database: Database) -> None:
+    """Have connections that are made from now on wait for locks however long their holders stand still.
+
+    For tests in which somebody waits for a lock until it is let go: after the usual five seconds they fail.
+    """
+    event.listen(database.pool, "connect", _lift_lock_timeout)
+
+
+def _lift_lock_timeout(connection: psycopg.Connection, record: object) -> None:
+    del record
+    connection.execute("SET lock_timeout = 0")
+    connection.commit()
 
 
 @pytest.fixture(scope="session")

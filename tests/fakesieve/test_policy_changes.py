@@ -1,13 +1,12 @@
 """A change of policy judges history in steps, and stops where another one has taken its place."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from engine.policy import PRESETS, Policy
 from engine.results import VerdictValue
@@ -26,7 +25,9 @@ from fakesieve.records.policies import PolicyVersion, ensure_policy, list_polici
 from fakesieve.records.policy_sql import preview_policy
 from fakesieve.records.rulings import POLICY_IN_FORCE
 from fakesieve.records.standings import Standing
+from tests.databases import wait_long_for_locks
 from tests.factories import MODEL, make_empty_score, make_record, make_score, make_tenant, make_video
+from tests.waiting import PATIENCE_S, wait_until
 
 STRICT = PRESETS["strict"]
 LOOSE = Policy("loose", 1, low=0.1, high=0.2, min_peak_frames=1)
@@ -148,10 +149,17 @@ def test_a_change_that_was_cut_off_says_what_it_has_come_to(database: Database, 
 def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
     database: Database, tenant_id: str
 ) -> None:
-    begun = threading.Event()
+    wait_long_for_locks(database)
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+
+    def is_waiting() -> bool:
+        with database.transaction(tenant_id=None) as session:
+            return session.scalar(waiting) == 1
 
     def change() -> Change:
-        begun.set()
         return change_policy(database, tenant_id, LOOSE, actor="key_a")
 
     with ThreadPoolExecutor(1) as pool:
@@ -159,10 +167,9 @@ def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
             record = make_record(tenant_id, make_video(session, tenant_id, "late"), score=make_score(0.9))
             store_analysis(session, record)  # by the model's policy, before the change may begin
             changing = pool.submit(change)
-            assert begun.wait(10)
-            with pytest.raises(TimeoutError):
-                changing.result(timeout=0.5)
-        assert changing.result(timeout=30).judged == 5
+            wait_until(is_waiting)
+            assert not changing.done()
+        assert changing.result(PATIENCE_S).judged == 5
     assert list_policies_used(database, tenant_id) == {"loose"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.erasure.exports import clear_exports, purge_exports
 from fakesieve.errors import RequestRefused
 from fakesieve.objects import VideoRef
@@ -21,6 +22,7 @@ from fakesieve.records.exports import (
 )
 from fakesieve.values.erasure import ErasureState
 from fakesieve.values.files import FileFormat
+from tests.databases import opened, wait_long_for_locks
 from tests.fakesieve.erasure.conftest import BUCKET, Case, put
 
 
@@ -81,13 +83,17 @@ def test_a_receipt_waits_for_the_writer_of_an_export_to_let_go(case: Case) -> No
     )
 
 
-def test_a_page_that_is_being_read_is_waited_for(case: Case) -> None:
+def test_a_page_that_is_being_read_is_waited_for(
+    case: Case, postgres: PostgresServer, module_database_name: str
+) -> None:
     export = begin(case)
     found: list[int] = []
     watch = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'export'")
 
     def clear() -> None:
-        cleared = clear_exports(case.database, case.objects, BUCKET, case.tenant_id, case.video_id)
+        with opened(postgres, module_database_name) as database:
+            wait_long_for_locks(database)
+            cleared = clear_exports(database, case.objects, BUCKET, case.tenant_id, case.video_id)
         found.append(cleared.waiting)
 
     def is_waiting() -> bool:

@@ -23,6 +23,7 @@ from fakesieve.jobs.states import JobState
 from fakesieve.jobs.submit import NewBatch, NewJob, Submitted, submit_batch, submit_video
 from fakesieve.objects import VideoRef
 from fakesieve.reasons import Reason
+from tests.databases import wait_long_for_locks
 from tests.job_cases import LEASE_S, LIMITS, MEDIA, JobCase, make_analysis, make_sha
 from tests.job_stores import make_sql_case
 from tests.waiting import PATIENCE_S, wait_until
@@ -33,6 +34,7 @@ THREADS = 8
 
 @pytest.fixture
 def case(job_database: Database) -> JobCase:
+    wait_long_for_locks(job_database)
     return make_sql_case(job_database)
 
 
