@@ -21,7 +21,8 @@ from fakesieve.values.analysis_lines import Untold
 from fakesieve.values.reviews import DecisionDraft, Disposition, ReasonCode
 from tests.factories import make_tenant
 from tests.fakesieve.reviews.bench import FAKE, REAL
-from tests.fakesieve.reviews.conftest import Desk, make_analyses, make_queue
+from tests.fakesieve.reviews.conftest import UNDO_S, Desk, make_analyses, make_queue
+from tests.waiting import PATIENCE_S
 
 APPEALED, TAKEN_BACK, SILENT = range(3)
 
@@ -60,7 +61,11 @@ def spoken(module_database: Database) -> Desk:
         appeal_decision(session, first, "key_author", "this is my own face")
     decide("usr_b", REAL)
     taken_back = decide("usr_a", FAKE)
-    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        desk.database.transaction(tenant_id=desk.tenant_id) as session,
+    ):
+        patch.setattr(UNDO_S, PATIENCE_S)  # a busy machine may stand still for the usual ten seconds
         undo_decision(session, taken_back, "usr_a")
     return desk
 

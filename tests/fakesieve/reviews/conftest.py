@@ -10,8 +10,11 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.reviews.queues import create_queue
 from fakesieve.values.reviews import QueueDraft, QueueRule
 from tests.factories import make_record, make_score, make_tenant, make_video
+from tests.waiting import PATIENCE_S
 
 SCORES = (0.9, 0.5, 0.98)
+UNDO_S = "fakesieve.reviews.decide.UNDO_S"
+"""Where it stands for how many seconds a decision can be taken back."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ def make_queue(database: Database, tenant_id: str, **options: object) -> str:
     values: dict[str, object] = {"name": "all", "rule": QueueRule(), **options}
     with database.transaction(tenant_id=tenant_id) as session:
         return create_queue(session, tenant_id, QueueDraft(**values), actor="usr_admin").id
+
+
+@pytest.fixture
+def long_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a decision be taken back after ten seconds, too, in which a busy machine may stand still."""
+    monkeypatch.setattr(UNDO_S, PATIENCE_S)
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ def test_whoever_holds_an_item_gets_it_again(desk: Desk) -> None:
     assert claim(desk, "usr_a") == claim(desk, "usr_a")
 
 
-def test_of_many_who_ask_at_once_no_two_get_the_same(desk: Desk) -> None:
+def test_of_many_who_ask_at_once_no_two_get_the_same(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "FILL_WAIT_S", PATIENCE_S)  # those who find nothing wait for each other
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
         assert fill_queue(session, load_queue(session, desk.queue_id)) == 3
     with ThreadPoolExecutor(8) as people:

@@ -71,6 +71,7 @@ def test_the_words_of_an_appeal_go_along(desk: Desk) -> None:
         assert child.statement == "this is my own face\n\nis this a filter?"
 
 
+@pytest.mark.usefixtures("long_undo")
 def test_taking_it_back_takes_the_new_item_away_unless_somebody_holds_it(desk: Desk) -> None:
     item = escalate(desk, ANA)
     waiting = ItemFilter(kind=ReviewKind.SECOND_OPINION)

@@ -1,5 +1,6 @@
 """Known analyses: who is given them, and who sees what was made for one person."""
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from fakesieve.records.audit import AuditEntry
 from fakesieve.records.blind import ONLOOKER, count_kept, is_kept
 from fakesieve.records.review_known import count_left_out
 from fakesieve.records.reviews import ReviewItem, ReviewQueue
+from fakesieve.reviews import fill
 from fakesieve.reviews.again import appeal_decision, ask_second_opinion
 from fakesieve.reviews.bulk import count_decidable
 from fakesieve.reviews.claim import claim_item, claim_next, find_free, release_item
@@ -47,6 +49,7 @@ from tests.fakesieve.reviews.bench import (
     take,
 )
 from tests.fakesieve.reviews.conftest import Desk, make_queue
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -68,7 +71,10 @@ def test_each_has_an_item_of_their_own_of_the_same_analysis(bench: Bench) -> Non
     assert len(items) == 3
 
 
-def test_of_many_who_ask_at_once_each_gets_their_own_or_waits(bench: Bench) -> None:
+def test_of_many_who_ask_at_once_each_gets_their_own_or_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "FILL_WAIT_S", PATIENCE_S)  # those who find nothing wait for each other
     bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
     people = [f"usr_{number}" for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
@@ -139,7 +145,11 @@ def test_nothing_in_the_item_gives_it_away(desk: Desk, is_blind: bool) -> None:
     assert read_time_ms(known_id, IdPrefix.REVIEW) in {read_time_ms(each, IdPrefix.REVIEW) for each in others}
 
 
-def test_it_shares_neither_time_nor_id_with_a_single_other(bench: Bench) -> None:
+def test_it_shares_neither_time_nor_id_with_a_single_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Any moment of a minute is drawn, and of its 60,000 milliseconds one is that of the other's id.
+    monkeypatch.setattr("fakesieve.reviews.known._CHANCE", random.Random(1))
     real = bench.as_(None, lambda s: fill_and_split(s, bench))
     known = take(bench, ANA)
     rows = bench.as_(None, lambda s: {row.id: row.create_time for row in s.scalars(select(ReviewItem)).all()})

@@ -99,6 +99,7 @@ def test_counts_of_open_work_are_those_of_real_items(bench: Bench) -> None:
     assert sum(bench.as_(None, lambda s: count_bands(s, queue)).values()) == 2
 
 
+@pytest.mark.usefixtures("long_undo")
 def test_passing_it_on_moves_the_counts_as_for_any_item(bench: Bench) -> None:
     bench.as_(None, lambda s: fill_queue(s, load_queue(s, bench.queue_id)))
     passed_on = DecisionDraft(Disposition.ESCALATED, ReasonCode.NEEDS_EXPERT)
@@ -162,6 +163,7 @@ def test_of_what_others_did_with_it_the_reviewer_sees_nothing(desk: Desk) -> Non
     ] == [item]
 
 
+@pytest.mark.usefixtures("long_undo")
 def test_undone_and_taken_back_words_do_not_count(bench: Bench) -> None:
     item = take(bench, ANA)
     bench.decide(ANA, item, REAL)

@@ -152,6 +152,7 @@ def make_machine(database: Database, tenant_id: str, queue_id: str) -> type[Rule
     return People
 
 
+@pytest.mark.usefixtures("long_undo")
 def test_people_in_any_order(module_database: Database) -> None:
     tenant_id = make_tenant(module_database)
     make_analyses(module_database, tenant_id, (0.9,))
