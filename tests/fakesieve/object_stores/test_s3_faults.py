@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,8 @@ from tests.waiting import PATIENCE_S, wait_until
 BODY = bytes(range(256)) * 1200  # 300 KiB: ten pieces
 PART = 5 << 20
 FAST = RetryRule(first_pause_s=0.02, pause_max_s=0.05, missing_pauses_s=(0.05, 0.05, 0.05))
+# For who waits half a second alone: on a busy machine an answer that nobody holds up may take longer, too.
+OFTEN = replace(FAST, tries=1000, within_s=PATIENCE_S)
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Way:
         return body
 
 
-def make_store(endpoint: str, server: SeaweedServer, **options: float) -> S3Objects:
+def make_store(endpoint: str, server: SeaweedServer, retry: RetryRule = FAST, **options: float) -> S3Objects:
     patient = {"read_timeout_s": PATIENCE_S, "base_s": PATIENCE_S}
     chosen = S3Options(endpoint, server.access_key, server.secret_key, part_bytes=PART, **(patient | options))
-    return S3Objects(chosen, retry=FAST, circuit=CircuitRule(failures=50))
+    return S3Objects(chosen, retry=retry, circuit=CircuitRule(failures=max(50, retry.tries)))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def stores(s3: SeaweedServer) -> Iterator[tuple[FlakyS3, S3Objects, S3Objects, S
             proxy,
             patient,
             make_store(proxy.endpoint, s3),
-            make_store(proxy.endpoint, s3, read_timeout_s=0.5),
+            make_store(proxy.endpoint, s3, OFTEN, read_timeout_s=0.5),
         )
 
 
@@ -185,10 +187,11 @@ def test_a_stalled_body_is_left_after_the_read_time_out(way: Way) -> None:
     assert 0.5 <= time.monotonic() - start_s < PATIENCE_S
 
 
-def test_a_body_that_drips_is_given_up(way: Way) -> None:
+def test_a_body_that_drips_is_given_up(way: Way, s3: SeaweedServer) -> None:
     way.put()
+    store = make_store(way.proxy.endpoint, s3, read_timeout_s=0.5)
     with way.proxy.failing(Fault(Kind.SLOW, rate=60_000)):
-        expect(Reason.OBJECT_STORE_UNAVAILABLE, lambda: way.get(store=way.hasty))
+        expect(Reason.OBJECT_STORE_UNAVAILABLE, lambda: way.get(store=store))
 
 
 def test_the_whole_transfer_has_a_limit_by_size(way: Way, s3: SeaweedServer) -> None:
@@ -205,11 +208,12 @@ def test_the_whole_transfer_has_a_limit_by_size(way: Way, s3: SeaweedServer) -> 
 def test_objects_that_stall_do_not_close_the_store_for_others(way: Way, s3: SeaweedServer) -> None:
     way.put("stalls.mp4")
     way.put("fine.mp4")
-    options = S3Options(way.proxy.endpoint, s3.access_key, s3.secret_key, read_timeout_s=0.5)
+    # An answer that is late on a busy machine is a failure of the store. Two in a row would close it.
+    options = S3Options(way.proxy.endpoint, s3.access_key, s3.secret_key, read_timeout_s=2.0)
     store = S3Objects(
         options, retry=FAST, circuit=CircuitRule(failures=2, pause_s=PATIENCE_S, pause_max_s=PATIENCE_S)
     )
-    with way.proxy.failing(Fault(Kind.STALL, path_part="stalls", count=4)):
+    with way.proxy.failing(Fault(Kind.STALL, path_part="stalls", count=2)):
         assert way.get(way.ref("stalls.mp4"), store) == BODY
         assert way.get(way.ref("fine.mp4"), store) == BODY
     with way.proxy.failing(Fault(Kind.STATUS, count=2)):
