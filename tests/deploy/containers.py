@@ -142,3 +142,9 @@ def read_metrics(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
         text: str = answer.read().decode()
     return text
+
+
+def read_figure(port: int, figure: str) -> float | None:
+    """What a process tells of a figure, None where it does not tell it yet."""
+    found = re.search(rf"^{re.escape(figure)} (\S+)$", read_metrics(port), re.MULTILINE)
+    return None if found is None else float(found[1])
