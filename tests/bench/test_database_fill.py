@@ -64,6 +64,7 @@ def count(connection: psycopg.Connection, query: str) -> int:
 def test_every_copy_reads_back_with_a_verdict_that_fits_its_score(
     connection: psycopg.Connection, module_database: Database
 ) -> None:
+    (pattern,) = connection.execute("SELECT min(analysis_id) FROM pattern.known").fetchone()
     ids = [row[0] for row in connection.execute("SELECT id FROM analysis")]
     assert len(ids) == count(connection, "SELECT count(*) FROM job WHERE state = 'succeeded'") > FACTS // 2
     values = set()
@@ -73,7 +74,7 @@ def test_every_copy_reads_back_with_a_verdict_that_fits_its_score(
         assert record is not None
         assert record.outcome is Outcome.PARTIALLY_SCORED
         values.add(record.verdict.value)
-        if record.score.tracks[0].frames and analysis_id in ids[1:]:
+        if record.score.tracks[0].frames and analysis_id != pattern:
             low, high, raw = 0.3, 0.7, record.score.raw
             expected = (
                 VerdictValue.NO_MANIPULATION_FOUND

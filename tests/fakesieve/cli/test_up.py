@@ -20,6 +20,7 @@ from redis.retry import Retry
 from fakesieve.cli.down import end_fleet
 from fakesieve.cli.folder import choose_folder
 from fakesieve.cli.up import StopAsked, StopSignals
+from fakesieve.embedded.ports import HIGHEST, LOWEST
 from fakesieve.embedded.run_folder import MARK, RunFolder, is_alive
 from fakesieve.errors import RequestRefused, Unavailable
 from fakesieve.reasons import Reason
@@ -30,8 +31,10 @@ RUN = """
 import sys
 from pathlib import Path
 from fakesieve.cli.up import run_fleet
+from fakesieve.embedded import ports
 from fakesieve.embedded.fleet import Fleet
 from fakesieve.embedded.run_folder import RunFolder
+ports.LOWEST, ports.HIGHEST = map(int, sys.argv[2:])
 wait = "import os, time; print(os.environ['FAKESIEVE_BUCKET'], flush=True); time.sleep(600)"
 idle = (sys.executable, "-c", wait)
 from fakesieve.errors import FleetError
@@ -44,7 +47,8 @@ ROLES = {"up", "postgres", "valkey", "seaweedfs", "relay", "worker", "api"}
 
 
 def start(folder: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", RUN, str(folder)]
+    # Of the ports that no other process of the tests takes.
+    command = [sys.executable, "-c", RUN, str(folder), str(LOWEST), str(HIGHEST)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -122,10 +122,10 @@ def test_nothing_brings_back_what_is_being_erased(case: Case) -> None:
 def test_a_sweep_erases_what_its_class_keeps_no_longer(case: Case) -> None:
     eraser = Eraser(case.database, case.objects, BUCKET, sweep_s=0)
     with case.database.transaction(tenant_id=case.tenant_id) as session:
-        set_class(session, case.tenant_id, "key_a", "short", 60)
+        set_class(session, case.tenant_id, "key_a", "short", 3600)
         classify_video(session, case.video_id, "key_a", "short")
         assert find_due(session, 10) == []
-    case.run("UPDATE video SET create_time = now() - interval '61 s' WHERE id = :id", id=case.video_id)
+    case.run("UPDATE video SET create_time = now() - interval '3601 s' WHERE id = :id", id=case.video_id)
     eraser.take_turn()
     with case.database.transaction(tenant_id=case.tenant_id) as session:
         (erasure,) = list_erasures(session, video_id=case.video_id)
