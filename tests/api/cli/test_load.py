@@ -1,12 +1,13 @@
 """``fakesieve bench`` over a served API: what it counts and times, how it ends, and that it only reads."""
 
-import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +16,8 @@ from starlette.types import Scope as ASGIScope
 
 from api.app import create_app
 from fakesieve.database import Database
+from fakesieve.errors import Unavailable
+from fakesieve.reasons import Reason
 from fakesieve.scopes import Scope
 from tests.api.callers import make_caller, make_settings
 from tests.api.cli.conftest import Remote
@@ -27,6 +30,13 @@ from tests.waiting import PATIENCE_S, wait_until
 KINDS = ["newest", "flagged", "analysis", "jobs"]
 COUNTS = ("sent", "answered", "refused", "open")
 WAITS = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+PATIENT = ("--timeout", "60")
+
+
+@pytest.fixture(autouse=True)
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave nothing out that is sent late: a busy machine may stand still for seconds."""
+    monkeypatch.setattr("api.load.pace.LATE_S_MAX", PATIENCE_S)
 
 
 def bench(remote: Remote, *options: str, code: int = 0) -> dict:
@@ -61,7 +71,7 @@ def read_tables(database: Database) -> dict[str, str | None]:
 def test_a_load_test_times_each_kind_and_writes_nothing(remote: Remote) -> None:
     store_results(remote.database, remote.tenant_id)
     before = read_tables(remote.database)
-    found = bench(remote, "--rps", "20", "--duration", "2")
+    found = bench(remote, "--rps", "20", "--duration", "2", *PATIENT)
     assert read_tables(remote.database) == before
     assert [each["kind"] for each in found["kinds"]] == KINDS
     for each in found["kinds"]:
@@ -86,7 +96,7 @@ def test_what_cannot_be_asked_has_dashes_and_a_reason(remote: Remote, monkeypatc
         scopes=frozenset({Scope.RESULTS_READ.value}),
     )
     monkeypatch.setenv("FAKESIEVE_API_KEY", caller.secret)
-    options = ("--rps", "20", "--duration", "1")
+    options = ("--rps", "20", "--duration", "1", *PATIENT)
     ran = remote.run("bench", *options)
     assert (ran.code, "20 sent" in ran.err) == (0, False)  # no progress where nobody watches
     rows = {words[0]: words[1:] for words in map(str.split, ran.out.splitlines()) if len(words) > 5}
@@ -106,9 +116,9 @@ def test_refusals_by_rate_are_no_answers_and_no_failures(
     limits = {"api_burst": 10, "api_rate_per_s": 5}
     with serve_app(create_app(make_settings(postgres, s3, module_database_name, **limits))) as url:
         monkeypatch.setenv("FAKESIEVE_API_URL", url)
-        found = bench(remote, "--rps", "30", "--duration", "2")
+        found = bench(remote, "--rps", "30", "--duration", "2", *PATIENT)
         time.sleep(1)
-        ran = remote.run("bench", "--rps", "30", "--duration", "1")
+        ran = remote.run("bench", "--rps", "30", "--duration", "1", *PATIENT)
     whole = found["all"]
     assert found["key_rate"] == {"burst": 10, "per_s": 5}
     assert (whole["sent"], whole["failed"]) == (60, {})
@@ -123,48 +133,87 @@ def test_refusals_by_rate_are_no_answers_and_no_failures(
     assert second.startswith("hint: take --rps 5, or raise FAKESIEVE_API_RATE_PER_S")
 
 
-class SlowJobs:
-    """Lets lists of jobs wait for longer than the tests do."""
+def test_failed_requests_end_it_with_1_and_their_reasons(remote: Remote, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise Unavailable(Reason.DATABASE_UNAVAILABLE, "gone", "ask again")
+
+    store_results(remote.database, remote.tenant_id)
+    monkeypatch.setattr("api.routes.jobs.list_jobs", fail)
+    found = bench(remote, "--rps", "20", "--duration", "1", *PATIENT, code=1)
+    ran = remote.run("bench", "--rps", "4", "--duration", "2", *PATIENT)
+    assert found["jobs"]["failed"] == {"DATABASE_UNAVAILABLE": 5}
+    assert [found["jobs"][name] for name in WAITS] == [None] * 4
+    assert [found[name]["answered"] for name in KINDS] == [5, 5, 5, 0]
+    assert (ran.code, "2 DATABASE_UNAVAILABLE" in ran.out) == (1, True)
+    first, second = ran.err.splitlines()[-2:]
+    told = "2 of 8 requests failed or were not sent: 2 DATABASE_UNAVAILABLE"
+    assert first == f"error: DATABASE_UNAVAILABLE: {told}"
+    assert second.startswith("hint: see the log of the API")
+
+
+class SilentJobs:
+    """Answers no request for a list of jobs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         if scope.get("path") == "/v1/jobs":
-            await asyncio.sleep(3)
-        await self._app(scope, receive, send)
+            while (await receive())["type"] != "http.disconnect":
+                continue
+        else:
+            await self._app(scope, receive, send)
 
 
-def test_failed_requests_end_it_with_1_and_their_reasons(remote: Remote, settings, monkeypatch) -> None:
+def test_requests_without_an_answer_are_given_up_when_it_was_said(
+    remote: Remote, settings, monkeypatch
+) -> None:
+    """On a busy machine others are given up too, and nothing but that comes of any."""
     store_results(remote.database, remote.tenant_id)
     app = create_app(settings)
-    app.add_middleware(SlowJobs)
+    app.add_middleware(SilentJobs)
     with serve_app(app) as url:
         monkeypatch.setenv("FAKESIEVE_API_URL", url)
         found = bench(remote, "--rps", "20", "--duration", "1", "--timeout", "1.5", code=1)
         ran = remote.run("bench", "--rps", "4", "--duration", "2", "--timeout", "1.5")
     assert found["jobs"]["failed"] == {"TIMEOUT": 5}
     assert [found["jobs"][name] for name in WAITS] == [None] * 4
-    assert [found[name]["answered"] for name in KINDS] == [5, 5, 5, 0]
-    assert (ran.code, "2 TIMEOUT" in ran.out) == (1, True)
+    assert all(found[name]["answered"] + found[name]["failed"].get("TIMEOUT", 0) == 5 for name in KINDS)
+    assert (ran.code, " TIMEOUT" in ran.out) == (1, True)
     first, second = ran.err.splitlines()[-2:]
-    assert first == "error: INTERNAL: 2 of 8 requests failed or were not sent: 2 TIMEOUT"
+    told = re.fullmatch(r"error: INTERNAL: (\d) of 8 requests failed or were not sent: (\d) TIMEOUT", first)
+    assert told is not None, first
+    assert told[1] == told[2] >= "2"
     assert second.startswith("hint: see the log of the API")
 
 
-def test_a_key_that_ends_meanwhile_ends_it_with_5(remote: Remote) -> None:
+class Counted:
+    """Does something before one request, chosen by its number, is worked on."""
+
+    def __init__(self, app: ASGIApp, number: int, act: Callable[[], None]) -> None:
+        self._app, self._left, self._act = app, number, act
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._act()
+        await self._app(scope, receive, send)
+
+
+def test_a_key_that_ends_meanwhile_ends_it_with_5(remote: Remote, settings, monkeypatch) -> None:
     def revoke() -> None:
         with remote.database.transaction(tenant_id=None) as session:
             session.execute(
                 text("UPDATE api_key SET revoke_time = now() WHERE id = :id"), {"id": remote.caller.key_id}
             )
 
-    timer = threading.Timer(0.5, revoke)
-    timer.start()
-    ran = remote.run("bench", "--rps", "20", "--duration", "2")
-    timer.join()
-    assert (ran.code, "error: UNAUTHENTICATED: " in ran.err) == (5, True)
-    assert remote.run("bench").code == 5  # and does not begin with it
+    app = create_app(settings)
+    app.add_middleware(Counted, number=20, act=revoke)
+    with serve_app(app) as url:
+        monkeypatch.setenv("FAKESIEVE_API_URL", url)
+        ran = remote.run("bench", "--rps", "20", "--duration", "2", *PATIENT)
+        assert (ran.code, "error: UNAUTHENTICATED: " in ran.err) == (5, True)
+        assert remote.run("bench").code == 5  # and does not begin with it
 
 
 def test_a_key_that_may_not_read_results_asks_nothing(remote: Remote, monkeypatch) -> None:
@@ -212,21 +261,21 @@ def test_ctrl_c_prints_what_was_measured(remote: Remote, settings) -> None:
 
 
 class Watched:
-    """Notes which paths are asked for."""
+    """Notes which paths have been answered."""
 
     def __init__(self, app: ASGIApp, seen: list[str]) -> None:
         self._app, self._seen = app, seen
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        self._seen.append(scope.get("path", ""))
         await self._app(scope, receive, send)
+        self._seen.append(scope.get("path", ""))
 
 
 def interrupt_bench(url: str, seen: list[str]) -> tuple[int, str, str]:
     """Run it for a minute in a process of its own, and press Ctrl-C when it has sent a while."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "FAKESIEVE_API_URL": url}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fakesieve", "bench", "--rps", "20", "--duration", "60"],
+        [sys.executable, "-m", "fakesieve", "bench", "--rps", "20", "--duration", "60", *PATIENT],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
