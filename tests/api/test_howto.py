@@ -109,14 +109,17 @@ def test_the_block_of_who_runs_a_fleet_runs(postgres, s3, module_database_name, 
         try:
             address = f"http://127.0.0.1:{port}"
             wait_until(lambda: _is_ready(address), process.poll)
-            with Client(address, secret[0]) as client:
+            with Client(address, secret[0], timeout_s=PATIENCE_S) as client:
                 assert sorted(client.whoami().scopes) == ["jobs:read", "jobs:write", "results:read"]
-            # The same process says to Prometheus what it has answered.
-            scraped = httpx2.get(f"http://127.0.0.1:{metrics_port}/metrics").text
+
+            def scrape() -> str:
+                return httpx2.get(f"http://127.0.0.1:{metrics_port}/metrics", timeout=PATIENCE_S).text
+
+            # The same process says to Prometheus what it has answered, a moment after the answer was sent.
+            answers = r'^fakesieve_api_answers_total\{method="GET",route="/v1/whoami",status="200"\} 1\.0$'
+            wait_until(lambda: re.search(answers, scrape(), re.M), scrape)
         finally:
             process.terminate()
-    answers = r'^fakesieve_api_answers_total\{method="GET",route="/v1/whoami",status="200"\} 1\.0$'
-    assert re.search(answers, scraped, re.M), scraped
     assert process.returncode == 0  # it was asked to end and did
 
 
