@@ -16,6 +16,7 @@ from fakesieve.settings import Settings
 from tests.api.callers import Caller, make_caller, make_settings
 from tests.api.model_stage import hosts, models
 from tests.api.served import serve_app
+from tests.waiting import PATIENCE_S
 
 __all__ = ["hosts", "models"]
 
@@ -62,6 +63,12 @@ def acme(app_client: TestClient, module_database: Database) -> Caller:
 def other(app_client: TestClient, module_database: Database) -> Caller:
     """A caller of another tenant."""
     return make_caller(app_client, module_database, places=(f"s3://{BUCKET}/",))
+
+
+@pytest.fixture
+def long_undo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time to take a decision back on a busy machine, where ten seconds may be too short."""
+    monkeypatch.setattr("fakesieve.reviews.decide.UNDO_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,11 @@ def test_a05_whoever_reviews_is_told_nothing(reviewer: Caller, analyses: tuple[s
 
 
 def test_a_known_item_is_like_any_other_and_counts_for_its_reviewer_alone(
-    acme: Caller, reviewer: Caller, analyses: tuple[str, ...], module_database: Database
+    acme: Caller,
+    reviewer: Caller,
+    analyses: tuple[str, ...],
+    module_database: Database,
+    long_undo: None,
 ) -> None:
     declare(acme, analyses[2])
     queue = make_queue(acme)

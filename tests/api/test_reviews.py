@@ -91,7 +91,9 @@ def test_a63_no_cell_of_the_export_is_a_formula(acme: Caller, analyses: tuple[st
     assert [json.loads(line)["comment"] for line in lines] == ["=cmd()"]
 
 
-def test_a_decision_is_taken_back_and_another_one_made(acme: Caller, analyses: tuple[str, ...]) -> None:
+def test_a_decision_is_taken_back_and_another_one_made(
+    acme: Caller, analyses: tuple[str, ...], long_undo: None
+) -> None:
     review = claim(acme, make_queue(acme))
     path = f"/v1/reviews/{review['id']}"
     acme.post(f"{path}:decide", DECISION)

@@ -79,7 +79,7 @@ def test_models_are_used_compared_and_given_back(remote: Remote, models) -> None
     assert remote.run("models", "rollback", "--json").lines()[0]["id"] == old
 
 
-def test_work_is_taken_from_a_queue_and_decided(remote: Remote) -> None:
+def test_work_is_taken_from_a_queue_and_decided(remote: Remote, long_undo: None) -> None:
     nothing = remote.run("review", "next")
     assert (nothing.code, "nothing waits for review" in nothing.err) == (4, True)
     store_results(remote.database, remote.tenant_id)

@@ -57,7 +57,9 @@ def list_kinds(database: Database, own: Scene) -> list[EntryKind]:
         return list(session.scalars(select(ReviewDecision.kind).order_by(ReviewDecision.id)))
 
 
-def test_a_decision_is_kept_with_its_reason(reviewer: TestClient, own: Scene, module_database: Database):
+def test_a_decision_is_kept_with_its_reason(
+    reviewer: TestClient, own: Scene, module_database: Database, long_undo: None
+):
     answer = act(
         reviewer, own, "decide", DECISION | {"face_0": "inconclusive", "face_0_reason": "quality_too_low"}
     )
