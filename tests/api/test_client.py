@@ -85,7 +85,7 @@ def test_a_file_is_uploaded_and_submitted(acme, app_client, store, tmp_path):
     """The form leads past the application to the store, so the client has both behind it."""
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"bytes of a clip")
-    outside = httpx2.Client()
+    outside = httpx2.Client(timeout=PATIENCE_S)
 
     def route(request: httpx2.Request) -> httpx2.Response:
         request.read()

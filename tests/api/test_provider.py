@@ -23,9 +23,16 @@ from tests.api.callers import make_settings
 from tests.factories import make_tenant
 from tests.fakesieve.test_settings import environment  # noqa: F401 - a fixture
 from tests.identity_provider import Provider, providing
+from tests.waiting import PATIENCE_S
 
 BACK = "http://testserver/sign-in/callback"
 SECRET = "the secret of this installation"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the provider, which is a process of this busy machine, for longer than for one far away."""
+    monkeypatch.setattr("api.provider.TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from fakesieve.webhooks.addresses import AddressRules
 from tests.api.callers import Caller, make_caller, make_settings, reason_of
 from tests.fakesieve.webhooks.test_addresses import REFUSED
 from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S
 from workers.deliver import Sender
 from workers.webhook_post import PostRules
 
@@ -44,7 +45,9 @@ def test_a_test_message_reaches_the_receiver_and_its_log_is_read(
         made = caller.post("/v1/webhooks", {"url": receiver.url}).json()
         sent = caller.post(f"/v1/webhooks/{made['id']}:test")
         assert (sent.status_code, sent.json()["state"]) == (202, "pending")
-        with Sender(module_database, PostRules(AddressRules.allow(LOCAL_NETWORKS), 1, 2)) as sender:
+        with Sender(
+            module_database, PostRules(AddressRules.allow(LOCAL_NETWORKS), PATIENCE_S, PATIENCE_S)
+        ) as sender:
             sender.take_turn()
             sender.finish()
         (message,) = receiver.messages

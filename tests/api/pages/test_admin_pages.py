@@ -21,6 +21,7 @@ from fakesieve.values.people import UserRole
 from fakesieve.webhooks.addresses import AddressRules
 from tests.api.pages.stage import BUCKET, Scene, enter, find_token, make_settings
 from tests.receivers import LOCAL_NETWORKS, receiving
+from tests.waiting import PATIENCE_S
 from workers.deliver import Sender
 from workers.webhook_post import PostRules
 
@@ -57,7 +58,9 @@ def test_a_webhook_is_added_tried_out_and_its_delivery_sent_again(
     enter(local_client, scene, UserRole.ADMIN)
     with (
         receiving() as receiver,
-        Sender(module_database, PostRules(AddressRules.allow(LOCAL_NETWORKS), 1, 2)) as sender,
+        Sender(
+            module_database, PostRules(AddressRules.allow(LOCAL_NETWORKS), PATIENCE_S, PATIENCE_S)
+        ) as sender,
     ):
         made = post(local_client, "/webhooks", "/webhooks", url=receiver.url, type="review.decided")
         secret = read_secret(made.text)
@@ -166,11 +169,11 @@ def test_health_tells_what_waits_and_hosts_to_admins_alone(
     store = SqlJobStore(module_database, scene.tenant_id)
     submit_video(store, NewJob(scene.tenant_id, ref, Lane.BULK))
     with module_database.transaction(tenant_id=scene.tenant_id) as session:
-        session.execute(text("UPDATE job SET create_time = now() - interval '90 s'"))
+        session.execute(text("UPDATE job SET create_time = now() - interval '90 minutes'"))
     SqlJobStore(module_database, None).run(lambda tx: tx.beat_host(HostBeat("hst_1", 3)))
     enter(client, scene, UserRole.VIEWER)
     page = client.get("/status").text
-    assert re.search(r"<td>bulk</td><td class=\"number\">1</td><td class=\"number\">1:3\d", page)
+    assert re.search(r"<td>bulk</td><td class=\"number\">1</td><td class=\"number\">1:3\d:", page)
     assert page.count('<span class="badge low">ok</span>') == 3
     assert "hst_1" not in page
     assert "decode" in page  # a stage of the analysis
