@@ -75,6 +75,12 @@ def test_a_body_that_breaks_off_is_no_fault_of_ours(served):
     assert served.count_faults() == 0
 
 
+@pytest.fixture
+def patient_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no request that waits for its turn behind many others be refused for that."""
+    monkeypatch.setattr("api.slots._WAIT_S", PATIENCE_S)
+
+
 async def open_at_once(served: Served, path: str) -> list[httpx2.Response]:
     """Open many at a time, keep each open until all are answered, and return the answers."""
     answers, all_told = list[httpx2.Response](), anyio.Event()
@@ -92,6 +98,7 @@ async def open_at_once(served: Served, path: str) -> list[httpx2.Response]:
     return answers
 
 
+@pytest.mark.usefixtures("patient_turns")
 def test_of_many_streams_at_once_as_many_are_opened_as_there_are_places(served, clip):
     job = served.caller.post("/v1/jobs", {"uri": clip("left/two.mp4")}).json()["id"]
     answers = anyio.run(open_at_once, served, f"/v1/jobs/{job}/events")
@@ -101,6 +108,7 @@ def test_of_many_streams_at_once_as_many_are_opened_as_there_are_places(served, 
     assert served.count_faults() == 0
 
 
+@pytest.mark.usefixtures("patient_turns")
 def test_of_many_files_at_once_each_is_whole_or_refused(served):
     """They end by themselves, so that there is no saying how many find a place."""
 

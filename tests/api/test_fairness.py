@@ -13,12 +13,16 @@ from fakesieve.database import Database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from tests.api.callers import make_caller, make_settings, reason_of
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
-def client(postgres: PostgresServer, s3: SeaweedServer, module_database_name: str) -> Iterator[TestClient]:
-    """An API with two turns."""
+def client(
+    postgres: PostgresServer, s3: SeaweedServer, module_database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
+    """An API with two turns, where a lock is waited for for twenty seconds, and a turn for any time."""
+    monkeypatch.setattr("fakesieve.database._LOCK_S", PATIENCE_S)
+    monkeypatch.setattr("api.slots._WAIT_S", PATIENCE_S)
     with TestClient(
         create_app(make_settings(postgres, s3, module_database_name, database_connections=5))
     ) as client:
@@ -51,7 +55,7 @@ def test_slow_requests_of_one_tenant_leave_others_a_turn(
         ended = len(statuses)
     for thread in threads:
         thread.join()
-    assert ended <= 1  # each of them waits for the lock for five seconds, one after the other
+    assert ended <= 1  # each of them waits for the lock for twenty seconds, one after the other
     assert 200 in statuses
 
 
