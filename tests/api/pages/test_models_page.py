@@ -320,7 +320,8 @@ def test_a_fit_is_listed_as_it_is_stored_and_moves_no_score(
     enter(client, own, UserRole.ADMIN)
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         model = ensure_model(session, MODEL)
-        before = session.execute(select(Standing.analysis_id, Standing.score, Standing.verdict)).all()
+        standing = select(Standing.analysis_id, Standing.score, Standing.verdict)
+        before = session.execute(standing.order_by(Standing.analysis_id)).all()
     page = client.get("/models/calibrations").text
     assert "moves no score and no verdict by itself" in page
     form = read_fields(page, "/models/calibrations")
@@ -329,7 +330,7 @@ def test_a_fit_is_listed_as_it_is_stored_and_moves_no_score(
     shown = client.post("/models/calibrations", data=form).text  # sent twice, it is fitted once
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         (fit,) = list_fits(session)
-        assert session.execute(select(Standing.analysis_id, Standing.score, Standing.verdict)).all() == before
+        assert session.execute(standing.order_by(Standing.analysis_id)).all() == before
     cells = re.findall(r'<td class="number">([^<]*)</td>', shown)
     assert cells == [
         "160", "80", "0.25", f"{fit.ece_before:.3f}", f"{fit.ece_after:.3f}",
