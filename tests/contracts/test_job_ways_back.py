@@ -135,13 +135,13 @@ def test_delayed_work_lets_the_next_pass(case: JobCase) -> None:
 
 
 def test_a_job_planned_anew_keeps_its_deadline(case: JobCase) -> None:
-    job_id = case.submit(deadline_s=100.0)
+    job_id = case.submit(deadline_s=1000.0)
     for _ in range(3):
         case.prepare(job_id)
-        case.pass_time(30)
+        case.pass_time(300)
         assert replan_job(case.store, case.claim(job_id, 1), "another pipeline")
         assert case.read_job(job_id).state is JobState.QUEUED
-    case.pass_time(11)
+    case.pass_time(101)
     reconcile(case.store, LIMITS)
     assert case.read_job(job_id).reason is Reason.DEADLINE_EXCEEDED
 
