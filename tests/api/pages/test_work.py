@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -123,7 +124,10 @@ def test_an_upload_without_a_name_is_called_by_its_key(client: TestClient, modul
     nameless = make_scene(module_database, "nameless")
     job_id, analysis_id, _ = add_upload(module_database, nameless, None)
     enter(client, nameless, UserRole.VIEWER)
-    assert f"<h1><bdi>uploads/{nameless.tenant_id}/upl_" in client.get(f"/jobs/{job_id}").text
+    listed = re.findall(rf'href="/jobs/{job_id}"><bdi>(upl_[^<]+)</bdi>', client.get("/jobs").text)
+    page = client.get(f"/jobs/{job_id}").text
+    assert re.findall("<h1><bdi>([^<]+)</bdi></h1>", page) == listed
+    assert f'<p class="small mono"><bdi>uploads/{nameless.tenant_id}/{listed[0]}</bdi></p>' in page
     assert f"/r/{analysis_id}" in client.get("/results", params={"filter": 'jobs.file = "upl_*"'}).text
 
 
