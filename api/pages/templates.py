@@ -20,18 +20,26 @@ from fakesieve.values.people import UserRole
 
 @dataclass(frozen=True)
 class Place:
-    """A page that the navigation names, for those who may see it."""
+    """A page that the navigation names, for those who may see it.
+
+    Pages below its address belong to it, and those at and below ``others``.
+    """
 
     address: str
     title: str
     role: UserRole = UserRole.VIEWER
+    others: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Whether a page belongs to it."""
+        return any(path == each or path.startswith(f"{each}/") for each in (self.address, *self.others))
 
 
 # What is built; a page that is not built is not named.
 PLACES: tuple[Place, ...] = (
-    Place("/queue", "Queues"),
+    Place("/queue", "Queues", others=("/decisions", "/known")),
     Place("/results", "Results"),
-    Place("/jobs", "Jobs"),
+    Place("/jobs", "Jobs", others=("/batches",)),
     Place("/policies", "Policies"),
     Place("/models", "Models"),
     Place("/upload", "Upload", UserRole.REVIEWER),

@@ -68,6 +68,7 @@ def test_the_page_says_what_the_running_jobs_do(
     set_jobs(module_database, batch_id, own, run, halfway, put_together)
     enter(client, own, UserRole.VIEWER)
     page = client.get(f"/batches/{batch_id}").text
+    assert '<a href="/jobs" aria-current="page">Jobs</a>' in page
     assert (
         "<dt>probing</dt><dd>1</dd></div><div><dt>scoring</dt><dd>1</dd></div>"
         "<div><dt>aggregating</dt><dd>1</dd>" in page

@@ -52,6 +52,24 @@ def test_every_page_of_the_navigation_opens_for_those_who_may(
     assert answer.status_code == (200 if may else 403)
 
 
+@pytest.mark.parametrize(
+    ("address", "title"),
+    [
+        ("/jobs", "Jobs"),
+        ("/jobs/{job_id}", "Jobs"),
+        ("/batches/{batch_id}", "Jobs"),
+        ("/queue/{queue_id}", "Queues"),
+        ("/decisions", "Queues"),
+        ("/known", "Queues"),
+        ("/models/calibrations", "Models"),
+    ],
+)
+def test_the_menu_marks_the_place_of_a_page(client: TestClient, scene: Scene, address: str, title: str):
+    enter(client, scene, UserRole.ADMIN)
+    page = client.get(fill(address, scene)).text
+    assert re.findall('aria-current="page">([^<]+)</a>', page) == [title]
+
+
 @pytest.mark.parametrize(("method", "path"), list(list_routes()))
 def test_no_route_is_open_by_accident(client: TestClient, scene: Scene, method: str, path: str):
     if path in _OPEN:
