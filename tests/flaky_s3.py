@@ -124,8 +124,12 @@ class FlakyS3:
             with self._lock:
                 self._faults.remove(fault)
 
-    def count(self, method: str) -> int:
-        return sum(seen.method == method for seen in self.seen)
+    def list_seen(self, part: str) -> list[Seen]:
+        """Requests to a path with this part, as a bucket: one that an earlier test gave up may come late."""
+        return [seen for seen in self.seen if part in seen.path]
+
+    def count(self, method: str, part: str) -> int:
+        return sum(seen.method == method for seen in self.list_seen(part))
 
     def choose(self, method: str, path: str, asked_range: str | None) -> Fault | None:
         """Note a request and return the fault that it meets."""

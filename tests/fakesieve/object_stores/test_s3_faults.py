@@ -98,7 +98,7 @@ def test_a_busy_store_is_asked_again(way: Way, status: int, code: str) -> None:
     way.put()
     with way.proxy.failing(Fault(Kind.STATUS, status=status, code=code, count=3)):
         assert way.get() == BODY
-    assert way.proxy.count("GET") == 4
+    assert way.proxy.count("GET", way.bucket) == 4
 
 
 def test_a_store_that_does_not_know_versions_has_none(way: Way) -> None:
@@ -114,7 +114,7 @@ def test_a_store_that_stays_busy_gives_the_work_back(way: Way) -> None:
     with way.proxy.failing(Fault(Kind.STATUS)):
         fault = expect(Reason.OBJECT_STORE_UNAVAILABLE, way.get)
     assert isinstance(fault, Unavailable)
-    assert way.proxy.count("GET") == 5
+    assert way.proxy.count("GET", way.bucket) == 5
     assert way.get() == BODY
 
 
@@ -128,7 +128,7 @@ def test_a_cut_body_goes_on_where_it_broke_off(way: Way) -> None:
     way.put()
     with way.proxy.failing(Fault(Kind.TRUNCATE, count=2)):
         assert way.get() == BODY
-    ranges = [seen.range for seen in way.proxy.seen if seen.method == "GET"]
+    ranges = [seen.range for seen in way.proxy.list_seen(way.bucket) if seen.method == "GET"]
     assert ranges[0] is None
     assert all(asked and asked.startswith("bytes=") for asked in ranges[1:])
     assert len(ranges) == 3
@@ -202,7 +202,7 @@ def test_the_whole_transfer_has_a_limit_by_size(way: Way, s3: SeaweedServer) -> 
             Reason.OBJECT_STORE_UNAVAILABLE, lambda: hurried.download(way.ref(), way.folder / "here")
         )
     assert "too slow" in fault.seen
-    assert way.proxy.count("GET") == 1
+    assert way.proxy.count("GET", way.bucket) == 1
 
 
 def test_objects_that_stall_do_not_close_the_store_for_others(way: Way, s3: SeaweedServer) -> None:
@@ -261,7 +261,7 @@ def test_an_object_that_shows_late_is_waited_for(way: Way) -> None:
 def test_an_object_that_never_shows_is_not_found(way: Way) -> None:
     with way.proxy.failing(Fault(Kind.STATUS, status=404, code="NoSuchKey")):
         expect(Reason.SOURCE_NOT_FOUND, way.get)
-    assert way.proxy.count("GET") == 4
+    assert way.proxy.count("GET", way.bucket) == 4
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_final_answers_are_not_asked_for_again(way: Way, status: int, code: str,
     with way.proxy.failing(Fault(Kind.STATUS, status=status, code=code)):
         expect(reason, way.get)
         expect(reason, lambda: way.flaky.read_range(way.ref(), 0, 10))
-    assert way.proxy.count("GET") == 2
+    assert way.proxy.count("GET", way.bucket) == 2
 
 
 def test_a_wrong_secret_is_the_machines_fault(way: Way, s3: SeaweedServer) -> None:
@@ -311,8 +311,8 @@ def test_a_head_that_is_denied_means_what_a_get_is_told(way: Way, code: str, rea
         with way.proxy.failing(Fault(Kind.STATUS, method="*", status=403, code=code)):
             fault = expect(reason, lambda ref=ref: way.flaky.head(ref))
         assert f"the store answered 403 {code}" in fault.seen
-        assert [seen.method for seen in way.proxy.seen] == ["HEAD", "GET"]
-        assert way.proxy.seen[1].range == "bytes=0-0"
+        assert [seen.method for seen in way.proxy.list_seen(way.bucket)] == ["HEAD", "GET"]
+        assert way.proxy.list_seen(way.bucket)[1].range == "bytes=0-0"
 
 
 def test_a_head_alone_that_is_denied_is_asked_once_more(way: Way) -> None:
@@ -336,7 +336,9 @@ def test_a_refusal_that_nobody_knows_is_the_objects_while_its_bucket_answers(way
         way.proxy.seen.clear()
         fault = expect(Reason.SOURCE_NOT_FOUND, ask)
         assert "../x: the store answered 400" in fault.seen
-        assert len(way.proxy.seen) <= 3  # the object once, its bucket once, and once by the library itself
+        assert (
+            len(way.proxy.list_seen(way.bucket)) <= 3
+        )  # the object once, its bucket once, and once by the library itself
     way.put()
     for _ in range(60):  # more than close the circuit where they count as an outage
         expect(Reason.SOURCE_NOT_FOUND, ways[0])
@@ -384,7 +386,7 @@ def test_an_upload_in_parts_that_fails_is_given_up_whole(way: Way) -> None:
     source.write_bytes(bytes(PART + 1))
     with way.proxy.failing(Fault(Kind.STATUS, method="PUT", path_part="partNumber=2")):
         expect(Reason.OBJECT_STORE_UNAVAILABLE, lambda: way.flaky.upload(source, way.bucket, "up.mp4"))
-    assert way.proxy.count("DELETE") == 1, "the parts were dropped"
+    assert way.proxy.count("DELETE", way.bucket) == 1, "the parts were dropped"
     assert list(way.direct.list_objects(way.bucket)) == []
 
 
