@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fakesieve.result_files import COLUMNS, WORD
+from tests.api.callers import make_caller
 from tests.api.cli.conftest import Remote
 from tests.api.cli.test_jobs import finish, submit
 from tests.api.results import store_results
@@ -36,6 +37,21 @@ def test_a_list_by_filter_is_the_same_either_way(remote: Remote) -> None:
     table = remote.run("results", "ls", "--verdict", "inconclusive").out
     assert ("high" in table, "none" in table) == (True, False)
     assert len(remote.run("results", "ls", "--limit", "1", "--json").lines()) == 1
+
+
+def test_a_key_that_may_not_read_what_people_say_lists_no_such_column(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_results(remote.database, remote.tenant_id)
+    decided = decide_first(remote.caller)
+    reading = frozenset({"results:read"})
+    weak = make_caller(remote.caller.client, remote.database, tenant_id=remote.tenant_id, scopes=reading)
+    monkeypatch.setenv("FAKESIEVE_API_KEY", weak.secret)
+    assert remote.run("results", "ls", "--csv").out.splitlines()[0].split(",") == [*COLUMNS]
+    assert [set(line) for line in remote.run("results", "ls", "--json").lines()] == [{*COLUMNS}] * 3
+    told = remote.run("results", "ls").out + remote.run("results", "show", decided).out
+    assert decided in told
+    assert "people say" not in " ".join(told.split())
 
 
 def test_a_document_is_the_same_either_way(remote: Remote, done: tuple[str, str]) -> None:
