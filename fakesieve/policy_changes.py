@@ -1,7 +1,7 @@
 """A tenant's change of policy: it judges what comes from now on, and history again, step by step."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from fakesieve.records.policies import (
     write_label,
 )
 from fakesieve.records.policy_apply import FOUND_AT_ONCE, ToJudge, find_to_judge, write_verdicts
-from fakesieve.records.policy_sql import Moved
+from fakesieve.records.policy_sql import Moved, count_kept
 from fakesieve.records.rulings import rule
 from fakesieve.values.policies import OWN
 from fakesieve.values.webhooks import EventType
@@ -38,11 +38,13 @@ class Change:
     """What came of a change: analyses that were judged again, and those whose verdict is another now.
 
     Of a change over all of history the first are all that it was held against, also where they stood by the
-    policy already; of a change with a filter those that stood by another one. Neither counts deleted videos.
+    policy already; of a change with a filter those that stood by another one. Neither counts deleted videos,
+    nor ``kept``: analyses that stay as they stand, as nobody has said by what their model judges.
     """
 
     judged: int
     moved: int
+    kept: int = 0
 
 
 def change_policy(
@@ -56,6 +58,8 @@ def change_policy(
     step: int = WRITTEN_AT_ONCE,
 ) -> Change:
     """Judge a tenant's analyses with a policy, None each with that of its model; nothing is scored again.
+
+    Where it is not known which policy a model brings, its analyses stay as they stand.
 
     Each step is a transaction of its own. A change that was cut off is completed by making it again. With
     ``is_activated`` new analyses are judged so from before the first step on, so that none is missed. Each
@@ -71,16 +75,16 @@ def change_policy(
     def run(work: Callable[[Session], Result]) -> Result:
         return database.run_transaction(work, tenant_id=tenant_id)
 
-    judge = run(partial(_begin, asked))
-    judged, moved, found = 0, 0, None
-    while found is None or len(found.ids) == FOUND_AT_ONCE:
+    begun = run(partial(_begin, asked))
+    judge, judged, moved, found = begun.judge, 0, 0, None
+    while judge is not None and (found is None or len(found.ids) == FOUND_AT_ONCE):
         after_id = found.ids[-1] if found else ""
         found = run(partial(_find, asked, judge, after_id=after_id))
         judged = judged or found.seen
         for first in range(0, len(found.ids), step):
             moved += run(partial(_write, asked, judge, found.ids[first : first + step], behind=moved))
-    change = Change(judged, moved)
-    run(partial(_end, asked, judge, change))
+    change = Change(judged, moved, begun.kept)
+    run(partial(_end, asked, begun, change))
     return change
 
 
@@ -100,24 +104,38 @@ class _Asked:
         return OWN if self.policy is None else write_label(self.policy)
 
 
-def _begin(asked: _Asked, session: Session) -> Judge:
+@dataclass(frozen=True)
+class _Begun:
+    """A change that has begun, as which use of a policy. Nothing is judged without a judge."""
+
+    use_id: int
+    judge: Judge | None
+    kept: int
+
+
+def _begin(asked: _Asked, session: Session) -> _Begun:
     # Before what follows has new verdicts wait: with several policies it counts all of history.
-    own = (
-        load_own_policies(session, asked.tenant_id) if asked.policy is None else OwnPolicies(asked.policy, ())
-    )
+    own = load_own_policies(session, asked.tenant_id) if asked.policy is None else OwnPolicies(asked.policy)
+    kept = count_kept(session, asked.tenant_id, asked.wanted, own.kept)
     if asked.is_activated:
         use_id = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
     else:
         use_id = begin_judging(session, asked.tenant_id, actor=asked.actor)
+    begun = _Begun(use_id, _make_judge(session, own, use_id), kept)
+    _note(session, asked, begun, "policy.apply_begun", {})
+    return begun
+
+
+def _make_judge(session: Session, own: OwnPolicies, use_id: int) -> Judge | None:
+    if own.policy is None:
+        return None
     others = {ensure_policy(session, each.policy): each for each in own.others}
-    judge = Judge(ensure_policy(session, own.policy), own.policy, use_id, others=others)
-    _note(session, asked, judge, "policy.apply_begun", {})
-    return judge
+    return Judge(ensure_policy(session, own.policy), own.policy, use_id, others=others, kept=own.kept)
 
 
-def _hold(asked: _Asked, judge: Judge, session: Session) -> None:
+def _hold(asked: _Asked, use_id: int, session: Session) -> None:
     """Keep the next change from beginning until the transaction ends. Refused where it has begun."""
-    if hold_policy(session, asked.tenant_id) != judge.use_id:
+    if hold_policy(session, asked.tenant_id) != use_id:
         raise RequestRefused(
             Reason.STATE_CONFLICT,
             f"another change began while {asked.label} was applied",
@@ -126,32 +144,34 @@ def _hold(asked: _Asked, judge: Judge, session: Session) -> None:
 
 
 def _find(asked: _Asked, judge: Judge, session: Session, *, after_id: str) -> ToJudge:
-    _hold(asked, judge, session)
+    _hold(asked, judge.use_id, session)
     return find_to_judge(session, asked.tenant_id, judge, asked.wanted, after_id=after_id)
 
 
 def _write(asked: _Asked, judge: Judge, ids: Sequence[str], session: Session, *, behind: int) -> int:
     """Judge some analyses and tell whose verdict moves; return how many do. ``behind`` did so far."""
-    _hold(asked, judge, session)
+    _hold(asked, judge.use_id, session)
     moved = write_verdicts(session, asked.tenant_id, judge, ids)
     events = [_describe(each, judge.find_policy(each.model_id)) for each in moved]
     record_events(session, asked.tenant_id, EventType.VERDICT_CHANGED, events, behind=behind)
     return len(moved)
 
 
-def _end(asked: _Asked, judge: Judge, change: Change, session: Session) -> None:
+def _end(asked: _Asked, begun: _Begun, change: Change, session: Session) -> None:
     """Have what agrees with the policy stand by it, where all of history was looked at, and note the end.
 
-    What another policy than the first judges was written, each of it, and is not ruled.
+    What another policy than the first judges, or none, was written, each of it, and is not ruled.
     """
-    _hold(asked, judge, session)
-    if asked.wanted == EVERYTHING:
-        rule(session, asked.tenant_id, judge.policy_id, judge.use_id)
-    _note(session, asked, judge, "policy.applied", asdict(change))
+    _hold(asked, begun.use_id, session)
+    if asked.wanted == EVERYTHING and begun.judge is not None:
+        rule(session, asked.tenant_id, begun.judge.policy_id, begun.use_id)
+    kept = {"kept": change.kept} if change.kept else {}
+    _note(session, asked, begun, "policy.applied", {"judged": change.judged, "moved": change.moved, **kept})
 
 
-def _note(session: Session, asked: _Asked, judge: Judge, action: str, details: Mapping[str, object]) -> None:
-    policies = [judge.policy, *(each.policy for each in judge.others.values())]
+def _note(session: Session, asked: _Asked, begun: _Begun, action: str, details: Mapping[str, object]) -> None:
+    judge = begun.judge
+    policies = [] if judge is None else [judge.policy, *(each.policy for each in judge.others.values())]
     named = {"policies": [write_label(each) for each in policies]} if asked.policy is None else {}
     record_audit(
         session,

@@ -116,7 +116,13 @@ def apply(
             _show_preview(client.policies.preview(name, PreviewAsk(filter=wanted)), as_json=as_json)
             return
         done = client.policies.apply(name, ApplyBody(filter=wanted, activate=not history_only))
-    lines = {"policy": done.policy, "judged": done.judged, "moved": done.moved, "active": done.is_active}
+    lines = {
+        "policy": done.policy,
+        "judged": done.judged,
+        "moved": done.moved,
+        "active": done.is_active,
+        "stay, as not known": done.kept or None,
+    }
     show_one(done, lines, as_json=as_json)
 
 
@@ -128,6 +134,7 @@ def _show_preview(found: PreviewOut, *, as_json: bool) -> None:
         "verdicts that move": found.moved_count,
         "videos to look at": f"{work.videos_before} -> {work.videos_after}",
         "hours of review": f"{work.hours_before:.1f} -> {work.hours_after:.1f}",
+        "stay, as not known": _tell_kept(found),
     }
     for each in found.counts:
         if each.before != each.after:
@@ -135,6 +142,11 @@ def _show_preview(found: PreviewOut, *, as_json: bool) -> None:
     show_one(found, lines, as_json=as_json)
     if found.moved and not as_json:
         show_answers(found.moved, _MOVED, Form.TABLE)
+
+
+def _tell_kept(found: PreviewOut) -> str | None:
+    """Say of which models no host has told the policy, and how many verdicts stay for it."""
+    return f"{found.kept}, by {', '.join(found.kept_model_ids)}" if found.kept else None
 
 
 def _label(found: PolicyOut) -> str:

@@ -1,6 +1,5 @@
 """Policies: thresholds of a tenant, tried over history and applied without scoring anything again."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -25,9 +24,8 @@ from api.schemas.policies import (
 from engine.policy import Policy
 from fakesieve.policy_changes import change_policy
 from fakesieve.reasons import Reason
-from fakesieve.records.model_policies import load_own_policies
+from fakesieve.records.model_policies import OwnPolicies, load_own_policies
 from fakesieve.records.policies import (
-    OfModels,
     PolicyLine,
     create_policy,
     find_policy_line,
@@ -82,7 +80,7 @@ def show_policy(policy: PolicyName, caller: CallerDep, session: Transaction) -> 
 @router.post("/v1/policies:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
 def try_rules(body: TryRulesBody, caller: CallerDep, session: Transaction) -> PreviewOut:
     """Say what rules would change that are not kept, over all of history or a part of it."""
-    return _preview(session, caller, body.make("preview"), "preview", body)
+    return _preview(session, caller, OwnPolicies(body.make("preview")), "preview", body)
 
 
 @router.post("/v1/policies/{policy}:preview", dependencies=_READ, responses=_CHANGE_RESPONSES)
@@ -91,14 +89,14 @@ def preview_one_policy(
 ) -> PreviewOut:
     """Say what a policy would change: how many verdicts move, which, and what it asks of reviewers.
 
-    `-` is each model's own policy for the analyses of its model.
+    `-` is each model's own policy for the analyses of its model. Where it is not known which one a model
+    brings, its analyses stay as they stand (`kept`).
     """
     asked = body or PreviewAsk()
     if policy == OWN:
-        own = load_own_policies(session, caller.tenant_id)
-        return _preview(session, caller, own.policy, OWN, asked, own.others)
+        return _preview(session, caller, load_own_policies(session, caller.tenant_id), OWN, asked)
     line = _find(session, policy)
-    return _preview(session, caller, line.policy, line.label, asked)
+    return _preview(session, caller, OwnPolicies(line.policy), line.label, asked)
 
 
 @router.post("/v1/policies/{policy}:apply", dependencies=_WRITE, responses=_CHANGE_RESPONSES)
@@ -113,6 +111,7 @@ def apply_one_policy(
 
     Long histories are judged in steps; a call that was cut off is completed by making it again. `-` goes back
     to where no policy is chosen: the policy of each model judges what its model has scored and will score.
+    Analyses of a model of which no host has said which policy it brings stay as they stand (`kept`).
     """
     asked = body or ApplyBody()
     wanted = read_caller_filter(asked.filter, caller)
@@ -129,7 +128,9 @@ def apply_one_policy(
         is_activated=asked.activate,
     )
     label = OWN if line is None else line.label
-    return AppliedOut(policy=label, is_active=asked.activate, judged=change.judged, moved=change.moved)
+    return AppliedOut(
+        policy=label, is_active=asked.activate, judged=change.judged, moved=change.moved, kept=change.kept
+    )
 
 
 def _find(session: Transaction, name: str) -> PolicyLine:
@@ -159,16 +160,17 @@ def _write(line: PolicyLine, active: Policy | None) -> PolicyOut:
 
 
 def _preview(
-    session: Transaction,
-    caller: Caller,
-    policy: Policy,
-    label: str,
-    asked: PreviewAsk,
-    others: Sequence[OfModels] = (),
+    session: Transaction, caller: Caller, judging: OwnPolicies, label: str, asked: PreviewAsk
 ) -> PreviewOut:
     wanted = read_caller_filter(asked.filter, caller)
     found = preview_policy(
-        session, caller.tenant_id, policy, wanted, others=others, moved_max=asked.moved_max
+        session,
+        caller.tenant_id,
+        judging.policy,
+        wanted,
+        others=judging.others,
+        kept=judging.kept,
+        moved_max=asked.moved_max,
     )
     return PreviewOut(
         policy=label,
@@ -176,6 +178,8 @@ def _preview(
         moved_count=found.moved_count,
         counts=[MoveOut(before=before, after=after, count=count) for before, after, count in found.counts],
         review=_write_work(found, asked),
+        kept=found.kept_count,
+        kept_model_ids=list(judging.kept),
         histogram=list(found.histogram),
         moved=[
             MovedOut(

@@ -140,6 +140,15 @@ class PreviewOut(Answer):
     moved_count: int
     counts: list[MoveOut]
     review: WorkOut
+    kept: Annotated[
+        int,
+        Field(
+            default=0,
+            description="Of `analyses`, those that stay as they stand under `-`: no host has said which"
+            " policy their model brings, so what it would say of them is not known.",
+        ),
+    ]
+    kept_model_ids: Annotated[list[str], Field(default_factory=list, description="Their models.")]
     histogram: Annotated[list[int], Field(description="Analyses by score, 50 bins of equal width.")]
     moved: Annotated[list[MovedOut], Field(description="The first of those that move, highest scores first.")]
 
@@ -156,3 +165,11 @@ class AppliedOut(Answer):
     is_active: bool
     judged: int
     moved: int
+    kept: Annotated[
+        int,
+        Field(
+            default=0,
+            description="Neither judged nor moved: they stay as they stand, as no host has said which policy"
+            " their model brings.",
+        ),
+    ]

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from engine.policy import DEFAULT_POLICY, PRESETS, Policy
+from engine.policy import PRESETS, Policy
 from fakesieve.errors import RequestRefused
 from fakesieve.ids import IdPrefix
 from fakesieve.reasons import Reason
@@ -211,7 +211,7 @@ def _check_name(session: Session, name: str) -> None:
 def find_model_policies(session: Session) -> Mapping[Policy, tuple[str, ...]]:
     """Return the policies that models bring, each with the ids of its models, newest model first.
 
-    Of a model that no host has spoken of it is the default preset, as of one without fitted thresholds.
+    A model is missing of which no host has said by what it judges: that is not known.
     """
     said = session.execute(
         select(ModelPolicy.model_id, PolicyVersion).join(
@@ -221,8 +221,9 @@ def find_model_policies(session: Session) -> Mapping[Policy, tuple[str, ...]]:
     brought = {model_id: version.to_policy() for model_id, version in said}
     found: dict[Policy, tuple[str, ...]] = {}
     for model_id in session.scalars(select(Model.id).order_by(Model.create_time.desc(), Model.id.desc())):
-        policy = brought.get(model_id, PRESETS[DEFAULT_POLICY])
-        found[policy] = (*found.get(policy, ()), model_id)
+        policy = brought.get(model_id)
+        if policy is not None:
+            found[policy] = (*found.get(policy, ()), model_id)
     return found
 
 
@@ -313,7 +314,8 @@ class Judge:
     """By which policy a verdict is given, and in which use of one by its tenant; 0 is before the first.
 
     ``is_chosen`` where the tenant has chosen it, and not the model brought it. ``others`` judge analyses of
-    some models in its place, by the ids of these policies.
+    some models in its place, by the ids of these policies. Analyses of the models ``kept`` are judged by none
+    of them, and stay as they stand.
     """
 
     policy_id: str
@@ -321,6 +323,7 @@ class Judge:
     use_id: int
     is_chosen: bool = True
     others: Mapping[str, OfModels] = field(default_factory=dict[str, OfModels])
+    kept: tuple[str, ...] = ()
 
     def find_policy(self, model_id: str) -> Policy:
         """Return the policy that judges the analyses of a model."""

@@ -47,7 +47,10 @@ _MOVED = ("analysis_id", "video_id", "model_id", "before", "after", "score")
 
 @dataclass(frozen=True)
 class ToJudge:
-    """What a change is about: ``seen`` counts it without deleted videos, ``ids`` are first to be written."""
+    """What a change is about: ``ids`` are first to be written.
+
+    ``seen`` counts it without deleted videos and without what stays as it stands.
+    """
 
     seen: int
     ids: tuple[str, ...]
@@ -68,7 +71,8 @@ def find_to_judge(
     written that fit and stand by another policy; without one only those of which the policy says something
     else than holds, and those of deleted videos too. None that is found later lies before one found earlier.
     Without a filter those of models are written too that another policy than the judge's first one judges
-    (``judge.others``): a ruling names one policy, and they stand by theirs.
+    (``judge.others``), and those that stay as they stand (``judge.kept``): a ruling names one policy, and
+    they stand by theirs.
     """
     found = (
         _select_whole(tenant_id, judge) if wanted == EVERYTHING else _select_part(tenant_id, judge, wanted)
@@ -77,7 +81,7 @@ def find_to_judge(
     # the order of ids, in the hope of finding enough of this one's early.
     every = found.where(_is_earlier(judge), Standing.analysis_id > after_id).cte("every")
     every = every.prefix_with("MATERIALIZED", dialect="postgresql")
-    seen = select(func.count()).where(~every.c.is_deleted).scalar_subquery()
+    seen = select(func.count()).where(~every.c.is_deleted, ~every.c.is_kept).scalar_subquery()
     first = select(every.c.analysis_id).where(every.c.is_other).order_by(every.c.analysis_id).limit(limit)
     give_memory(session)
     count, ids = session.execute(
@@ -98,7 +102,7 @@ def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence
         bindparam("ids", list(ids), type_=ARRAY(ID_TYPE))
     )
     chosen = (
-        select(Standing.analysis_id, *_say(judge), _is_deleted(tenant_id))
+        select(Standing.analysis_id, *_say(judge, tenant_id), _is_deleted(tenant_id))
         .where(is_given, _is_earlier(judge))
         .order_by(Standing.analysis_id)  # in which rows are locked
         .with_for_update(of=Standing, key_share=True)
@@ -132,32 +136,39 @@ def _is_deleted(tenant_id: str) -> ColumnElement[bool]:
     return Standing.analysis_id.in_(select_deleted(tenant_id)).label("is_deleted")
 
 
-def _say(judge: Judge) -> list[ColumnElement[Any]]:
+def _is_kept(judge: Judge) -> ColumnElement[bool]:
+    return Standing.model_id.in_(judge.kept) if judge.kept else false()
+
+
+def _say(judge: Judge, tenant_id: str) -> list[ColumnElement[Any]]:
     """Return what is written and told of an analysis beside its id: what holds, and what the policy says."""
     others = tuple(judge.others.values())
     return [
-        _name_judging(judge).label("policy_id"),
+        _name_judging(judge, tenant_id).label("policy_id"),
         Standing.video_id.label("video_id"),
         Standing.model_id.label("model_id"),
         cast(Standing.verdict, String()).label("before"),
         Standing.score.label("score"),
-        decide_value(judge.policy, others).label("after"),
-        decide_reasons(judge.policy, others).label("reasons"),
+        decide_value(judge.policy, others, judge.kept).label("after"),
+        decide_reasons(judge.policy, others, judge.kept).label("reasons"),
     ]
 
 
-def _name_judging(judge: Judge) -> ColumnElement[str]:
-    """Return the id of the policy that judges a row."""
-    others = [(each.model_ids, literal(policy_id, ID_TYPE)) for policy_id, each in judge.others.items()]
+def _name_judging(judge: Judge, tenant_id: str) -> ColumnElement[str]:
+    """Return the id of the policy that judges a row, which is that in force where it stays as it stands."""
+    others: list[tuple[Sequence[str], ColumnElement[str]]] = [
+        (each.model_ids, literal(policy_id, ID_TYPE)) for policy_id, each in judge.others.items()
+    ]
+    others.append((judge.kept, name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id)))
     return choose_by_model(literal(judge.policy_id, ID_TYPE), others)
 
 
 def _select_part(tenant_id: str, judge: Judge, wanted: Filter) -> Select[Any]:
     """Return the analyses that fit a filter and stand by another policy; each is to be written."""
     in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id)
-    labels = true().label("is_other"), false().label("is_deleted")
+    labels = true().label("is_other"), false().label("is_deleted"), false().label("is_kept")
     fitting = select_standing(compile_filter(wanted, tenant_id), tenant_id, *labels)
-    return fitting.where(in_force != _name_judging(judge))
+    return fitting.where(in_force != _name_judging(judge, tenant_id))
 
 
 def _select_whole(tenant_id: str, judge: Judge) -> Select[Any]:
@@ -169,11 +180,12 @@ def _select_whole(tenant_id: str, judge: Judge) -> Select[Any]:
     others = tuple(judge.others.values())
     is_other = or_(
         Standing.use_id.is_(None),
-        Standing.verdict.is_distinct_from(decide_value(judge.policy, others)),
-        Standing.verdict_reasons != cast(decide_reasons(judge.policy, others), ARRAY(Text())),
+        Standing.verdict.is_distinct_from(decide_value(judge.policy, others, judge.kept)),
+        Standing.verdict_reasons != cast(decide_reasons(judge.policy, others, judge.kept), ARRAY(Text())),
         *(Standing.model_id.in_(each.model_ids) for each in others),
+        _is_kept(judge),
     )
-    labels = is_other.label("is_other"), _is_deleted(tenant_id)
+    labels = is_other.label("is_other"), _is_deleted(tenant_id), _is_kept(judge).label("is_kept")
     columns: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *labels]
     return select(*columns).where(Standing.tenant_id == tenant_id)
 

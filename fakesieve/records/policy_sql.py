@@ -57,12 +57,14 @@ class Preview:
     """What a policy would say of history. ``counts`` has how many analyses go from one verdict to another.
 
     ``histogram`` counts scores in 50 bins of equal width from 0 to 1. ``moved`` begins with the highest
-    scores and is cut at what was asked for; ``moved_count`` is whole.
+    scores and is cut at what was asked for; ``moved_count`` is whole. ``kept_count`` of the analyses stay as
+    they stand, as nobody knows by what they would be judged; in ``counts`` they go nowhere.
     """
 
     counts: tuple[tuple[VerdictValue | None, VerdictValue | None, int], ...]
     histogram: tuple[int, ...]
     moved: tuple[Moved, ...]
+    kept_count: int = 0
 
     @property
     def analysis_count(self) -> int:
@@ -86,17 +88,20 @@ class Preview:
 def preview_policy(
     session: Session,
     tenant_id: str,
-    policy: Policy,
+    policy: Policy | None,
     wanted: Filter = EVERYTHING,
     *,
     others: Sequence[OfModels] = (),
+    kept: Sequence[str] = (),
     moved_max: int = 100,
 ) -> Preview:
     """Say what a policy would make of a tenant's analyses. Nothing is changed and nothing scored again.
 
-    ``others`` judge those of some models in its place.
+    ``others`` judge those of some models in its place, and those of the models ``kept`` stay as they stand;
+    without a policy they all do.
     """
-    after = decide_value(policy, others).label("after")
+    said = decide_value(policy, others, kept)
+    after = said.label("after")
     before = cast(Standing.verdict, String()).label("before")
     # LEAST passes over null, so an analysis without a score is left out here.
     place = func.least(cast(func.floor(Standing.score * BINS), Integer()), BINS - 1)
@@ -114,17 +119,27 @@ def preview_policy(
             after,
             Standing.score.expression,
         )
-        .where(Standing.verdict.is_distinct_from(decide_value(policy, others)))
+        .where(Standing.verdict.is_distinct_from(said))
         .order_by(Standing.score.desc().nulls_last(), Standing.analysis_id)
         .limit(min(moved_max, MOVED_MAX))
     )
     with bounded(session, _PREVIEW_MS_MAX):
         rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
         moved = session.execute(some).all()
-    return _read_preview([tuple(row) for row in rows], tuple(read_moved(*row) for row in moved))
+        kept_count = count_kept(session, tenant_id, wanted, kept)
+    return _read_preview([tuple(row) for row in rows], tuple(read_moved(*row) for row in moved), kept_count)
 
 
-def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...]) -> Preview:
+def count_kept(session: Session, tenant_id: str, wanted: Filter, kept: Sequence[str]) -> int:
+    """Return how many analyses that fit a filter are of these models."""
+    if not kept:
+        return 0
+    found = select_standing(compile_filter(wanted, tenant_id), tenant_id)
+    of_kept = found.where(Standing.model_id.in_(kept)).subquery()
+    return session.scalar(select(func.count()).select_from(of_kept)) or 0
+
+
+def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...], kept_count: int) -> Preview:
     counts: dict[tuple[VerdictValue | None, VerdictValue | None], int] = {}
     histogram = [0] * BINS
     for before, after, bin_, count in rows:
@@ -133,7 +148,8 @@ def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...]) -> 
         if bin_ is not None:
             histogram[bin_] += count
     ordered = sorted(counts.items(), key=lambda item: (str(item[0][0]), str(item[0][1])))
-    return Preview(tuple((before, after, n) for (before, after), n in ordered), tuple(histogram), moved)
+    found = tuple((before, after, n) for (before, after), n in ordered)
+    return Preview(found, tuple(histogram), moved, kept_count)
 
 
 def _read_value(value: str | None) -> VerdictValue | None:
@@ -147,11 +163,19 @@ def read_moved(
     return Moved(analysis_id, video_id, model_id, _read_value(before), _read_value(after), score)
 
 
-def decide_value(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnElement[Any]:
-    """Return ``engine.policy.decide``'s value as an expression over ``standing``; null without a score."""
+def decide_value(
+    policy: Policy | None, others: Sequence[OfModels] = (), kept: Sequence[str] = ()
+) -> ColumnElement[Any]:
+    """Return ``engine.policy.decide``'s value as an expression over ``standing``; null without a score.
+
+    Of the models ``kept``, and of all without a policy, it is the verdict that stands.
+    """
+    stands = cast(Standing.verdict, String())
+    if policy is None:
+        return stands
     rules = _Rules.of(policy, others)
     is_high = Standing.score >= rules.high
-    return case(
+    said = case(
         (Standing.score.is_(None), null()),
         (and_(is_high, _is_single_peak(rules)), _text(VerdictValue.INCONCLUSIVE)),
         (is_high, _text(VerdictValue.LIKELY_MANIPULATED)),
@@ -159,9 +183,12 @@ def decide_value(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnEleme
         (or_(_is_low_coverage(rules), _is_partial), _text(VerdictValue.INCONCLUSIVE)),
         else_=_text(VerdictValue.NO_MANIPULATION_FOUND),
     )
+    return choose_by_model(said, [(kept, stands)])
 
 
-def decide_reasons(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnElement[Any]:
+def decide_reasons(
+    policy: Policy, others: Sequence[OfModels] = (), kept: Sequence[str] = ()
+) -> ColumnElement[Any]:
     """Return the reasons of the same verdict in the rule's order, over ``standing`` too."""
     rules = _Rules.of(policy, others)
     is_high = Standing.score >= rules.high
@@ -183,7 +210,8 @@ def decide_reasons(policy: Policy, others: Sequence[OfModels] = ()) -> ColumnEle
         ]
     )
     none = array([_text(VerdictReason.NO_EVIDENCE)])
-    return case((Standing.score.is_(None), none), else_=func.array_remove(reasons, null()))
+    said = case((Standing.score.is_(None), none), else_=func.array_remove(reasons, null()))
+    return choose_by_model(said, [(kept, Standing.verdict_reasons.expression)])
 
 
 _is_partial = Standing.outcome == Outcome.PARTIALLY_SCORED
@@ -219,9 +247,8 @@ def choose_by_model(
     usual: ColumnElement[Any], others: Sequence[tuple[Sequence[str], ColumnElement[Any]]]
 ) -> ColumnElement[Any]:
     """Return what holds of a row of ``standing``: the usual, and something else of some models."""
-    if not others:
-        return usual
-    return case(*((Standing.model_id.in_(model_ids), other) for model_ids, other in others), else_=usual)
+    of_some = [(Standing.model_id.in_(model_ids), other) for model_ids, other in others if model_ids]
+    return case(*of_some, else_=usual) if of_some else usual
 
 
 def _is_low_coverage(rules: _Rules) -> ColumnElement[bool]:

@@ -203,6 +203,7 @@ def test_the_policy_of_a_model_is_shown_tried_and_applied_like_a_preset(
     applied = acme.post("/v1/policies/lv-compact@1:apply").json()
     assert applied == {
         "object": "policy_applied", "policy": "lv-compact@1", "is_active": True, "judged": 3, "moved": 1,
+        "kept": 0,
     }  # fmt: skip
     shown = acme.get(f"/v1/analyses/{ids['high']}").json()["verdict"]
     assert (shown["value"], shown["policy"]) == ("likely_manipulated", "lv-compact@1")
@@ -240,6 +241,26 @@ def test_a_tenant_goes_back_to_the_policies_of_its_models(
     )
     assert reason_of(reader.post("/v1/policies/-:apply")) == (403, "MISSING_SCOPE")
     assert other.post("/v1/policies/-:apply").json()["judged"] == 0
+
+
+def test_what_a_model_of_unknown_policy_has_scored_is_said_to_stay(
+    module_database: Database, acme: Caller, model_id: str
+) -> None:
+    store_results(module_database, acme.tenant_id)
+    silent = replace(MODEL, name="silent", weights_sha256="2b" * 32)
+    with module_database.transaction(tenant_id=acme.tenant_id) as session:
+        left = store_result(session, acme.tenant_id, "left", make_score(), model=silent)
+        silent_id = ensure_model(session, silent)
+    acme.post("/v1/policies/strict:apply")
+    foreseen = acme.post("/v1/policies/-:preview").json()
+    assert (foreseen["analyses"], foreseen["kept"], foreseen["kept_model_ids"]) == (4, 1, [silent_id])
+    done = acme.post("/v1/policies/-:apply").json()
+    assert (done["judged"], done["moved"], done["kept"]) == (3, foreseen["moved_count"], 1)
+    assert acme.get(f"/v1/analyses/{left}").json()["verdict"]["policy"] == "strict@1"
+    brought = [
+        each["name"] for each in acme.get("/v1/policies").json()["data"] if silent_id in each["model_ids"]
+    ]
+    assert brought == []
 
 
 def test_the_name_of_a_model_is_no_name_for_a_policy(acme: Caller, model_id: str) -> None:

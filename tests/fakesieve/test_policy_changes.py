@@ -19,7 +19,7 @@ from fakesieve.records.analyses import store_analysis
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.analysis_tables import Verdict
 from fakesieve.records.audit import list_audit
-from fakesieve.records.model_policies import load_own_policies
+from fakesieve.records.model_policies import OwnPolicies, load_own_policies
 from fakesieve.records.models import ModelFacts, ensure_model, store_model_policy
 from fakesieve.records.policies import PolicyVersion, ensure_policy, list_policies, show_active_policy
 from fakesieve.records.policy_sql import preview_policy
@@ -255,9 +255,47 @@ def test_the_policies_of_models_are_listed_with_the_models_that_bring_them(
     assert not any(line.is_preset for line in lines if line.models)
 
 
-def test_a_model_of_which_no_host_has_spoken_is_judged_by_the_default(
+def test_what_a_model_has_scored_whose_policy_nobody_has_said_stays_as_it_stands(
     database: Database, tenant_id: str
 ) -> None:
-    change_policy(database, tenant_id, STRICT, actor="key_a")
-    change_policy(database, tenant_id, None, actor="key_a")
-    assert {policy for policy, _, _ in read_standings(database, tenant_id)} == {"balanced@1"}
+    change_policy(database, tenant_id, LOOSE, actor="key_a")
+    before = read_standings(database, tenant_id)
+    with database.transaction(tenant_id=tenant_id) as session:
+        own = load_own_policies(session, tenant_id)
+        foreseen = preview_policy(session, tenant_id, own.policy, others=own.others, kept=own.kept)
+        assert own == OwnPolicies(None, kept=(ensure_model(session, MODEL),))
+    assert (foreseen.analysis_count, foreseen.moved_count, foreseen.kept_count) == (4, 0, 4)
+    assert change_policy(database, tenant_id, None, actor="key_a") == Change(0, 0, kept=4)
+    assert read_standings(database, tenant_id) == before
+    with database.transaction(tenant_id=tenant_id) as session:
+        assert show_active_policy(session, tenant_id) is None
+        (ended, *_) = list_audit(session)
+        assert not any(line.is_judging(None) for line in list_policies(session))
+    assert ended.details == {"judged": 0, "moved": 0, "kept": 4, "policies": [], "is_active": True}
+    bring_policies(database)
+    assert change_policy(database, tenant_id, None, actor="key_a") == Change(4, 4)
+    assert {policy for policy, _, _ in read_standings(database, tenant_id)} == {COMPACT_LABEL}
+
+
+@pytest.mark.parametrize("step", [1, 100])
+def test_beside_models_whose_policy_is_known_another_ones_verdicts_stay(
+    database: Database, mixed_id: str, step: int
+) -> None:
+    """Also behind the ruling that the change ends with, which is about all that was not written."""
+    model = ModelFacts("of-nobody", "ef" * 32, "onnxruntime-cpu", "f32")
+    with database.transaction(tenant_id=mixed_id) as session:
+        video_id = make_video(session, mixed_id, "unknown")
+        store_analysis(session, make_record(mixed_id, video_id, score=make_score(0.9), model=model))
+    before = read_standings(database, mixed_id)
+    change_policy(database, mixed_id, LOOSE, actor="key_a")
+    loose = read_standings(database, mixed_id)
+    with database.transaction(tenant_id=mixed_id) as session:
+        own = load_own_policies(session, mixed_id)
+        foreseen = preview_policy(session, mixed_id, own.policy, others=own.others, kept=own.kept)
+    assert (foreseen.analysis_count, foreseen.moved_count, foreseen.kept_count) == (5, 4, 1)
+    part = change_policy(database, mixed_id, None, read_filter('model = "of-nobody"'), actor="key_a")
+    assert part == Change(0, 0, kept=1)
+    assert change_policy(database, mixed_id, None, actor="key_a", step=step) == Change(4, 4, kept=1)
+    assert read_standings(database, mixed_id) == [*before[:4], loose[4]]
+    assert change_policy(database, mixed_id, STRICT, actor="key_a").judged == 5
+    assert list_policies_used(database, mixed_id) == {"strict"}

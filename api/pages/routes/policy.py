@@ -9,14 +9,16 @@ from sqlalchemy.orm import Session
 from api.dependencies import ServicesDep
 from api.pages.forms import FormDep
 from api.pages.notices import DoneDep, go_back
-from api.pages.people import PersonDep
+from api.pages.people import Person, PersonDep
 from api.pages.router import PageRouter, PageTransaction, require_role
 from api.pages.rules import RULES, read_new_policy, read_rules, write_rules
 from api.pages.templates import render
 from api.problems import not_found
+from engine.policy import DEFAULT_POLICY, PRESETS
 from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
+from fakesieve.records.model_lists import ModelLine, list_models
 from fakesieve.records.model_policies import OwnPolicies, load_own_policies
 from fakesieve.records.policies import (
     PolicyLine,
@@ -51,7 +53,7 @@ def show_policies(request: Request, person: PersonDep, session: PageTransaction,
     """Show the policies, and what rules would change over all that is stored: ``RULES`` of the address."""
     active = show_active_policy(session, person.tenant_id)
     own = load_own_policies(session, person.tenant_id) if active is None else None
-    judging = active if own is None else own.policy
+    judging = (active if own is None else own.policy) or PRESETS[DEFAULT_POLICY]
     rules = read_rules(request.query_params, like=judging)
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
     return render(
@@ -59,6 +61,7 @@ def show_policies(request: Request, person: PersonDep, session: PageTransaction,
         "policies.html",
         lines=list_policies(session),
         own=own,
+        unknown=_list_unknown(session, person, own),
         own_name=OWN,
         active=active,
         rules=rules,
@@ -94,15 +97,22 @@ def keep_policy(form: FormDep, person: PersonDep, session: PageTransaction) -> R
 def ask_apply(policy: str, request: Request, person: PersonDep, session: PageTransaction) -> Response:
     """Ask whether a policy is to judge, or each model's own, and say which verdicts it moves."""
     line = None if policy == OWN else _find(session, policy)
-    own = load_own_policies(session, person.tenant_id) if line is None else OwnPolicies(line.policy, ())
+    own = load_own_policies(session, person.tenant_id) if line is None else OwnPolicies(line.policy)
     found = preview_policy(
-        session, person.tenant_id, own.policy, read_filter(None), others=own.others, moved_max=0
+        session,
+        person.tenant_id,
+        own.policy,
+        read_filter(None),
+        others=own.others,
+        kept=own.kept,
+        moved_max=0,
     )
     return render(
         request,
         "apply.html",
         line=line,
         own=own,
+        unknown=_list_unknown(session, person, own),
         asked=policy,
         own_name=OWN,
         active=show_active_policy(session, person.tenant_id),
@@ -136,6 +146,13 @@ def tell_preview(found: Preview) -> Mapping[str, float]:
         "hours_before": round(before * MINUTES_EACH / _MINUTES_AN_HOUR, 1),
         "hours_after": round(after * MINUTES_EACH / _MINUTES_AN_HOUR, 1),
     }
+
+
+def _list_unknown(session: Session, person: Person, own: OwnPolicies | None) -> list[ModelLine]:
+    """Return the models that have scored for a tenant and of which no host has said by what they judge."""
+    if own is None or not own.kept:
+        return []
+    return [line for line in list_models(session, person.tenant_id) if line.id in own.kept]
 
 
 def _find(session: Session, policy: str) -> PolicyLine:

@@ -9,12 +9,16 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 from typer.main import get_command
 
+from engine.policy import PRESETS
 from fakesieve.__main__ import COMMANDS, Command
 from fakesieve.objects import VideoRef
+from fakesieve.records.models import ensure_model, store_model_policy
+from fakesieve.records.policies import ensure_policy
 from fakesieve.records.videos import record_source
 from fakesieve.values.videos import SourceKind
 from tests.api.cli.conftest import Remote
 from tests.api.results import store_results
+from tests.factories import MODEL
 
 CLI_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
 
@@ -33,6 +37,13 @@ def test_a_policy_is_made_previewed_and_applied(remote: Remote) -> None:
     done = remote.run("policy", "apply", "newsroom", "--json").lines()[0]
     assert (done["judged"], done["moved"]) == (3, named["moved_count"])
     assert "newsroom@1,0.25,0.6,0.1,2,true," in remote.run("policy", "list", "--csv").out.splitlines()
+    # Until a host says which policy the model brings.
+    assert re.search(
+        r"stay, as not known +3, by mdl_\w+\n", remote.run("policy", "apply", "-", "--dry-run").out
+    )
+    with remote.database.transaction(tenant_id=None) as session:
+        model_id, policy_id = ensure_model(session, MODEL), ensure_policy(session, PRESETS["balanced"])
+        store_model_policy(session, model_id, policy_id)
     foreseen = remote.run("policy", "apply", "-", "--dry-run", "--json").lines()[0]
     back = remote.run("policy", "apply", "-", "--json").lines()[0]
     assert (back["policy"], back["judged"], back["moved"]) == ("-", 3, foreseen["moved_count"])

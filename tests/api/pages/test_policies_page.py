@@ -243,8 +243,12 @@ def test_the_asking_page_counts_what_applying_then_moves(
 
 
 def test_an_admin_goes_back_to_each_models_own_policy(
-    client: TestClient, own: Scene, module_database: Database
+    client: TestClient,
+    own: Scene,
+    module_database: Database,
+    bring: Callable[[ModelFacts, Policy], str],
 ):
+    bring(MODEL, PRESETS["balanced"])
     before = count_verdicts(module_database, own)
     desk = Policy("desk", 1, low=0.425, high=0.44, min_coverage=0, min_peak_frames=1)
     change_policy(module_database, own.tenant_id, desk, actor="usr_ana")
@@ -263,6 +267,26 @@ def test_an_admin_goes_back_to_each_models_own_policy(
         assert show_active_policy(session, own.tenant_id) is None
     enter(client, own, UserRole.REVIEWER)
     assert client.get("/policies/-/apply").status_code == 403
+
+
+def test_the_page_says_what_stays_as_its_models_policy_is_not_known(
+    client: TestClient,
+    own: Scene,
+    module_database: Database,
+    bring: Callable[[ModelFacts, Policy], str],
+):
+    bring(MODEL, PRESETS["balanced"])
+    silent = ModelFacts("silent<b>", "e" * 64, "onnx", "fp32")
+    with module_database.transaction(tenant_id=own.tenant_id) as session:
+        video_id = make_video(session, own.tenant_id, "third")
+        store_analysis(session, make_record(own.tenant_id, video_id, model=silent, fingerprint="pipeline-2"))
+    enter(client, own, UserRole.ADMIN)
+    named = 'silent&lt;b&gt;</bdi></a> <span class="mono small">eeeeeeeeeeee</span>'
+    assert f"{named} it is not known, as no host has said it." in client.get("/policies").text
+    change_policy(module_database, own.tenant_id, PRESETS["strict"], actor="usr_ana")
+    asked = client.get("/policies/-/apply").text
+    assert "1 of them stays as it stands: which policy its model brings is not known" in asked
+    assert f"{named}. Run the model on a host, and apply this again." in asked
 
 
 def test_only_admins_are_asked(client: TestClient, own: Scene):
