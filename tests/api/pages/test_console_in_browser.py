@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook
 
 from fakesieve.database import Database
@@ -25,10 +25,9 @@ from fakesieve.records.models import ModelFacts
 from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import ReviewItem
 from fakesieve.records.uploads import Upload
-from fakesieve.records.users import AppSession
 from fakesieve.values.people import UserRole
 from tests.api.pages.browsing import choose, enter, focus, focus_field
-from tests.api.pages.stage import BUCKET, PASSWORD, Scene, make_scene
+from tests.api.pages.stage import BUCKET, Scene, make_scene
 from tests.factories import MEDIA, make_record, make_score, make_video
 from tests.receivers import LOCAL_NETWORKS, receiving
 from tests.waiting import PATIENCE_S, wait_until
@@ -316,29 +315,3 @@ def test_on_a_narrow_screen_boxes_stand_beside_their_labels(page: Page, own: Sce
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
         assert page.locator("fieldset label").count() > 1
         assert page.evaluate(ASTRAY) == [], address
-
-
-def test_a_form_sent_behind_the_end_of_its_session_is_given_back(
-    page: Page, own: Scene, module_database: Database
-):
-    enter(page, own, UserRole.ADMIN, "/policies?low=0.3")
-    page.get_by_label("name", exact=True).fill("night-desk")
-    page.get_by_label("note", exact=True).fill("only what is as good as certain")
-    with module_database.transaction(tenant_id=own.tenant_id) as session:
-        session.execute(delete(AppSession).where(AppSession.tenant_id == own.tenant_id))
-    page.get_by_role("button", name="Keep as a policy").click()
-    expect(page.locator("h1")).to_have_text("Your session has ended")
-    for field, value in (
-        ("organisation", own.tenant),
-        ("email", own.email(UserRole.ADMIN)),
-        ("password", PASSWORD),
-    ):
-        focus_field(page, field)
-        page.keyboard.type(value)
-    page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_have_text("You are signed in")
-    expect(page.locator("#typed ~ table")).to_contain_text("only what is as good as certain")
-    focus(page, "Back to the form")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/policies?low=0.3")
-    expect(page.locator("h1")).to_have_text("Policies")

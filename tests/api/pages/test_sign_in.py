@@ -4,12 +4,17 @@ from html import unescape
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from playwright.sync_api import Page, expect
+from sqlalchemy import delete
 
 from api.limits import GUESSES_BURST
 from api.pages.routes.sign_in import choose_target
 from fakesieve.database import Database
 from fakesieve.records.policies import list_policies
+from fakesieve.records.users import AppSession
 from fakesieve.values.people import UserRole
+from tests.api.pages.browsing import enter as enter_in_browser
+from tests.api.pages.browsing import focus, focus_field
 from tests.api.pages.stage import PASSWORD, Scene, enter, find_token
 
 
@@ -260,3 +265,29 @@ def test_more_than_can_be_sent_along_is_shown_and_not_sent(client: TestClient, s
 def test_signing_out_behind_the_end_of_a_session_is_no_failure(client: TestClient):
     ended = client.post("/sign-out", data={"form_token": "x"}, follow_redirects=False)
     assert (ended.status_code, ended.headers["location"]) == (303, "/sign-in")
+
+
+def test_a_form_sent_behind_the_end_of_its_session_is_given_back(
+    page: Page, scene: Scene, module_database: Database
+):
+    enter_in_browser(page, scene, UserRole.ADMIN, "/policies?low=0.3")
+    page.get_by_label("name", exact=True).fill("night-desk")
+    page.get_by_label("note", exact=True).fill("only what is as good as certain")
+    with module_database.transaction(tenant_id=scene.tenant_id) as session:
+        session.execute(delete(AppSession).where(AppSession.tenant_id == scene.tenant_id))
+    page.get_by_role("button", name="Keep as a policy").click()
+    expect(page.locator("h1")).to_have_text("Your session has ended")
+    for field, value in (
+        ("organisation", scene.tenant),
+        ("email", scene.email(UserRole.ADMIN)),
+        ("password", PASSWORD),
+    ):
+        focus_field(page, field)
+        page.keyboard.type(value)
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("You are signed in")
+    expect(page.locator("#typed ~ table")).to_contain_text("only what is as good as certain")
+    focus(page, "Back to the form")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/policies?low=0.3")
+    expect(page.locator("h1")).to_have_text("Policies")
