@@ -8,6 +8,7 @@ import json
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -123,7 +124,8 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(postgres, s3, module_database_name, module_database, clip):
     app = create_app(make_settings(postgres, s3, module_database_name, api_rate_per_s=10_000))
-    return Ground(app, module_database, clip)
+    with closing(app.state.services.database):  # else whatever test comes later is told that it is open
+        yield Ground(app, module_database, clip)
 
 
 def ask(ground, method, path, examples, *, change=None, **drawn):
