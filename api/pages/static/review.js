@@ -4,6 +4,7 @@ import { formatClock } from "./clock.js";
 import { bindDecision } from "./decide.js";
 import { Faces } from "./faces.js";
 import { bindKeys, showKeys } from "./keys.js";
+import { placeFaces } from "./lanefaces.js";
 import { getBuffer, getJson, postForm } from "./net.js";
 import { Notes } from "./notes.js";
 import { Overlay } from "./overlay.js";
@@ -319,12 +320,14 @@ async function begin() {
   drawn.then(openQuality);
   await Promise.all([drawn, player.open(chooseStart())]);
   pick(picked);
-  new Thumbs(document.querySelectorAll("[data-thumb]"), {
+  const links = document.querySelectorAll("[data-thumb]");
+  new Thumbs(links, {
     getSource: () => player.video.currentSrc || player.video.src,
     getLink: async () => (await getJson(`/r/${facts.analysis}/video`)).url,
     faces,
     facts,
     overlay,
+    copies: timeline ? placeFaces(find("lanes"), timeline.rows, links) : new Map(),
   });
 }
 

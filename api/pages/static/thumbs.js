@@ -18,25 +18,34 @@ class VideoFault extends Error {
 }
 
 // Draws the frames as they come into view, one after the other. What could not be drawn is tried once more
-// where its fault may pass, and else says why.
+// where its fault may pass, and else says why. A frame of `copies`, by its link, is drawn into that canvas too, which
+// brings it about when it comes into view itself.
 export class Thumbs {
-  constructor(links, { getSource, getLink, faces, facts, overlay }) {
-    Object.assign(this, { getSource, getLink, faces, facts, overlay });
+  constructor(links, { getSource, getLink, faces, facts, overlay, copies }) {
+    Object.assign(this, { getSource, getLink, faces, facts, overlay, copies });
     this.waiting = [];
+    this.wanted = new Set();
     this.isBusy = false;
     this.video = null; // open while frames are drawn
     this.trouble = null; // why a frame did not come from the video: until one was tried again, none is tried
     this.fault = null; // why no frame of the video can be drawn, once that is known for good
     this.again = new Set(); // frames that were tried once
+    const linkOf = new Map([...copies].map(([link, canvas]) => [canvas, link]));
     const seen = new IntersectionObserver((entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
         seen.unobserve(target);
-        this.waiting.push(target);
+        this.want(linkOf.get(target) || target);
       }
       this.work();
     }, { rootMargin: NEAR });
-    for (const link of links) seen.observe(link);
+    for (const place of [...linkOf.keys(), ...links]) seen.observe(place);
+  }
+
+  want(link) {
+    if (this.wanted.has(link)) return;
+    this.wanted.add(link);
+    this.waiting.push(link);
   }
 
   async work() {
@@ -77,7 +86,13 @@ export class Thumbs {
     const face = findFace(await this.faces.wait(us), us, Number(link.dataset.thumb));
     const video = await this.show(us);
     if (!video.videoWidth) throw new Error(`this browser cannot show the pictures of this video (${this.facts.codec})`);
-    draw(link.querySelector("canvas"), video, face, this.facts, this.overlay);
+    const canvas = link.querySelector("canvas");
+    cut(canvas, video, face);
+    if (face.map) drawMap(canvas, video, face, this.facts, this.overlay);
+    const copy = this.copies.get(link);
+    if (!copy) return;
+    cut(copy, video, face); // as it was taken, to tell who it is
+    copy.dataset.drawn = "";
   }
 
   // The video at a moment. Links end after a while: a new one is asked for once.
@@ -160,7 +175,8 @@ function sayUndrawn(link, why) {
   if (!told.textContent.includes(sentence)) told.textContent = `${told.textContent} ${sentence}`.trim();
 }
 
-function draw(canvas, video, face, facts, overlay) {
+// Show a face of the picture of a video, with a margin.
+function cut(canvas, video, face) {
   const [width, height] = [video.videoWidth, video.videoHeight];
   const [x, y, w, h] = face.box;
   const side = Math.max(w * width, h * height) * (1 + 2 * MARGIN);
@@ -172,13 +188,17 @@ function draw(canvas, video, face, facts, overlay) {
   pen.clearRect(0, 0, canvas.width, canvas.height);
   pen.setTransform(scale, 0, 0, scale, -left * scale, -top * scale);
   pen.drawImage(video, 0, 0, width, height);
-  if (!face.map) return;
+}
+
+// Lay the patch map over a face that was cut out.
+function drawMap(canvas, video, face, facts, overlay) {
+  const pen = canvas.getContext("2d");
   const cells = document.createElement("canvas");
   paintCells(cells, face.map, overlay.threshold, overlay.opacity);
   const [a, b, c, d, e, f] = face.map.matrix;
   const step = face.map.crop / face.map.grid;
   // Maps are placed in the displayed frame as it was scanned; the element may know another size.
-  const stretch = facts.width ? width / facts.width : 1;
+  const stretch = facts.width ? video.videoWidth / facts.width : 1;
   pen.transform(a * step * stretch, d * step * stretch, b * step * stretch, e * step * stretch, c * stretch, f * stretch);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(cells, 0, 0);

@@ -4,14 +4,21 @@ import { formatClock, formatScore } from "./clock.js";
 import { WORST, findFirst } from "./packed.js";
 import { medianStep } from "./stripe.js";
 
-const LABEL = 92;
 const LANE = 46;
 const GAP = 8;
+export const FACE = 40; // the picture of a face beside its lane
+const NAME = FACE + 8;
+const LABEL = NAME + 54;
 const AXIS = 26;
 const RIGHT = 12;
 const ZOOM_MIN_US = 2_000_000;
 const DRAG_MIN = 5;
 const PIXEL = window.devicePixelRatio || 1;
+
+// Where the picture of a face belongs beside the lane at a place.
+export function placeFace(place) {
+  return { left: 2, top: GAP / 2 + place * (LANE + GAP) + (LANE - FACE) / 2 };
+}
 
 export class Timeline {
   constructor(canvas, facts, lanes, { onSeek, onSpan }) {
@@ -314,15 +321,15 @@ export class Timeline {
       pen.fillRect(0, top, LABEL - 2, LANE);
       if (row.ordinal !== WORST) {
         pen.fillStyle = this.facts.colours[row.ordinal % this.facts.colours.length];
-        pen.fillRect(6, top + 8, 10, 10);
+        pen.fillRect(NAME, top + 26, 10, 10);
         pen.strokeStyle = this.colours.ink;
         pen.lineWidth = 1;
-        pen.strokeRect(6, top + 8, 10, 10);
+        pen.strokeRect(NAME, top + 26, 10, 10);
       }
       pen.fillStyle = this.colours.ink;
-      pen.fillText(row.name, row.ordinal === WORST ? 6 : 22, top + 17);
+      pen.fillText(row.name, NAME, top + 17);
       pen.fillStyle = this.colours.dim;
-      if (row.score) pen.fillText(row.score, 22, top + 35);
+      if (row.score) pen.fillText(row.score, NAME + 15, top + 35);
     });
   }
 }

@@ -59,6 +59,20 @@ def test_the_frames_of_every_face_are_drawn_when_they_are_scrolled_to(page: Page
     expect(page.locator("[data-undrawn]")).to_have_count(0)
 
 
+def test_the_face_of_a_lane_is_drawn_beside_it_when_it_is_scrolled_to(page: Page, crowd: Scene):
+    enter(page, crowd, UserRole.REVIEWER, f"/r/{crowd.analysis_id}?t=0")
+    faces = page.locator("#lanes .lane-face")
+    expect(faces).to_have_count(FACES)
+    faces.last.scroll_into_view_if_needed()
+    for place in (0, FACES - 1):
+        face = faces.nth(place)
+        face.scroll_into_view_if_needed()
+        expect(face).to_have_attribute("data-drawn", "")
+        assert count_shades(face.screenshot()) > 10
+    page.locator("#blur").click()
+    expect(faces.first).to_have_css("filter", "blur(8px)")
+
+
 def test_a_frame_whose_face_cannot_be_had_is_named_with_the_reason(page: Page, crowd: Scene):
     body = '{"reason": "DATABASE_UNAVAILABLE", "detail": "no answer"}'
     page.route("**/faces/*", lambda route: route.fulfill(status=503, content_type=PROBLEM, body=body))
