@@ -135,7 +135,7 @@ class Uploads:
             self._sender.pause(trial)
         seen = f"{path.name} could not be uploaded in {self._sender.tries} tries"
         hint = "check that this machine reaches the object store, whose address the API has given"
-        raise ApiUnreachable(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint)
+        raise ApiUnreachable(Reason.OBJECT_STORE_UNAVAILABLE, seen, hint, pause_s=0.0)
 
     def _act(self, upload_id: str, act: str) -> UploadOut | None:
         """Return an upload after an act of the API; None where its state does not allow it."""

@@ -15,7 +15,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 from typing_extensions import override
 
-from api.calls.unreachable import ApiUnreachable, foreign, lost, tell, unreachable
+from api.calls.unreachable import ApiUnreachable, foreign, lost, tell, unreachable, unreadable
 from api.schemas.problems import ProblemDocument
 from fakesieve.errors import FleetError, Unavailable
 from fakesieve.reasons import Reason
@@ -40,6 +40,11 @@ class ApiProblem(FleetError):
     def __init__(self, problem: ProblemDocument, pause_s: float | None = None) -> None:
         super().__init__(problem.reason, problem.detail, problem.hint)
         self.problem, self.pause_s = problem, pause_s
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.pause_s is not None
 
     @override
     def __reduce__(self) -> tuple[type["ApiProblem"], tuple[object, ...]]:
@@ -186,7 +191,7 @@ class Sender:
     def read_events(self, path: str) -> Generator[tuple[str, object]]:
         """Yield name and data of server-sent events until the connection ends; it is made once.
 
-        Raises as ``open``, and ApiUnreachable for data that is no JSON.
+        Raises as ``open``, and ApiUnreachable (INTERNAL) for data that is no JSON.
         """
         answer = self._try(self.build("GET", path), stream=True)
         if not isinstance(answer, httpx2.Response):
@@ -247,7 +252,7 @@ class Sender:
                 pause_s = fault.pause_s
             failures += not has_events
             if failures == self.tries:
-                raise unreachable(f"the events of {path} broke off {failures} times in a row")
+                raise unreachable(f"the events of {path} broke off {failures} times in a row", pause_s=0.0)
             self.pause(max(1, failures), pause_s)
 
     def wait(
@@ -278,7 +283,7 @@ def _is_page(answer: httpx2.Response) -> bool:
 
 
 def read_json(answer: httpx2.Response) -> object:
-    """Return what an answer says. Raises ``ApiUnreachable`` for one that is no JSON."""
+    """Return what an answer says. Raises ``ApiUnreachable`` (INTERNAL) for one that is no JSON."""
     try:
         return answer.json()
     except ValueError as fault:
@@ -289,13 +294,13 @@ def _read_data(path: str, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as fault:
-        raise unreachable(f"an event of {path} is no JSON") from fault
+        raise unreadable(f"an event of {path} is no JSON") from fault
 
 
 def read_shape(shape: type[Shape], data: object) -> Shape:
     """Return an answer as its shape; fields that a newer API adds are left out.
 
-    Raises ``ApiUnreachable`` for an answer that a client of this release cannot read.
+    Raises ``ApiUnreachable`` (INTERNAL) for an answer that a client of this release cannot read.
     """
     try:
         return shape.model_validate(data, extra="ignore")
@@ -303,7 +308,7 @@ def read_shape(shape: type[Shape], data: object) -> Shape:
         first = fault.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         seen = f"an answer is no {shape.__name__} of this release: {place}: {first['msg']}"
-        raise unreachable(seen) from fault
+        raise unreadable(seen) from fault
 
 
 def read_problem(answer: httpx2.Response) -> ApiProblem | ApiUnreachable:

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator
 
 import httpx2
+from typing_extensions import override
 
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
@@ -13,21 +14,42 @@ _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, htt
 
 
 class ApiUnreachable(Unavailable):
-    """There was no answer, or one that is not of this API, after every try (API_UNAVAILABLE).
+    """There was no answer of the API (API_UNAVAILABLE), or one that cannot be read (INTERNAL).
 
     ``pause_s`` is how long to wait at least before another try, None where none can help. ``was_sent`` is
     false where no connection came about.
     """
 
-    pause_s: float | None = None
     was_sent = True
+
+    def __init__(
+        self, reason: Reason, seen: str, hint: str | None = None, pause_s: float | None = None
+    ) -> None:
+        super().__init__(reason, seen, hint)
+        self.pause_s = pause_s
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may succeed later; ``reason.is_retryable`` tells of most of its kind."""
+        return self.pause_s is not None
+
+    @override
+    def __reduce__(self) -> tuple[type["ApiUnreachable"], tuple[object, ...]]:
+        return (type(self), (self.reason, self.seen, self.hint, self.pause_s))
 
 
 def unreachable(seen: str, pause_s: float | None = None, hint: str | None = None) -> ApiUnreachable:
-    """Return the error for no answer, or for one of somebody else."""
-    fault = ApiUnreachable(Reason.API_UNAVAILABLE, seen, hint)
-    fault.pause_s = pause_s
-    return fault
+    """Return the error for no answer, or for a refusal by somebody else."""
+    return ApiUnreachable(Reason.API_UNAVAILABLE, seen, hint, pause_s)
+
+
+def unreadable(seen: str, hint: str | None = None) -> ApiUnreachable:
+    """Return the error for an answer that came and cannot be read; what was asked for may be done.
+
+    Its reason is none that may be tried again: who went by that would have it done twice.
+    """
+    advice = "use the release of fakesieve that the API has; before you ask again, look whether it was done"
+    return ApiUnreachable(Reason.INTERNAL, seen, hint or advice)
 
 
 def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreachable:
@@ -36,7 +58,7 @@ def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreach
     told = f"{answer.status_code} with {kind}" if kind else str(answer.status_code)
     seen = f"{answer.request.url.host} answered {told}, which is no answer of the API"
     hint = "check that FAKESIEVE_API_URL is the API's, and that no proxy answers in its place"
-    return unreachable(seen, pause_s, hint)
+    return unreadable(seen, hint) if answer.is_success else unreachable(seen, pause_s, hint)
 
 
 def lost(url: str, fault: httpx2.TransportError) -> ApiUnreachable:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from api.calls.bodies import write_body
 from api.calls.paths import fill_path
 from api.calls.sender import Sender, read_json, read_shape
-from api.calls.unreachable import unreachable
+from api.calls.unreachable import unreadable
 from api.schemas.erasure import EraseBody, ErasureOut, RetentionBody, RetentionOut, VideoFateOut
 from api.schemas.videos import ChangeVideoBody, VideoOut
 
@@ -23,12 +23,13 @@ class Videos:
     def get_with_etag(self, video_id: str) -> tuple[VideoOut, str]:
         """Return a video and the ETag that :meth:`change` can be bound to.
 
-        Raises ``ApiUnreachable`` where something on the way has taken the ETag off.
+        Raises ``ApiUnreachable`` (INTERNAL) where something on the way has taken the ETag off.
         """
         answer = self._sender.send("GET", fill_path("/v1/videos/{}", video_id))
         shown, etag = read_shape(VideoOut, read_json(answer)), answer.headers.get("etag")
         if etag is None:
-            raise unreachable(f"the answer about {video_id} came without its ETag")
+            hint = "see what takes the ETag off answers between here and the API"
+            raise unreadable(f"the answer about {video_id} came without its ETag", hint)
         return shown, etag
 
     def iter(self, content_sha256: str | None = None, external_id: str | None = None) -> Iterator[VideoOut]:

@@ -246,7 +246,7 @@ def test_a_200_of_somebody_else_is_told_apart(ask, answer, told: str):
     with pytest.raises(ApiUnreachable, match=told) as caught:
         ask(client)
     assert "no proxy answers in its place" in str(caught.value)
-    assert len(seen) == 1
+    assert (len(seen), caught.value.is_retryable) == (1, False)
 
 
 def test_json_that_is_no_page_of_a_list_is_named():
@@ -298,8 +298,9 @@ def test_a_file_that_breaks_off_is_an_error_and_is_not_written_twice():
 
 def test_an_event_that_is_no_json_is_named():
     client, _, _ = scripted(httpx2.Response(200, text="event: progress\ndata: <html>\n\n"))
-    with pytest.raises(ApiUnreachable, match="is no JSON"):
+    with pytest.raises(ApiUnreachable, match="is no JSON") as caught:
         list(client.sender.follow("/v1/x", WhoAmI))
+    assert not caught.value.is_retryable
 
 
 def test_a_gateway_that_does_not_reach_the_api_is_asked_again():
@@ -330,9 +331,26 @@ def test_an_answer_that_this_release_cannot_read_is_named():
         client.whoami()
 
 
-@pytest.mark.parametrize("fault", [ApiProblem(ProblemDocument(**PROBLEM)), unreachable("nobody answers")])
-def test_its_errors_travel_between_processes(fault: Exception):
-    assert str(pickle.loads(pickle.dumps(fault))) == str(fault)
+@pytest.mark.parametrize(
+    "answer",
+    [lambda: httpx2.Response(202, json={"id": "job_1", "state": "thawing"}), lambda: httpx2.Response(202)],
+)
+def test_an_answer_to_an_act_that_cannot_be_read_is_none_to_act_again_upon(answer):
+    """The job is there: who went by the reason and asked again would have two."""
+    client, seen, _ = scripted(answer())
+    with pytest.raises(ApiUnreachable) as caught:
+        client.submit("s3://videos/clip.mp4")
+    told = caught.value
+    assert (told.reason, told.reason.is_retryable, told.is_retryable) == (Reason.INTERNAL, False, False)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [ApiProblem(ProblemDocument(**PROBLEM), 1.0), unreachable("nobody answers", pause_s=0.0)]
+)
+def test_its_errors_travel_between_processes(fault: ApiProblem | ApiUnreachable):
+    arrived = pickle.loads(pickle.dumps(fault))
+    assert (str(arrived), arrived.is_retryable) == (str(fault), True)
 
 
 TELL_LOADED = """

@@ -34,7 +34,7 @@ def test_a_connection_that_is_refused_names_the_address_and_may_be_tried_again()
     with listening(say_nothing) as url:
         pass
     fault, again = ask(url)
-    assert (fault.reason, fault.reason.is_retryable, again) == (Reason.API_UNAVAILABLE, True, 1)
+    assert (fault.reason, fault.is_retryable, again) == (Reason.API_UNAVAILABLE, True, 1)
     assert "the connection was refused" in fault.seen
     assert fault.hint.startswith(f"start the API at {url.rstrip('/')} ")
 
@@ -80,7 +80,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) ->
 
     with listening(shake_hands) as url:
         fault, again = ask(url.replace("http://127.0.0.1", "https://localhost"))
-    assert (fault.reason, again) == (Reason.API_UNAVAILABLE, 0)
+    assert (fault.reason, fault.is_retryable, again) == (Reason.API_UNAVAILABLE, False, 0)
     assert "its certificate is not trusted: self-signed certificate" in fault.seen
     assert "SSL_CERT_FILE" in fault.hint
 
@@ -88,5 +88,5 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) ->
 @pytest.mark.parametrize("address", ["api.example", "ftp://api.example"])
 def test_an_address_without_a_scheme_that_is_spoken_is_said_to_lack_it(address: str) -> None:
     fault, again = ask(address)
-    assert (fault.reason, again) == (Reason.API_UNAVAILABLE, 0)
+    assert (fault.reason, fault.is_retryable, again) == (Reason.API_UNAVAILABLE, False, 0)
     assert fault.hint == "begin FAKESIEVE_API_URL with http:// or https://"
