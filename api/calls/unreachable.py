@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
 
 import httpx2
 from typing_extensions import override
@@ -80,14 +79,15 @@ def tell(fault: httpx2.TransportError) -> str:
 
 def _explain(address: str, fault: httpx2.TransportError) -> tuple[str, str, bool]:
     """Return what was seen, what to do, and whether it may pass by itself."""
-    cause = next((each for each in _list_causes(fault) if isinstance(each, _CAUSES)), None)
-    match cause or fault:
+    match _find_cause(fault) or fault:
         case ssl.SSLCertVerificationError() as refused:
             hint = (
                 f"have {address} show a certificate in force for that name; name the authority that signed it"
                 " in SSL_CERT_FILE if it is your own"
             )
-            return f"its certificate is not trusted: {refused.verify_message}", hint, False
+            # What the system's TLS raises has this; what others raise by the same name may have none.
+            why: str = getattr(refused, "verify_message", "") or tell(fault)
+            return f"its certificate is not trusted: {why}", hint, False
         case ssl.SSLError() as refused:
             hint = f"check that {address} speaks TLS at this port; else FAKESIEVE_API_URL begins with http://"
             return f"TLS failed: {refused.reason or tell(fault)}", hint, True
@@ -109,12 +109,18 @@ def _explain(address: str, fault: httpx2.TransportError) -> tuple[str, str, bool
 _CAUSES = (ssl.SSLError, socket.gaierror, ConnectionRefusedError)
 
 
-def _list_causes(fault: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came from."""
-    found: BaseException | None = fault
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__
+def _find_cause(fault: httpx2.TransportError) -> OSError | None:
+    """Return the error of the network or of TLS that a lost connection came from, where that tells more.
+
+    httpx2 raises its errors from those of httpcore2, and that those from the system's; but then its pool
+    raises them again ``from None``, and only the context is left. The context is looked at there alone:
+    elsewhere it is what the caller was handling when it sent the request.
+    """
+    mapped = fault.__cause__
+    found = mapped
+    if mapped is not None and isinstance(fault, httpx2.NetworkError) and not isinstance(mapped, OSError):
+        found = mapped.__cause__ or mapped.__context__
+    return found if isinstance(found, _CAUSES) else None
 
 
 def _hide_password(url: str) -> str:

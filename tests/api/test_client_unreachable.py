@@ -57,6 +57,11 @@ def test_an_api_that_says_nothing_in_time_is_told_apart() -> None:
     assert f"between here and {url.rstrip('/')}" in fault.hint
 
 
+def leave(peer: socket.socket) -> None:
+    """Read a request and close the connection without an answer."""
+    peer.recv(65_536)
+
+
 def answer_plainly(peer: socket.socket) -> None:
     """Answer whatever comes as a server without TLS does."""
     peer.recv(1000)
@@ -83,6 +88,17 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) ->
     assert (fault.reason, fault.is_retryable, again) == (Reason.API_UNAVAILABLE, False, 0)
     assert "its certificate is not trusted: self-signed certificate" in fault.seen
     assert "SSL_CERT_FILE" in fault.hint
+
+
+def test_what_the_caller_is_handling_is_no_cause() -> None:
+    """A caller may come here because another host has no good certificate."""
+    with listening(leave) as url:
+        try:
+            raise ssl.SSLCertVerificationError("the first host's")
+        except ssl.SSLError:
+            fault, again = ask(url)
+    assert "Server disconnected" in fault.seen
+    assert (fault.is_retryable, again) == (True, 1)
 
 
 @pytest.mark.parametrize("address", ["api.example", "ftp://api.example"])
