@@ -31,7 +31,7 @@ from api.calls.policies import Models, Policies
 from api.calls.results import Results
 from api.calls.reviews import Reviews
 from api.calls.sender import ApiProblem, Sender, StillRunning
-from api.calls.unreachable import ApiUnreachable
+from api.calls.unreachable import ApiUnreachable, hide_password
 from api.calls.videos import Videos
 from api.calls.webhooks import Webhooks
 from api.schemas.jobs import BatchOut, JobOut, JobSource, NewBatchBody, NewJobBody
@@ -74,7 +74,7 @@ class Client:
             sleep: waits between tries.
 
         Raises:
-            SetupRefused: without an address or a key.
+            SetupRefused: without an address or a key, or with an address that cannot be read.
         """
         address = (url or os.environ.get("FAKESIEVE_API_URL", "")).rstrip("/")
         secret = key or os.environ.get("FAKESIEVE_API_KEY", "")
@@ -82,6 +82,7 @@ class Client:
             seen = "the address of the API or the key is missing"
             hint = "give url and key, or set FAKESIEVE_API_URL and FAKESIEVE_API_KEY"
             raise SetupRefused(Reason.INVALID_SETTINGS, seen, hint)
+        _check_address(address)
         self._http = http or httpx2.Client(timeout=timeout_s)
         # For requests that no method below makes.
         self.sender = Sender(address, secret, self._http, tries=tries, running_s=running_s, sleep=sleep)
@@ -197,3 +198,13 @@ class Client:
     def stream(self, job_id: str) -> Iterator[JobOut]:
         """Yield a job each time that it has changed, up to its end; a broken connection is made again."""
         return self.sender.follow(fill_path("/v1/jobs/{}/events", job_id), JobOut)
+
+
+def _check_address(address: str) -> None:
+    """Raise ``SetupRefused`` for an address that cannot be read, without a password that may stand in it."""
+    try:
+        httpx2.URL(address)
+    except httpx2.InvalidURL:  # whose text may quote the password
+        seen = f"{hide_password(address)} cannot be read as an address"
+        hint = "give FAKESIEVE_API_URL as https://host:port; in a password write / as %2F and @ as %40"
+        raise SetupRefused(Reason.INVALID_SETTINGS, seen, hint) from None

@@ -15,7 +15,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 from typing_extensions import override
 
-from api.calls.unreachable import ApiUnreachable, foreign, lost, tell, unreachable, unreadable
+from api.calls.unreachable import ApiUnreachable, foreign, hide_password, lost, tell, unreachable, unreadable
 from api.schemas.problems import ProblemDocument
 from fakesieve.errors import FleetError, Unavailable
 from fakesieve.reasons import Reason
@@ -221,7 +221,7 @@ class Sender:
         try:
             yield
         except httpx2.TransportError as fault:
-            seen = f"the answer of {self.url} broke off: {tell(fault)}"
+            seen = f"the answer of {hide_password(self.url)} broke off: {tell(fault)}"
             raise unreachable(seen, pause_s=0.0) from fault
         finally:
             answer.close()

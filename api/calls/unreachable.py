@@ -1,5 +1,6 @@
 """An API that gives no answer, or one that is not its own: what was seen, and what to do about it."""
 
+import re
 import socket
 import ssl
 
@@ -9,6 +10,7 @@ from typing_extensions import override
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 
+_USER = re.compile("^(https?://|).*@", re.IGNORECASE | re.DOTALL)
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -65,7 +67,7 @@ def lost(url: str, fault: httpx2.TransportError) -> ApiUnreachable:
 
     It may be tried again, unless it was refused for what stays as it is: the certificate, or the address.
     """
-    address = _hide_password(url)
+    address = hide_password(url)
     what, hint, can_pass = _explain(address, fault)
     found = unreachable(f"{address} cannot be reached: {what}", 0.0 if can_pass else None, hint)
     found.was_sent = not isinstance(fault, _NOT_SENT)
@@ -123,8 +125,9 @@ def _find_cause(fault: httpx2.TransportError) -> OSError | None:
     return found if isinstance(found, _CAUSES) else None
 
 
-def _hide_password(url: str) -> str:
-    """Return an address without the user and the password that may stand in it."""
-    scheme, mark, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+def hide_password(url: str) -> str:
+    """Return an address without the user and the password that may stand in it.
+
+    Both are taken off where it is no good address, too: nothing stays of what is before the last ``@``.
+    """
+    return _USER.sub(r"\1", url)

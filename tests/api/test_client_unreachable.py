@@ -1,5 +1,6 @@
 """The client before an address where no API answers: what it says, and whether it tries again."""
 
+import io
 import socket
 import ssl
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from api.calls.unreachable import lost
 from api.client import ApiUnreachable, Client
+from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
 from tests.certificates import make_certificate
 from tests.receivers import listening
@@ -99,6 +101,38 @@ def test_what_the_caller_is_handling_is_no_cause() -> None:
             fault, again = ask(url)
     assert "Server disconnected" in fault.seen
     assert (fault.is_retryable, again) == (True, 1)
+
+
+@pytest.mark.parametrize("user", ["user:secret@", "user:a/secret@", "secret@user:a@"])
+@pytest.mark.parametrize("scheme", ["https://", "HTTP://", "", "ftp://"])
+def test_no_password_in_an_address_is_told(scheme: str, user: str) -> None:
+    told = lost(f"{scheme}{user}api.example", httpx2.ConnectError("lost"))
+    assert "api.example cannot be reached" in told.seen
+    assert "api.example" in told.hint
+    assert "secret" not in str(told)
+
+
+def test_an_address_that_cannot_be_read_is_refused_without_its_password() -> None:
+    with pytest.raises(SetupRefused) as caught:
+        Client("https://user:secret/x@api.example", "fsk_x")
+    assert caught.value.reason is Reason.INVALID_SETTINGS
+    assert caught.value.seen.startswith("https://api.example cannot be read")
+    assert (caught.value.__cause__, "secret" in str(caught.value)) == (None, False)
+
+
+def break_off(peer: socket.socket) -> None:
+    """Begin an answer and close the connection in its middle."""
+    peer.recv(65_536)
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 100\r\n\r\nid,")
+
+
+def test_an_answer_that_breaks_off_tells_no_password_either() -> None:
+    with listening(break_off) as url:
+        client = Client(url.replace("http://", "http://user:secret@"), "fsk_x")
+        with client, pytest.raises(ApiUnreachable) as caught:
+            client.results.write(io.BytesIO())
+    assert caught.value.seen.startswith(f"the answer of {url.rstrip('/')} broke off")
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["api.example", "ftp://api.example"])
