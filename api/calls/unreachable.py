@@ -3,6 +3,7 @@
 import re
 import socket
 import ssl
+from ipaddress import ip_address
 
 import httpx2
 from typing_extensions import override
@@ -87,12 +88,16 @@ def _explain(address: str, fault: httpx2.TransportError) -> tuple[str, str, bool
                 f"have {address} show a certificate in force for that name; name the authority that signed it"
                 " in SSL_CERT_FILE if it is your own"
             )
-            # What the system's TLS raises has this; what others raise by the same name may have none.
-            why: str = getattr(refused, "verify_message", "") or tell(fault)
+            why = _quote_tls(refused, "verify_message")
             return f"its certificate is not trusted: {why}", hint, False
+        case ssl.SSLError() as refused if isinstance(fault, httpx2.ConnectError):
+            hint = f"check that {address} speaks TLS at this port"
+            # Over a network it would send the key in plain text.
+            plain = "; else FAKESIEVE_API_URL begins with http://" if _is_here(address) else ""
+            return f"TLS failed: {_quote_tls(refused, 'reason')}", hint + plain, True
         case ssl.SSLError() as refused:
-            hint = f"check that {address} speaks TLS at this port; else FAKESIEVE_API_URL begins with http://"
-            return f"TLS failed: {refused.reason or tell(fault)}", hint, True
+            hint = f"see the log of {address}, and whether it wants a certificate of its callers"
+            return f"the connection ended with an error of TLS: {_quote_tls(refused, 'reason')}", hint, True
         case socket.gaierror():
             hint = f"check the host name in FAKESIEVE_API_URL ({address}), and the DNS of this machine"
             return f"its name cannot be resolved: {tell(fault)}", hint, True
@@ -123,6 +128,21 @@ def _find_cause(fault: httpx2.TransportError) -> OSError | None:
     if mapped is not None and isinstance(fault, httpx2.NetworkError) and not isinstance(mapped, OSError):
         found = mapped.__cause__ or mapped.__context__
     return found if isinstance(found, _CAUSES) else None
+
+
+def _quote_tls(refused: ssl.SSLError, field: str) -> str:
+    """Return what TLS says of an error in a field, which is there only where OpenSSL made the error."""
+    said: str | None = getattr(refused, field, None)
+    return said or str(refused)
+
+
+def _is_here(address: str) -> bool:
+    """Whether an address is one of this machine."""
+    host = httpx2.URL(address).host
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def hide_password(url: str) -> str:

@@ -66,7 +66,7 @@ def leave(peer: socket.socket) -> None:
 
 def answer_plainly(peer: socket.socket) -> None:
     """Answer whatever comes as a server without TLS does."""
-    peer.recv(1000)
+    peer.recv(65_536)  # what is unread when a socket closes resets it, and the answer is lost
     peer.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -76,6 +76,35 @@ def test_an_address_without_tls_is_told_apart() -> None:
     assert fault.reason is Reason.API_UNAVAILABLE
     assert "TLS failed: " in fault.seen
     assert "else FAKESIEVE_API_URL begins with http://" in fault.hint
+
+
+def test_plain_text_is_not_advised_over_a_network() -> None:
+    """No other host is asked in tests, so the failed handshake is made here."""
+    fault = httpx2.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    fault.__cause__ = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    told = lost("https://api.example", fault)
+    assert told.hint == "check that https://api.example speaks TLS at this port"
+
+
+def test_an_error_of_tls_behind_the_handshake_is_none_of_the_address(tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path, "localhost")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+
+    def answer_garbage(peer: socket.socket) -> None:
+        with server.wrap_socket(peer.dup(), server_side=True) as hidden:
+            hidden.recv(65_536)
+            peer.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that nobody has sealed
+
+    trusting = ssl.create_default_context(cafile=certificate)
+    with listening(answer_garbage) as url, httpx2.Client(verify=trusting, timeout=PATIENCE_S) as http:
+        address = url.replace("http://127.0.0.1", "https://localhost").rstrip("/")
+        client = Client(address, "fsk_x", tries=2, http=http, sleep=lambda _: None)
+        with pytest.raises(ApiUnreachable) as caught:
+            client.whoami()
+    assert "the connection ended with an error of TLS: " in caught.value.seen
+    assert caught.value.hint.startswith(f"see the log of {address}, ")
+    assert caught.value.is_retryable
 
 
 def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) -> None:
