@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 from typing_extensions import override
 
+from api.calls.proxies import find_proxy
 from api.calls.unreachable import ApiUnreachable, foreign, hide_password, lost, tell, unreachable, unreadable
 from api.schemas.problems import ProblemDocument
 from fakesieve.errors import FleetError, Unavailable
@@ -181,7 +182,8 @@ class Sender:
             with closing(answer):
                 answer.read()
         except httpx2.TransportError as fault:
-            return lost(self.url, fault)
+            # Who brings a client of its own may have told it to leave the environment alone.
+            return lost(self.url, fault, find_proxy(request.url) if self.http.trust_env else None)
         return foreign(answer) if answer.is_success else read_problem(answer)
 
     def pause(self, trial: int, asked_s: float = 0.0) -> None:

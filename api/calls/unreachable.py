@@ -12,7 +12,13 @@ from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 
 _USER = re.compile("^(https?://|).*@", re.IGNORECASE | re.DOTALL)
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
 
 
 class ApiUnreachable(Unavailable):
@@ -63,14 +69,19 @@ def foreign(answer: httpx2.Response, pause_s: float | None = None) -> ApiUnreach
     return unreadable(seen, hint) if answer.is_success else unreachable(seen, pause_s, hint)
 
 
-def lost(url: str, fault: httpx2.TransportError) -> ApiUnreachable:
+def lost(url: str, fault: httpx2.TransportError, proxy: str | None = None) -> ApiUnreachable:
     """Return the error for a request that got no answer: by what it was lost, and what helps against that.
 
-    It may be tried again, unless it was refused for what stays as it is: the certificate, or the address.
+    ``proxy`` is the one over which it went. It may be tried again, unless it was refused for what stays as it
+    is: the certificate, the address, or what the proxy lets through.
     """
     address = hide_password(url)
-    what, hint, can_pass = _explain(address, fault)
-    found = unreachable(f"{address} cannot be reached: {what}", 0.0 if can_pass else None, hint)
+    if proxy is None:
+        way, (what, hint, can_pass) = "", _explain(address, fault)
+    else:
+        shown = hide_password(proxy)
+        way, (what, hint, can_pass) = f" over the proxy {shown}", _explain_proxy(address, shown, fault)
+    found = unreachable(f"{address} cannot be reached{way}: {what}", 0.0 if can_pass else None, hint)
     found.was_sent = not isinstance(fault, _NOT_SENT)
     return found
 
@@ -111,6 +122,25 @@ def _explain(address: str, fault: httpx2.TransportError) -> tuple[str, str, bool
             return tell(fault), "begin FAKESIEVE_API_URL with http:// or https://", False
         case _:
             return tell(fault), f"check that the API answers at {address}, and FAKESIEVE_API_URL", True
+
+
+def _explain_proxy(address: str, proxy: str, fault: httpx2.TransportError) -> tuple[str, str, bool]:
+    """Return the same as ``_explain`` of a request that went over a proxy.
+
+    The proxy alone is connected to and looked up by its name here.
+    """
+    check = f"check {proxy} in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY names hosts that need no proxy"
+    match _find_cause(fault) or fault:
+        case socket.gaierror():
+            return f"the proxy's name cannot be resolved: {tell(fault)}", check, True
+        case ConnectionRefusedError():
+            return f"the proxy refused the connection: {tell(fault)}", check, True
+        case httpx2.ProxyError():
+            # Its own refusals stay, as of who asks (407) or for which host (403).
+            return f"the proxy answered {tell(fault)}", check, not str(fault).startswith("4")
+        case _:
+            what, hint, can_pass = _explain(address, fault)
+            return what, f"{hint}; and {check}", can_pass
 
 
 _CAUSES = (ssl.SSLError, socket.gaierror, ConnectionRefusedError)

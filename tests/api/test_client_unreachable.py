@@ -3,11 +3,14 @@
 import io
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from api.calls.proxies import find_proxy
 from api.calls.unreachable import lost
 from api.client import ApiUnreachable, Client
 from fakesieve.errors import SetupRefused
@@ -32,13 +35,20 @@ def say_nothing(peer: socket.socket) -> None:
         pass
 
 
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """Give the URL of a port that nobody listens at, and that nobody else can take during the block."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
 def test_a_connection_that_is_refused_names_the_address_and_may_be_tried_again() -> None:
-    with listening(say_nothing) as url:
-        pass
-    fault, again = ask(url)
+    with closed_port() as url:
+        fault, again = ask(url)
     assert (fault.reason, fault.is_retryable, again) == (Reason.API_UNAVAILABLE, True, 1)
     assert "the connection was refused" in fault.seen
-    assert fault.hint.startswith(f"start the API at {url.rstrip('/')} ")
+    assert fault.hint.startswith(f"start the API at {url} ")
 
 
 def test_a_name_that_is_not_known_is_told_apart() -> None:
@@ -130,6 +140,52 @@ def test_what_the_caller_is_handling_is_no_cause() -> None:
             fault, again = ask(url)
     assert "Server disconnected" in fault.seen
     assert (fault.is_retryable, again) == (True, 1)
+
+
+def go_over(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have requests go over a proxy, but for those to hosts under internal.example."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "internal.example")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_is_named_in_place_of_the_api(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed_port() as proxy:
+        go_over(proxy.replace("http://", "http://user:secret@"), monkeypatch)
+        fault, again = ask(f"{scheme}://api.example")
+    assert (fault.reason, fault.was_sent, again) == (Reason.API_UNAVAILABLE, False, 1)
+    assert fault.seen.startswith(
+        f"{scheme}://api.example cannot be reached over the proxy {proxy}: the proxy refused the connection"
+    )
+    assert fault.hint.startswith(f"check {proxy} in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY")
+    assert "secret" not in str(fault)
+
+
+def refuse(peer: socket.socket) -> None:
+    """Refuse to connect anybody, as a proxy that wants to know who asks."""
+    peer.recv(65_536)
+    peer.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_proxy_that_refuses_is_named_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(refuse) as proxy:
+        go_over(proxy, monkeypatch)
+        fault, again = ask("https://api.example")
+    assert (fault.reason, fault.was_sent, again) == (Reason.API_UNAVAILABLE, False, 0)
+    assert "the proxy answered 407 Proxy Authentication Required" in fault.seen
+
+
+def test_a_proxy_that_is_not_gone_over_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_over("proxy.example:3128", monkeypatch)
+    assert find_proxy(httpx2.URL("https://api.example")) == "http://proxy.example:3128"
+    assert find_proxy(httpx2.URL("https://api.internal.example")) is None
+    monkeypatch.setenv("NO_PROXY", "other.example, *")
+    assert find_proxy(httpx2.URL("https://api.example")) is None
 
 
 @pytest.mark.parametrize("user", ["user:secret@", "user:a/secret@", "secret@user:a@"])
