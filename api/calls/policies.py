@@ -86,8 +86,10 @@ class Models:
 
     def roll_back(self, alias: ModelAlias = ModelAlias.CHAMPION, *, dry_run: bool = False) -> RolledBackOut:
         """Give a use back to the model before, or only say which one that is (``dry_run``)."""
-        body = RollBackBody(alias=alias, dry_run=dry_run)
-        return self._sender.post("/v1/models:rollback", RolledBackOut, write_body(body))
+        body = write_body(RollBackBody(alias=alias, dry_run=dry_run))
+        if not dry_run:  # an API of before it refuses a field that it does not know
+            del body["dry_run"]
+        return self._sender.post("/v1/models:rollback", RolledBackOut, body)
 
     def compare(
         self,

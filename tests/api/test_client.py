@@ -200,6 +200,18 @@ def test_after_every_try_it_says_why(step: Callable[[], object], error: type[Exc
     assert len(seen) == 3
 
 
+@pytest.mark.parametrize(
+    ("dry_run", "body"), [(False, {"alias": "champion"}), (True, {"alias": "champion", "dry_run": True})]
+)
+def test_a_roll_back_says_no_more_than_it_has_to(dry_run: bool, body: object):
+    """An API of before ``dry_run`` refuses a body with it, and can roll back all the same."""
+    refusal = PROBLEM | {"status": 409, "reason": "STATE_CONFLICT", "retryable": False}
+    client, seen, _ = scripted(httpx2.Response(409, json=refusal))
+    with pytest.raises(ApiProblem):
+        client.models.roll_back(dry_run=dry_run)
+    assert json.loads(seen[0].content) == body
+
+
 def test_what_is_final_is_sent_once():
     final = httpx2.Response(
         422, json=PROBLEM | {"status": 422, "reason": "INVALID_REQUEST", "retryable": False}
