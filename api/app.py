@@ -11,7 +11,7 @@ from typing_extensions import override
 from api.edge import Edge
 from api.headers import declare_headers
 from api.pages import pages
-from api.problems import install_problems
+from api.problems import install_problems, list_answered
 from api.routes import (
     analyses,
     batches,
@@ -71,7 +71,7 @@ class _Api(FastAPI):
     @override
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = declare_headers(super().openapi(), self.routes)
+            self.openapi_schema = list_answered(declare_headers(super().openapi(), self.routes))
         return self.openapi_schema
 
 

@@ -7,7 +7,7 @@ nothing: ``FleetError`` and its children carry a reason, and each reason has one
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,12 +16,12 @@ from starlette.exceptions import HTTPException
 
 from api.schemas.problems import FieldFault, ProblemDocument
 from fakesieve.errors import FleetError
-from fakesieve.reasons import Reason
+from fakesieve.reasons import OF_CALLERS, Reason
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = 5
 
-# Whatever is not named here is the input's own fault (422).
+# Whatever is not named here is the input's own fault (422), or of OF_CALLERS and never answered.
 _STATUS: Mapping[Reason, int] = MappingProxyType(
     {
         Reason.UNAUTHENTICATED: 401,
@@ -48,7 +48,6 @@ _STATUS: Mapping[Reason, int] = MappingProxyType(
         Reason.DATABASE_UNAVAILABLE: 503,
         Reason.OBJECT_STORE_UNAVAILABLE: 503,
         Reason.BROKER_UNAVAILABLE: 503,
-        Reason.API_UNAVAILABLE: 503,
         Reason.ENGINE_UNAVAILABLE: 503,
         Reason.SANDBOX_UNAVAILABLE: 503,
         Reason.NO_SPACE: 503,
@@ -103,6 +102,13 @@ def not_found(what: str, name: str) -> Problem:
 def find_status(reason: Reason) -> int:
     """Return the HTTP status of a reason."""
     return _STATUS.get(reason, HTTPStatus.UNPROCESSABLE_ENTITY.value)
+
+
+def list_answered(document: dict[str, Any]) -> dict[str, Any]:
+    """Take the reasons that callers alone are told out of an OpenAPI document; return it."""
+    listed = document["components"]["schemas"]["Reason"]
+    listed["enum"] = [each for each in listed["enum"] if each not in OF_CALLERS]
+    return document
 
 
 def describe_responses(*reasons: Reason) -> dict[int | str, dict[str, object]]:

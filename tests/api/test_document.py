@@ -29,6 +29,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from fakesieve.database import Database
 from fakesieve.filters.fields import ORDERS
+from fakesieve.reasons import OF_CALLERS, Reason
 from tests.api.callers import make_caller, make_settings
 from tests.api.owned import make_one_of_each
 from tests.filters import filter_texts
@@ -94,6 +95,12 @@ def test_no_shape_takes_or_gives_fields_that_it_does_not_name():
         if schema.get("type") == "object" and schema.get("additionalProperties") is not False
     ]
     assert set(open_shapes) <= {"PartialAnalysis"}  # what a caller has picked with fields=
+
+
+def test_it_lists_the_reasons_that_the_api_gives_and_none_of_callers_alone():
+    listed = DOCUMENT["components"]["schemas"]["Reason"]["enum"]
+    assert "API_UNAVAILABLE" not in listed
+    assert set(listed) == set(Reason) - OF_CALLERS
 
 
 class Ground:
