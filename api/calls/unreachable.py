@@ -24,8 +24,8 @@ _NOT_SENT = (
 class ApiUnreachable(Unavailable):
     """There was no answer of the API (API_UNAVAILABLE), or one that cannot be read (INTERNAL).
 
-    ``pause_s`` is how long to wait at least before another try, None where none can help. ``was_sent`` is
-    false where no connection came about.
+    Or the object store took no file (OBJECT_STORE_UNAVAILABLE). ``pause_s`` is how long to wait at least
+    before another try, None where none can help. ``was_sent`` is false where no connection came about.
     """
 
     was_sent = True
