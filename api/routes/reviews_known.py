@@ -26,7 +26,10 @@ _CHANGED = describe_responses(Reason.STATE_CONFLICT, Reason.UNSUPPORTED_MEDIA_TY
 def declare_known_analysis(
     body: NewKnownBody, response: Response, caller: CallerDep, session: Transaction
 ) -> KnownOut:
-    """Declare that the truth of an analysis is known. Queues with a ``known_share`` show it to reviewers."""
+    """Declare that the truth of an analysis is known. Queues with a ``known_share`` show it to reviewers.
+
+    But not one that somebody has taken from a queue, given feedback on or noted something of.
+    """
     draft = body.read()
     known = declare_known(session, caller.tenant_id, body.analysis_id, draft, actor=caller.key_id)
     response.headers["Location"] = f"/v1/known-analyses/{known.analysis_id}"

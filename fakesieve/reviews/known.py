@@ -15,6 +15,7 @@ from fakesieve.reasons import Reason
 from fakesieve.records.analysis_tables import Analysis
 from fakesieve.records.audit import record_audit
 from fakesieve.records.blind import has_said
+from fakesieve.records.review_notes import ReviewNote
 from fakesieve.records.reviews import KnownAnalysis, ReviewDecision, ReviewItem, ReviewQueue
 from fakesieve.records.standings import Standing
 from fakesieve.records.videos import Video
@@ -169,7 +170,12 @@ def _find_known(
     wanted = (
         select(Standing.analysis_id, rank.label("rank"), Standing.create_time)
         .join(KnownAnalysis, KnownAnalysis.analysis_id == Standing.analysis_id)
-        .where(Standing.tenant_id == queue.tenant_id, match_rule(rule), _is_new_to(reviewer))
+        .where(
+            Standing.tenant_id == queue.tenant_id,
+            match_rule(rule),
+            _is_new_to(reviewer),
+            ~_was_touched(reviewer),
+        )
         .order_by(distance, func.random())
         .limit(1)
     )
@@ -187,6 +193,34 @@ def _is_new_to(reviewer: str) -> ColumnElement[bool]:
     )
     is_new = ~had & ~wrote & ~has_said(Standing.video_id, reviewer)
     return is_new & (KnownAnalysis.declared_by != reviewer)
+
+
+def _was_touched(reviewer: str) -> ColumnElement[bool]:
+    """The condition that an analysis stands in a queue, or that somebody else judged it or wrote a note.
+
+    A reviewer who is given it sees nothing of that from then on. Whoever looked at results before would find
+    the one of which it has vanished, and know the item by it.
+    """
+    is_real = exists().where(
+        ReviewItem.analysis_id == KnownAnalysis.analysis_id, ReviewItem.made_for.is_(None)
+    )
+    is_judged = exists().where(
+        ReviewDecision.analysis_id == KnownAnalysis.analysis_id, ReviewDecision.item_id.is_(None)
+    )
+    return is_real | is_judged | _has_note(reviewer)
+
+
+def _has_note(reviewer: str) -> ColumnElement[bool]:
+    """The condition that somebody else wrote a note on an analysis, but as its reviewer.
+
+    Reviewers note on known items too. If that counted, the first of them would take it from all others.
+    """
+    by_reviewer = exists().where(
+        ReviewItem.analysis_id == ReviewNote.analysis_id, ReviewItem.made_for == ReviewNote.author
+    )
+    return exists().where(
+        ReviewNote.analysis_id == KnownAnalysis.analysis_id, ReviewNote.author != reviewer, ~by_reviewer
+    )
 
 
 def _check(session: Session, analysis_id: str) -> None:

@@ -1,6 +1,7 @@
 """What is said of known items: where it must not arrive, and what it says of who has said it."""
 
 import secrets
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -146,21 +147,64 @@ def test_of_what_others_did_with_it_the_reviewer_sees_nothing(desk: Desk) -> Non
             said,
         )
 
+    bench = make_bench(desk, known=desk.analyses[0])
+    item = take(bench, ANA)
     with desk.database.transaction(tenant_id=desk.tenant_id) as session:
-        decide_item(session, str(claim_next(session, desk.queue_id, BEN)), BEN, FAKE)
         give_feedback(session, desk.tenant_id, desk.analyses[0], "key_a", FeedbackCategory.CONFIRMATION)
         add_note(session, desk.analyses[0], BEN, NoteDraft(0, 0, "the mouth slides"))
         note_sighting(session, desk.tenant_id, desk.analyses[0], BEN, is_hidden=False)
-    bench = make_bench(desk, known=desk.analyses[0])
-    assert bench.as_(ANA, look) == (2, 1, 1, Disposition.CONFIRMED_MANIPULATED)
-    item = take(bench, ANA)
     assert bench.as_(ANA, look) == (0, 0, 0, None)
     bench.decide(ANA, item, REAL)
     assert bench.as_(ANA, look) == (1, 0, 0, Disposition.CONFIRMED_AUTHENTIC)
-    assert bench.as_(LEAD, look) == (2, 1, 1, Disposition.CONFIRMED_MANIPULATED)
+    assert bench.as_(LEAD, look) == (1, 1, 1, None)
     assert [
         view.id for view in bench.as_(ANA, lambda s: list_items(s, ItemFilter(analysis_id=bench.known)))
     ] == [item]
+
+
+def decide_first(session: Session, desk: Desk) -> None:
+    decide_item(session, str(claim_next(session, desk.queue_id, BEN)), BEN, FAKE)
+
+
+def hold_first(session: Session, desk: Desk) -> None:
+    claim_next(session, desk.queue_id, BEN)
+
+
+def judge_first(session: Session, desk: Desk) -> None:
+    give_feedback(session, desk.tenant_id, desk.analyses[0], BEN, FeedbackCategory.CONFIRMATION)
+
+
+def note_first(session: Session, desk: Desk) -> None:
+    add_note(session, desk.analyses[0], BEN, NoteDraft(0, 0, "the mouth slides"))
+
+
+@pytest.mark.parametrize("act", [decide_first, hold_first, judge_first, note_first])
+def test_nothing_that_others_did_vanishes_when_an_item_is_given(
+    desk: Desk, act: Callable[[Session, Desk], None]
+) -> None:
+    def look(session: Session) -> object:
+        said = {
+            line.id: line.disposition
+            for line in list_analyses(session, AnalysisQuery(desk.tenant_id, with_words=True))
+        }
+        held = {view.id: view.state for view in list_items(session, ItemFilter(queue_id=desk.queue_id))}
+        log = [entry.id for entry in list_entries(session)]
+        return said, held, log, [note.id for each in desk.analyses for note in list_notes(session, each)]
+
+    with desk.database.transaction(tenant_id=desk.tenant_id) as session:
+        act(session, desk)
+    bench = make_bench(desk, known=desk.analyses[0])
+    before = bench.as_(ANA, look)
+    item = bench.claim(ANA)
+    assert item is not None
+    assert bench.shown(ANA, item) != bench.known
+    assert bench.as_(ANA, look) == before
+
+
+def test_a_note_of_its_reviewer_takes_it_from_nobody_else(bench: Bench) -> None:
+    take(bench, BEN)
+    bench.as_(BEN, lambda s: add_note(s, bench.known, BEN, NoteDraft(0, 0, "the mouth slides")))
+    take(bench, ANA)
 
 
 @pytest.mark.usefixtures("long_undo")
