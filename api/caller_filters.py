@@ -15,9 +15,14 @@ def read_caller_filter(text: str | None, caller: Caller) -> Filter:
     Raises FilterInvalid, and ``Problem`` (MISSING_SCOPE).
     """
     wanted = read_filter(text)
-    if "disposition" in find_fields(wanted):
+    if asks_for_words(wanted):
         check_may_read_words(caller)
     return wanted
+
+
+def asks_for_words(wanted: Filter) -> bool:
+    """Whether a filter chooses by what people said."""
+    return "disposition" in find_fields(wanted)
 
 
 def reads_words(mask: Mask | None, caller: Caller) -> bool:

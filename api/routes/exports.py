@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from api.acts import note_act
-from api.caller_filters import check_may_read_words, may_read_words, read_caller_filter
+from api.caller_filters import asks_for_words, check_may_read_words, may_read_words, read_caller_filter
 from api.dependencies import CallerDep, Objects, ServicesDep, Transaction, prove_key, require_scope
 from api.files import PAUSE, send_file
 from api.idempotency import keep_instead
@@ -27,6 +27,7 @@ from api.schemas.exports import ExportOut, NewExportBody
 from api.services import Services
 from api.video_links import LINK_S
 from fakesieve.erasure.objects import remove_object
+from fakesieve.filters.check import Filter
 from fakesieve.filters.order import read_order
 from fakesieve.object_stores.faults import explain_disk
 from fakesieve.objects import ObjectStore, VideoRef
@@ -234,10 +235,10 @@ def create_export(
 
     The place cannot be chosen: the fleet's key may write where the caller may not. More rows than that are
     streamed by `GET /v1/analyses:export`. Every key of the tenant that reads results may fetch the file, so
-    it does not say what people say.
+    it does not say what people say, and no filter of it asks for `disposition`.
     """
     query = AnalysisQuery(
-        caller.tenant_id, read_caller_filter(body.filter, caller), read_order(body.order_by), limit=PAGE_MAX
+        caller.tenant_id, _read_stored_filter(body.filter, caller), read_order(body.order_by), limit=PAGE_MAX
     )
     check_format(body.format)
     with _hold_export(services, caller):
@@ -246,6 +247,21 @@ def create_export(
     made = _describe(services, export)
     keep_instead(request, made.model_copy(update={"href": None, "expire_time": None}))
     return made
+
+
+def _read_stored_filter(text: str | None, caller: Caller) -> Filter:
+    """Return the filter of a file that other keys may fetch: its rows must not say what people say.
+
+    Raises as :func:`read_caller_filter`, and ``Problem`` (INVALID_REQUEST).
+    """
+    wanted = read_caller_filter(text, caller)
+    if asks_for_words(wanted):
+        seen = (
+            "a file in the object store is for every key that reads results, so disposition cannot choose it"
+        )
+        hint = "stream the file instead: GET /v1/analyses:export"
+        raise Problem(Reason.INVALID_REQUEST, seen, hint=hint)
+    return wanted
 
 
 def _write_export(

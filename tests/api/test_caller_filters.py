@@ -121,6 +121,13 @@ def test_a_file_in_the_store_that_every_key_may_read_says_nothing_of_it(
     assert "confirmed_manipulated" not in content
 
 
+def test_a_file_in_the_store_is_not_chosen_by_what_people_say(acme: Caller) -> None:
+    for wanted in ("disposition = confirmed_manipulated", "score > 0 AND NOT disposition:*"):
+        refused = acme.post("/v1/exports", {"format": "csv", "filter": wanted})
+        assert reason_of(refused) == (422, "INVALID_REQUEST")
+        assert refused.json()["hint"] == "stream the file instead: GET /v1/analyses:export"
+
+
 def test_what_is_said_of_a_known_analysis_is_told_to_who_said_it(
     acme: Caller, module_database: Database
 ) -> None:
