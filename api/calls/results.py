@@ -20,8 +20,10 @@ from api.schemas.analyses import (
     TrackOut,
 )
 from api.schemas.exports import ExportOut, NewExportBody
+from api.schemas.keys import WhoAmI
 from fakesieve.errors import SetupRefused
 from fakesieve.reasons import Reason
+from fakesieve.scopes import Scope
 from fakesieve.values.files import FileFormat
 
 _BY = "verdict"
@@ -117,6 +119,10 @@ class Results:
         """Return a file that was written to the object store, with a new link, until its ``purge_time``."""
         return self._sender.get(fill_path("/v1/exports/{}", export_id), ExportOut)
 
+    def may_tell_words(self) -> bool:
+        """Ask whether analyses are read with what people say of them: the key has ``review:read``."""
+        return Scope.REVIEW_READ in self._sender.get("/v1/whoami", WhoAmI).scopes
+
     def to_pandas(
         self,
         filter: str | None = None,  # noqa: A002 - the name that the API gives it
@@ -127,7 +133,7 @@ class Results:
         The columns are the same whatever is found, nothing too: those of a list, without the parts that only
         ``view="full"`` has. ``create_time`` is a time in UTC; ``tags`` and what else has several values is
         one column. ``disposition`` is the last column, but not of what was read with a key that may not
-        read what people say.
+        read what people say. Where nothing is found, one more request asks for that.
 
         Raises SetupRefused where pandas is not installed.
         """
@@ -141,6 +147,8 @@ class Results:
         for each in self.iter(filter, order_by):
             rows.append(_read_row(each, places))
             is_told = is_told and each.tells_words
+        if not rows:  # no line has told whether the key may read it
+            is_told = self.may_tell_words()
         frame = pandas.DataFrame(rows, columns=[".".join(place) for place in places])
         # The column of an empty frame holds no time that tells what it is.
         frame["create_time"] = pandas.to_datetime(frame["create_time"], utc=True)

@@ -44,7 +44,8 @@ def list_(
     asked = join_filter(wanted, verdict, outcome, batch)
     with open_client() as client:
         found = client.results.iter(asked, order_by, page_size=min(limit, PAGE))
-        count = show_analyses(map(read_analysis, found), form, limit=limit)
+        lines = map(read_analysis, found)
+        count = show_analyses(lines, form, limit=limit, may_tell=client.results.may_tell_words)
     end_list(count, is_narrowed=asked is not None)
 
 

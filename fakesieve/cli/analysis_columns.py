@@ -11,15 +11,18 @@ from fakesieve.result_files import read_json, write_csv
 from fakesieve.values.analysis_lines import AnalysisLine, Untold
 
 
-def show_analyses(found: Iterable[AnalysisLine], form: Form, *, limit: int) -> int:
+def show_analyses(
+    found: Iterable[AnalysisLine], form: Form, *, limit: int, may_tell: Callable[[], bool]
+) -> int:
     """Print up to ``limit`` analyses, for programs with the columns of files; returns how many there were.
 
-    What people say is a column where it was told of all of them.
+    What people say is a column where it was told of all of them. Where there are none, ``may_tell`` is asked
+    whether it would have been.
     """
     if form is Form.JSON:
         return show_list(found, _COLUMNS, form, write=read_json, limit=limit)
     lines = list(islice(found, limit))
-    with_words = all(line.disposition is not Untold.UNTOLD for line in lines)
+    with_words = all(line.disposition is not Untold.UNTOLD for line in lines) if lines else may_tell()
     if form is Form.CSV:
         for part in write_csv(lines, with_words=with_words):
             typer.echo(part, nl=False)

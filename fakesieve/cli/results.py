@@ -51,7 +51,8 @@ def list_(
     check_reach(os.environ)
     with open_place() as place:
         if wanted is not None or order_by is not None:
-            count = show_analyses(walk_filtered(place, asked, order_by, limit), form, limit=limit)
+            found = walk_filtered(place, asked, order_by, limit)
+            count = show_analyses(found, form, limit=limit, may_tell=lambda: True)
         else:
             count = _show_jobs(walk_jobs(place, JobChoice(verdict, outcome, batch), limit), form, limit)
     end_list(count, is_narrowed=asked is not None)

@@ -204,7 +204,8 @@ def test_with_pandas_results_become_a_frame(
     weak = make_caller(
         acme.client, module_database, tenant_id=acme.tenant_id, scopes=frozenset({"results:read"})
     )
-    assert list(make_client(weak).results.to_pandas()) == COLUMNS[:-1]
+    for wanted in (None, "score < 0"):
+        assert list(make_client(weak).results.to_pandas(filter=wanted)) == COLUMNS[:-1]
 
 
 def test_with_the_real_pandas_nested_names_are_columns(client: Client, analyses: dict[str, str]) -> None:

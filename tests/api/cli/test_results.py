@@ -54,6 +54,18 @@ def test_a_key_that_may_not_read_what_people_say_lists_no_such_column(
     assert "people say" not in " ".join(told.split())
 
 
+def test_a_list_without_lines_has_the_columns_that_its_key_may_read(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["results", "ls", "--filter", "score < 0", "--csv"]
+    for run in (remote.run, remote.run_direct):
+        assert run(*command).out.split() == [",".join([*COLUMNS, WORD])]
+    scopes = frozenset({"results:read"})
+    weak = make_caller(remote.caller.client, remote.database, tenant_id=remote.tenant_id, scopes=scopes)
+    monkeypatch.setenv("FAKESIEVE_API_KEY", weak.secret)
+    assert remote.run(*command).out.split() == [",".join(COLUMNS)]
+
+
 def test_a_document_is_the_same_either_way(remote: Remote, done: tuple[str, str]) -> None:
     for name in done:
         ran = remote.run("results", "show", name, "--json", "--patches")
