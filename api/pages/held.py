@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from itertools import chain
 from urllib.parse import quote_plus
 
-from api.pages.forms import BYTES_MAX, Form
+from api.pages.forms import BYTES_MAX, FIELDS_MAX, Form
 
 FIELD = "held"
 Typed = Sequence[tuple[str, str]]
 # As sent. What a form to sign in holds beside it, and an address to go on to, have room in the rest.
 _BYTES_MAX = BYTES_MAX - (24 << 10)
-_PAIRS_MAX = 60
+_TEXTS_MAX = FIELDS_MAX - 10
 
 
 def hold(typed: Typed) -> Sequence[str]:
@@ -24,10 +24,10 @@ def hold(typed: Typed) -> Sequence[str]:
     """
     texts = list(chain.from_iterable(typed))
     size = sum(len(quote_plus(text)) + len(f"&{FIELD}=") for text in texts)
-    return () if size > _BYTES_MAX or len(typed) > _PAIRS_MAX else texts
+    return () if size > _BYTES_MAX or len(texts) > _TEXTS_MAX else texts
 
 
 def read_held(form: Form) -> Typed:
     """Return what a form to sign in has brought along."""
     texts = form.fields.get(FIELD, ())
-    return list(zip(texts[::2], texts[1::2], strict=False))[:_PAIRS_MAX]
+    return list(zip(texts[::2], texts[1::2], strict=False))

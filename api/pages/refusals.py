@@ -8,7 +8,6 @@ from fastapi import Request
 from api.pages.forms import get_sent
 from api.pages.held import FIELD, read_held
 
-FIELDS_SHOWN = 60
 # Fields that no form of ours shows: what they hold nobody has typed.
 _HIDDEN = frozenset(
     {
@@ -49,7 +48,7 @@ def find_form_page(request: Request) -> str | None:
 
 
 def list_typed(request: Request) -> Sequence[tuple[str, str]]:
-    """Return the fields of a refused form by name, without secrets and what no form shows.
+    """Return all fields of a refused form by name, without secrets and what no form shows.
 
     A field that is typed into one form and handed on by another is there: a filter, and the name of a tag.
 
@@ -61,4 +60,4 @@ def list_typed(request: Request) -> Sequence[tuple[str, str]]:
         for name, values in form.fields.items()
         if name not in _HIDDEN and not any(word in name for word in _SECRET)
     ]
-    return [*read_held(form), *((name, text) for name, text in typed if text)][:FIELDS_SHOWN]
+    return [*read_held(form), *((name, text) for name, text in typed if text)]

@@ -262,6 +262,28 @@ def test_more_than_can_be_sent_along_is_shown_and_not_sent(client: TestClient, s
     assert "\u00e9" * 8000 in late.text
 
 
+def test_a_comment_behind_many_faces_is_given_back(client: TestClient, scene: Scene):
+    faces = {f"face_{number}": "confirmed_authentic" for number in range(70)}
+    late = send_late(client, scene, faces | {"comment": "the mouth slides"})
+    form = {
+        "form_token": find_token(late.text),
+        "organisation": scene.tenant,
+        "email": scene.email(UserRole.ADMIN),
+        "password": PASSWORD,
+        "held": [unescape(each) for each in re.findall(r'name="held" value="([^"]*)"', late.text)],
+    }
+    back = client.post("/sign-in", data=form)
+    for page in (late.text, back.text):
+        assert page.count("<td>confirmed_authentic</td>") == 70
+        assert "<td>the mouth slides</td>" in page
+
+
+def test_more_fields_than_a_form_to_sign_in_has_are_shown_and_not_sent(client: TestClient, scene: Scene):
+    late = send_late(client, scene, {f"face_{number}": "x" for number in range(390)})
+    assert (late.text.count("<td>x</td>"), late.text.count('name="held"')) == (390, 0)
+    assert "copy what you need again before you sign in" in late.text
+
+
 def test_signing_out_behind_the_end_of_a_session_is_no_failure(client: TestClient):
     ended = client.post("/sign-out", data={"form_token": "x"}, follow_redirects=False)
     assert (ended.status_code, ended.headers["location"]) == (303, "/sign-in")
