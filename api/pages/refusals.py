@@ -1,5 +1,6 @@
 """What a page of a refused act gives back: the way to the form it came from, and what was typed into that."""
 
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -27,6 +28,8 @@ _HIDDEN = frozenset(
     }
 )
 _SECRET = ("password", "secret", "token")
+# The name and the password in an address, as in https://name:password@host/.
+_USERINFO = re.compile(r"((?:https?:|//)[/\\]*)[^\s/?#\\]*@", re.IGNORECASE)
 _NOTICE = frozenset({"done", "proof"})
 
 
@@ -50,13 +53,14 @@ def find_form_page(request: Request) -> str | None:
 def list_typed(request: Request) -> Sequence[tuple[str, str]]:
     """Return all fields of a refused form by name, without secrets and what no form shows.
 
+    Addresses come without the name and the password that they may hold.
     A field that is typed into one form and handed on by another is there: a filter, and the name of a tag.
 
     A form that did not come from a page of ours has none: what it holds nobody has typed here.
     """
     form = get_sent(request)
     typed = [
-        (name.replace("_", " "), ", ".join(value for value in values if value.strip()))
+        (name.replace("_", " "), _USERINFO.sub(r"\1", ", ".join(value for value in values if value.strip())))
         for name, values in form.fields.items()
         if name not in _HIDDEN and not any(word in name for word in _SECRET)
     ]

@@ -284,6 +284,23 @@ def test_more_fields_than_a_form_to_sign_in_has_are_shown_and_not_sent(client: T
     assert "copy what you need again before you sign in" in late.text
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "https://ana:hunter2@hooks.example/a?to=ben@example.org",
+            "https://hooks.example/a?to=ben@example.org",
+        ),
+        ("HTTPS:ana:hun@ter2@hooks.example", "HTTPS:hooks.example"),
+    ],
+)
+def test_the_password_in_an_address_is_not_given_back(client: TestClient, scene: Scene, url: str, shown: str):
+    late = send_late(client, scene, {"url": url, "note": "of ana@example.org"})
+    held = [unescape(each) for each in re.findall(r'name="held" value="([^"]*)"', late.text)]
+    assert held == ["url", shown, "note", "of ana@example.org"]
+    assert "hunter2" not in late.text
+
+
 def test_signing_out_behind_the_end_of_a_session_is_no_failure(client: TestClient):
     ended = client.post("/sign-out", data={"form_token": "x"}, follow_redirects=False)
     assert (ended.status_code, ended.headers["location"]) == (303, "/sign-in")
