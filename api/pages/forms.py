@@ -50,23 +50,27 @@ class Form:
 EMPTY = Form(MappingProxyType({}))
 
 
+class UnreadForm(Problem):
+    """A form that cannot be read, so that nothing of it can be shown again."""
+
+
 async def read_form(request: Request) -> Form:
-    """Read the body of a request as a form. Raises ``Problem``."""
+    """Read the body of a request as a form. Raises UnreadForm."""
     body = await request.body()
     if not body:
         return EMPTY
     if len(body) > BYTES_MAX:
-        raise Problem(Reason.REQUEST_TOO_LARGE, f"the form has more than {BYTES_MAX} bytes")
+        raise UnreadForm(Reason.REQUEST_TOO_LARGE, f"the form has more than {BYTES_MAX >> 10} KiB")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _TYPE:
-        raise Problem(Reason.UNSUPPORTED_MEDIA_TYPE, f"a form is sent as {_TYPE}")
+        raise UnreadForm(Reason.UNSUPPORTED_MEDIA_TYPE, f"a form is sent as {_TYPE}")
+    if body.count(b"&") >= FIELDS_MAX:
+        raise UnreadForm(Reason.INVALID_REQUEST, f"the form has more than {FIELDS_MAX} fields")
     try:
-        pairs = parse_qsl(
-            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
-        )
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError as fault:
-        raise Problem(Reason.INVALID_REQUEST, "the form cannot be read") from fault
+        raise UnreadForm(Reason.INVALID_REQUEST, "the form cannot be read") from fault
     if not all(is_storable(part) for pair in pairs for part in pair):
-        raise Problem(Reason.INVALID_REQUEST, "the form holds NUL or half of a character")
+        raise UnreadForm(Reason.INVALID_REQUEST, "the form holds NUL or half of a character")
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(name, []).append(value)

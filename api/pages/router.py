@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from typing_extensions import override
 
 from api.dependencies import ServicesDep, get_services
-from api.pages.forms import read_form
+from api.pages.forms import UnreadForm, read_form
 from api.pages.headers import guard
 from api.pages.people import (
     FORM_FIELD,
@@ -54,8 +54,8 @@ class OpenRoute(APIRoute):
             try:
                 await self.admit(request)
                 answer = await self._do(request, handle)
-            except _Stranger:
-                answer = ask_in(request)
+            except _Stranger as stranger:
+                answer = ask_in(request, stranger.unread)
             except (Problem, FleetError, RequestValidationError, HTTPException) as fault:
                 answer = show_fault(request, fault)
             return guard(request, answer)
@@ -124,7 +124,11 @@ class PageRoute(OpenRoute):
             await super().admit(request)
         except Problem as refused:
             fault = refused
-        await self._admit_person(request)
+        try:
+            await self._admit_person(request)
+        except _Stranger as stranger:
+            stranger.unread = fault if isinstance(fault, UnreadForm) else None
+            raise
         if fault is not None:
             raise fault
 
@@ -152,7 +156,9 @@ class PageRouter(APIRouter):
 
 
 class _Stranger(Exception):
-    """Nobody has signed in."""
+    """Nobody has signed in; ``unread`` says why the form could not be read that they sent."""
+
+    unread: UnreadForm | None = None
 
 
 def find_person(request: Request, services: Services) -> Person | None:

@@ -22,9 +22,10 @@ def refuse_session() -> Problem:
     return Problem(Reason.UNAUTHENTICATED, "your session is over", hint="sign in again")
 
 
-def ask_in(request: Request) -> Response:
+def ask_in(request: Request, unread: Problem | None = None) -> Response:
     """Lead to the sign-in: whoever opens a page and back to it, and whoever sends a form with its text.
 
+    ``unread`` says why the form could not be read, where it could not.
     A module of ours that asked is told that the session is over.
     """
     if "text/html" not in request.headers.get("accept", ""):
@@ -34,10 +35,10 @@ def ask_in(request: Request) -> Response:
         return RedirectResponse(f"/sign-in?next={quote(back, safe='/')}", 303)
     if request.url.path == "/sign-out":  # what was wanted is so already
         return RedirectResponse("/sign-in", 303)
-    return _keep_typed(request)
+    return _keep_typed(request, unread)
 
 
-def _keep_typed(request: Request) -> Response:
+def _keep_typed(request: Request, unread: Problem | None) -> Response:
     """Say that the session has ended and nothing was done, and ask for the password beside what was typed."""
     request.state.reason = Reason.UNAUTHENTICATED
     token = read_cookie(request)
@@ -53,6 +54,7 @@ def _keep_typed(request: Request) -> Response:
         next=target,
         typed=typed,
         held=hold(typed),
+        unread=unread,
         provider=None if provider is None else provider.label,
         target_query=urlencode({"next": target}),
     )

@@ -285,6 +285,22 @@ def test_more_fields_than_a_form_to_sign_in_has_are_shown_and_not_sent(client: T
 
 
 @pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"note": "x" * 70_000}, "the form has more than 64 KiB."),
+        ({f"face_{number}": "x" for number in range(400)}, "the form has more than 400 fields."),
+    ],
+)
+def test_a_form_that_was_too_much_to_read_is_said_to_be_lost(
+    client: TestClient, scene: Scene, fields: dict[str, str | list[str]], why: str
+):
+    late = send_late(client, scene, fields)
+    assert late.status_code == 401
+    assert f"Nothing of it can be given back: {why}" in late.text
+    assert "What the form held" not in late.text
+
+
+@pytest.mark.parametrize(
     ("url", "shown"),
     [
         (
