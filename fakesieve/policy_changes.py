@@ -13,7 +13,7 @@ from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import EVERYTHING, Filter
 from fakesieve.reasons import Reason
 from fakesieve.records.audit import record_audit
-from fakesieve.records.model_policies import OwnPolicies, load_own_policies
+from fakesieve.records.model_policies import OwnPolicies, load_own_policies, weigh_models
 from fakesieve.records.policies import (
     Judge,
     activate_policy,
@@ -77,13 +77,14 @@ def change_policy(
 
     begun = run(partial(_begin, asked))
     judge, judged, moved, found = begun.judge, 0, 0, None
+    kept = run(partial(_count_kept, asked, begun)) if begun.kept else 0
     while judge is not None and (found is None or len(found.ids) == FOUND_AT_ONCE):
         after_id = found.ids[-1] if found else ""
         found = run(partial(_find, asked, judge, after_id=after_id))
         judged = judged or found.seen
         for first in range(0, len(found.ids), step):
             moved += run(partial(_write, asked, judge, found.ids[first : first + step], behind=moved))
-    change = Change(judged, moved, begun.kept)
+    change = Change(judged, moved, kept)
     run(partial(_end, asked, begun, change))
     return change
 
@@ -106,24 +107,34 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Begun:
-    """A change that has begun, as which use of a policy. Nothing is judged without a judge."""
+    """A change that has begun, as which use of a policy. Nothing is judged without a judge.
+
+    Analyses of the models ``kept`` stay as they stand.
+    """
 
     use_id: int
     judge: Judge | None
-    kept: int
+    kept: tuple[str, ...]
 
 
 def _begin(asked: _Asked, session: Session) -> _Begun:
     # Before what follows has new verdicts wait: with several policies it counts all of history.
-    own = load_own_policies(session, asked.tenant_id) if asked.policy is None else OwnPolicies(asked.policy)
-    kept = count_kept(session, asked.tenant_id, asked.wanted, own.kept)
+    weights = weigh_models(session, asked.tenant_id) if asked.policy is None else {}
     if asked.is_activated:
         use_id = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
     else:
         use_id = begin_judging(session, asked.tenant_id, actor=asked.actor)
-    begun = _Begun(use_id, _make_judge(session, own, use_id), kept)
+    # Behind it: a model may be new whose first verdict was being given until then.
+    own = OwnPolicies(asked.policy) if asked.policy else load_own_policies(session, asked.tenant_id, weights)
+    begun = _Begun(use_id, _make_judge(session, own, use_id), own.kept)
     _note(session, asked, begun, "policy.apply_begun", {})
     return begun
+
+
+def _count_kept(asked: _Asked, begun: _Begun, session: Session) -> int:
+    """Return how many analyses stay as they stand. No verdict waits meanwhile."""
+    _hold(asked, begun.use_id, session)
+    return count_kept(session, asked.tenant_id, asked.wanted, begun.kept)
 
 
 def _make_judge(session: Session, own: OwnPolicies, use_id: int) -> Judge | None:

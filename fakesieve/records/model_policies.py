@@ -1,5 +1,6 @@
 """The policies that models bring, as what judges a tenant's history: each what its model has scored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -16,8 +17,8 @@ from fakesieve.records.statement_bounds import give_memory
 class OwnPolicies:
     """``policy`` judges the most analyses of a tenant, and ``others`` those of other models.
 
-    ``kept`` are models that have scored for the tenant and of which nobody has said by what they judge: their
-    analyses stay as they stand. ``policy`` is None where it is known of no model.
+    ``kept`` are all models of which nobody has said by what they judge, also those that have scored nothing
+    for the tenant: their analyses stay as they stand. ``policy`` is None where it is known of no model.
     """
 
     policy: Policy | None
@@ -25,17 +26,19 @@ class OwnPolicies:
     kept: tuple[str, ...] = ()
 
 
-def load_own_policies(session: Session, tenant_id: str) -> OwnPolicies:
+def load_own_policies(
+    session: Session, tenant_id: str, weights: Mapping[str, int] | None = None
+) -> OwnPolicies:
     """Return by what a tenant's analyses are judged where each model's own policy judges.
 
-    The statements of the transaction have memory for a tenant's whole history from here on, if more than one
-    policy judges, or that of a model is not known.
+    ``weights`` are what ``weigh_models`` has said a moment ago, for who has no time to count now; else it is
+    asked.
     """
     brought = find_model_policies(session)
+    counts = weigh_models(session, tenant_id) if weights is None else weights
     known = {model_id for models in brought.values() for model_id in models}
-    unknown = [each for each in session.scalars(select(Model.id).order_by(Model.id)) if each not in known]
-    counts = _count_by_model(session, tenant_id) if unknown or len(brought) > 1 else {}
-    kept = tuple(model_id for model_id in unknown if model_id in counts)
+    every = session.scalars(select(Model.id).order_by(Model.id))
+    kept = tuple(model_id for model_id in every if model_id not in known)
     if not brought:
         return OwnPolicies(None, kept=kept)
     # The rows of all but the first are written one by one.
@@ -44,7 +47,13 @@ def load_own_policies(session: Session, tenant_id: str) -> OwnPolicies:
     return OwnPolicies(first, tuple(others), kept)
 
 
-def _count_by_model(session: Session, tenant_id: str) -> dict[str, int]:
+def weigh_models(session: Session, tenant_id: str) -> Mapping[str, int]:
+    """Return how many analyses of a tenant each model has made; nothing where one policy at most judges.
+
+    Else the statements of the transaction have memory for a tenant's whole history from here on.
+    """
+    if len(find_model_policies(session)) < 2:
+        return {}
     give_memory(session)
     counted = select(Standing.model_id, func.count()).where(Standing.tenant_id == tenant_id)
     return {row[0]: row[1] for row in session.execute(counted.group_by(Standing.model_id))}

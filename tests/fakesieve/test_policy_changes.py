@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 
 from engine.policy import PRESETS, Policy
 from engine.results import VerdictValue
@@ -36,6 +37,7 @@ COMPACT = Policy("lv-compact", 1, low=0.5223, high=0.9312)
 COMPACT_LABEL = "lv-compact@1"
 LARGE = Policy("lv-large", 1, low=0.3, high=0.6, extrapolated=True)
 LARGE_MODEL = ModelFacts("lv-large", "cd" * 32, "onnxruntime-cpu", "f32")
+SILENT_MODEL = ModelFacts("of-nobody", "ef" * 32, "onnxruntime-cpu", "f32")
 
 
 class Watched(Database):
@@ -146,9 +148,10 @@ def test_a_change_that_was_cut_off_says_what_it_has_come_to(database: Database, 
     assert list_lines() == [high, high, high, high, ("loose", None)]
 
 
-def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
-    database: Database, tenant_id: str
-) -> None:
+def change_while_judged(
+    database: Database, tenant_id: str, policy: Policy | None, model: ModelFacts
+) -> Change:
+    """Change the policy while a model's verdict on one more video is being given."""
     wait_long_for_locks(database)
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"
@@ -160,16 +163,23 @@ def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
             return session.scalar(waiting) == 1
 
     def change() -> Change:
-        return change_policy(database, tenant_id, LOOSE, actor="key_a")
+        return change_policy(database, tenant_id, policy, actor="key_a")
 
     with ThreadPoolExecutor(1) as pool:
         with database.transaction(tenant_id=tenant_id) as session:
-            record = make_record(tenant_id, make_video(session, tenant_id, "late"), score=make_score(0.9))
-            store_analysis(session, record)  # by the model's policy, before the change may begin
+            video_id = make_video(session, tenant_id, "late")
+            store_analysis(session, make_record(tenant_id, video_id, score=make_score(0.9), model=model))
             changing = pool.submit(change)
             wait_until(is_waiting)
             assert not changing.done()
-        assert changing.result(PATIENCE_S).judged == 5
+        return changing.result(PATIENCE_S)
+
+
+def test_a_change_waits_for_a_verdict_that_is_being_given_and_judges_it_too(
+    database: Database, tenant_id: str
+) -> None:
+    # By the model's policy, before the change may begin.
+    assert change_while_judged(database, tenant_id, LOOSE, MODEL).judged == 5
     assert list_policies_used(database, tenant_id) == {"loose"}
 
 
@@ -277,15 +287,22 @@ def test_what_a_model_has_scored_whose_policy_nobody_has_said_stays_as_it_stands
     assert {policy for policy, _, _ in read_standings(database, tenant_id)} == {COMPACT_LABEL}
 
 
+def store_silent(session: Session, tenant_id: str) -> str:
+    """Store an analysis by a model of which no host says what it brings, and return its id."""
+    video_id = make_video(session, tenant_id, "unknown")
+    stored = store_analysis(
+        session, make_record(tenant_id, video_id, score=make_score(0.9), model=SILENT_MODEL)
+    )
+    return stored[0]
+
+
 @pytest.mark.parametrize("step", [1, 100])
 def test_beside_models_whose_policy_is_known_another_ones_verdicts_stay(
     database: Database, mixed_id: str, step: int
 ) -> None:
     """Also behind the ruling that the change ends with, which is about all that was not written."""
-    model = ModelFacts("of-nobody", "ef" * 32, "onnxruntime-cpu", "f32")
     with database.transaction(tenant_id=mixed_id) as session:
-        video_id = make_video(session, mixed_id, "unknown")
-        store_analysis(session, make_record(mixed_id, video_id, score=make_score(0.9), model=model))
+        store_silent(session, mixed_id)
     before = read_standings(database, mixed_id)
     change_policy(database, mixed_id, LOOSE, actor="key_a")
     loose = read_standings(database, mixed_id)
@@ -299,3 +316,13 @@ def test_beside_models_whose_policy_is_known_another_ones_verdicts_stay(
     assert read_standings(database, mixed_id) == [*before[:4], loose[4]]
     assert change_policy(database, mixed_id, STRICT, actor="key_a").judged == 5
     assert list_policies_used(database, mixed_id) == {"strict"}
+
+
+def test_what_a_new_model_is_scoring_while_the_way_back_begins_stays_too(
+    database: Database, mixed_id: str
+) -> None:
+    """Of a model that no other transaction can see until its first verdict is there."""
+    change_policy(database, mixed_id, LOOSE, actor="key_a")
+    assert change_while_judged(database, mixed_id, None, SILENT_MODEL) == Change(4, 4, kept=1)
+    loose, own = "loose@1", [COMPACT_LABEL, COMPACT_LABEL, "lv-large@1", COMPACT_LABEL]
+    assert [policy for policy, _, _ in read_standings(database, mixed_id)] == [*own, loose]
