@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Select,
     Text,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -71,8 +73,8 @@ def find_to_judge(
     written that fit and stand by another policy; without one only those of which the policy says something
     else than holds, and those of deleted videos too. None that is found later lies before one found earlier.
     Without a filter those of models are written too that another policy than the judge's first one judges
-    (``judge.others``), and those that stay as they stand (``judge.kept``): a ruling names one policy, and
-    they stand by theirs.
+    (``judge.others``): a ruling names one policy, and they stand by theirs. So are, once, those that stay as
+    they stand (``judge.kept``), and that a ruling would speak of.
     """
     found = (
         _select_whole(tenant_id, judge) if wanted == EVERYTHING else _select_part(tenant_id, judge, wanted)
@@ -93,7 +95,9 @@ def find_to_judge(
 def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence[str]) -> tuple[Moved, ...]:
     """Write what a policy says of analyses that were found, and make it the verdict that holds.
 
-    One that was judged since the change began is left as it is. Returns those whose verdict moves, by id,
+    One that was judged since the change began is left as it is. One of ``judge.kept`` keeps what it has, and
+    says by which policy, so that no ruling speaks of it, but not since when: nobody has judged it so, and it
+    can be judged again once it is known by what. Returns those whose verdict moves, by id,
     without those of deleted videos.
     """
     if not ids:
@@ -112,7 +116,7 @@ def write_verdicts(session: Session, tenant_id: str, judge: Judge, ids: Sequence
     said = {
         "verdict": chosen.c.after,
         "policy_id": chosen.c.policy_id,
-        "use_id": judge.use_id,
+        "use_id": chosen.c.use_id,
         "verdict_reasons": chosen.c.reasons,
     }
     shown: list[ColumnElement[Any]] = [chosen.c[name] for name in (*_MOVED, "is_deleted")]
@@ -145,6 +149,7 @@ def _say(judge: Judge, tenant_id: str) -> list[ColumnElement[Any]]:
     others = tuple(judge.others.values())
     return [
         _name_judging(judge, tenant_id).label("policy_id"),
+        choose_by_model(literal(judge.use_id, BigInteger()), [(judge.kept, null())]).label("use_id"),
         Standing.video_id.label("video_id"),
         Standing.model_id.label("model_id"),
         cast(Standing.verdict, String()).label("before"),
@@ -175,16 +180,16 @@ def _select_whole(tenant_id: str, judge: Judge) -> Select[Any]:
     """Return all analyses of a tenant; those that the policy judges otherwise are to be written.
 
     So are those that do not say since when they stand as they do, and those that stand by another policy than
-    a ruling of this judge says.
+    a ruling of this judge says. Of those that stay only the ones are written of which a ruling could speak.
     """
     others = tuple(judge.others.values())
-    is_other = or_(
+    is_other: ColumnElement[bool] = or_(
         Standing.use_id.is_(None),
-        Standing.verdict.is_distinct_from(decide_value(judge.policy, others, judge.kept)),
-        Standing.verdict_reasons != cast(decide_reasons(judge.policy, others, judge.kept), ARRAY(Text())),
+        Standing.verdict.is_distinct_from(decide_value(judge.policy, others)),
+        Standing.verdict_reasons != cast(decide_reasons(judge.policy, others), ARRAY(Text())),
         *(Standing.model_id.in_(each.model_ids) for each in others),
-        _is_kept(judge),
     )
+    is_other = choose_by_model(is_other, [(judge.kept, Standing.use_id.is_not(None))])
     labels = is_other.label("is_other"), _is_deleted(tenant_id), _is_kept(judge).label("is_kept")
     columns: list[ColumnElement[Any]] = [Standing.analysis_id.expression, *labels]
     return select(*columns).where(Standing.tenant_id == tenant_id)

@@ -29,8 +29,8 @@ def name_policy_in_force(tenant_id: Any, use_id: Any, policy_id: Any) -> ColumnE
     """Return the id of the policy by which the verdict of a row of ``standing`` stands.
 
     The arguments are that row's columns; with the tenant as a parameter its ruling is looked up once for all
-    rows. A row without ``use_id`` was written by a release that knew of no rulings, and stands by the policy
-    that it names.
+    rows. A row without ``use_id`` stands by the policy that it names: a release that knew of no rulings wrote
+    it, or it stayed as it stood in a change that did not know by what its model judges.
     """
     return case(
         (use_id < _of_ruling(PolicyRuling.use_id, tenant_id), _of_ruling(PolicyRuling.policy_id, tenant_id)),

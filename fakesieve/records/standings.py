@@ -45,7 +45,8 @@ class Standing(TenantOwned, Base):
 
     ``create_time`` is that of the analysis. ``verdict`` is what ``policy_id`` has said, null without a score,
     for ``verdict_reasons``; ``use_id`` is the tenant's newest ``policy_use`` then, 0 where there was none,
-    null where a release without uses wrote it or one use has seen two policies judge. A later change over all
+    null where a release without uses wrote it, one use has seen two policies judge, or the change that came
+    to it last left it as it stood, as it is not known by what its model judges. A later change over all
     of history leaves the row as it is where its policy says the same: see ``rulings``.
     ``coverage`` is the exact share of scored time and ``peak_frames`` that of the analysis: with outcome and
     score they are all that a policy asks for.

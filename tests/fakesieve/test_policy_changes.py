@@ -16,7 +16,7 @@ from fakesieve.errors import RequestRefused
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import Change, change_policy
 from fakesieve.reasons import Reason
-from fakesieve.records.analyses import store_analysis
+from fakesieve.records.analyses import judge_analysis, store_analysis
 from fakesieve.records.analysis_lists import AnalysisQuery, list_analyses
 from fakesieve.records.analysis_tables import Verdict
 from fakesieve.records.audit import list_audit
@@ -326,3 +326,38 @@ def test_what_a_new_model_is_scoring_while_the_way_back_begins_stays_too(
     assert change_while_judged(database, mixed_id, None, SILENT_MODEL) == Change(4, 4, kept=1)
     loose, own = "loose@1", [COMPACT_LABEL, COMPACT_LABEL, "lv-large@1", COMPACT_LABEL]
     assert [policy for policy, _, _ in read_standings(database, mixed_id)] == [*own, loose]
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_what_stayed_is_judged_when_its_model_runs_over_the_video_again(
+    database: Database, *, is_alone: bool
+) -> None:
+    """Nobody has chosen the policy by which it stands; also where another model's ruling came in between."""
+    tenant_id = make_tenant(database)
+    change_policy(database, tenant_id, LOOSE, actor="key_a")
+    with database.transaction(tenant_id=tenant_id) as session:
+        silent = store_silent(session, tenant_id)
+    if not is_alone:
+        bring_policies(database)
+    assert change_policy(database, tenant_id, None, actor="key_a") == Change(0, 0, kept=1)
+    assert list_policies_used(database, tenant_id) == {"loose"}
+    brought = Policy("of-nobody", 1, low=0.5, high=0.9)
+    with database.transaction(tenant_id=tenant_id) as session:
+        judge_analysis(session, silent, brought)
+    assert list_policies_used(database, tenant_id) == {"of-nobody"}
+
+
+def test_what_stays_is_not_written_again_by_the_next_way_back(database: Database, mixed_id: str) -> None:
+    change_policy(database, mixed_id, LOOSE, actor="key_a")
+    with database.transaction(tenant_id=mixed_id) as session:
+        silent = store_silent(session, mixed_id)
+
+    def find_place() -> str | None:
+        with database.transaction(tenant_id=mixed_id) as session:
+            where = text("SELECT ctid::text FROM standing WHERE analysis_id = :id")
+            return session.scalar(where, {"id": silent})
+
+    change_policy(database, mixed_id, None, actor="key_a")
+    place, before = find_place(), read_standings(database, mixed_id)
+    assert change_policy(database, mixed_id, None, actor="key_a") == Change(4, 0, kept=1)
+    assert (find_place(), read_standings(database, mixed_id)) == (place, before)
