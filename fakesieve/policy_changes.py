@@ -134,7 +134,7 @@ def _begin(asked: _Asked, session: Session) -> _Begun:
 def _count_kept(asked: _Asked, begun: _Begun, session: Session) -> int:
     """Return how many analyses stay as they stand. No verdict waits meanwhile."""
     _hold(asked, begun.use_id, session)
-    return count_kept(session, asked.tenant_id, asked.wanted, begun.kept)
+    return sum(count_kept(session, asked.tenant_id, asked.wanted, begun.kept).values())
 
 
 def _make_judge(session: Session, own: OwnPolicies, use_id: int) -> Judge | None:

@@ -179,7 +179,7 @@ def _preview(
         counts=[MoveOut(before=before, after=after, count=count) for before, after, count in found.counts],
         review=_write_work(found, asked),
         kept=found.kept_count,
-        kept_model_ids=list(judging.kept),
+        kept_model_ids=list(found.kept),
         histogram=list(found.histogram),
         moved=[
             MovedOut(

@@ -4,8 +4,8 @@ The rule is ``engine.policy.decide``; a test holds this against it on random sco
 track or a frame: ``standing`` has what the rule asks for.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -57,14 +57,19 @@ class Preview:
     """What a policy would say of history. ``counts`` has how many analyses go from one verdict to another.
 
     ``histogram`` counts scores in 50 bins of equal width from 0 to 1. ``moved`` begins with the highest
-    scores and is cut at what was asked for; ``moved_count`` is whole. ``kept_count`` of the analyses stay as
-    they stand, as nobody knows by what they would be judged; in ``counts`` they go nowhere.
+    scores and is cut at what was asked for; ``moved_count`` is whole. ``kept`` counts, by model, the analyses
+    that stay as they stand, as nobody knows by what they would be judged; in ``counts`` they go nowhere.
     """
 
     counts: tuple[tuple[VerdictValue | None, VerdictValue | None, int], ...]
     histogram: tuple[int, ...]
     moved: tuple[Moved, ...]
-    kept_count: int = 0
+    kept: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def kept_count(self) -> int:
+        """Analyses that stay as they stand."""
+        return sum(self.kept.values())
 
     @property
     def analysis_count(self) -> int:
@@ -126,20 +131,23 @@ def preview_policy(
     with bounded(session, _PREVIEW_MS_MAX):
         rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
         moved = session.execute(some).all()
-        kept_count = count_kept(session, tenant_id, wanted, kept)
-    return _read_preview([tuple(row) for row in rows], tuple(read_moved(*row) for row in moved), kept_count)
+        stay = count_kept(session, tenant_id, wanted, kept)
+    return _read_preview([tuple(row) for row in rows], tuple(read_moved(*row) for row in moved), stay)
 
 
-def count_kept(session: Session, tenant_id: str, wanted: Filter, kept: Sequence[str]) -> int:
-    """Return how many analyses that fit a filter are of these models."""
+def count_kept(session: Session, tenant_id: str, wanted: Filter, kept: Sequence[str]) -> Mapping[str, int]:
+    """Return how many analyses that fit a filter each of these models has made; one with none is left out."""
     if not kept:
-        return 0
-    found = select_standing(compile_filter(wanted, tenant_id), tenant_id)
-    of_kept = found.where(Standing.model_id.in_(kept)).subquery()
-    return session.scalar(select(func.count()).select_from(of_kept)) or 0
+        return {}
+    found = select_standing(compile_filter(wanted, tenant_id), tenant_id, Standing.model_id.expression)
+    every = found.where(Standing.model_id.in_(kept)).subquery()
+    counted = select(every.c.model_id, func.count()).group_by(every.c.model_id).order_by(every.c.model_id)
+    return {row[0]: row[1] for row in session.execute(counted)}
 
 
-def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...], kept_count: int) -> Preview:
+def _read_preview(
+    rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...], kept: Mapping[str, int]
+) -> Preview:
     counts: dict[tuple[VerdictValue | None, VerdictValue | None], int] = {}
     histogram = [0] * BINS
     for before, after, bin_, count in rows:
@@ -149,7 +157,7 @@ def _read_preview(rows: Sequence[tuple[Any, ...]], moved: tuple[Moved, ...], kep
             histogram[bin_] += count
     ordered = sorted(counts.items(), key=lambda item: (str(item[0][0]), str(item[0][1])))
     found = tuple((before, after, n) for (before, after), n in ordered)
-    return Preview(found, tuple(histogram), moved, kept_count)
+    return Preview(found, tuple(histogram), moved, kept)
 
 
 def _read_value(value: str | None) -> VerdictValue | None:

@@ -254,6 +254,8 @@ def test_what_a_model_of_unknown_policy_has_scored_is_said_to_stay(
     acme.post("/v1/policies/strict:apply")
     foreseen = acme.post("/v1/policies/-:preview").json()
     assert (foreseen["analyses"], foreseen["kept"], foreseen["kept_model_ids"]) == (4, 1, [silent_id])
+    part = acme.post("/v1/policies/-:preview", {"filter": "model != silent"}).json()
+    assert (part["analyses"], part["kept"], part["kept_model_ids"]) == (3, 0, [])
     done = acme.post("/v1/policies/-:apply").json()
     assert (done["judged"], done["moved"], done["kept"]) == (3, foreseen["moved_count"], 1)
     assert acme.get(f"/v1/analyses/{left}").json()["verdict"]["policy"] == "strict@1"
@@ -261,6 +263,10 @@ def test_what_a_model_of_unknown_policy_has_scored_is_said_to_stay(
         each["name"] for each in acme.get("/v1/policies").json()["data"] if silent_id in each["model_ids"]
     ]
     assert brought == []
+    video_id = acme.get(f"/v1/analyses/{left}").json()["video_id"]
+    assert acme.send("DELETE", f"/v1/videos/{video_id}").is_success
+    after = acme.post("/v1/policies/-:preview").json()
+    assert (after["analyses"], after["kept"], after["kept_model_ids"]) == (3, 0, [])
 
 
 def test_the_name_of_a_model_is_no_name_for_a_policy(acme: Caller, model_id: str) -> None:

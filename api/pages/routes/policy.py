@@ -1,6 +1,6 @@
 """What other rules would change: verdicts that move and hours that people spend, and applying them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -27,7 +27,7 @@ from fakesieve.records.policies import (
     list_policies,
     show_active_policy,
 )
-from fakesieve.records.policy_sql import Preview, preview_policy
+from fakesieve.records.policy_sql import Preview, count_kept, preview_policy
 from fakesieve.records.review_known import count_left_out
 from fakesieve.values.people import UserRole
 from fakesieve.values.policies import NAME_LENGTH_MAX, OWN
@@ -56,12 +56,13 @@ def show_policies(request: Request, person: PersonDep, session: PageTransaction,
     judging = (active if own is None else own.policy) or PRESETS[DEFAULT_POLICY]
     rules = read_rules(request.query_params, like=judging)
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
+    stay = {} if own is None else count_kept(session, person.tenant_id, read_filter(None), own.kept)
     return render(
         request,
         "policies.html",
         lines=list_policies(session),
         own=own,
-        unknown=_list_unknown(session, person, own),
+        unknown=_list_lines(session, person, stay),
         own_name=OWN,
         active=active,
         rules=rules,
@@ -112,7 +113,7 @@ def ask_apply(policy: str, request: Request, person: PersonDep, session: PageTra
         "apply.html",
         line=line,
         own=own,
-        unknown=_list_unknown(session, person, own),
+        unknown=_list_lines(session, person, found.kept),
         asked=policy,
         own_name=OWN,
         active=show_active_policy(session, person.tenant_id),
@@ -148,11 +149,11 @@ def tell_preview(found: Preview) -> Mapping[str, float]:
     }
 
 
-def _list_unknown(session: Session, person: Person, own: OwnPolicies | None) -> list[ModelLine]:
-    """Return the models that have scored for a tenant and of which no host has said by what they judge."""
-    if own is None or not own.kept:
+def _list_lines(session: Session, person: Person, model_ids: Collection[str]) -> list[ModelLine]:
+    """Return models by their ids, newest first, to be named."""
+    if not model_ids:
         return []
-    return [line for line in list_models(session, person.tenant_id) if line.id in own.kept]
+    return [line for line in list_models(session, person.tenant_id) if line.id in model_ids]
 
 
 def _find(session: Session, policy: str) -> PolicyLine:
