@@ -19,21 +19,29 @@ _LETTERS_MAX = 80
 
 @dataclass(frozen=True)
 class Done:
-    """An act by its short name, empty for none, and how many things it touched."""
+    """An act by its short name, empty for none, how many things it touched, and how many it left."""
 
     act: str = ""
     count: int = 0
+    left: int = 0
 
     def say(self, sentences: Mapping[str, str]) -> str:
         """Return what a page says of the act, empty for one that it does not know."""
-        return sentences.get(self.act, "").format(count=self.count)
+        return sentences.get(self.act, "").format(count=self.count, left=self.left)
 
 
 def go_back(
-    person: Person, path: str, act: str, count: int | None = None, query: Mapping[str, str] | None = None
+    person: Person,
+    path: str,
+    act: str,
+    count: int | None = None,
+    query: Mapping[str, str] | None = None,
+    *,
+    left: int = 0,
 ) -> Response:
     """Lead a browser to a page that tells its person, and nobody else, what they have done."""
-    done = act if count is None else f"{act}-{count}"
+    counts = () if count is None else (count, left) if left else (count,)
+    done = "-".join((act, *map(str, counts)))
     asked = {"done": done, "proof": _sign(person, path, done, int(time.time())), **(query or {})}
     return RedirectResponse(f"{path}?{urlencode(asked)}", 303)
 
@@ -51,8 +59,8 @@ def read_done(
     expected = _sign(person, request.url.path, done, int(begun))
     if not hmac.compare_digest(expected.encode(), proof.encode("utf-8", "replace")):
         return Done()
-    act, _, count = done.partition("-")
-    return Done(act, int(count or 0))
+    act, *counts = done.split("-")
+    return Done(act, *(int(count) for count in counts))
 
 
 DoneDep = Annotated[Done, Depends(read_done)]

@@ -44,6 +44,8 @@ router = PageRouter()
 _NOTICES = {
     "kept": "The policy is kept. It judges nothing before it is applied.",
     "own": "Each model's own policy judges from now on. Verdicts that have moved: {count:,}.",
+    "own_kept": "Each model's own policy judges from now on. Verdicts that have moved: {count:,}. Verdicts"
+    " that stay as they stood, as no host has said which policy their model brings: {left:,}.",
     "applied": "The policy judges from now on. Verdicts that have moved: {count:,}.",
 }
 
@@ -130,7 +132,8 @@ def apply_from_page(policy: str, person: PersonDep, services: ServicesDep) -> Re
     with services.database.transaction(tenant_id=person.tenant_id) as session:
         chosen = None if policy == OWN else _find(session, policy).policy
     change = change_policy(services.database, person.tenant_id, chosen, actor=person.id)
-    return go_back(person, "/policies", "own" if chosen is None else "applied", change.moved)
+    act = "applied" if chosen else "own_kept" if change.kept else "own"
+    return go_back(person, "/policies", act, change.moved, left=change.kept)
 
 
 def tell_preview(found: Preview) -> Mapping[str, float]:

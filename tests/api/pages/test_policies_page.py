@@ -287,6 +287,9 @@ def test_the_page_says_what_stays_as_its_models_policy_is_not_known(
     asked = client.get("/policies/-/apply").text
     assert "1 of them stays as it stands: which policy its model brings is not known" in asked
     assert f"{named}. Run the model on a host, and apply this again." in asked
+    applied = client.post("/policies/-/apply", data={"form_token": find_token(asked)}).text
+    told = "Verdicts that stay as they stood, as no host has said which policy their model brings: 1."
+    assert told in html.unescape(applied)
 
 
 def test_only_admins_are_asked(client: TestClient, own: Scene):
