@@ -58,4 +58,5 @@ def fold_tenant_name(name: str) -> str:
     """
     bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     folded = unicodedata.normalize("NFKC", bare.translate(_LIKE).casefold()).translate(_LIKE)
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split()) or folded or name
+    words = "".join(c if c.isalnum() else " " for c in folded).split()
+    return " ".join(words) or folded or unicodedata.normalize("NFKC", name)

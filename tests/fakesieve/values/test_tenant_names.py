@@ -61,6 +61,7 @@ def test_odd_names_are_refused(name: str, why: str) -> None:
         ("HOKTEM", "\u041d\u041e\u041a\u0422\u0415\u041c"),
         ("tax", "\u03c4\u03b1\u03c7"),  # all Greek
         ("ing", "\u0131ng"),  # i without its dot
+        ("\u0341", "\u0301"),  # two codes of one accent, and no letter
     ],
 )
 def test_names_that_look_alike_fold_to_the_same(one: str, other: str) -> None:
