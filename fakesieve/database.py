@@ -165,6 +165,7 @@ def open_database(
     connections_max: int = 10,
     wait_s: float = 10.0,
     silence_s: float = SILENCE_S,
+    connect_s: int | None = None,
     application: str = "fakesieve",
     is_fleet: bool = False,
 ) -> Database:
@@ -175,7 +176,9 @@ def open_database(
         connections_max: at most so many at once.
         wait_s: how long who needs one more waits for it.
         silence_s: how long an answer is waited for, whatever has become of the server. A statement has nine
-            tenths of it, a new connection a third, but from 5 to 15 seconds.
+            tenths of it.
+        connect_s: how long a new connection is waited for, in whole seconds; None is a third of the silence,
+            but from 5 to 15 seconds.
         application: shown in pg_stat_activity.
         is_fleet: for a process that serves all tenants. Its connections see all rows from their start, which
             saves a statement in each transaction; one that names a tenant sees those of the tenant alone.
@@ -186,7 +189,7 @@ def open_database(
         max_overflow=0,
         pool_timeout=wait_s,
         connect_args={
-            "connect_timeout": choose_connect_s(silence_s),
+            "connect_timeout": choose_connect_s(silence_s) if connect_s is None else connect_s,
             "application_name": application,
             "options": _session_options(silence_s, _FLEET_VALUES if is_fleet else _CALLER_VALUES),
             **_DEAD_PEER,

@@ -8,15 +8,10 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-import fakesieve.database
 from fakesieve.database import Database, open_database
 from fakesieve.embedded.postgres import FLEET_ROLE, OWNER_ROLE, PostgresServer
 from fakesieve.records.revision import migrate_database
 from tests.waiting import PATIENCE_S
-
-# A run makes thousands of connections, on a machine that may stand still for longer than a fleet waits for
-# one. Processes that tests start wait as they always do.
-fakesieve.database._CONNECT_TIMEOUT_S = round(PATIENCE_S)
 
 
 @contextmanager
@@ -32,8 +27,12 @@ def fresh_name(postgres: PostgresServer, template: str = "template0") -> Iterato
 def opened(
     postgres: PostgresServer, name: str, role: str = FLEET_ROLE, *, is_fleet: bool = False
 ) -> Iterator[Database]:
-    """A database as a role, by default the one that the fleet logs in with."""
-    database = open_database(postgres.url(role, name), is_fleet=is_fleet)
+    """A database as a role, by default the one that the fleet logs in with.
+
+    A run makes thousands of connections, on a machine that may stand still for longer than a fleet waits for
+    one. Processes that tests start wait as they always do.
+    """
+    database = open_database(postgres.url(role, name), connect_s=round(PATIENCE_S), is_fleet=is_fleet)
     yield database
     database.close()
 
