@@ -38,11 +38,12 @@ def opened(
 
 
 def wait_long_for_locks(database: Database) -> None:
-    """Have connections that are made from now on wait for locks however long their holders stand still.
+    """Have all connections, those in the pool too, wait for locks however long their holders stand still.
 
     For tests in which somebody waits for a lock until it is let go: after the usual five seconds they fail.
     """
     event.listen(database.pool, "connect", _lift_lock_timeout)
+    database.pool.dispose()  # what is open already is not told; it is made anew
 
 
 def _lift_lock_timeout(connection: psycopg.Connection, record: object) -> None:
