@@ -15,6 +15,10 @@ from fakesieve.objects import ObjectStore
 from fakesieve.people.provider import RoleRules
 from fakesieve.settings import Settings, read_roles
 
+CONNECT_S = 10
+"""For the database to take a connection: less than a request waits for its turn (``api/slots.py``), so that
+who waits behind one whose connection is not answered has time left."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -41,6 +45,7 @@ def open_services(settings: Settings) -> Services:
     database = open_database(
         settings.database_url.get_secret_value(),
         connections_max=settings.database_connections,
+        connect_s=CONNECT_S,
         application="fakesieve api",
     )
     key = settings.token_key

@@ -77,3 +77,11 @@ def test_wrong_keys_stop_neither_known_keys_nor_new_ones(
 def test_probes_need_no_key_and_take_no_turn(client: TestClient) -> None:
     for path in ("/health/live", "/health/ready", "/health/started"):
         assert client.get(path).json()["status"] == "ok", path
+
+
+def test_a_connection_that_is_not_answered_leaves_time_to_who_waits_behind_it(client: TestClient) -> None:
+    services = client.app.state.services  # type: ignore[attr-defined] - an application of Starlette
+    with services.database.transaction(tenant_id=None) as session:
+        driver = session.connection().connection.driver_connection
+        connect_s = int(driver.info.get_parameters()["connect_timeout"])
+    assert 5 < connect_s <= 10  # of the 15 s that a request waits for its turn
