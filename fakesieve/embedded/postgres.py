@@ -37,6 +37,8 @@ _SETTINGS = {
     "log_min_duration_statement": "1000",
     # What takes long is logged with its text alone: an erased video's name and hash must not lie in the log.
     "log_parameter_max_length": "0",
+    # For the same reason errors are logged without their DETAIL, the row or the key that broke a rule.
+    "log_error_verbosity": "terse",
     # Claims update the same few rows over and over.
     "autovacuum_vacuum_scale_factor": "0.02",
 }

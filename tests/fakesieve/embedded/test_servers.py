@@ -69,6 +69,21 @@ def test_a_statement_that_took_long_is_logged_without_what_it_was_about(postgres
     assert "holiday.mp4" not in log.read_text()
 
 
+def test_a_rule_that_was_broken_is_logged_without_what_broke_it(postgres: PostgresServer) -> None:
+    log = postgres.folder / "postgres.log"
+    with postgres.connect() as connection:
+        connection.execute("CREATE TEMP TABLE kept (name text UNIQUE, size int CHECK (size > 0))")
+        insert = "INSERT INTO kept VALUES (%s, %s)"
+        connection.execute(insert, ("birthday.mp4", 1))
+        with pytest.raises(psycopg.errors.UniqueViolation, match=r"birthday\.mp4"):  # told to who asked
+            connection.execute(insert, ("birthday.mp4", 2))
+        with pytest.raises(psycopg.errors.CheckViolation, match=r"birthday\.mp4"):
+            connection.execute(insert, ("birthday.mp4", -1))
+    wait_until(lambda: "kept_size_check" in log.read_text())
+    assert "kept_name_key" in log.read_text()
+    assert "birthday.mp4" not in log.read_text()
+
+
 def test_postgres_keeps_its_data_its_address_and_its_passwords(servers_folder: Path) -> None:
     folder = servers_folder / "kept"
     with PostgresServer(folder, is_durable=False) as first:
