@@ -17,12 +17,43 @@ Answer = TypeVar("Answer")
 # The driver looks ten times a second. What passes beyond this between two looks is time in which this
 # process, or the whole machine, stood still: an answer may lie there or be on its way.
 _LOOK_MAX_S = 1.0
+# A process that is starved looks every few seconds, and would find a dead server after as many silences. So
+# the time that has really passed counts as well, but for the longest gap between two looks.
+_REAL_SHARE = 2.0
+
+
+class Silence:
+    """How long nothing has come, with as little as can be of the time in which nobody could have heard it.
+
+    ``begin_s`` and all other times are readings of one clock, in seconds.
+    """
+
+    def __init__(self, begin_s: float) -> None:
+        self._begin_s = self._looked_s = begin_s
+        self._heard_s = self._gap_s = 0.0
+
+    def note(self, now_s: float) -> None:
+        """Note a look that found nothing."""
+        gap_s = now_s - self._looked_s
+        self._heard_s += min(gap_s, _LOOK_MAX_S)
+        self._gap_s = max(self._gap_s, gap_s)
+        self._looked_s = now_s
+
+    def exceeds(self, limit_s: float) -> bool:
+        """Return whether it is longer than a server that lives would make it.
+
+        One standstill of the machine, however long, does not count. Where looks come every ``n`` seconds, at
+        most twice the limit and ``2 * n`` have passed.
+        """
+        real_s = self._looked_s - self._begin_s - self._gap_s
+        return self._heard_s > limit_s or real_s >= _REAL_SHARE * limit_s
 
 
 class BoundedConnection(psycopg.Connection[Any]):
     """Closes itself and raises OperationalError when the server has said nothing for ``silence_s``.
 
-    Time in which nobody could have heard it, as of a machine that was suspended, is no silence.
+    Time in which nobody could have heard it, as of a machine that was suspended, is no silence. One that
+    stands still again and again may give up a server that lives, rather than take a dead one for alive.
     """
 
     silence_s = 60.0
@@ -48,16 +79,17 @@ class BoundedConnection(psycopg.Connection[Any]):
         return super().wait(self._bound(gen), *options, **named)
 
     def _bound(self, gen: Generator[Wait, Ready | int, Answer]) -> Generator[Wait, Ready | int, Answer]:
-        silent_s, looked_s = 0.0, time.monotonic()
+        silence = Silence(time.monotonic())
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
-                now_s = time.monotonic()
-                silent_s = silent_s + min(now_s - looked_s, _LOOK_MAX_S) if ready == Ready.NONE else 0.0
-                looked_s = now_s
-                if silent_s > self.silence_s:
-                    self._give_up()
+                if ready == Ready.NONE:
+                    silence.note(time.monotonic())
+                    if silence.exceeds(self.silence_s):
+                        self._give_up()
+                else:
+                    silence = Silence(time.monotonic())
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value

@@ -46,7 +46,8 @@ _STATEMENT_SHARE = (
 _LOCK_SHARE, _LOCK_S = 1 / 3, 5.0
 
 # A server that vanished without a word, as in a failover, is found out in half a minute, within the lease of
-# a claim; the system's own limits are a quarter of an hour for an answer and two hours for silence.
+# a claim; the system's own limits are a quarter of an hour for an answer and two hours for silence. One that
+# is frozen is found out by ``BoundedConnection``, after ``silence_s``, on a starved host after twice that.
 _DEAD_PEER = {
     "tcp_user_timeout": 15_000,  # milliseconds
     "keepalives_idle": 15,

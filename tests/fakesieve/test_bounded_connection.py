@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from itertools import count
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -14,12 +15,14 @@ from sqlalchemy.orm import Session
 
 from fakesieve import bounded_connection
 from fakesieve.bounded_connection import BoundedConnection
-from fakesieve.database import Database, open_database
+from fakesieve.database import Database, choose_connect_s, open_database
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.errors import Unavailable
 from fakesieve.reasons import Reason
 from tests.waiting import PATIENCE_S
 
+# Of a worker host whose settings are the usual ones.
+LEASE_S, BEAT_S, HOST_SILENCE_S = 60.0, 15.0, 15.0
 SILENCE_S = 3.0  # a busy machine may say nothing for a second or two, and is there all the same
 
 
@@ -162,6 +165,24 @@ def test_time_in_which_the_machine_stood_still_is_no_silence(
         find_driver(session).silence_s = PATIENCE_S
         monkeypatch.setattr(bounded_connection, "time", SimpleNamespace(monotonic=read_clock))
         assert session.scalar(text("SELECT 7 FROM pg_sleep(0.5)")) == 7
+
+
+@pytest.mark.parametrize("look_s", [1.0, 5.0])
+def test_a_server_that_is_frozen_is_found_within_a_lease_by_a_host_that_seldom_looks(
+    behind: Database, relay: FreezingRelay, monkeypatch: pytest.MonkeyPatch, look_s: float
+) -> None:
+    clock = count(0.0, look_s)  # each look comes so much later than the one before
+
+    def ask_frozen() -> None:
+        with behind.transaction(tenant_id=None) as session:
+            find_driver(session).silence_s = HOST_SILENCE_S
+            relay.freeze()
+            monkeypatch.setattr(bounded_connection, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+            session.execute(text("SELECT 7"))
+
+    with pytest.raises(Unavailable):
+        ask_frozen()
+    assert HOST_SILENCE_S < next(clock) <= LEASE_S - BEAT_S - choose_connect_s(HOST_SILENCE_S)
 
 
 def test_rows_that_keep_coming_are_no_silence(behind: Database) -> None:
