@@ -42,6 +42,9 @@ class _DemoPrinter:
     failed: int = 0
     _spans: list[str] = field(default_factory=list[str])
 
+    def begin(self) -> None:
+        self.table.begin()
+
     def add(self, result: ScanResult) -> None:
         self.table.add(result)
         self.failed += result.fault is not None

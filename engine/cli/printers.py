@@ -17,7 +17,14 @@ from engine.scan_result import ScanResult
 
 
 class Printer(Protocol):
-    """Prints results in order."""
+    """Prints results in order.
+
+    Whatever was printed ends with its line: the progress on a terminal clears the line that it begins on.
+    """
+
+    def begin(self) -> None:
+        """Print what stands before the first result; nothing is printed before that."""
+        ...
 
     def add(self, result: ScanResult) -> None:
         """Take the next result."""
@@ -52,23 +59,26 @@ def _put(text: str) -> None:
 class JsonPrinter:
     """An array of documents, also of one or none: a reader need not know how many there are.
 
-    It is opened at once. So it can be ended at any moment: an interruption may come after a document was
-    printed and before that could be noted.
+    Once it has begun it can be ended at any moment: an interruption may come after a document was printed and
+    before that could be noted. A comma comes with the document behind it, as nobody knows of one before.
     """
 
     def __init__(self, *, with_patches: bool) -> None:
         self._with_patches, self._between = with_patches, ""
-        _put("[")
+
+    def begin(self) -> None:
+        """Open the array."""
+        _put("[\n")
 
     def add(self, result: ScanResult) -> None:
         """Print one document."""
         document = dump_document(build_document(result, with_patches=self._with_patches), indent=1)
-        _put(self._between + "\n" + document)
+        _put(f"{self._between}{document}\n")
         self._between = ","
 
     def close(self) -> None:
         """End the array."""
-        _put("\n]\n")
+        _put("]\n")
 
 
 class JsonLinesPrinter:
@@ -76,6 +86,9 @@ class JsonLinesPrinter:
 
     def __init__(self, *, with_patches: bool) -> None:
         self._with_patches = with_patches
+
+    def begin(self) -> None:
+        """Print nothing."""
 
     def add(self, result: ScanResult) -> None:
         """Print one document."""
@@ -90,6 +103,9 @@ class CsvPrinter:
 
     def __init__(self) -> None:
         take_any_text(sys.stdout)
+
+    def begin(self) -> None:
+        """Print the names of the columns."""
         _put(write_csv_row(COLUMNS))
 
     def add(self, result: ScanResult) -> None:
@@ -110,6 +126,9 @@ class TablePrinter:
         take_any_text(sys.stdout)
         self._model = model
         self._rows: list[list[Text]] = []
+
+    def begin(self) -> None:
+        """Print nothing yet."""
 
     def add(self, result: ScanResult) -> None:
         """Keep the cells of one row."""

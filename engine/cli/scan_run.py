@@ -67,6 +67,7 @@ def run_scan(
     )
     tally = Tally()
     try:
+        printer.begin()
         with RunDisplay(len(inputs)) as display:
             for finished in scanner.run(inputs, display):
                 with display.set_aside():

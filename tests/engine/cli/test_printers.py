@@ -4,11 +4,13 @@ import errno
 import io
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from engine.cli.printers import CsvPrinter, JsonPrinter, TablePrinter
+from engine.cli.printers import CsvPrinter, JsonLinesPrinter, JsonPrinter, Printer, TablePrinter
 from engine.errors import Unavailable
 from engine.results import RejectReason
 from tests.engine.output.made_results import make_failed_result, make_result
@@ -27,9 +29,9 @@ class FullStdout(io.StringIO):
 
 def print_nothing(kind: str) -> None:
     if kind == "csv":
-        CsvPrinter()
+        CsvPrinter().begin()
     elif kind == "json":
-        JsonPrinter(with_patches=False).close()
+        JsonPrinter(with_patches=False).begin()
     else:
         printer = TablePrinter("made")
         printer.add(make_failed_result())
@@ -67,10 +69,26 @@ def test_an_array_that_is_interrupted_right_behind_a_document_can_be_ended(
     written = InterruptedStdout()
     monkeypatch.setattr(sys, "stdout", written)
     printer = JsonPrinter(with_patches=False)
+    printer.begin()
     with pytest.raises(KeyboardInterrupt):
         printer.add(make_failed_result())
     printer.close()
     assert len(json.loads(written.getvalue())) == 1
+
+
+@pytest.mark.parametrize(
+    "make_printer",
+    [CsvPrinter, lambda: JsonPrinter(with_patches=False), lambda: JsonLinesPrinter(with_patches=False)],
+    ids=["csv", "json", "jsonl"],
+)
+def test_no_line_is_left_open_for_the_progress_to_clear(
+    make_printer: Callable[[], Printer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    printer = make_printer()
+    steps = (printer.begin, *(partial(printer.add, make_failed_result()) for _ in range(2)), printer.close)
+    for step in steps:
+        step()
+        assert capsys.readouterr().out[-1:] in ("", "\n")
 
 
 @pytest.mark.parametrize("make_printer", [CsvPrinter, lambda: TablePrinter("made")], ids=["csv", "table"])
@@ -78,6 +96,7 @@ def test_what_the_encoding_of_stdout_lacks_is_escaped(monkeypatch: pytest.Monkey
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     printing = make_printer()
+    printing.begin()
     printing.add(make_failed_result(Path("née.mp4")))
     printing.close()
     assert b"n\\xe9e.mp4" in written.getvalue()

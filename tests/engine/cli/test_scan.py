@@ -75,6 +75,18 @@ def test_an_interrupted_array_is_closed(count: int, monkeypatch: pytest.MonkeyPa
     assert len(json.loads(capsys.readouterr().out)) == count
 
 
+def test_a_run_that_is_interrupted_before_its_first_input_leaves_no_open_array(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scan_module, "BatchScanner", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_scan([], FAKE_BUNDLE, ScanSettings(), None, None, JsonPrinter(with_patches=False), jobs=1)
+    assert capsys.readouterr().out == ""
+
+
 def test_an_index_is_never_written_over_an_input(run, random_model: Path, clips: Path, tmp_path) -> None:
     video = (clips / "drawn.mp4").read_bytes()
     (tmp_path / "index.html").write_bytes(video)
