@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.conftest import NetworkForbidden
 from tests.hostile_recipes.drawing import Encoding, encode, pattern
 from tests.media import draw_clip
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "example.org"])
@@ -72,6 +73,10 @@ def test_examples_do_not_change_with_the_modules_that_are_loaded(
     Path(module.__file__).write_text("\n".join(f"n{n} = {10**9 + n}, 'text {n}'" for n in range(500)))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert examples() == before
+
+
+def test_a_wait_that_fails_says_so_before_its_process_is_ended(pytestconfig: pytest.Config) -> None:
+    assert float(str(pytestconfig.getini("faulthandler_timeout"))) >= 4 * PATIENCE_S
 
 
 def test_encoding_av1_leaves_the_process_an_ordinary_one(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def fleet() -> Iterator[RunFolder]:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=2 * PATIENCE_S,
+                timeout=3 * PATIENCE_S,  # it gives up after 600 s by itself, and says why
             )
             assert done.returncode == 0, done.stderr
             yield folder
