@@ -122,10 +122,13 @@ def test_what_ends_the_fleet_is_not_ended_by_an_interruption(calls: Path) -> Non
 
 
 # The real commands over a fleet without servers: one program, which gets ready only when it is told to. What
-# ends the fleet waits for the second interruption, which would meet another program if it came later.
+# ends the fleet waits for the second interruption, which would meet another program if it came later, and as
+# long as the test does: it has a session of its own and heeds no interruption.
 BARE = """
 import pathlib, sys, time
-while "down" in sys.argv and not pathlib.Path(__file__).with_name("interrupted").exists():
+interrupted = pathlib.Path(__file__).with_name("interrupted")
+until_s = time.monotonic() + PATIENCE_S
+while "down" in sys.argv and not interrupted.exists() and time.monotonic() < until_s:
     time.sleep(0.02)
 from fakesieve.__main__ import main
 from fakesieve.cli import up
@@ -162,27 +165,34 @@ typer.run(run)
 def test_an_interruption_ends_the_fleet_whenever_it_comes(tmp_path: Path, moment: str) -> None:
     """While it starts the command alone is told to end; later comes Ctrl-C, which all in the terminal get."""
     program, log = tmp_path / f"{moment}.py", tmp_path / "log"
-    program.write_text(BARE)
+    program.write_text(f"PATIENCE_S = {PATIENCE_S}\n{BARE}")
     command, environment = [sys.executable, "-P", str(program)], {**os.environ, "TMPDIR": str(tmp_path)}
     with (
         log.open("wb") as said,
         subprocess.Popen(command, env=environment, stderr=said, start_new_session=True) as process,
     ):
-        wait_until(lambda: list(tmp_path.glob("fakesieve-demo-*/fleet/pids.json")))
-        (place,) = tmp_path.glob("fakesieve-demo-*/fleet")
-        folder = RunFolder(place)
-        is_there = folder.env_file.exists if moment == "ready" else lambda: "sleeper" in folder.read_pids()
-        wait_until(is_there)
-        pids = folder.read_pids()
-        if moment == "starting":
-            process.terminate()
-        else:
-            time.sleep(1)  # it goes on with what follows the start
+        try:
+            wait_until(lambda: list(tmp_path.glob("fakesieve-demo-*/fleet/pids.json")))
+            (place,) = tmp_path.glob("fakesieve-demo-*/fleet")
+            folder = RunFolder(place)
+            is_there = (
+                folder.env_file.exists if moment == "ready" else lambda: "sleeper" in folder.read_pids()
+            )
+            wait_until(is_there)
+            pids = folder.read_pids()
+            if moment == "starting":
+                process.terminate()
+            else:
+                time.sleep(1)  # it goes on with what follows the start
+                os.killpg(process.pid, signal.SIGINT)
+            wait_until(lambda: b"$ fakesieve down" in log.read_bytes(), log.read_text)
             os.killpg(process.pid, signal.SIGINT)
-        wait_until(lambda: b"$ fakesieve down" in log.read_bytes(), log.read_text)
-        os.killpg(process.pid, signal.SIGINT)
-        (tmp_path / "interrupted").touch()
-        process.wait(PATIENCE_S)
+            (tmp_path / "interrupted").touch()
+            process.wait(PATIENCE_S)
+        finally:  # a test that failed leaves none of them, and does not wait for them
+            (tmp_path / "interrupted").touch()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == (143 if moment == "starting" else 130), log.read_text()
     assert not [role for role, pid in pids.items() if is_alive(pid)]
     assert {each.name for each in tmp_path.iterdir()} == {program.name, log.name, "interrupted"}
