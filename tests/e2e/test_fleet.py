@@ -50,7 +50,8 @@ def all_points(tmp_path_factory: pytest.TempPathFactory) -> Points:
 def points(all_points: Points) -> Iterator[Points]:
     """By them a worker is held in the middle of a video, however slow the test is. It is let go after it."""
     yield all_points
-    all_points.release("decoding")
+    for point in ("decoding", "predicting"):
+        all_points.release(point)
 
 
 @pytest.fixture(scope="module")
@@ -200,12 +201,19 @@ def test_killed_worker_costs_an_attempt_and_no_record(
     fleet.wait(lambda: any("host.buried" in log.read_text() for log in fleet.logs.iterdir()))
     fleet.wait(lambda: points.find_met("decoding"))
     assert fleet.read_shard(job_id, 1).fence == 2
-    os.kill(find_inference(other), signal.SIGKILL)  # costs neither the shard nor an attempt
+    points.arm("predicting", "hold")
     points.release("decoding")
+    fleet.wait(lambda: points.find_met("predicting"))
+    (inference,) = points.find_met("predicting")
+    assert inference == find_inference(other)
+    os.kill(inference, signal.SIGKILL)  # costs neither the shard nor an attempt
     job = fleet.wait_ended(job_id)
     assert (job.state, job.n_done) == (JobState.SUCCEEDED, 1), fleet.read_logs()
     assert count_rows(fleet, job_id) == (1, 1)
     assert fleet.read_shard(job_id, 1).attempts == 2, fleet.read_logs()
+    # It had crops of this job, which were sent once more.
+    lines = [line for log in fleet.logs.iterdir() for line in log.read_text().splitlines()]
+    assert [line for line in lines if "inference.ended" in line and f"{job_id}/1" in line], fleet.read_logs()
 
 
 def test_stopped_worker_gives_back_and_costs_no_attempt(
