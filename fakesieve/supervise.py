@@ -30,6 +30,7 @@ class _Kept:
 
     program: Program
     running: Running | None
+    started_at: float
     ends: int = 0
     start_at: float = 0.0
 
@@ -67,8 +68,9 @@ class Supervisor:
     def start(self, program: Program) -> None:
         """Start a program and return when it is ready; raises Unavailable if it does not get there."""
         with self._hold():
+            started_at = self._clock()
             running = Running(program)
-            self._kept.append(_Kept(program, running))
+            self._kept.append(_Kept(program, running, started_at))
         self._publish(self.pids)
         running.wait_ready()
 
@@ -93,7 +95,7 @@ class Supervisor:
     def _note_end(self, each: _Kept, ended: Running) -> None:
         ended.clean_up()
         now = self._clock()
-        each.ends = 1 if now - ended.started >= STEADY_S else each.ends + 1
+        each.ends = 1 if now - each.started_at >= STEADY_S else each.ends + 1
         if ended.poll() == EXIT_REFUSED:
             each.ends = _ENDS_MAX
         self._put_off(each, f"ended with {ended.poll()}")
@@ -101,6 +103,7 @@ class Supervisor:
     def _start_again(self, each: _Kept) -> None:
         try:
             with self._hold():
+                each.started_at = self._clock()
                 each.running = Running(each.program)
         except Unavailable as fault:
             each.ends += 1
