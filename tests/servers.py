@@ -1,8 +1,10 @@
 """Real Postgres, Valkey and SeaweedFS for the tests, started once for a run and only when a test asks."""
 
+import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +13,11 @@ import pytest
 from fakesieve.embedded.postgres import PostgresServer
 from fakesieve.embedded.seaweed import SeaweedServer
 from fakesieve.embedded.valkey import ValkeyServer
-from tests.waiting import wait_until
 
 # Hundreds of databases are copied and dropped in a run: 20 MB/s to a disk that may be shared and slow.
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 4 << 30
+_LAST_FILE_S = 10.0  # a process that was killed writes its last file well before
 
 
 def find_roomy_memory() -> Path | None:
@@ -33,12 +35,25 @@ def servers_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="fakesieve-servers-", dir=find_roomy_memory()))
     folder.chmod(0o755)
     yield folder
+    remove_folder(folder)
 
-    def is_removed() -> bool:
-        shutil.rmtree(folder, ignore_errors=True)  # a process that was killed may write a last file
-        return not folder.exists()
 
-    wait_until(is_removed, lambda: list(folder.rglob("*")))
+def remove_folder(folder: Path) -> None:
+    """Remove a folder into which processes that were just killed may write a last file.
+
+    Raises OSError where something goes on writing for seconds, and at once for any other reason.
+    """
+    until_s: float | None = None  # counted from the first time, as a full folder may take long by itself
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except OSError as fault:
+            until_s = until_s or time.monotonic() + _LAST_FILE_S
+            if fault.errno != errno.ENOTEMPTY or time.monotonic() > until_s:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")
