@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.constants_ast import Constants
 
 from fakesieve.embedded import ports
+from tests.constants import find_constants
 from tests.databases import (
     database,
     database_name,
@@ -55,8 +55,8 @@ settings.register_profile(
 )
 settings.load_profile("fixed")
 # Hypothesis also draws numbers and texts that stand in our modules, in those that happen to be loaded: the
-# examples of a test would change with the tests that ran before it in its process.
-pytest.MonkeyPatch().setattr("hypothesis.internal.conjecture.providers._get_local_constants", Constants)
+# examples of a test would change with the tests that ran before it in its process. Here they are fixed.
+pytest.MonkeyPatch().setattr("hypothesis.internal.conjecture.providers._get_local_constants", find_constants)
 
 
 # Two threads of one network wait for each other at each layer. On cores that another process of the tests

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import NetworkForbidden
+from tests.constants import find_constants
 from tests.hostile_recipes.drawing import Encoding, encode, pattern
 from tests.media import draw_clip
 from tests.waiting import PATIENCE_S
@@ -73,6 +74,10 @@ def test_examples_do_not_change_with_the_modules_that_are_loaded(
     Path(module.__file__).write_text("\n".join(f"n{n} = {10**9 + n}, 'text {n}'" for n in range(500)))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert examples() == before
+
+
+def test_examples_include_thresholds_and_limits_of_our_modules() -> None:
+    assert {number for number, _ in examples()} & set(find_constants().integers)
 
 
 def test_a_wait_that_fails_says_so_before_its_process_is_ended(pytestconfig: pytest.Config) -> None:
