@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli.doctor import Check, Status, guard, run_checks, tell
+from workers.clocks import ClockReading, check_clock
 
 if TYPE_CHECKING:
     from fakesieve.database import Database
     from fakesieve.settings import Settings
 
 _TIMEOUT_S = 20.0  # a busy machine may let one of its services stand still for seconds
-# Signatures of S3 are refused from 15 minutes on; a difference of seconds already spoils logs and timelines.
-_CLOCK_WARN_S, _CLOCK_FAIL_S = 5.0, 600.0
 
 
 def doctor(
@@ -73,8 +72,9 @@ def check_database() -> Sequence[Check]:
     with _open_database() as database:
         check_revision(database)
         seen = f"answers, at a revision that suits this release ({list_revisions()[-1]})"
-        found = [Check("database", Status.OK, seen), _check_its_clock(database), _check_hosts(database)]
-        return [*found, _check_invariants(database)]
+        clock = _check_its_clock(database)
+        found = [Check("database", Status.OK, seen), *([] if clock is None else [clock])]
+        return [*found, _check_hosts(database), _check_invariants(database)]
 
 
 @contextmanager
@@ -87,33 +87,18 @@ def _open_database() -> "Generator[Database]":
         yield found
 
 
-def _check_its_clock(database: "Database") -> Check:
+def _check_its_clock(database: "Database") -> Check | None:
     # Lazy, as said at the top.
     from sqlalchemy import text
 
-    with database.transaction(tenant_id=None) as session:
-        session.execute(text("SELECT 1"))  # connected: what is timed below is one round trip
+    def read() -> ClockReading:
         before = time.time()
         theirs = float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
-        ahead_s = find_least_ahead(theirs, before, time.time())
-    return judge_clock("clock of the database", ahead_s)
+        return ClockReading(theirs, before, time.time())
 
-
-def find_least_ahead(theirs: float, before: float, after: float) -> float:
-    """Return by how many seconds at least another clock is ahead, which was read between two looks at ours.
-
-    Nothing where it showed a time between them: a question may take long, and says no more then.
-    """
-    return max(0.0, theirs - after) + min(0.0, theirs - before)
-
-
-def judge_clock(name: str, ahead_s: float) -> Check:
-    """Say whether another clock is near enough to ours; ``ahead_s`` is theirs less ours."""
-    seen = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s >= 0 else 'behind'} that of this machine"
-    if abs(ahead_s) < _CLOCK_WARN_S:
-        return Check(name, Status.OK, seen)
-    status = Status.WARN if abs(ahead_s) < _CLOCK_FAIL_S else Status.FAIL
-    return Check(name, status, seen, "have both machines set their clocks by NTP")
+    with database.transaction(tenant_id=None) as session:
+        session.execute(text("SELECT 1"))  # connected: what is timed below is one round trip
+        return check_clock("clock of the database", read)
 
 
 def _check_hosts(database: "Database") -> Check:
@@ -181,13 +166,16 @@ def _check_store_clock(settings: "Settings") -> Check | None:
 
     if settings.objects_dir is not None or settings.s3_endpoint is None:
         return None
-    before = time.time()
-    date = httpx2.head(settings.s3_endpoint, timeout=_TIMEOUT_S).headers.get("date")
-    if date is None:
-        return None
-    theirs = parsedate_to_datetime(date).timestamp()  # cut to whole seconds: it may be one later
-    ahead_s = find_least_ahead(theirs, before - 1, time.time())
-    return judge_clock("clock of the object store", ahead_s)
+    endpoint = settings.s3_endpoint
+
+    def read() -> ClockReading | None:
+        before = time.time()
+        date = httpx2.head(endpoint, timeout=_TIMEOUT_S).headers.get("date")
+        if date is None:
+            return None
+        return ClockReading(parsedate_to_datetime(date).timestamp(), before, time.time(), cut_s=1)
+
+    return check_clock("clock of the object store", read)
 
 
 def check_input_limits() -> Sequence[Check]:

@@ -16,7 +16,7 @@ from fakesieve.jobs.sql.store import SqlJobStore
 from fakesieve.object_stores.s3 import S3Objects
 from fakesieve.object_stores.s3_client import S3Options
 from tests.job_stores import make_sql_case
-from workers.doctor import check_fleet, find_least_ahead, judge_clock
+from workers.doctor import check_fleet
 
 SILENT = "http://127.0.0.1:1"
 
@@ -163,22 +163,3 @@ def test_an_api_that_does_not_answer_fails_with_its_address() -> None:
     (found,) = check_fleet({"FAKESIEVE_API_URL": SILENT})
     assert found.status is Status.FAIL
     assert SILENT in found.seen
-
-
-@pytest.mark.parametrize(
-    ("ahead_s", "status", "seen"),
-    [
-        (0.2, Status.OK, "0.2 s ahead of"),
-        (-30.0, Status.WARN, "30.0 s behind"),
-        (901.0, Status.FAIL, "901.0 s ahead of"),
-    ],
-)
-def test_a_clock_is_judged_by_how_far_it_is_off(ahead_s: float, status: Status, seen: str) -> None:
-    check = judge_clock("clock", ahead_s)
-    assert check.status is status
-    assert check.seen.startswith(seen)
-
-
-@pytest.mark.parametrize(("theirs", "ahead_s"), [(100.0, 0.0), (112.0, 0.0), (113.5, 1.5), (70.0, -30.0)])
-def test_a_clock_is_not_blamed_for_the_time_that_an_answer_took(theirs: float, ahead_s: float) -> None:
-    assert find_least_ahead(theirs, 100.0, 112.0) == ahead_s
