@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from fakesieve.embedded.log_files import rotate_log
-from fakesieve.embedded.program import POLL_S, Program, Running
+from fakesieve.embedded.program import POLL_S, EndedAtStart, Program, Running
 from fakesieve.errors import Unavailable
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.5, 30.0
@@ -66,13 +66,23 @@ class Supervisor:
         return {each.program.role: each.running.pid for each in self._kept if each.running is not None}
 
     def start(self, program: Program) -> None:
-        """Start a program and return when it is ready; raises Unavailable if it does not get there."""
+        """Start a program and return when it is ready; raises Unavailable if it does not get there.
+
+        One that runs all the same is stopped with the others. One that ended is forgotten: EndedAtStart.
+        """
         with self._hold():
             started_at = self._clock()
             running = Running(program)
-            self._kept.append(_Kept(program, running, started_at))
+            kept = _Kept(program, running, started_at)
+            self._kept.append(kept)
         self._publish(self.pids)
-        running.wait_ready()
+        try:
+            running.wait_ready()
+        except EndedAtStart:
+            running.clean_up()
+            self._kept.remove(kept)
+            self._publish(self.pids)
+            raise
 
     def watch(self) -> None:
         """Look at each program once: note which ended, start again those that are due, move logs on."""

@@ -101,10 +101,11 @@ class Fleet:
         }
 
     def _start_server(self, supervisor: Supervisor, server: Server) -> None:
-        program = server.prepare()
-        marked = {**program.environment, MARK: str(self.folder.path)}
-        supervisor.start(program.with_environment(marked))
-        server.finish_start()
+        def start(program: Program) -> None:
+            marked = {**program.environment, MARK: str(self.folder.path)}
+            supervisor.start(program.with_environment(marked))
+
+        server.run_with(start)
 
     def _make_program(self, role: str, command: tuple[str, ...], values: Mapping[str, str]) -> Program:
         scratch = self.folder.path / "scratch"

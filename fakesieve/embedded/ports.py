@@ -65,6 +65,11 @@ def number_ports(path: Path, names: tuple[str, ...], first: int) -> dict[str, in
     return ports
 
 
+def has_lost_port(path: Path) -> bool:
+    """Return whether something listens on a port of the file, whose server does not run."""
+    return not all(map(is_free, _read_ports(path).values()))
+
+
 def _read_ports(path: Path) -> dict[str, int]:
     if not path.exists():
         return {}

@@ -67,7 +67,7 @@ class PostgresServer(Server):
         """Make the data folder if there is none, and return the program to start."""
         wheel = find_postgres()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = keep_ports(self.folder / "ports.json", ("port",))["port"]
+        self.port = keep_ports(self._ports_file, ("port",))["port"]
         self._secrets = keep_secrets(self.folder / "secrets.json", (SUPERUSER, *_ROLES))
         owner = choose_owner()
         place = choose_place(self.folder, owner)

@@ -24,6 +24,10 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
+class EndedAtStart(Unavailable):
+    """A program ended by itself before it was ready."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """The system user that a program runs as, where it may not run as root."""
@@ -101,12 +105,12 @@ class Running:
         return self._process.poll()
 
     def wait_ready(self) -> None:
-        """Return when it is ready, or raise Unavailable if it ends or takes longer than ``start_s``."""
+        """Return when it is ready; raises EndedAtStart if it ends, Unavailable after ``start_s``."""
         check = self.program.is_ready
         deadline = self.started + self.program.start_s
         while check is not None and not check():
             if self.poll() is not None:
-                raise _not_started(self.program, f"ended with {self._process.returncode}")
+                raise _not_started(self.program, f"ended with {self._process.returncode}", EndedAtStart)
             if time.monotonic() > deadline:
                 raise _not_started(self.program, f"was not ready after {self.program.start_s:g} s")
             time.sleep(POLL_S)
@@ -203,9 +207,9 @@ def _cannot_run(program: Program, fault: Exception) -> Unavailable:
     )
 
 
-def _not_started(program: Program, seen: str) -> Unavailable:
+def _not_started(program: Program, seen: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
     tail = read_tail(program.log)
-    return Unavailable(
+    return kind(
         Reason.INTERNAL,
         f"{program.role} {seen}" + (f": {tail}" if tail else ""),
         f"read {program.log}; free the disk or the port that it names",

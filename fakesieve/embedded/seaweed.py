@@ -58,7 +58,7 @@ class SeaweedServer(Server):
         self.access_key, self.secret_key = known["access_key"], known["secret_key"]
         keys = self.folder / "s3.json"
         write_private(keys, json.dumps(_identities(self.access_key, self.secret_key)))
-        ports = keep_ports(self.folder / "ports.json", _PORT_FLAGS)
+        ports = keep_ports(self._ports_file, _PORT_FLAGS)
         self.port = ports["s3.port"]
         return Program(
             role=self.name,

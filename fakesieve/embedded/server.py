@@ -1,12 +1,17 @@
 """What the three servers have in common: prepare, start, wait until ready, stop."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from fakesieve.embedded.ports import HOST
-from fakesieve.embedded.program import Program, Running
+from fakesieve.embedded.ports import HOST, has_lost_port
+from fakesieve.embedded.program import EndedAtStart, Program, Running
+
+# Of a start whose port was free when it was chosen and taken when the server came to listen there: rare even
+# where several fleets start on one machine at the same time.
+_TRIES = 3
 
 
 class Server(ABC):
@@ -18,6 +23,7 @@ class Server(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.port = 0
+        self._ports_file = self.folder / "ports.json"
         self._running: Running | None = None
 
     name: ClassVar[str]
@@ -47,10 +53,31 @@ class Server(ABC):
 
     def start(self) -> None:
         """Start it and wait until it serves."""
-        running = Running(self.prepare())
+        try:
+            self.run_with(self._start_program)
+        except BaseException:
+            self.stop()
+            raise
+
+    def run_with(self, start: Callable[[Program], None]) -> None:
+        """Prepare it, have somebody start its program and wait until that is ready, and finish the start.
+
+        ``start`` raises EndedAtStart, and keeps nothing of it, where the program ended by itself. If that was
+        because another program has taken a port of it, it is prepared and started again, with new ports.
+        """
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                start(self.prepare())
+                break
+            except EndedAtStart:
+                if not tries_left or not has_lost_port(self._ports_file):
+                    raise
+        self.finish_start()
+
+    def _start_program(self, program: Program) -> None:
+        running = Running(program)
         try:
             running.wait_ready()
-            self.finish_start()
         except BaseException:
             running.stop()
             raise

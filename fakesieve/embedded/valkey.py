@@ -42,7 +42,7 @@ class ValkeyServer(Server):
         """Write its configuration and return the program to start."""
         program = find_valkey()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = keep_ports(self.folder / "ports.json", ("port",))["port"]
+        self.port = keep_ports(self._ports_file, ("port",))["port"]
         self._password = keep_secrets(self.folder / "secrets.json", ("password",))["password"]
         config = self.folder / "valkey.conf"
         text = _CONFIG.format(host=HOST, port=self.port, folder=self.folder, password=self._password)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fakesieve.embedded.program import Program
+from fakesieve.embedded.program import EndedAtStart, Program
 from fakesieve.errors import Unavailable
 from fakesieve.supervise import FIRST_PAUSE_S, LAST_PAUSE_S, STEADY_S, Supervisor, choose_pause
 from tests.waiting import PATIENCE_S, wait_until
@@ -131,9 +131,19 @@ def test_a_hurried_stop_does_not_wait(watched: Watched) -> None:
 
 
 def test_one_that_does_not_get_ready_is_ended_with_the_rest(watched: Watched) -> None:
-    with pytest.raises(Unavailable, match="worker ended with 7"):
-        watched.supervisor.start(watched.program("worker", "raise SystemExit(7)", is_ready=lambda: False))
+    with pytest.raises(Unavailable, match=r"worker was not ready after 0\.1 s"):
+        watched.supervisor.start(watched.program("worker", is_ready=lambda: False, start_s=0.1))
+    assert set(watched.supervisor.pids) == {"worker"}
     watched.supervisor.stop()
+    assert watched.supervisor.pids == {}
+
+
+def test_one_that_ends_before_it_is_ready_is_not_started_again(watched: Watched) -> None:
+    with pytest.raises(EndedAtStart, match="worker ended with 7"):
+        watched.supervisor.start(watched.program("worker", "raise SystemExit(7)", is_ready=lambda: False))
+    assert watched.published[-1] == {}
+    watched.clock.added += LAST_PAUSE_S
+    watched.supervisor.watch()
     assert watched.supervisor.pids == {}
 
 

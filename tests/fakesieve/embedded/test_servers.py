@@ -3,6 +3,7 @@ import os
 import re
 import socket
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -13,8 +14,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fakesieve.embedded.postgres import APP_ROLE, FLEET_ROLE, OWNER_ROLE, PostgresServer
+from fakesieve.embedded.program import EndedAtStart, Program
 from fakesieve.embedded.seaweed import SeaweedServer
+from fakesieve.embedded.server import Server
 from fakesieve.embedded.valkey import ValkeyServer
+from fakesieve.supervise import Supervisor
 from tests.waiting import wait_until
 
 
@@ -172,6 +176,78 @@ def test_seaweedfs_leaves_no_port_and_no_socket(servers_folder: Path) -> None:
         assert listens(server.port)
     assert [port for port in ports if listens(port)] == []
     assert [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")] == []
+
+
+class PortTaker:
+    """Listens on a server's port in the moment between the choice of it and the server's start."""
+
+    def __init__(self, server: Server, starts: int) -> None:
+        self._prepare, self._starts = server.prepare, starts
+        self._server = server
+        self.taken: list[socket.socket] = []
+
+    def prepare(self) -> Program:
+        program = self._prepare()
+        if len(self.taken) < self._starts:
+            self.taken.append(socket.create_server(("127.0.0.1", self._server.port)))
+        return program
+
+    def ports(self) -> list[int]:
+        return [each.getsockname()[1] for each in self.taken]
+
+
+@pytest.fixture
+def take_ports(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Server, int], PortTaker]]:
+    takers: list[PortTaker] = []
+
+    def take(server: Server, starts: int) -> PortTaker:
+        takers.append(PortTaker(server, starts))
+        monkeypatch.setattr(server, "prepare", takers[-1].prepare)
+        return takers[-1]
+
+    yield take
+    for taken in (each for taker in takers for each in taker.taken):
+        taken.close()
+
+
+@pytest.mark.parametrize("kind", [PostgresServer, ValkeyServer, SeaweedServer])
+def test_a_server_whose_port_is_taken_before_it_listens_takes_another(
+    servers_folder: Path, take_ports: Callable[[Server, int], PortTaker], kind: type[Server]
+) -> None:
+    server = kind(servers_folder / f"late-{kind.name}")
+    taker = take_ports(server, 1)
+    with server:
+        assert taker.ports() != [server.port]
+        assert server.is_ready()
+
+
+def test_a_supervised_server_whose_port_is_taken_runs_once(
+    servers_folder: Path, take_ports: Callable[[Server, int], PortTaker]
+) -> None:
+    server, supervisor = (
+        ValkeyServer(servers_folder / "late-again"),
+        Supervisor(lambda _: None, lambda _: None),
+    )
+    taker = take_ports(server, 1)
+    try:
+        server.run_with(supervisor.start)
+        assert taker.ports() != [server.port]
+        assert set(supervisor.pids) == {"valkey"}
+        supervisor.watch()
+        assert server.is_ready()
+    finally:
+        supervisor.stop(lambda: True)
+
+
+def test_a_server_whose_ports_are_always_taken_says_so(
+    servers_folder: Path, take_ports: Callable[[Server, int], PortTaker]
+) -> None:
+    server = ValkeyServer(servers_folder / "never-free")
+    taker = take_ports(server, 100)
+    with pytest.raises(EndedAtStart, match="Address already in use"):
+        server.start()
+    assert len(taker.ports()) == 3
+    assert server.pid is None
 
 
 def test_a_store_takes_objects_in_many_buckets(s3: SeaweedServer) -> None:
