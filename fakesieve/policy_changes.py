@@ -119,7 +119,7 @@ class _Begun:
 
 def _begin(asked: _Asked, session: Session) -> _Begun:
     # Before what follows has new verdicts wait: with several policies it counts all of history.
-    weights = weigh_models(session, asked.tenant_id) if asked.policy is None else {}
+    weights: Mapping[str, int] = weigh_models(session, asked.tenant_id) if asked.policy is None else {}
     if asked.is_activated:
         use_id = activate_policy(session, asked.tenant_id, asked.policy, actor=asked.actor)
     else:

@@ -7,10 +7,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from engine.policy import Policy
-from fakesieve.records.models import Model
+from fakesieve.filters.check import EVERYTHING
+from fakesieve.records.analysis_lists import select_standing
+from fakesieve.records.filter_sql import compile_filter
+from fakesieve.records.models import Model, ModelPolicy
 from fakesieve.records.policies import OfModels, find_model_policies
+from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import Standing
-from fakesieve.records.statement_bounds import give_memory
+from fakesieve.records.statement_bounds import bounded, give_memory
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,38 @@ def load_own_policies(
     first = max(brought, key=lambda policy: sum(counts.get(model_id, 0) for model_id in brought[policy]))
     others = (OfModels(policy, models) for policy, models in brought.items() if policy != first)
     return OwnPolicies(first, tuple(others), kept)
+
+
+@dataclass(frozen=True)
+class Strays:
+    """Verdicts of a tenant that do not stand by the policy of their model, without those of deleted videos.
+
+    ``count`` of them stand by another one. Of those in ``unknown``, by model, it is not known.
+    """
+
+    count: int
+    unknown: Mapping[str, int]
+
+
+def count_strays(session: Session, tenant_id: str) -> Strays:
+    """Count the verdicts that applying each model's own policy is about, in one walk over all of history.
+
+    Raises FilterInvalid where that takes longer than any filter may.
+    """
+    brought = {row[0]: row[1] for row in session.execute(select(ModelPolicy.model_id, ModelPolicy.policy_id))}
+    in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id).label("in_force")
+    found = compile_filter(EVERYTHING, tenant_id)
+    every = select_standing(found, tenant_id, Standing.model_id.expression, in_force).subquery()
+    keys = every.c.model_id, every.c.in_force
+    with bounded(session):
+        rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
+    count, unknown = 0, dict[str, int]()
+    for model_id, policy_id, verdicts in rows:
+        if model_id not in brought:
+            unknown[model_id] = unknown.get(model_id, 0) + verdicts
+        elif policy_id != brought[model_id]:
+            count += verdicts
+    return Strays(count, unknown)
 
 
 def weigh_models(session: Session, tenant_id: str) -> Mapping[str, int]:

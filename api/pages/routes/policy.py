@@ -19,7 +19,7 @@ from engine.results import VerdictValue
 from fakesieve.filters.check import read_filter
 from fakesieve.policy_changes import change_policy
 from fakesieve.records.model_lists import ModelLine, list_models
-from fakesieve.records.model_policies import OwnPolicies, load_own_policies
+from fakesieve.records.model_policies import OwnPolicies, count_strays, load_own_policies
 from fakesieve.records.policies import (
     PolicyLine,
     create_policy,
@@ -27,7 +27,7 @@ from fakesieve.records.policies import (
     list_policies,
     show_active_policy,
 )
-from fakesieve.records.policy_sql import Preview, count_kept, preview_policy
+from fakesieve.records.policy_sql import Preview, preview_policy
 from fakesieve.records.review_known import count_left_out
 from fakesieve.values.people import UserRole
 from fakesieve.values.policies import NAME_LENGTH_MAX, OWN
@@ -58,13 +58,14 @@ def show_policies(request: Request, person: PersonDep, session: PageTransaction,
     judging = (active if own is None else own.policy) or PRESETS[DEFAULT_POLICY]
     rules = read_rules(request.query_params, like=judging)
     found = preview_policy(session, person.tenant_id, rules, read_filter(None), moved_max=MOVED_SHOWN)
-    stay = {} if own is None else count_kept(session, person.tenant_id, read_filter(None), own.kept)
+    strays = count_strays(session, person.tenant_id) if active is None else None
     return render(
         request,
         "policies.html",
         lines=list_policies(session),
         own=own,
-        unknown=_list_lines(session, person, stay),
+        strays=strays,
+        unknown=_list_lines(session, person, strays.unknown if strays else ()),
         own_name=OWN,
         active=active,
         rules=rules,

@@ -261,7 +261,9 @@ def test_an_admin_goes_back_to_each_models_own_policy(
     assert "1 of 2 stored verdicts moves" in asked
     applied = client.post("/policies/-/apply", data={"form_token": find_token(asked)}).text
     assert "Verdicts that have moved: 1." in applied
-    assert "/policies/-/apply" not in applied  # there is nothing to go back from
+    # A change that was cut off is completed so.
+    assert "Apply each model's own policy again" in html.unescape(applied)
+    assert "another policy than that of" not in applied
     assert count_verdicts(module_database, own) == before
     with module_database.transaction(tenant_id=own.tenant_id) as session:
         assert show_active_policy(session, own.tenant_id) is None
@@ -282,7 +284,7 @@ def test_the_page_says_what_stays_as_its_models_policy_is_not_known(
         store_analysis(session, make_record(own.tenant_id, video_id, model=silent, fingerprint="pipeline-2"))
     enter(client, own, UserRole.ADMIN)
     named = 'silent&lt;b&gt;</bdi></a> <span class="mono small">eeeeeeeeeeee</span>'
-    assert f"{named} it is not known, as no host has said it." in client.get("/policies").text
+    assert f"{named} it is not known, as no host has said it: 1 stored" in client.get("/policies").text
     change_policy(module_database, own.tenant_id, PRESETS["strict"], actor="usr_ana")
     asked = client.get("/policies/-/apply").text
     assert "1 of them stays as it stands: which policy its model brings is not known" in asked
@@ -290,6 +292,16 @@ def test_the_page_says_what_stays_as_its_models_policy_is_not_known(
     applied = client.post("/policies/-/apply", data={"form_token": find_token(asked)}).text
     told = "Verdicts that stay as they stood, as no host has said which policy their model brings: 1."
     assert told in html.unescape(applied)
+    assert f"{named} it is not known, as no host has said it: 1 stored verdict stays as it stands" in applied
+    bring(silent, Policy("silent", 1, low=0.2, high=0.6))
+    page = client.get("/policies").text
+    assert "it is not known" not in page
+    assert "1 stored verdict stands by another policy than that of its model." in page
+    link = re.search(r'href="([^"]*)">Apply each model', page)
+    assert link is not None
+    asked = client.get(link[1]).text
+    client.post(link[1], data={"form_token": find_token(asked)})
+    assert "another policy than that of" not in client.get("/policies").text
 
 
 def test_only_admins_are_asked(client: TestClient, own: Scene):
