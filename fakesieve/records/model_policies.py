@@ -14,7 +14,7 @@ from fakesieve.records.models import Model, ModelPolicy
 from fakesieve.records.policies import OfModels, find_model_policies
 from fakesieve.records.rulings import name_policy_in_force
 from fakesieve.records.standings import Standing
-from fakesieve.records.statement_bounds import bounded, give_memory
+from fakesieve.records.statement_bounds import HISTORY_MS_MAX, bounded, give_memory
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Strays:
 def count_strays(session: Session, tenant_id: str) -> Strays:
     """Count the verdicts that applying each model's own policy is about, in one walk over all of history.
 
-    Raises FilterInvalid where that takes longer than any filter may.
+    Raises FilterInvalid where that takes longer than a preview may.
     """
     brought = {row[0]: row[1] for row in session.execute(select(ModelPolicy.model_id, ModelPolicy.policy_id))}
     in_force = name_policy_in_force(tenant_id, Standing.use_id, Standing.policy_id).label("in_force")
     found = compile_filter(EVERYTHING, tenant_id)
     every = select_standing(found, tenant_id, Standing.model_id.expression, in_force).subquery()
     keys = every.c.model_id, every.c.in_force
-    with bounded(session):
+    with bounded(session, HISTORY_MS_MAX):
         rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
     count, unknown = 0, dict[str, int]()
     for model_id, policy_id, verdicts in rows:

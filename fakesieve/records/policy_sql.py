@@ -33,11 +33,10 @@ from fakesieve.records.analysis_lists import select_standing
 from fakesieve.records.filter_sql import compile_filter
 from fakesieve.records.policies import OfModels
 from fakesieve.records.standings import Standing
-from fakesieve.records.statement_bounds import bounded
+from fakesieve.records.statement_bounds import HISTORY_MS_MAX, bounded
 from fakesieve.values.policies import MOVED_MAX
 
 BINS = 50
-_PREVIEW_MS_MAX = 30_000
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def preview_policy(
         .order_by(Standing.score.desc().nulls_last(), Standing.analysis_id)
         .limit(min(moved_max, MOVED_MAX))
     )
-    with bounded(session, _PREVIEW_MS_MAX):
+    with bounded(session, HISTORY_MS_MAX):
         rows = session.execute(select(*keys, func.count()).group_by(*keys)).all()
         moved = session.execute(some).all()
         stay = count_kept(session, tenant_id, wanted, kept)

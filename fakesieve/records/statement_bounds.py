@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 from fakesieve.filters.tree import FilterInvalid
 
 QUERY_MS_MAX = 15_000
+HISTORY_MS_MAX = 30_000
+"""For a look at all that a tenant has stored, as a change of policy asks for."""
 _CANCELED = "57014"
 
 # The rows of one tenant lie between those of all others. A note of their pages does not fit into the usual
