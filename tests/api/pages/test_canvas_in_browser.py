@@ -18,7 +18,7 @@ from tests.api.pages.stage import Scene, make_scene
 from tests.factories import CROP_SIZE, GRID, MEDIA, SECOND_US
 from tests.waiting import wait_until
 
-LABEL, LANE, GAP, RIGHT = 92, 46, 8, 12
+LABEL, LANE, GAP, RIGHT = 102, 46, 8, 12
 HIGHEST, FACE = (GAP // 2 + place * (LANE + GAP) for place in range(2))  # tops of the two lanes
 PAPER, RAISED, INK, DIM, HOT = (
     (255, 255, 255), (244, 246, 248), (27, 31, 36), (80, 90, 101), (168, 0, 88),

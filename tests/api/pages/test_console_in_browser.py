@@ -86,7 +86,7 @@ def point_at(page: Page, share: float) -> tuple[float, float]:
     lanes.scroll_into_view_if_needed()
     box = lanes.bounding_box()
     assert box is not None
-    return box["x"] + 92 + (box["width"] - 104) * share, box["y"] + 54 + 23
+    return box["x"] + 102 + (box["width"] - 114) * share, box["y"] + 54 + 23
 
 
 # The colours of the middle of each row of a stripe, at two moments.

@@ -339,6 +339,7 @@ IS_PLACE_HIDDEN = """() => {
 
 def list_faults(page: Page) -> list[str]:
     """What axe-core finds serious on the page, whether it is wider than the window, or hides where one is."""
+    page.wait_for_load_state()  # a page that a form led to may be there before its style is
     name = urlsplit(page.url).path
     is_hidden = page.evaluate(IS_PLACE_HIDDEN)
     is_wide = page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
